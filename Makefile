@@ -1,0 +1,40 @@
+# The version is what git says it is; a tarball without git builds as "devel".
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+OUT     ?= build
+PREFIX  ?= /usr/local
+SBINDIR ?= $(PREFIX)/sbin
+PEERS   := runit busybox-static user-mode-linux s6 libs6-2.11 libskarnet2.13 libexecline2.9 daemontools
+
+.PHONY: build demo test bench install clean peers
+
+build:
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X runitbox/applets.version=$(VERSION)' -o $(OUT)/runitbox .
+
+# test is all that a change must pass. What the tests need of others is fetched
+# into build/peers, never installed; what cannot be had is skipped and counted.
+test: peers build
+	test -z "$$(gofmt -l .)"
+	go vet ./... && go mod tidy -diff
+	rm -f build/skipped
+	RUNITBOX_PEERS=$(CURDIR)/build/peers RUNITBOX_SKIPPED=$(CURDIR)/build/skipped go test -race -timeout 40m ./...
+	@if test -s build/skipped; then echo "skipped: $$(wc -l <build/skipped) tests"; cat build/skipped; fi
+
+install: build
+	install -d $(DESTDIR)$(SBINDIR)
+	install -m 755 $(OUT)/runitbox $(DESTDIR)$(SBINDIR)/runitbox
+	$(OUT)/runitbox install --force $(DESTDIR)$(SBINDIR)
+
+clean:
+	rm -rf build
+
+# peers fetches Debian's packages of the programs that the tests compare with.
+# Lists and packages stay below build: the machine's own apt is not touched.
+APT := apt-get -qq -o APT::Sandbox::User=root -o Dir::State::lists=$(CURDIR)/build/apt/lists -o Dir::Cache=$(CURDIR)/build/apt/cache
+peers: build/peers/.done
+build/peers/.done:
+	@mkdir -p build/peers build/apt/lists/partial build/apt/cache/archives/partial
+	@if command -v apt-get dpkg >/dev/null && $(APT) update; then \
+		cd build/apt && for p in $(PEERS); do \
+			$(APT) download $$p && dpkg -x $${p}_*.deb ../peers || echo "peers: no package $$p here"; \
+		done && touch ../peers/.done; \
+	else echo "peers: apt-get is not usable here: tests that compare will be skipped"; fi

@@ -1,0 +1,179 @@
+// Package applets holds the commands of the suite: their flags, the words they
+// put on the screen and their exit status. What they do is in the rooms beside
+// it: supervise, logger, procenv and initstage.
+package applets
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// version is what -V prints; the Makefile sets it.
+var version = "devel"
+
+// commands is the suite. A new command is a new file and a line here. Each
+// gets argv[0] as it was typed, since runit shows that in its usage.
+var commands = map[string]func(argv0 string) *cobra.Command{}
+
+// loaders are the commands that become another program. They are on the path
+// of every service start, so they get their arguments without cobra.
+var loaders = map[string]func(argv []string) error{}
+
+// Main runs the applet that argv[0] names and returns its exit status.
+func Main(argv []string) int {
+	if len(argv) == 0 {
+		argv = []string{"runitbox"}
+	}
+	err := dispatch(argv)
+	return report(os.Stderr, err)
+}
+
+// dispatch finds the applet: by argv[0]'s base name, as the first argument of
+// runitbox itself, or as sv where argv[0] is a link that leads through one
+// called sv (/etc/init.d/web -> /sbin/sv -> runitbox).
+func dispatch(argv []string) error {
+	name := filepath.Base(argv[0])
+	switch {
+	case known(name):
+		return call(name, argv)
+	case strings.HasPrefix(name, "runitbox"):
+		return box(argv)
+	case leadsThrough(argv[0], "sv"):
+		return call("sv", argv)
+	}
+	return fatal{"runitbox", 127, fmt.Errorf("%s: applet not found", name)}
+}
+
+// known says whether name is an applet of the suite.
+func known(name string) bool {
+	return commands[name] != nil || loaders[personality(name)] != nil
+}
+
+// personality takes the d off a daemontools name: denvdir is envdir.
+func personality(name string) string {
+	if rest, ok := strings.CutPrefix(name, "d"); ok && loaders[rest] != nil {
+		return rest
+	}
+	return name
+}
+
+// call runs one applet. Only the command that was called is built.
+func call(name string, argv []string) error {
+	setComm(name)
+	if load := loaders[personality(name)]; load != nil {
+		return load(argv)
+	}
+	cmd := commands[name](argv[0])
+	cmd.SetArgs(argv[1:])
+	cmd.Flags().SetInterspersed(false)
+	cmd.SilenceErrors, cmd.SilenceUsage = true, true
+	cmd.CompletionOptions.DisableDefaultCmd = true
+	cmd.SetOut(os.Stdout)
+	return cmd.Execute()
+}
+
+// fatal is an error that ends a command: "who: fatal: cause", then status.
+type fatal struct {
+	who    string
+	status int
+	cause  error
+}
+
+func (f fatal) Error() string { return f.cause.Error() }
+func (f fatal) Unwrap() error { return f.cause }
+
+// misuse is a call with the wrong arguments: an optional note, the usage line
+// and an empty line, then status.
+type misuse struct {
+	note   string
+	line   string
+	status int
+}
+
+func (m misuse) Error() string { return "usage: " + m.line }
+
+// exit is a status without a word: what there was to say has been said.
+type exit int
+
+func (e exit) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+// report prints what an applet returned and says the exit status.
+func report(w io.Writer, err error) int {
+	var (
+		status exit
+		m      misuse
+		f      fatal
+	)
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &status):
+		return int(status)
+	case errors.As(err, &m):
+		if m.note != "" {
+			fmt.Fprintln(w, m.note)
+		}
+		fmt.Fprintf(w, "usage: %s\n\n", m.line)
+		return m.status
+	case errors.As(err, &f):
+		fmt.Fprintf(w, "%s: fatal: %s\n", f.who, words(f.cause))
+		return f.status
+	}
+	fmt.Fprintf(w, "runitbox: fatal: %s\n", words(err))
+	return 111
+}
+
+// getoptErrors makes cmd answer a wrong option as getopt does, before its
+// usage line: "sv: illegal option -- x".
+func getoptErrors(cmd *cobra.Command, argv0, line string, status int) {
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		return misuse{filepath.Base(argv0) + ": " + getoptWords(err), line, status}
+	})
+}
+
+// getoptWords tells what the flag parser found in getopt's words.
+func getoptWords(err error) string {
+	var flag interface {
+		error
+		GetSpecifiedName() string
+	}
+	if !errors.As(err, &flag) {
+		return err.Error()
+	}
+	if strings.Contains(flag.Error(), "needs an argument") {
+		return "option requires an argument -- " + flag.GetSpecifiedName()
+	}
+	return "illegal option -- " + flag.GetSpecifiedName()
+}
+
+// leadsThrough follows path link by link and says whether one on the way is
+// called name. A path without a slash was found in PATH.
+func leadsThrough(path, name string) bool {
+	if !strings.Contains(path, "/") {
+		for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+			if _, err := os.Lstat(filepath.Join(dir, path)); err == nil {
+				path = filepath.Join(dir, path)
+				break
+			}
+		}
+	}
+	for range 40 { // the kernel follows no more links either
+		target, err := os.Readlink(path)
+		if err != nil {
+			return false
+		}
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(filepath.Dir(path), target)
+		}
+		if path = target; filepath.Base(path) == name {
+			return true
+		}
+	}
+	return false
+}

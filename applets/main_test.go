@@ -1,0 +1,233 @@
+package applets
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestMain plays the applets: the test binary, called through a link of
+// another name, is the suite.
+func TestMain(m *testing.M) {
+	switch name := filepath.Base(os.Args[0]); {
+	case name == "script-init":
+		os.Exit(scriptInit(os.Args[1:]))
+	case !strings.HasSuffix(name, ".test"):
+		os.Exit(Main(os.Args))
+	}
+	os.Exit(m.Run())
+}
+
+// scriptInit is process 1 of a script's PID namespace: it reaps, and when the
+// script ends the kernel ends all that the script has left behind.
+func scriptInit(argv []string) int {
+	unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
+	if err := unix.Mount("proc", "/proc", "proc", 0, ""); err != nil {
+		fmt.Fprintln(os.Stderr, "script-init: mount /proc:", err)
+		return 125
+	}
+	pid, err := syscall.ForkExec(argv[0], argv, &syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2}})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "script-init:", err)
+		return 125
+	}
+	for {
+		var ws unix.WaitStatus
+		switch gone, err := unix.Wait4(-1, &ws, 0, nil); {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return 125
+		case gone == pid && ws.Exited():
+			return ws.ExitStatus()
+		case gone == pid:
+			return 128 + int(ws.Signal())
+		}
+	}
+}
+
+// contained makes cmd run in a PID namespace of its own, so that nothing it
+// starts outlives it. Without root a user namespace makes that possible.
+func contained(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, err := exec.LookPath(cmd.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Args = append([]string{"script-init", path}, cmd.Args[1:]...)
+	cmd.Path = self
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS,
+		Pdeathsig:  unix.SIGKILL,
+		Setsid:     true,
+	}
+	if os.Geteuid() != 0 {
+		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
+	}
+	return cmd
+}
+
+// links is a directory of the applets, each a link to the test binary, with
+// the helper eventually beside them: it repeats a command until it succeeds,
+// for ten seconds.
+var links = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "runitbox-links")
+	if err != nil {
+		return "", err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	for _, name := range names() {
+		if err := os.Symlink(self, filepath.Join(dir, name)); err != nil {
+			return "", err
+		}
+	}
+	eventually := "#!/bin/sh\nn=0\nuntil \"$@\"; do\n\tn=$((n+1))\n\t[ $n -lt 200 ] || { echo \"never: $*\" >&2; exit 1; }\n\tsleep 0.05\ndone\n"
+	return dir, os.WriteFile(filepath.Join(dir, "eventually"), []byte(eventually), 0o755)
+})
+
+// binary is the static executable as users get it, built once for a test run.
+var binary = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "runitbox-build")
+	if err != nil {
+		return "", err
+	}
+	out := filepath.Join(dir, "runitbox")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", out, "..")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w: %s", err, text)
+	}
+	return out, nil
+})
+
+// peer finds a program of Debian's that make peers has fetched, or skips.
+func peer(t *testing.T, name string) string {
+	t.Helper()
+	root := os.Getenv("RUNITBOX_PEERS")
+	if root == "" {
+		root = "../build/peers"
+	}
+	for _, dir := range []string{"usr/bin", "usr/sbin", "bin", "sbin", "lib/runit", "usr/lib/runit"} {
+		path, err := filepath.Abs(filepath.Join(root, dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
+	}
+	skip(t, "no "+name+" among the peers (make peers)")
+	return ""
+}
+
+// skip skips the test aloud: make test counts what it writes down here.
+func skip(t *testing.T, why string) {
+	t.Helper()
+	if path := os.Getenv("RUNITBOX_SKIPPED"); path != "" {
+		f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(f, "%s: %s\n", t.Name(), why)
+		f.Close()
+	}
+	t.Skip(why)
+}
+
+// script runs one file of testdata with the programs of bin first in PATH. The
+// file is a shell script, run with -e, and after it the files it needs:
+//
+//	sv start ./web
+//	-- web/run --
+//	#!/bin/sh
+//	exec sleep 1000
+//
+// Files called run, finish, check, or below control/ or bin/ are executable.
+func script(t *testing.T, path, bin string) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	body, files := unpack(string(text))
+	for name, content := range files {
+		to := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		mode := os.FileMode(0o644)
+		switch base, parent := filepath.Base(to), filepath.Base(filepath.Dir(to)); {
+		case base == "run", base == "finish", base == "check", parent == "control", parent == "bin":
+			mode = 0o755
+		}
+		if err := os.WriteFile(to, []byte(content), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := contained(t, exec.Command("/bin/sh", "-e"))
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "T="+dir, "SVDIR=", "TZ=UTC", "LC_ALL=C")
+	cmd.Stdin = strings.NewReader(body)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		t.Errorf("%s: %v\n%s", path, err, out.String())
+	}
+}
+
+// unpack parts a script from the files below it.
+func unpack(text string) (body string, files map[string]string) {
+	files = map[string]string{}
+	name := ""
+	for line := range strings.Lines(text) {
+		if rest, ok := strings.CutPrefix(line, "-- "); ok {
+			if n, ok := strings.CutSuffix(strings.TrimRight(rest, "\n"), " --"); ok {
+				name = n
+				files[name] = ""
+				continue
+			}
+		}
+		if name == "" {
+			body += line
+		} else {
+			files[name] += line
+		}
+	}
+	return body, files
+}
+
+// TestScripts runs testdata/scripts: the whole programs, on real processes.
+func TestScripts(t *testing.T) {
+	bin, err := links()
+	if err != nil {
+		t.Fatal(err)
+	}
+	paths, err := filepath.Glob("../testdata/scripts/*.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths {
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".txt"), func(t *testing.T) {
+			t.Parallel()
+			script(t, path, bin)
+		})
+	}
+}
