@@ -38,3 +38,11 @@ build/peers/.done:
 			$(APT) download $$p && dpkg -x $${p}_*.deb ../peers || echo "peers: no package $$p here"; \
 		done && touch ../peers/.done; \
 	else echo "peers: apt-get is not usable here: tests that compare will be skipped"; fi
+
+# bench prints ratios against the peers; it says which are missing.
+bench: peers build
+	RUNITBOX_PEERS=$(CURDIR)/build/peers go test -tags bench -timeout 60m -count 1 -run '^TestBench' -v ./applets
+
+# demo shows the suite at work in a temporary directory and leaves nothing behind.
+demo: build
+	sh testdata/demo/demo.sh $(OUT)/runitbox
