@@ -20,7 +20,8 @@ var version = "devel"
 // commands is the suite. A new command is a new file and a line here. Each
 // gets argv[0] as it was typed, since runit shows that in its usage.
 var commands = map[string]func(argv0 string) *cobra.Command{
-	"sv": newSv,
+	"runsvchdir": newRunsvchdir,
+	"sv":         newSv,
 }
 
 // loaders are the commands that become another program. They are on the path
