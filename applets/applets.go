@@ -20,8 +20,10 @@ var version = "devel"
 // commands is the suite. A new command is a new file and a line here. Each
 // gets argv[0] as it was typed, since runit shows that in its usage.
 var commands = map[string]func(argv0 string) *cobra.Command{
-	"runsv":    newRunsv,
-	"runsvdir": newRunsvdir,
+	"runsv":      newRunsv,
+	"runsvdir":   newRunsvdir,
+	"runsvchdir": newRunsvchdir,
+	"sv":         newSv,
 }
 
 // loaders are the commands that become another program. They are on the path
@@ -147,10 +149,13 @@ func getoptWords(err error) string {
 		GetSpecifiedName() string
 	}
 	if !errors.As(err, &flag) {
-		return err.Error()
+		return "illegal option -- h" // the flag parser calls it a wish for help
 	}
 	if strings.Contains(flag.Error(), "needs an argument") {
 		return "option requires an argument -- " + flag.GetSpecifiedName()
+	}
+	if strings.Contains(flag.Error(), "unknown flag: --") {
+		return "illegal option -- -" // getopt knows no long ones
 	}
 	return "illegal option -- " + flag.GetSpecifiedName()
 }

@@ -3,6 +3,7 @@ package applets
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -23,6 +24,10 @@ func TestMain(m *testing.M) {
 		os.Exit(scriptInit(os.Args[1:]))
 	case !strings.HasSuffix(name, ".test"):
 		os.Exit(Main(os.Args))
+	}
+	flag.Parse()
+	if p := flag.Lookup("test.parallel"); p.Value.String() == p.DefValue {
+		flag.Set("test.parallel", "10") // the tests wait more than they work
 	}
 	os.Exit(m.Run())
 }
