@@ -165,8 +165,9 @@ func getoptWords(err error) string {
 func leadsThrough(path, name string) bool {
 	if !strings.Contains(path, "/") {
 		for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
-			if _, err := os.Lstat(filepath.Join(dir, path)); err == nil {
-				path = filepath.Join(dir, path)
+			at := filepath.Join(dir, path)
+			if info, err := os.Stat(at); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+				path = at
 				break
 			}
 		}
@@ -177,7 +178,8 @@ func leadsThrough(path, name string) bool {
 			return false
 		}
 		if !filepath.IsAbs(target) {
-			target = filepath.Join(filepath.Dir(path), target)
+			// Not joined: that would take "dir/.." away, and dir may be a link.
+			target = path[:strings.LastIndexByte(path, '/')+1] + target
 		}
 		if path = target; filepath.Base(path) == name {
 			return true

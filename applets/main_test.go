@@ -16,12 +16,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// players are what the test binary is under names that are no applet's: the
+// other ends of a test's processes.
+var players = map[string]func(argv []string) int{
+	"script-init": scriptInit,
+}
+
 // TestMain plays the applets: the test binary, called through a link of
 // another name, is the suite.
 func TestMain(m *testing.M) {
 	switch name := filepath.Base(os.Args[0]); {
-	case name == "script-init":
-		os.Exit(scriptInit(os.Args[1:]))
+	case players[name] != nil:
+		os.Exit(players[name](os.Args[1:]))
 	case !strings.HasSuffix(name, ".test"):
 		os.Exit(Main(os.Args))
 	}
