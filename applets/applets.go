@@ -27,8 +27,17 @@ var commands = map[string]func(argv0 string) *cobra.Command{
 }
 
 // loaders are the commands that become another program. They are on the path
-// of every service start, so they get their arguments without cobra.
-var loaders = map[string]func(argv []string) error{}
+// of every service start, so they get their arguments without cobra. Each gets
+// its name without daemontools' d, and its arguments as they were typed.
+var loaders = map[string]func(name string, argv []string) error{
+	"chpst":     chpst,
+	"envdir":    envdir,
+	"envuidgid": envuidgid,
+	"pgrphack":  pgrphack,
+	"setlock":   setlock,
+	"setuidgid": setuidgid,
+	"softlimit": softlimit,
+}
 
 // Main runs the applet that argv[0] names and returns its exit status.
 func Main(argv []string) int {
@@ -72,7 +81,7 @@ func personality(name string) string {
 func call(name string, argv []string) error {
 	setComm(name)
 	if load := loaders[personality(name)]; load != nil {
-		return load(argv)
+		return load(personality(name), argv)
 	}
 	cmd := commands[name](argv[0])
 	cmd.SetArgs(argv[1:])
