@@ -24,6 +24,7 @@ var commands = map[string]func(argv0 string) *cobra.Command{
 	"runsvdir":   newRunsvdir,
 	"runsvchdir": newRunsvchdir,
 	"sv":         newSv,
+	"svlogd":     newSvlogd,
 }
 
 // loaders are the commands that become another program. They are on the path
