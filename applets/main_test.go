@@ -19,6 +19,8 @@ import (
 // another name, is the suite.
 func TestMain(m *testing.M) {
 	switch name := filepath.Base(os.Args[0]); {
+	case name == "container-init":
+		os.Exit(containerInit(os.Args[1:]))
 	case name == "script-init":
 		os.Exit(scriptInit(os.Args[1:]))
 	case !strings.HasSuffix(name, ".test"):
