@@ -25,6 +25,9 @@ var commands = map[string]func(argv0 string) *cobra.Command{
 	"runsvchdir": newRunsvchdir,
 	"sv":         newSv,
 	"svlogd":     newSvlogd,
+	"init":       newRunitInit,
+	"runit":      newRunit,
+	"runit-init": newRunitInit,
 }
 
 // loaders are the commands that become another program. They are on the path
