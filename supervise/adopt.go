@@ -23,6 +23,9 @@ func (s *service) open(kept []int) error {
 			}
 		}
 	}()
+	if err := s.dir.enter(); err != nil {
+		return err
+	}
 	was, err := s.lock(&s.main)
 	if err != nil {
 		return err

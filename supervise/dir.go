@@ -21,11 +21,15 @@ func openDir(path string) (Dir, error) {
 	if err != nil {
 		return Dir{-1}, fmt.Errorf("unable to change to directory: %w", err)
 	}
-	if err := unix.Faccessat(fd, ".", unix.X_OK, unix.AT_EACCESS); err != nil {
-		unix.Close(fd)
-		return Dir{-1}, fmt.Errorf("unable to change to directory: %w", err)
-	}
 	return Dir{fd}, nil
+}
+
+// enter says whether the directory can be entered, as a process in it must.
+func (d Dir) enter() error {
+	if err := unix.Faccessat(d.fd, ".", unix.X_OK, unix.AT_EACCESS); err != nil {
+		return fmt.Errorf("unable to change to directory: %w", err)
+	}
+	return nil
 }
 
 // open is openat, close-on-exec and repeated when a signal breaks it off.
