@@ -42,6 +42,14 @@ func open(at int, path string, flags int, mode uint32) (int, error) {
 	}
 }
 
+// enterable says why runsv could not change to the directory.
+func (d Dir) enterable() error {
+	if err := unix.Faccessat(d.fd, ".", unix.X_OK, unix.AT_EACCESS); err != nil {
+		return fmt.Errorf("unable to change to directory: %w", err)
+	}
+	return nil
+}
+
 // stat follows links.
 func (d Dir) stat(name string) (unix.Stat_t, error) {
 	var st unix.Stat_t
@@ -118,18 +126,25 @@ func (d Dir) lock(prefix string) (int, error) {
 	return fd, nil
 }
 
-// fifo makes name if need be and opens it without blocking. Opened for reading
-// and writing a FIFO never comes to its end.
-func (d Dir) fifo(name string, flags int, verb string) (int, error) {
-	if err := unix.Mkfifoat(d.fd, name, 0o600); err == nil || errors.Is(err, unix.EEXIST) {
-		st, err := d.stat(name)
-		if err != nil {
-			return -1, fmt.Errorf("unable to stat %s: %w", name, err)
-		}
-		if st.Mode&unix.S_IFMT != unix.S_IFIFO {
-			return -1, fmt.Errorf("%s exists but is not a fifo", name)
-		}
+// makeFIFO makes name a FIFO if nothing is there yet.
+func (d Dir) makeFIFO(name string) error {
+	err := unix.Mkfifoat(d.fd, name, 0o600)
+	if err == nil {
+		return nil
 	}
+	st, err := d.stat(name)
+	if err != nil {
+		return fmt.Errorf("unable to stat %s: %w", name, err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFIFO {
+		return fmt.Errorf("%s exists but is not a fifo", name)
+	}
+	return nil
+}
+
+// openFIFO opens a FIFO without blocking. Opened for reading and writing it
+// never comes to its end.
+func (d Dir) openFIFO(name string, flags int, verb string) (int, error) {
 	fd, err := open(d.fd, name, flags|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return -1, fmt.Errorf("unable to %s %s: %w", verb, name, err)
