@@ -42,14 +42,6 @@ func open(at int, path string, flags int, mode uint32) (int, error) {
 	}
 }
 
-// enterable says why runsv could not change to the directory.
-func (d Dir) enterable() error {
-	if err := unix.Faccessat(d.fd, ".", unix.X_OK, unix.AT_EACCESS); err != nil {
-		return fmt.Errorf("unable to change to directory: %w", err)
-	}
-	return nil
-}
-
 // stat follows links.
 func (d Dir) stat(name string) (unix.Stat_t, error) {
 	var st unix.Stat_t
