@@ -23,7 +23,7 @@ func (s *service) open(kept []int) error {
 			}
 		}
 	}()
-	if err := s.dir.enterable(); err != nil {
+	if err := s.dir.enter(); err != nil {
 		return err
 	}
 	was, err := s.lock(&s.main)

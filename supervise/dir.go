@@ -24,6 +24,14 @@ func openDir(path string) (Dir, error) {
 	return Dir{fd}, nil
 }
 
+// enter says whether the directory can be entered, as a process in it must.
+func (d Dir) enter() error {
+	if err := unix.Faccessat(d.fd, ".", unix.X_OK, unix.AT_EACCESS); err != nil {
+		return fmt.Errorf("unable to change to directory: %w", err)
+	}
+	return nil
+}
+
 // open is openat, close-on-exec and repeated when a signal breaks it off.
 func open(at int, path string, flags int, mode uint32) (int, error) {
 	for {
@@ -32,14 +40,6 @@ func open(at int, path string, flags int, mode uint32) (int, error) {
 			return fd, err
 		}
 	}
-}
-
-// enterable says why runsv could not change to the directory.
-func (d Dir) enterable() error {
-	if err := unix.Faccessat(d.fd, ".", unix.X_OK, unix.AT_EACCESS); err != nil {
-		return fmt.Errorf("unable to change to directory: %w", err)
-	}
-	return nil
 }
 
 // stat follows links.
