@@ -20,7 +20,9 @@ var version = "devel"
 // commands is the suite. A new command is a new file and a line here. Each
 // gets argv[0] as it was typed, since runit shows that in its usage.
 var commands = map[string]func(argv0 string) *cobra.Command{
+	"runsv":      newRunsv,
 	"runsvchdir": newRunsvchdir,
+	"runsvdir":   newRunsvdir,
 	"sv":         newSv,
 }
 
