@@ -24,7 +24,7 @@ test: peers build
 install: build
 	install -d $(DESTDIR)$(SBINDIR)
 	install -m 755 $(OUT)/runitbox $(DESTDIR)$(SBINDIR)/runitbox
-	$(OUT)/runitbox install --force $(DESTDIR)$(SBINDIR)
+	$(DESTDIR)$(SBINDIR)/runitbox install $(DESTDIR)$(SBINDIR)
 
 clean:
 	rm -rf build

@@ -11,13 +11,18 @@ import (
 
 // newRunsv supervises one service directory. With --tree it is the core of a
 // runsvdir, which starts it so: the descriptors 3 and, with -l, 4 are its own.
+// With --session it makes a session for one process and ends.
 func newRunsv(argv0 string) *cobra.Command {
 	return &cobra.Command{
 		Use:                "runsv dir",
 		Short:              "start and monitor a service and optionally its log service",
 		DisableFlagParsing: true,
 		RunE: func(_ *cobra.Command, args []string) error {
-			if len(args) > 1 && args[0] == "--tree" {
+			switch {
+			case len(args) > 2 && args[0] == supervise.SessionArg:
+				supervise.Session(args[1], args[2:])
+				return nil
+			case len(args) > 1 && args[0] == "--tree":
 				return runCore(args[1:])
 			}
 			if len(args) != 1 {

@@ -133,8 +133,7 @@ func take(kept []int, i int) int {
 type remains struct {
 	life  Life
 	ok    bool
-	pidfd int // of the process the record names, if it is still there; else -1
-	ppid  int
+	pidfd int    // of the process the record names, if it is still there; else -1
 	seen  Record // supervise/status
 	stat  string // supervise/stat
 }
@@ -171,7 +170,8 @@ func (s *service) earlier(u *unit) (was remains) {
 		unix.Close(fd)
 		return was
 	}
-	was.pidfd, was.ppid = fd, st.ppid
+	was.pidfd = fd
+	s.core.rescueLog(was.life.PID)
 	return was
 }
 
@@ -353,8 +353,20 @@ func (s *service) newPipe() error {
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
 		return fmt.Errorf("unable to create log pipe: %w", err)
 	}
-	s.pipe, s.piped = p, true
+	s.pipe, s.piped = [2]int{p[0], lasting(p[1])}, true
 	return nil
+}
+
+// lasting makes the write end of a pipe one that can be read as well. A process
+// that has it is never killed by SIGPIPE, even if the supervisor and the reader
+// are killed at once, and what it writes waits for the next reader. The end of
+// the pipe still comes when nobody has it any more.
+func lasting(w int) int {
+	if rw := reopenPipe("/proc/self/fd/"+strconv.Itoa(w), unix.O_RDWR); rw >= 0 {
+		unix.Close(w)
+		return rw
+	}
+	return w
 }
 
 func (s *service) closePipe() {
@@ -380,7 +392,7 @@ func (s *service) findPipe(kept []int, was, wasLog remains) error {
 		r = reopenPipe("/proc/"+strconv.Itoa(was.life.PID)+"/fd/1", unix.O_RDONLY)
 	}
 	if r >= 0 {
-		if w := reopenPipe("/proc/self/fd/"+strconv.Itoa(r), unix.O_WRONLY); w >= 0 {
+		if w := reopenPipe("/proc/self/fd/"+strconv.Itoa(r), unix.O_RDWR); w >= 0 {
 			s.pipe, s.piped = [2]int{r, w}, true
 			return nil
 		}

@@ -33,8 +33,10 @@ type Core struct {
 	Session bool
 
 	spawner *spawner
-	link    *link // to the scanner; nil for runsv
-	log     int   // the read end of the scanner's log, or -1
+	start   func(order) // has a process made: the spawner's
+	self    int         // pid, as records tell it; 0 for runsv
+	link    *link       // to the scanner; nil for runsv
+	log     int         // the read end of the scanner's log, or -1
 	epoll   int
 
 	mu       sync.Mutex
@@ -46,6 +48,8 @@ type Core struct {
 	owners   map[int]owner
 	lacking  sync.Once
 	changed  chan struct{} // of one: a service is gone, or the scanner
+	doors    chan struct{}
+	rescued  map[uint64]bool // logs of earlier scanners that are read on, by inode
 }
 
 // owner is whose a process is.
@@ -61,16 +65,17 @@ type watch struct {
 }
 
 // newCore starts what all services share: the spawner, the reaper, the poller.
-func newCore(say func(Level, string, error), session bool) (*Core, error) {
+func newCore(say func(Level, string, error), self int, session bool) (*Core, error) {
 	c := &Core{
-		Say: say, Session: session,
-		services: map[string]*service{}, watched: map[int32]watch{}, owners: map[int]owner{},
-		changed: make(chan struct{}, 1),
+		Say: say, Session: session, self: self,
+		log: -1, services: map[string]*service{}, watched: map[int32]watch{}, owners: map[int]owner{},
+		changed: make(chan struct{}, 1), doors: make(chan struct{}, doors), rescued: map[uint64]bool{},
 	}
 	var err error
-	if c.spawner, err = newSpawner(); err != nil {
+	if c.spawner, err = newSpawner(c.self); err != nil {
 		return nil, err
 	}
+	c.start = c.spawner.start
 	c.spawner.made = func(o order, pid int) {
 		c.mu.Lock()
 		c.owners[pid] = owner{o.who, o.role}
@@ -115,11 +120,10 @@ func RunDir(name string, say func(Level, string, error)) error {
 	stop := make(chan os.Signal, 8)
 	signal.Notify(stop, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT)
 	ignorePipe()
-	c, err := newCore(say, false)
+	c, err := newCore(say, 0, false)
 	if err != nil {
 		return err
 	}
-	c.spawner.core = 0
 	dir, err := openDir(name)
 	if err != nil {
 		return err
@@ -132,6 +136,7 @@ func RunDir(name string, say func(Level, string, error)) error {
 	over := make(chan struct{})
 	go func() {
 		defer s.crash()
+		s.begin()
 		s.run()
 		s.close()
 		close(over)
@@ -171,7 +176,7 @@ func (t Tree) Run() error {
 	if t.Log >= 0 {
 		unix.CloseOnExec(t.Log)
 	}
-	c, err := newCore(t.Say, t.Session)
+	c, err := newCore(t.Say, os.Getpid(), t.Session)
 	if err != nil {
 		return err
 	}
@@ -194,16 +199,48 @@ func (t Tree) Run() error {
 	}
 }
 
-// drainLog reads a log that nobody sees any more, so that its writers are
-// neither held up nor killed.
-func drainLog(fd int) {
+// drainLog reads a log that no scanner reads any more, so that its writers are
+// neither held up nor killed. What comes goes on to out, if that is not -1.
+func drainLog(fd, out int) {
 	buf := make([]byte, 4096)
 	for {
 		n, err := unix.Read(fd, buf)
-		if err != nil && err != unix.EINTR || err == nil && n == 0 {
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || n <= 0 {
+			unix.Close(fd)
 			return
 		}
+		if out >= 0 {
+			unix.Write(out, buf[:n])
+		}
 	}
+}
+
+// rescueLog reads on, for a process that is about to be adopted, the log that
+// its stderr leads to, if that is of a scanner that was killed: without a
+// reader the process would be killed by SIGPIPE when it has something to say.
+func (c *Core) rescueLog(pid int) {
+	if c.log < 0 {
+		return
+	}
+	r := reopenPipe("/proc/"+strconv.Itoa(pid)+"/fd/2", unix.O_RDONLY)
+	if r < 0 {
+		return
+	}
+	var its, own unix.Stat_t
+	unix.Fstat(r, &its)
+	unix.Fstat(c.log, &own)
+	c.mu.Lock()
+	known := its.Ino == own.Ino || c.rescued[its.Ino]
+	c.rescued[its.Ino] = true
+	c.mu.Unlock()
+	if known {
+		unix.Close(r)
+		return
+	}
+	go drainLog(r, 2)
 }
 
 func (c *Core) isOrphaned() bool {
@@ -262,7 +299,7 @@ func (c *Core) obey() {
 				c.rewatch(w)
 			}
 			if c.log >= 0 { // nobody else reads what services say on stderr
-				go drainLog(c.log)
+				go drainLog(c.log, -1)
 			}
 			c.notice()
 			return
@@ -304,7 +341,7 @@ func (c *Core) add(key, name string, fds []int, dropped bool) {
 	c.opening.Add(1)
 	go func() {
 		defer s.crash()
-		err := s.open(fds[1:])
+		err := c.opened(s, fds[1:])
 		c.opening.Done()
 		status := "0"
 		if err != nil {
@@ -320,6 +357,7 @@ func (c *Core) add(key, name string, fds []int, dropped bool) {
 			if dropped {
 				s.main.st.Want = WantExit
 			}
+			s.begin()
 			s.run()
 		}
 		s.close()
@@ -332,6 +370,22 @@ func (c *Core) add(key, name string, fds []int, dropped bool) {
 		c.notice()
 	}()
 }
+
+// opened opens a service, a few at a time, in a goroutine whose large stack
+// does not stay for the service's life.
+func (c *Core) opened(s *service, kept []int) error {
+	err := make(chan error)
+	go func() {
+		defer s.crash()
+		c.doors <- struct{}{}
+		err <- s.open(kept)
+		<-c.doors
+	}()
+	return <-err
+}
+
+// doors is how many services are opened at once: each may hold a thread.
+const doors = 4
 
 // lacking is the status of gone where descriptors ran out.
 const lacking = "24"

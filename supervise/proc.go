@@ -20,7 +20,8 @@ import (
 // WORD is one of the Life words below. PID is the process (0 while it is being
 // made), TICKS its start in clock ticks since boot as in field 22 of
 // /proc/PID/stat (while it is being made: the time before that), BOOT the
-// kernel's boot id, CORE the process that wrote it, STATUS the wait status of
+// kernel's boot id, CORE the process that wrote it (0: a runsv of one
+// directory), STATUS the wait status of
 // the last ./run, for ./finish. The file is written by the core before and
 // after it makes a process and when one has ended, before the end can be seen
 // in any other file; it is removed when the service is let go. So a line that
@@ -68,7 +69,7 @@ func parseLife(b []byte) (Life, bool) {
 	ticks, err2 := strconv.ParseUint(f[2], 10, 64)
 	core, err3 := strconv.Atoi(f[4])
 	status, err4 := strconv.ParseUint(f[5], 10, 32)
-	if err1 != nil || err2 != nil || err3 != nil || err4 != nil || pid < 0 || core <= 0 {
+	if err1 != nil || err2 != nil || err3 != nil || err4 != nil || pid < 0 || core < 0 {
 		return Life{}, false
 	}
 	switch f[0] {

@@ -42,8 +42,9 @@ func newRing(arg string) (*Ring, error) {
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
 		return nil, errRingPipe
 	}
-	defer unix.Close(p[1])
-	if err := unix.Dup3(p[1], 2, 0); err != nil {
+	w := lasting(p[1])
+	defer unix.Close(w)
+	if err := unix.Dup3(w, 2, 0); err != nil {
 		unix.Close(p[0])
 		return nil, errRingFD
 	}

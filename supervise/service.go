@@ -125,7 +125,6 @@ func newService(c *Core, name, key string, dir Dir) *service {
 
 // run is the life of the service, from the opened directory to its end.
 func (s *service) run() {
-	s.begin()
 	for !s.over() {
 		var mainRest, logRest <-chan time.Time
 		if s.main.rest != nil {
@@ -418,7 +417,7 @@ const statusUnknown unix.WaitStatus = 0xffff0000
 
 // order has a process made for u.
 func (s *service) order(u *unit, r role, argv []string) {
-	o := order{who: u, role: r, argv: argv, fds: []int{s.dir.fd}, session: s.core.Session, answer: s.events}
+	o := order{who: u, role: r, argv: argv, fds: []int{s.dir.fd}, session: s.core.Session && r < isHook, answer: s.events}
 	switch {
 	case u != &s.main:
 		o.dir = "log"
@@ -435,7 +434,7 @@ func (s *service) order(u *unit, r role, argv []string) {
 		o.life, o.before, o.after = u.prefix+"supervise/proc", Life{Word: LifeFinishing, Status: u.ws}, LifeFinish
 	}
 	s.ordered++
-	s.core.spawner.start(o)
+	s.core.start(o)
 }
 
 // answered takes what the spawner made of an order.
@@ -511,7 +510,7 @@ func unexecuted(u *unit, ev event) error {
 func (s *service) died(ev event) {
 	u := ev.who
 	if ev.role < isHook && ev.pid == u.pid {
-		l := Life{Word: LifeDown, Boot: bootID(), Core: s.core.spawner.core, Status: ev.ws}
+		l := Life{Word: LifeDown, Boot: bootID(), Core: s.core.self, Status: ev.ws}
 		if ev.role == isRun && u == &s.main {
 			l.Word = LifeEnded
 		}

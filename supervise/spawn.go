@@ -47,7 +47,7 @@ type order struct {
 	fds     []int  // passed on: the service directory, then stdin and stdout where they are given
 	stdin   bool   // stdin is passed too
 	stdout  bool   // stdout is passed too
-	session bool
+	session bool   // in a session of its own
 	life    string // path of the record that is written before and after; "" for a control script
 	before  Life
 	after   string // the word of the record once the process is there
@@ -56,7 +56,7 @@ type order struct {
 
 // newSpawner starts the thread. It must come before the process opens many
 // descriptors, since those open now stay in the thread's table.
-func newSpawner() (*spawner, error) {
+func newSpawner(core int) (*spawner, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("unable to create socketpair: %w", err)
@@ -64,7 +64,7 @@ func newSpawner() (*spawner, error) {
 	// The runtime's poller must exist before the tables part: its descriptors
 	// are then the same in both.
 	time.AfterFunc(0, func() {}).Stop()
-	s := &spawner{in: pair[0], env: os.Environ(), core: os.Getpid(), more: make(chan struct{}, 1), next: make(chan order, 1)}
+	s := &spawner{in: pair[0], env: os.Environ(), core: core, more: make(chan struct{}, 1), next: make(chan order, 1)}
 	ready := make(chan error)
 	go s.run(pair[1], pair[0], ready)
 	if err := <-ready; err != nil {
@@ -204,12 +204,13 @@ func (s *spawner) make(o order, fds []int) {
 	if o.stdout {
 		attr.Files[1] = uintptr(fds[next])
 	}
-	if o.session {
-		attr.Sys = &syscall.SysProcAttr{Setsid: true}
-	}
 	s.making.Lock()
 	defer s.making.Unlock()
-	pid, err := syscall.ForkExec(o.argv[0], o.argv, attr)
+	forkExec := syscall.ForkExec
+	if o.session {
+		forkExec = sessionExec
+	}
+	pid, err := forkExec(o.argv[0], o.argv, attr)
 	switch err {
 	case nil:
 	case syscall.EAGAIN, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE:
