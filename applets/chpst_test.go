@@ -165,6 +165,10 @@ var lines = []line{
 	// Descriptors.
 	{name: "close", sh: `chpst -012 sh -c 'for n in 0 1 2; do test ! -e /proc/$$/fd/$n || exit 9; done'`, want: "0"},
 	{name: "close twice", sh: `chpst -00 true`, want: "0"},
+	{name: "close what is closed", sh: `chpst -0 true <&-; chpst -1 true >&-`, want: "chpst: fatal: unable to close stdin: file descriptor not open\nchpst: fatal: unable to close stdout: file descriptor not open\n111"},
+	{name: "closed stays closed", sh: `chpst sh -c 'test ! -e /proc/$$/fd/0' <&-`, want: "0"},
+	{name: "signals ignored stay ignored", sh: `trap '' HUP INT QUIT USR1 PIPE TERM; chpst grep SigIgn /proc/self/status | tail -c 6`, want: "05207\n0"},
+	{name: "signals blocked stay blocked", sh: `perl -e 'use POSIX; sigprocmask(SIG_BLOCK, POSIX::SigSet->new(SIGUSR1, SIGCHLD, SIGPROF)); exec @ARGV' chpst grep SigBlk /proc/self/status | tail -c 9`, want: "04010200\n0"},
 
 	// Locks.
 	{name: "lock", sh: `chpst -l lk sh -c 'stat -c %a lk; readlink /proc/$$/fd/3 | sed s,.*/,,'`, want: "600\nlk\n0"},
