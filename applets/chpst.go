@@ -96,7 +96,7 @@ func chpst(name string, argv []string) error {
 		case "P":
 			c.Session = true
 		case "oom-score-adj":
-			c.OOMScore, err = integer(value, 10)
+			c.OOMScore, err = integer(value, 10, -1000, 1000)
 		case "e":
 			c.EnvDir = &value
 		case "/":
@@ -124,7 +124,7 @@ func chpst(name string, argv []string) error {
 			}
 			c.Lock, c.TryLock = &value, opts.name == "L"
 		case "umask":
-			c.Umask, err = integer(value, 8)
+			c.Umask, err = integer(value, 8, 0, 0o777)
 		case "0", "1", "2":
 			c.Close[opts.name[0]-'0'] = true
 		case "b":
@@ -212,9 +212,12 @@ func parseNice(text string) (int, error) {
 	return step, err
 }
 
-// integer reads a number of an option that has no number by default.
-func integer(text string, base int) (*int, error) {
+// integer reads a number between least and most.
+func integer(text string, base, least, most int) (*int, error) {
 	n, err := strconv.ParseInt(text, base, 32)
 	i := int(n)
+	if err == nil && (i < least || i > most) {
+		err = strconv.ErrRange
+	}
 	return &i, err
 }
