@@ -48,8 +48,8 @@ func goProgram(t *testing.T, text string) string {
 	return filepath.Join(dir, "bare")
 }
 
-// contender is a command whose runs are measured.
-type contender struct {
+// starter is a command whose runs are measured.
+type starter struct {
 	name string
 	argv []string
 
@@ -58,7 +58,7 @@ type contender struct {
 }
 
 // run runs the command once and notes what it took.
-func (c *contender) run(t *testing.T) {
+func (c *starter) run(t *testing.T) {
 	t.Helper()
 	cmd := exec.Cmd{Path: c.argv[0], Args: c.argv}
 	begin := time.Now()
@@ -76,7 +76,7 @@ func (c *contender) run(t *testing.T) {
 // race runs the contenders in turn and prints what each took. Ratios are to
 // the first, pair by pair; what the last one takes is not counted in them: it
 // is the program that the others become, or nil.
-func race(t *testing.T, runs int, contenders []*contender, target *contender) {
+func race(t *testing.T, runs int, contenders []*starter, target *starter) {
 	t.Helper()
 	all := contenders
 	if target != nil {
@@ -87,7 +87,7 @@ func race(t *testing.T, runs int, contenders []*contender, target *contender) {
 			c.run(t)
 		}
 	}
-	beyond := func(c *contender, of func(*contender) []float64) []float64 {
+	beyond := func(c *starter, of func(*starter) []float64) []float64 {
 		left := slices.Clone(of(c)[1:]) // the first run warms up
 		for i := range left {
 			if target != nil {
@@ -96,16 +96,16 @@ func race(t *testing.T, runs int, contenders []*contender, target *contender) {
 		}
 		return left
 	}
-	ratio := func(c *contender, of func(*contender) []float64) float64 {
+	ratio := func(c *starter, of func(*starter) []float64) float64 {
 		mine, base := beyond(c, of), beyond(contenders[0], of)
 		for i := range mine {
 			mine[i] /= base[i]
 		}
 		return median(mine)
 	}
-	wall := func(c *contender) []float64 { return c.wall }
-	cpu := func(c *contender) []float64 { return c.cpu }
-	faults := func(c *contender) []float64 { return c.faults }
+	wall := func(c *starter) []float64 { return c.wall }
+	cpu := func(c *starter) []float64 { return c.cpu }
+	faults := func(c *starter) []float64 { return c.faults }
 	fmt.Printf("%-34s %9s %6s %9s %6s %7s %6s\n", "", "wall us", "ratio", "cpu us", "ratio", "faults", "ratio")
 	for _, c := range contenders {
 		fmt.Printf("%-34s %9.0f %6.2f %9.0f %6.2f %7.0f %6.2f\n", c.name,
@@ -113,25 +113,20 @@ func race(t *testing.T, runs int, contenders []*contender, target *contender) {
 	}
 }
 
-func median(values []float64) float64 {
-	sorted := slices.Sorted(slices.Values(values))
-	return sorted[len(sorted)/2]
-}
-
-// TestBenchStart is what chpst costs a service's start, until exec, and what
+// TestBenchApplets is what chpst costs a service's start, until exec, and what
 // the suite costs until it exits.
-func TestBenchStart(t *testing.T) {
+func TestBenchApplets(t *testing.T) {
 	bin := ours(t)
 	target := []string{peer(t, "busybox"), "true"}
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "A"), []byte("1\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	contend := func(name string, argv ...string) *contender {
-		return &contender{name: name, argv: append(argv, target...)}
+	contend := func(name string, argv ...string) *starter {
+		return &starter{name: name, argv: append(argv, target...)}
 	}
 	fmt.Println("start to exec:")
-	race(t, 200, []*contender{
+	race(t, 200, []*starter{
 		contend("bare Go program", goProgram(t, bareExec)),
 		contend("chpst", filepath.Join(bin, "chpst")),
 		contend("chpst -u nobody -e DIR -o 100", filepath.Join(bin, "chpst"), "-u", "nobody", "-e", dir, "-o", "100"),
@@ -140,14 +135,14 @@ func TestBenchStart(t *testing.T) {
 		contend("runit's chpst -u -e -o", peer(t, "chpst"), "-u", "nobody", "-e", dir, "-o", "100"),
 		contend("daemontools' setuidgid nobody", peer(t, "setuidgid"), "nobody"),
 		contend("s6-setuidgid nobody", peer(t, "s6-setuidgid"), "nobody"),
-	}, &contender{argv: target})
+	}, &starter{argv: target})
 
 	fmt.Println("start to exit:")
 	exe, err := binary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	race(t, 200, []*contender{
+	race(t, 200, []*starter{
 		{name: "bare Go program", argv: []string{goProgram(t, bareExit)}},
 		{name: "chpst, usage", argv: []string{filepath.Join(bin, "chpst")}},
 		{name: "runitbox sv, usage", argv: []string{exe, "sv"}},

@@ -10,7 +10,7 @@ import (
 )
 
 // The options of chpst. All letters are runit's; what is new has none.
-var chpstFlags = []flag{
+var chpstFlags = []option{
 	{'P', "session", false},
 	{'e', "env-dir", true},
 	{'/', "root", true},

@@ -8,7 +8,7 @@ import (
 )
 
 // testFlags has every kind of option.
-var testFlags = []flag{{'a', "all", false}, {'b', "", false}, {'v', "value", true}, {0, "long", false}, {0, "with", true}}
+var testFlags = []option{{'a', "all", false}, {'b', "", false}, {'v', "value", true}, {0, "long", false}, {0, "with", true}}
 
 // walk reads all options and tells what came: "name=value ...", the operands
 // after a bar, and what was wrong.
