@@ -1,0 +1,571 @@
+package applets
+
+import (
+	"bytes"
+	"debug/elf"
+	bin "encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"net"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The recipes in testdata/boot are systems that boot: first lines that say what
+// is expected, then the files of the root file system.
+//
+//	kernel ARG...     boot it with a real kernel (user-mode-linux)
+//	container ARG...  and as process 1 of a PID namespace, started so
+//	oracle            the container shows the same with Debian's runit
+//	uncapable         the container may not call reboot(2)
+//	file HOSTPATH PATH, link TARGET PATH, node PATH MAJOR MINOR, dir PATH, mode OCTAL PATH
+//	want TEXT         a line with this text comes, after the one wanted before
+//	never TEXT        no line has this text
+//	cad               press ctrl-alt-del (INT to process 1 in a container)
+//	signal NAME       the container's process 1 gets it
+//	ends HOW          how it looks from outside: halted, restarts; exit N, killed N
+//
+// /init, /sbin/runit and /sbin/runit-init are the executable, and /bin/busybox
+// is there with links for its usual names.
+type recipe struct {
+	name      string
+	kernel    []string // nil: none
+	container []string
+	oracle    bool
+	uncapable bool
+	steps     []bootStep
+	never     []string
+	files     map[string]bootFile
+}
+
+// bootStep is a line of the recipe that is done in its turn.
+type bootStep struct{ verb, text string }
+
+// bootFile is a file of a root file system.
+type bootFile struct {
+	mode uint32 // as stat says it, with the type
+	data []byte // a link's target
+	dev  [2]uint32
+}
+
+// tools are the names that busybox is linked under.
+var tools = strings.Fields("sh sleep cat ps mount umount mkdir rm ls chmod touch kill echo grep ln true false tty cp wc stat hostname ip test env seq chroot setsid head tail readlink")
+
+// readRecipe reads one file of testdata/boot.
+func readRecipe(t *testing.T, file, init string) *recipe {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &recipe{name: strings.TrimSuffix(filepath.Base(file), ".txt"), files: map[string]bootFile{}}
+	for _, dir := range []string{"proc", "sys", "dev", "run", "tmp", "bin", "etc/runit"} {
+		r.files[dir] = bootFile{mode: unix.S_IFDIR | 0o755}
+	}
+	r.files["dev/console"] = bootFile{mode: unix.S_IFCHR | 0o600, dev: [2]uint32{5, 1}}
+	r.files["dev/null"] = bootFile{mode: unix.S_IFCHR | 0o666, dev: [2]uint32{1, 3}}
+	for _, name := range tools {
+		r.files["bin/"+name] = bootFile{mode: unix.S_IFLNK | 0o777, data: []byte("busybox")}
+	}
+	r.copy(t, init, "init")
+	for name := range commands {
+		r.files["sbin/"+name] = bootFile{mode: unix.S_IFLNK | 0o777, data: []byte("/init")}
+	}
+	r.copy(t, peer(t, "busybox"), "bin/busybox")
+
+	body, files := unpack(string(text))
+	for name, content := range files {
+		mode := uint32(unix.S_IFREG | 0o644)
+		if strings.HasPrefix(content, "#!") {
+			mode = unix.S_IFREG | 0o755
+		}
+		r.files[name] = bootFile{mode: mode, data: []byte(content)}
+	}
+	for line := range strings.Lines(body) {
+		verb, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+		args := strings.Fields(rest)
+		switch verb {
+		case "", "#":
+		case "kernel":
+			r.kernel = append([]string{"quiet"}, args...)
+		case "container":
+			r.container = args
+		case "oracle":
+			r.oracle = true
+		case "uncapable":
+			r.uncapable = true
+		case "link":
+			r.files[args[1]] = bootFile{mode: unix.S_IFLNK | 0o777, data: []byte(args[0])}
+		case "dir":
+			r.files[args[0]] = bootFile{mode: unix.S_IFDIR | 0o755}
+		case "remove":
+			delete(r.files, args[0])
+		case "mode":
+			m, err := strconv.ParseUint(args[0], 8, 32)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := r.files[args[1]]
+			f.mode = f.mode&unix.S_IFMT | uint32(m)
+			r.files[args[1]] = f
+		case "never":
+			r.never = append(r.never, rest)
+		case "want", "cad", "signal", "ends":
+			r.steps = append(r.steps, bootStep{verb, rest})
+		default:
+			t.Fatalf("%s: what is %q?", file, line)
+		}
+	}
+	return r
+}
+
+// copy puts a file of this machine into the root file system.
+func (r *recipe) copy(t *testing.T, from, to string) {
+	t.Helper()
+	data, err := os.ReadFile(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.files[to] = bootFile{mode: unix.S_IFREG | 0o755, data: data}
+}
+
+// copyWithLibraries puts a program of this machine and the libraries it needs
+// into the root file system.
+func (r *recipe) copyWithLibraries(t *testing.T, from, to string) {
+	t.Helper()
+	r.copy(t, from, to)
+	f, err := elf.Open(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if p := f.Section(".interp"); p != nil {
+		data, err := p.Data()
+		if err != nil {
+			t.Fatal(err)
+		}
+		interp := string(bytes.TrimRight(data, "\x00"))
+		r.copy(t, interp, strings.TrimPrefix(interp, "/"))
+	}
+	libs, err := f.ImportedLibraries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, lib := range libs {
+		found, _ := filepath.Glob("/lib/*-linux-*/" + lib)
+		if len(found) == 0 {
+			skip(t, "no "+lib+" on this machine")
+		}
+		r.copy(t, found[0], "lib/"+lib)
+	}
+}
+
+// paths are the files in an order in which they can be made: directories
+// before what is in them.
+func (r *recipe) paths() []string {
+	for name := range maps.Clone(r.files) {
+		for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
+			if _, ok := r.files[dir]; !ok {
+				r.files[dir] = bootFile{mode: unix.S_IFDIR | 0o755}
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(r.files))
+}
+
+// writeImage writes the root file system as the kernel wants an initramfs: a
+// cpio archive in the format newc.
+func (r *recipe) writeImage(w io.Writer) error {
+	var b bytes.Buffer
+	pad := func() {
+		for b.Len()%4 != 0 {
+			b.WriteByte(0)
+		}
+	}
+	entry := func(ino int, name string, f bootFile) {
+		fmt.Fprintf(&b, "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x", ino, f.mode, 0, 0, 1, 0,
+			len(f.data), 0, 0, f.dev[0], f.dev[1], len(name)+1, 0)
+		b.WriteString(name + "\x00")
+		pad()
+		b.Write(f.data)
+		pad()
+	}
+	for i, name := range r.paths() {
+		entry(i+1, name, r.files[name])
+	}
+	entry(0, "TRAILER!!!", bootFile{})
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+// writeTree writes the root file system as a directory.
+func (r *recipe) writeTree(root string) error {
+	for _, name := range r.paths() {
+		f, at := r.files[name], filepath.Join(root, name)
+		var err error
+		switch f.mode & unix.S_IFMT {
+		case unix.S_IFDIR:
+			err = os.MkdirAll(at, fs.FileMode(f.mode&0o777))
+		case unix.S_IFLNK:
+			err = os.Symlink(string(f.data), at)
+		case unix.S_IFCHR:
+			if name != "dev/console" { // a container has none
+				err = unix.Mknod(at, f.mode, int(unix.Mkdev(f.dev[0], f.dev[1])))
+			}
+		default:
+			err = os.WriteFile(at, f.data, fs.FileMode(f.mode&0o777))
+		}
+		if err != nil && !errors.Is(err, unix.EPERM) {
+			return err
+		}
+	}
+	return nil
+}
+
+// bootLimit is when a boot has hung. It is for a machine that is very busy.
+const bootLimit = 90 * time.Second
+
+// kernels is how many systems run at a time.
+var kernels = make(chan bool, 2)
+
+// guest is a system that runs.
+type guest struct {
+	t     *testing.T
+	name  string
+	begin time.Time
+	cmd   *exec.Cmd
+	ended chan error
+	end   func(sig unix.Signal) error // signal to process 1
+	cad   func() error
+
+	mu    sync.Mutex
+	text  []byte
+	at    int           // what is before has been seen by wait
+	grown chan struct{} // closed when text has grown
+}
+
+// Write takes what the console says.
+func (g *guest) Write(p []byte) (int, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.text = append(g.text, bytes.ReplaceAll(p, []byte("\r"), nil)...)
+	close(g.grown)
+	g.grown = make(chan struct{})
+	return len(p), nil
+}
+
+// fail ends the test and shows the console.
+func (g *guest) fail(format string, args ...any) {
+	g.t.Helper()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.t.Fatalf("%s: %s, %v after the start; the console:\n%s", g.name, fmt.Sprintf(format, args...), time.Since(g.begin).Round(time.Millisecond), g.text)
+}
+
+// wait waits for text on the console, behind what was waited for before.
+func (g *guest) wait(text string) {
+	g.t.Helper()
+	limit := time.After(bootLimit)
+	for over := false; ; {
+		g.mu.Lock()
+		i := bytes.Index(g.text[g.at:], []byte(text))
+		if i >= 0 {
+			g.at += i + len(text)
+		}
+		panicked := bytes.Contains(g.text, []byte("Kernel panic"))
+		grown := g.grown
+		g.mu.Unlock()
+		switch {
+		case i >= 0:
+			return
+		case panicked:
+			g.fail("the kernel panics before %q", text)
+		case over:
+			g.fail("it has ended without %q", text)
+		}
+		select {
+		case <-grown:
+		case err := <-g.ended:
+			g.ended <- err
+			over = true
+		case <-limit:
+			g.fail("it hangs: no %q", text)
+		}
+	}
+}
+
+// done waits for the end, from outside.
+func (g *guest) done() error {
+	g.t.Helper()
+	select {
+	case err := <-g.ended:
+		g.ended <- err
+		return err
+	case <-time.After(bootLimit):
+		g.fail("it hangs: it does not end")
+		return nil
+	}
+}
+
+// run starts the guest's process and sees to its end.
+func (g *guest) run() {
+	g.t.Helper()
+	g.begin, g.ended, g.grown = time.Now(), make(chan error, 1), make(chan struct{})
+	g.cmd.Stdout, g.cmd.Stderr = g, g
+	if err := g.cmd.Start(); err != nil {
+		g.t.Fatal(err)
+	}
+	go func() { g.ended <- g.cmd.Wait() }()
+	g.t.Cleanup(func() {
+		g.cmd.Process.Kill()
+		<-g.ended
+	})
+}
+
+// bootKernel boots the image of r with user-mode-linux.
+func bootKernel(t *testing.T, r *recipe) *guest {
+	t.Helper()
+	linux := peer(t, "linux.uml")
+	// The path of a socket is in it, which must be short.
+	dir, err := os.MkdirTemp("", "uml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	image, err := os.Create(filepath.Join(dir, "initrd"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.writeImage(image); err != nil {
+		t.Fatal(err)
+	}
+	image.Close()
+	args := append([]string{"mem=128M", "initrd=" + image.Name(), "uml_dir=" + dir, "umid=u", "con=null", "con0=fd:0,fd:1"}, r.kernel...)
+	if !slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, "rdinit=") }) {
+		args = append(args, "rdinit=/init")
+	}
+	g := &guest{t: t, name: r.name + " with a kernel", cmd: contained(t, exec.Command(linux, args...))}
+	g.cmd.Env = append(os.Environ(), "HOME="+dir, "TMPDIR="+dir)
+	g.cad = func() error { return mconsole(filepath.Join(dir, "u", "mconsole"), "cad") }
+	in, out, err := os.Pipe() // a console that is never at its end
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { in.Close(); out.Close() })
+	g.cmd.Stdin = in
+	g.run()
+	return g
+}
+
+// mconsole asks a user-mode-linux for something, as uml_mconsole does.
+func mconsole(socket, command string) error {
+	here := filepath.Join(filepath.Dir(socket), "test")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: here, Net: "unixgram"})
+	if err != nil {
+		return err
+	}
+	defer os.Remove(here)
+	defer conn.Close()
+	request := bin.LittleEndian.AppendUint32(nil, 0xcafebabe)
+	request = bin.LittleEndian.AppendUint32(request, 2)
+	request = bin.LittleEndian.AppendUint32(request, uint32(len(command)))
+	request = append(request, command...)
+	request = append(request, make([]byte, 12+512-len(request))...)
+	if _, err := conn.WriteToUnix(request, &net.UnixAddr{Name: socket, Net: "unixgram"}); err != nil {
+		return err
+	}
+	conn.SetReadDeadline(time.Now().Add(bootLimit))
+	_, err = conn.Read(make([]byte, 1024))
+	return err
+}
+
+// containerInit becomes argv[1] as process 1 of a container whose root file
+// system is argv[0]; with "uncapable" as argv[2] it may not call reboot(2).
+func containerInit(argv []string) int {
+	failed := func(what string, err error) int {
+		fmt.Fprintln(os.Stderr, "container-init:", what+":", err)
+		return 125
+	}
+	unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
+	root, uncapable, argv := argv[0], argv[1] == "uncapable", argv[2:]
+	if err := unix.Mount("proc", filepath.Join(root, "proc"), "proc", 0, ""); err != nil {
+		return failed("mount", err)
+	}
+	if err := unix.Chroot(root); err != nil {
+		return failed("chroot", err)
+	}
+	if err := os.Chdir("/"); err != nil {
+		return failed("chdir", err)
+	}
+	if uncapable {
+		if err := unix.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_SYS_BOOT, 0, 0, 0); err != nil {
+			return failed("drop CAP_SYS_BOOT", err)
+		}
+	}
+	return failed(argv[0], syscall.Exec(argv[0], argv, os.Environ()))
+}
+
+// bootContainer starts r as process 1 of a PID namespace.
+func bootContainer(t *testing.T, r *recipe, who string) *guest {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := t.TempDir()
+	if err := r.writeTree(root); err != nil {
+		t.Fatal(err)
+	}
+	argv := r.container
+	if len(argv) == 0 {
+		argv = []string{"/sbin/runit"}
+	}
+	capable := "capable"
+	if r.uncapable {
+		capable = "uncapable"
+	}
+	cmd := exec.Command(self)
+	cmd.Args = append([]string{"container-init", root, capable}, argv...)
+	cmd.Env = []string{"HOME=/", "TERM=linux"}
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWUTS | unix.CLONE_NEWNET | unix.CLONE_NEWIPC,
+		Pdeathsig:  unix.SIGKILL,
+	}
+	if os.Geteuid() != 0 {
+		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
+	}
+	g := &guest{t: t, name: r.name + " in a container, " + who, cmd: cmd}
+	g.end = func(sig unix.Signal) error { return cmd.Process.Signal(sig) }
+	g.cad = func() error { return cmd.Process.Signal(unix.SIGINT) }
+	g.run()
+	return g
+}
+
+// follow does the steps of a recipe.
+func (g *guest) follow(r *recipe) {
+	g.t.Helper()
+	for _, s := range r.steps {
+		switch s.verb {
+		case "want":
+			g.wait(s.text)
+		case "cad":
+			if err := g.cad(); err != nil {
+				g.fail("ctrl-alt-del: %v", err)
+			}
+		case "signal":
+			sig := unix.SignalNum("SIG" + s.text)
+			if n, err := strconv.Atoi(s.text); err == nil {
+				sig = unix.Signal(n)
+			}
+			if g.end == nil {
+				break // only from within, with a kernel
+			}
+			if err := g.end(sig); err != nil {
+				g.fail("%s: %v", s.text, err)
+			}
+		case "ends":
+			g.ends(s.text)
+		}
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, text := range r.never {
+		if bytes.Contains(g.text, []byte(text)) {
+			g.t.Errorf("%s: %q is on the console:\n%s", g.name, text, g.text)
+		}
+	}
+}
+
+// ends checks how the guest ends. "ends halted, killed 2" is for a kernel
+// before the comma, and for a container behind it.
+func (g *guest) ends(how string) {
+	g.t.Helper()
+	inKernel, inContainer, both := strings.Cut(how, ", ")
+	if g.end == nil {
+		switch inKernel {
+		case "halted":
+			g.wait("reboot: System halted")
+			if err := g.done(); err != nil {
+				g.fail("it ends with %v", err)
+			}
+		case "restarts":
+			g.wait("reboot: Restarting system")
+			g.wait("booting.") // the new kernel is there
+		default:
+			g.t.Fatalf("what is the end %q?", inKernel)
+		}
+		return
+	}
+	if both {
+		how = inContainer
+	}
+	g.done()
+	ws := g.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	got := fmt.Sprintf("exit %d", ws.ExitStatus())
+	if ws.Signaled() {
+		got = fmt.Sprintf("killed %d", ws.Signal())
+	}
+	if got != how {
+		g.fail("it ends with %s, want %s", got, how)
+	}
+}
+
+// TestBoot boots every recipe, with a kernel and as a container.
+func TestBoot(t *testing.T) {
+	init, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	paths, err := filepath.Glob("../testdata/boot/*.txt")
+	if err != nil || len(paths) == 0 {
+		t.Fatal("no recipes:", err)
+	}
+	for _, path := range paths {
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".txt"), func(t *testing.T) {
+			t.Parallel()
+			r := readRecipe(t, path, init)
+			if r.kernel != nil {
+				t.Run("kernel", func(t *testing.T) {
+					t.Parallel()
+					kernels <- true
+					defer func() { <-kernels }()
+					bootKernel(t, r).follow(r)
+				})
+			}
+			if r.container != nil {
+				t.Run("container", func(t *testing.T) {
+					t.Parallel()
+					kernels <- true
+					defer func() { <-kernels }()
+					bootContainer(t, r, "with runitbox").follow(r)
+				})
+			}
+			if r.oracle {
+				t.Run("oracle", func(t *testing.T) {
+					t.Parallel()
+					kernels <- true
+					defer func() { <-kernels }()
+					o := readRecipe(t, path, init)
+					o.copyWithLibraries(t, peer(t, "runit"), "sbin/runit")
+					bootContainer(t, o, "with Debian's runit").follow(o)
+				})
+			}
+		})
+	}
+}

@@ -1,0 +1,70 @@
+package applets
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"runitbox/initstage"
+)
+
+// newRunit is process 1. It has no options and ignores arguments: the kernel
+// passes on what is left over of the boot line.
+func newRunit(string) *cobra.Command {
+	var stage int
+	cmd := &cobra.Command{
+		Use:                "runit",
+		Short:              "be process 1: boot, run and end the system",
+		DisableFlagParsing: os.Getpid() == 1,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			switch {
+			case os.Getpid() == 1:
+				status := initstage.Run(initstage.Config{Version: "runitbox " + version, Words: words, Paths: initstage.DefaultPaths()})
+				return exit(status)
+			case stage > 0 && os.Getppid() == 1:
+				s := initstage.Stage{Paths: initstage.DefaultPaths(), Words: words, Out: cmd.OutOrStdout()}
+				return exit(s.Run(stage))
+			}
+			return fatal{"- runit", 111, errors.New("must be run as process no 1.")}
+		},
+	}
+	cmd.Flags().IntVar(&stage, "stage", 0, "run a built-in stage (for process 1 only)")
+	cmd.Flags().MarkHidden("stage")
+	cmd.SetFlagErrorFunc(func(*cobra.Command, error) error {
+		return fatal{"- runit", 111, errors.New("must be run as process no 1.")}
+	})
+	return cmd
+}
+
+// newRunitInit asks process 1 for the end of the system or, as process 1,
+// becomes runit.
+func newRunitInit(argv0 string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:                "runit-init 0|6",
+		Short:              "halt or reboot the system; as process 1, become runit",
+		DisableFlagParsing: true, // any option but -V is as good as none
+		RunE: func(_ *cobra.Command, args []string) error {
+			if os.Getpid() == 1 {
+				return fatal{"init", 111, initstage.Become(initstage.DefaultPaths().Runit)}
+			}
+			use := misuse{line: argv0 + " 0|6"}
+			if len(args) == 0 || args[0] == "" {
+				return use
+			}
+			switch args[0][0] { // no more of it counts
+			case '0', '6':
+				if err := initstage.Ask(initstage.DefaultPaths(), args[0][0] == '6'); err != nil {
+					return fatal{"init", 111, fmt.Errorf("unable to %w", err)}
+				}
+				return nil
+			}
+			if args[0] == "-V" {
+				use.note = version
+			}
+			return use
+		},
+	}
+	return cmd
+}

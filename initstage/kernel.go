@@ -1,0 +1,273 @@
+package initstage
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Config is what process 1 is told by its applet.
+type Config struct {
+	Version string
+	Words   func(error) string // how the suite tells an error
+	Paths   Paths
+}
+
+// spares are the threads made beforehand, so that the Go runtime never asks
+// for one when the process table is full: it would end the process.
+const spares = 3
+
+// Run is process 1. It does not return but in a container that cannot be ended
+// by reboot(2); what it returns is the status to exit with.
+func Run(c Config) int {
+	children := make(chan os.Signal, 1)
+	signals := make(chan os.Signal, 64)
+	askForSignals(children, signals)
+	unix.Setsid() // fails where a container's manager has done it
+
+	// This thread forks the stages, which inherit its signal mask.
+	runtime.LockOSThread()
+	unix.PthreadSigmask(unix.SIG_SETMASK, &unix.Sigset_t{}, nil)
+	runtime.GOMAXPROCS(1)
+	makeSpares()
+
+	k := &kernel{Config: c, self: executable()}
+	k.console = openConsole()
+	k.inContainer = unix.Reboot(unix.LINUX_REBOOT_CMD_CAD_OFF) != nil && !initialNamespace()
+	k.say("%s: booting.", c.Version)
+	debug.FreeOSMemory() // what the start has used is not needed again
+	return newOne(k).loop(children, signals)
+}
+
+// askForSignals has every signal delivered that a process can ask for, so that
+// none ends process 1. Those without a meaning go where nobody looks.
+func askForSignals(children, signals chan os.Signal) {
+	nowhere := make(chan os.Signal, 1)
+	for n := unix.Signal(1); n <= 64; n++ {
+		switch _, asking := asks[n]; {
+		case n == unix.SIGKILL, n == unix.SIGSTOP, n == unix.SIGURG: // the runtime's own
+		case n == unix.SIGCHLD:
+			signal.Notify(children, n)
+		case n == unix.SIGCONT, asking:
+			signal.Notify(signals, n)
+		default:
+			signal.Notify(nowhere, n)
+		}
+	}
+}
+
+// makeSpares makes threads and leaves them to the runtime.
+func makeSpares() {
+	ready, release := make(chan bool), make(chan bool)
+	for range spares {
+		go func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			ready <- true
+			<-release
+		}()
+	}
+	for range spares {
+		<-ready
+	}
+	close(release)
+}
+
+// initialNamespace says whether this is certainly the PID namespace of the
+// machine: its number is fixed. Without /proc it is not known.
+func initialNamespace() bool {
+	link, err := os.Readlink("/proc/self/ns/pid")
+	return err == nil && link == "pid:[4026531836]"
+}
+
+// executable is the path that this program was executed by. The kernel tells
+// it in the auxiliary vector too, which is there before /proc is.
+func executable() string {
+	if aux, err := unix.Auxv(); err == nil {
+		const execfn = 31
+		for _, a := range aux {
+			if a[0] == execfn && a[1] != 0 {
+				// The vector lives as long as the process.
+				path := unix.BytePtrToString(*(**byte)(unsafe.Pointer(&a[1])))
+				if filepath.IsAbs(path) && unix.Access(path, unix.X_OK) == nil {
+					return path
+				}
+			}
+		}
+	}
+	return "/proc/self/exe"
+}
+
+// kernel is the system of a real process 1.
+type kernel struct {
+	Config
+	console
+	self        string
+	inContainer bool
+}
+
+func (k *kernel) words(err error) string {
+	var no *forkError
+	if errors.As(err, &no) {
+		err = no.cause
+	}
+	return k.Words(err)
+}
+
+func (k *kernel) contained() bool           { return k.inContainer }
+func (k *kernel) name(stage int) string     { return filepath.Join(k.Paths.Dir, strconv.Itoa(stage)) }
+func (k *kernel) scriptName() string        { return filepath.Join(k.Paths.Dir, "ctrlaltdel") }
+func (k *kernel) hasScript() bool           { return Flag{k.scriptName()}.Set() }
+func (k *kernel) stopSet() bool             { return k.Paths.Stop.Set() }
+func (k *kernel) rebootSet() bool           { return k.Paths.Reboot.Set() }
+func (k *kernel) kill(p int, s unix.Signal) { unix.Kill(p, s) }
+
+func (k *kernel) clearStop() {
+	if err := k.Paths.Stop.Clear(); err != nil {
+		k.say("warning: unable to %s", k.words(err))
+	}
+}
+
+func (k *kernel) setReboot(on bool) error {
+	if on {
+		return k.Paths.Reboot.Raise()
+	}
+	return k.Paths.Reboot.Clear()
+}
+
+// reap collects one dead child.
+func (k *kernel) reap() (int, unix.WaitStatus) {
+	var ws unix.WaitStatus
+	for {
+		pid, err := unix.Wait4(-1, &ws, unix.WNOHANG, nil)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return 0, 0 // there are no children
+		default:
+			return pid, ws
+		}
+	}
+}
+
+// start starts a stage: its script or, where there is none, the built-in one.
+func (k *kernel) start(stage int) (int, error) {
+	path, argv := k.name(stage), []string{k.name(stage)}
+	if _, err := os.Lstat(path); errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
+		path, argv = k.self, []string{"runit", "--stage", strconv.Itoa(stage)}
+	}
+	k.refresh()
+	attr := &syscall.SysProcAttr{}
+	if stage == 1 {
+		// Stage 1 has the console to itself, so that its emergency shell works.
+		if err := k.lend(); err != nil {
+			k.say("warning: unable to %s", k.words(err))
+		}
+		attr.Setpgid = k.lent
+	} else {
+		attr.Setsid = true
+	}
+	pid, err := k.fork(path, argv, attr)
+	if err != nil {
+		k.stageOver(stage)
+	} else if k.lent {
+		k.foreground(pid)
+	}
+	return pid, err
+}
+
+// stageOver takes the console back from stage 1.
+func (k *kernel) stageOver(stage int) {
+	if stage == 1 {
+		k.takeBack()
+	}
+}
+
+func (k *kernel) startScript() (int, error) {
+	k.refresh()
+	return k.fork(k.scriptName(), []string{k.scriptName()}, &syscall.SysProcAttr{})
+}
+
+// fork starts a program with process 1's environment.
+func (k *kernel) fork(path string, argv []string, attr *syscall.SysProcAttr) (int, error) {
+	pid, err := syscall.ForkExec(path, argv, &syscall.ProcAttr{
+		Env:   os.Environ(),
+		Files: []uintptr{0, 1, 2},
+		Sys:   attr,
+	})
+	switch err {
+	case nil:
+		return pid, nil
+	case unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.ENFILE, unix.EINTR:
+		return 0, &forkError{err}
+	}
+	return 0, err
+}
+
+// forkError is the cause of a fork that may succeed another time.
+type forkError struct{ cause error }
+
+func (e *forkError) Error() string   { return e.cause.Error() }
+func (e *forkError) Unwrap() []error { return []error{errNoFork, e.cause} }
+
+// killAll kills all but process 1, and again those that come of it.
+func (k *kernel) killAll() {
+	for range 3 {
+		if unix.Kill(-1, unix.SIGKILL) != nil {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// power ends the system from another thread, since reboot(2) may end the
+// thread that calls it.
+func (k *kernel) power(what powerDown, refused func(error)) {
+	cmd := map[powerDown]int{
+		powerOff:    unix.LINUX_REBOOT_CMD_POWER_OFF,
+		powerReboot: unix.LINUX_REBOOT_CMD_RESTART,
+		powerHalt:   unix.LINUX_REBOOT_CMD_HALT,
+	}[what]
+	nosync := filepath.Join(k.Paths.Dir, "nosync")
+	go func() {
+		if _, err := os.Lstat(nosync); err != nil {
+			unix.Sync()
+		}
+		if err := unix.Reboot(cmd); err != nil {
+			refused(fmt.Errorf("reboot: %w", err))
+		}
+	}()
+}
+
+// Become makes process 1 the program at path, called runit; where there is
+// none this executable is it. It only returns an error. Until the new program
+// asks for its signals they are held back.
+func Become(path string) error {
+	runtime.LockOSThread()
+	var all unix.Sigset_t
+	for n := unix.Signal(1); n <= 64; n++ {
+		if n != unix.SIGURG { // the runtime's own
+			all.Val[(n-1)/wordBits] |= 1 << ((n - 1) % wordBits)
+		}
+	}
+	unix.PthreadSigmask(unix.SIG_SETMASK, &all, nil)
+	argv := []string{"runit"}
+	err := unix.Exec(path, argv, os.Environ())
+	if errors.Is(err, unix.ENOENT) {
+		unix.Exec(executable(), argv, os.Environ())
+	}
+	return &verbError{"unable to start runit", err}
+}
+
+// wordBits is how many signals a word of a signal set holds.
+const wordBits = unix.Signal(8 * unsafe.Sizeof(unix.Sigset_t{}.Val[0]))
