@@ -1,6 +1,8 @@
 # The version is what git says it is; a tarball without git builds as "devel".
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 OUT     ?= build
+# SVDIRS are where sv looks for bare names without SVDIR: the first that exists.
+SVDIRS  ?= /service:/var/service:/etc/service
 PREFIX  ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
 PEERS   := runit busybox-static user-mode-linux s6 libs6-2.11 libskarnet2.13 libexecline2.9 daemontools
@@ -8,7 +10,7 @@ PEERS   := runit busybox-static user-mode-linux s6 libs6-2.11 libskarnet2.13 lib
 .PHONY: build demo test bench install clean peers
 
 build:
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X runitbox/applets.version=$(VERSION)' -o $(OUT)/runitbox .
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X runitbox/applets.version=$(VERSION) -X runitbox/applets.serviceDirs=$(SVDIRS)' -o $(OUT)/runitbox .
 
 # test is all that a change must pass. What the tests need of others is fetched
 # into build/peers, never installed; what cannot be had is skipped and counted.
@@ -22,7 +24,7 @@ test: peers build
 install: build
 	install -d $(DESTDIR)$(SBINDIR)
 	install -m 755 $(OUT)/runitbox $(DESTDIR)$(SBINDIR)/runitbox
-	$(OUT)/runitbox install --force $(DESTDIR)$(SBINDIR)
+	$(DESTDIR)$(SBINDIR)/runitbox install $(DESTDIR)$(SBINDIR)
 
 clean:
 	rm -rf build

@@ -23,11 +23,24 @@ var commands = map[string]func(argv0 string) *cobra.Command{
 	"init":       newRunitInit,
 	"runit":      newRunit,
 	"runit-init": newRunitInit,
+	"runsv":      newRunsv,
+	"runsvdir":   newRunsvdir,
+	"runsvchdir": newRunsvchdir,
+	"sv":         newSv,
 }
 
 // loaders are the commands that become another program. They are on the path
-// of every service start, so they get their arguments without cobra.
-var loaders = map[string]func(argv []string) error{}
+// of every service start, so they get their arguments without cobra. Each gets
+// its name without daemontools' d, and its arguments as they were typed.
+var loaders = map[string]func(name string, argv []string) error{
+	"chpst":     chpst,
+	"envdir":    envdir,
+	"envuidgid": envuidgid,
+	"pgrphack":  pgrphack,
+	"setlock":   setlock,
+	"setuidgid": setuidgid,
+	"softlimit": softlimit,
+}
 
 // Main runs the applet that argv[0] names and returns its exit status.
 func Main(argv []string) int {
@@ -71,7 +84,7 @@ func personality(name string) string {
 func call(name string, argv []string) error {
 	setComm(name)
 	if load := loaders[personality(name)]; load != nil {
-		return load(argv)
+		return load(personality(name), argv)
 	}
 	cmd := commands[name](argv[0])
 	cmd.SetArgs(argv[1:])
@@ -148,10 +161,13 @@ func getoptWords(err error) string {
 		GetSpecifiedName() string
 	}
 	if !errors.As(err, &flag) {
-		return err.Error()
+		return "illegal option -- h" // the flag parser calls it a wish for help
 	}
 	if strings.Contains(flag.Error(), "needs an argument") {
 		return "option requires an argument -- " + flag.GetSpecifiedName()
+	}
+	if strings.Contains(flag.Error(), "unknown flag: --") {
+		return "illegal option -- -" // getopt knows no long ones
 	}
 	return "illegal option -- " + flag.GetSpecifiedName()
 }
@@ -161,8 +177,9 @@ func getoptWords(err error) string {
 func leadsThrough(path, name string) bool {
 	if !strings.Contains(path, "/") {
 		for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
-			if _, err := os.Lstat(filepath.Join(dir, path)); err == nil {
-				path = filepath.Join(dir, path)
+			at := filepath.Join(dir, path)
+			if info, err := os.Stat(at); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+				path = at
 				break
 			}
 		}
@@ -173,7 +190,8 @@ func leadsThrough(path, name string) bool {
 			return false
 		}
 		if !filepath.IsAbs(target) {
-			target = filepath.Join(filepath.Dir(path), target)
+			// Not joined: that would take "dir/.." away, and dir may be a link.
+			target = path[:strings.LastIndexByte(path, '/')+1] + target
 		}
 		if path = target; filepath.Base(path) == name {
 			return true

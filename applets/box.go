@@ -6,10 +6,23 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 )
+
+// loaderShorts says what each of the loaders does, for the list of applets.
+// The commands say it themselves.
+var loaderShorts = map[string]string{
+	"chpst":     "run a program with a changed process state",
+	"envdir":    "run a program with the environment that a directory holds",
+	"envuidgid": "run a program with a user's ids in its environment",
+	"pgrphack":  "run a program in a session of its own",
+	"setlock":   "run a program that holds a lock",
+	"setuidgid": "run a program as a user",
+	"softlimit": "run a program with other resource limits",
+}
 
 // box is runitbox called by its own name: an applet as the first argument, or
 // what concerns the suite as a whole.
@@ -31,15 +44,18 @@ func box(argv []string) error {
 			return cmd.Help()
 		},
 	}
+	getoptErrors(root, "runitbox", "runitbox [--help | --version | applet [arg ...]]", 100)
+	root.Flags().SetInterspersed(false) // what follows an unknown applet is not ours
 	for _, name := range names() {
 		if build := commands[name]; build != nil {
 			root.AddCommand(rename(build(name), name))
 		} else {
-			root.AddCommand(&cobra.Command{Use: name, Short: "run a program with a changed process state (a form of chpst)", Run: func(*cobra.Command, []string) {}})
+			root.AddCommand(&cobra.Command{Use: name, Short: loaderShorts[name], Run: func(*cobra.Command, []string) {}})
 		}
 	}
-	root.AddCommand(newInstall())
+	root.AddCommand(newInstall(), newCompletion())
 	root.SetArgs(argv[1:])
+	root.SetOut(os.Stdout)
 	root.SilenceErrors, root.SilenceUsage = true, true
 	return root.Execute()
 }
@@ -60,62 +76,115 @@ func names() []string {
 
 // newInstall makes the links by which the applets are called.
 func newInstall() *cobra.Command {
+	const line = "runitbox install [--hard] [--force] dir"
 	var hard, force bool
 	cmd := &cobra.Command{
 		Use:   "install [--hard] [--force] dir",
 		Short: "link every applet's name to this executable",
-		Args:  cobra.ExactArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return misuse{"", line, 100}
+			}
+			return nil
+		},
 		RunE: func(_ *cobra.Command, args []string) error {
 			self, err := os.Executable()
 			if err != nil {
 				return fatal{"runitbox", 111, fmt.Errorf("unable to find the executable: %w", err)}
 			}
-			for _, name := range names() {
-				if err := link(self, filepath.Join(args[0], name), hard, force); err != nil {
-					return fatal{"runitbox", 111, err}
-				}
+			if err := install(self, args[0], hard, force); err != nil {
+				return fatal{"runitbox", 111, err}
 			}
 			return nil
 		},
 	}
+	getoptErrors(cmd, "runitbox", line, 100)
 	cmd.Flags().BoolVar(&hard, "hard", false, "make hard links")
 	cmd.Flags().BoolVar(&force, "force", false, "replace files that are not such links")
 	return cmd
 }
 
-// link makes path a link to self. What is such a link already stays; another
-// file stays too and is an error unless force is set.
-func link(self, path string, hard, force bool) error {
-	var at, it unix.Stat_t
-	if err := unix.Stat(self, &it); err != nil {
-		return fmt.Errorf("unable to stat %s: %w", self, err)
+// newCompletion prints what makes a shell complete runitbox's arguments.
+func newCompletion() *cobra.Command {
+	return &cobra.Command{
+		Use:       "completion bash|zsh|fish",
+		Short:     "print a script that makes the shell complete arguments",
+		ValidArgs: []string{"bash", "fish", "zsh"},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			root, out := cmd.Root(), cmd.OutOrStdout()
+			switch strings.Join(args, " ") {
+			case "bash":
+				return root.GenBashCompletionV2(out, true)
+			case "zsh":
+				return root.GenZshCompletion(out)
+			case "fish":
+				return root.GenFishCompletion(out, true)
+			}
+			return misuse{"", "runitbox completion bash|zsh|fish", 100}
+		},
 	}
-	err := unix.Stat(path, &at)
-	if err == nil && at.Ino == it.Ino && at.Dev == it.Dev {
-		var l unix.Stat_t
-		if unix.Lstat(path, &l) == nil && (l.Mode&unix.S_IFMT == unix.S_IFLNK) != hard || path == self {
-			return nil
+}
+
+// install links every applet's name in dir to self. A name that is such a link
+// already stays. One that is something else stays too, unless force is set,
+// and then nothing is linked at all: half a suite would be a surprise.
+func install(self, dir string, hard, force bool) error {
+	var foreign []string
+	for _, name := range names() {
+		path := filepath.Join(dir, name)
+		if _, err := os.Lstat(path); err == nil && !same(path, self) {
+			foreign = append(foreign, path)
 		}
-	} else if _, err := os.Lstat(path); err == nil && !force {
-		return fmt.Errorf("unable to link %s: %w: it is not a link to runitbox (--force replaces it)", path, unix.EEXIST)
 	}
+	if len(foreign) > 0 && !force {
+		return fmt.Errorf("unable to link %s: not a link to runitbox (--force replaces it)", strings.Join(foreign, ", "))
+	}
+	for _, name := range names() {
+		path := filepath.Join(dir, name)
+		if at, err := os.Lstat(path); err == nil && same(path, self) && (at.Mode()&os.ModeSymlink == 0) == hard {
+			continue
+		}
+		if err := link(self, path, hard); err != nil {
+			return fmt.Errorf("unable to link %s: %w", path, err)
+		}
+	}
+	return nil
+}
+
+// link makes path a link to self, by a name that is renamed into place, so
+// that path leads to a program at every moment.
+func link(self, path string, hard bool) error {
+	dir, name := filepath.Split(path)
+	next := filepath.Join(dir, fmt.Sprintf(".%s.%d", name, os.Getpid()))
 	target := self
-	if filepath.Dir(self) == filepath.Clean(path[:len(path)-len(filepath.Base(path))]) {
-		target = filepath.Base(self) // beside it: the directory may be moved, or be a root to be
+	if same(filepath.Clean(dir), filepath.Dir(self)) {
+		target = filepath.Base(self) // beside it: the directory may be moved, or be part of a root to be
 	}
-	next := path + ".new" // renamed into place, so that the name always leads somewhere
-	os.Remove(next)
+	make := os.Symlink
 	if hard {
-		err = os.Link(self, next)
-	} else {
-		err = os.Symlink(target, next)
+		target, make = self, os.Link
 	}
-	if err != nil {
-		return fmt.Errorf("unable to link %s: %w", path, err)
+	if err := make(target, next); err != nil {
+		return cause(err)
 	}
 	if err := os.Rename(next, path); err != nil {
 		os.Remove(next)
-		return fmt.Errorf("unable to link %s: %w", path, err)
+		return cause(err)
 	}
+	os.Remove(next) // rename(2) leaves it where both were links to one file
 	return nil
+}
+
+// same says whether a and b lead to one file.
+func same(a, b string) bool {
+	var x, y unix.Stat_t
+	return unix.Stat(a, &x) == nil && unix.Stat(b, &y) == nil && x.Ino == y.Ino && x.Dev == y.Dev
+}
+
+// cause takes the names off an error of linking: they are temporary.
+func cause(err error) error {
+	if l, ok := err.(*os.LinkError); ok {
+		return l.Err
+	}
+	return err
 }

@@ -3,6 +3,7 @@ package applets
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,16 +16,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// players are what the test binary is under names that are no applet's: the
+// other ends of a test's processes.
+var players = map[string]func(argv []string) int{
+	"container-init": containerInit,
+	"script-init":    scriptInit,
+}
+
 // TestMain plays the applets: the test binary, called through a link of
 // another name, is the suite.
 func TestMain(m *testing.M) {
 	switch name := filepath.Base(os.Args[0]); {
-	case name == "container-init":
-		os.Exit(containerInit(os.Args[1:]))
-	case name == "script-init":
-		os.Exit(scriptInit(os.Args[1:]))
+	case players[name] != nil:
+		os.Exit(players[name](os.Args[1:]))
 	case !strings.HasSuffix(name, ".test"):
 		os.Exit(Main(os.Args))
+	}
+	flag.Parse()
+	if p := flag.Lookup("test.parallel"); p.Value.String() == p.DefValue {
+		flag.Set("test.parallel", "10") // the tests wait more than they work
 	}
 	os.Exit(m.Run())
 }

@@ -40,11 +40,12 @@ func (s State) String() string {
 // Want is the standing order of a service.
 type Want byte
 
-// The standing orders. Once is Down for a service that may run to its end.
+// The standing orders. On disk once and exit are told as down.
 const (
-	WantUp Want = iota
-	WantDown
-	WantExit
+	WantUp   Want = iota
+	WantDown      // nothing shall run
+	WantOnce      // what runs may run to its end, and is not started again
+	WantExit      // nothing shall run, and the supervisor shall let go
 )
 
 // StatusSize is the length of supervise/status in bytes; a reader refuses any
@@ -57,7 +58,7 @@ type Record struct {
 	Since  time.Time // the last change to run or to down; microseconds are kept
 	PID    int       // 0 where no process is
 	Paused bool
-	Want   Want // on disk exit and once are told as down
+	Want   Want
 	Termed bool // a TERM was sent to the process that runs
 	State  State
 }
@@ -105,7 +106,7 @@ func (r Record) Text() string {
 	}
 	if r.State != Down {
 		switch r.Want {
-		case WantDown:
+		case WantDown, WantOnce:
 			s += ", want down"
 		case WantExit:
 			s += ", want exit"

@@ -1,0 +1,413 @@
+package applets
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+)
+
+// answer is what a program gave back.
+type answer struct {
+	Stdout, Stderr string
+	Status         int
+}
+
+// ask runs argv[1:] of the executable path under the name argv[0].
+func ask(t *testing.T, path string, env []string, argv ...string) answer {
+	t.Helper()
+	var out, err bytes.Buffer
+	cmd := &exec.Cmd{Path: path, Args: argv, Env: append(os.Environ(), env...), Stdout: &out, Stderr: &err}
+	e := cmd.Run()
+	var status *exec.ExitError
+	if e != nil && !errors.As(e, &status) {
+		t.Fatalf("%s %q: %v", path, argv, e)
+	}
+	return answer{out.String(), err.String(), cmd.ProcessState.ExitCode()}
+}
+
+// built is the path of the executable as users get it.
+func built(t *testing.T) string {
+	t.Helper()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestBoxApplets(t *testing.T) {
+	t.Parallel()
+	if len(names()) == 0 {
+		t.Skip("no applet yet")
+	}
+	self := built(t)
+	// usages are the answers to a call without arguments, of those applets that
+	// need some; %s is argv[0] as it was typed.
+	usages := map[string]struct {
+		usage  string
+		status int
+	}{
+		"chpst":      {"", 100}, // its text is of many lines
+		"runsv":      {"usage: %s dir\n\n", 1},
+		"runsvchdir": {"usage: %s dir\n\n", 1},
+		"runsvdir":   {"usage: %s [-P] dir\n\n", 1},
+		"sv":         {"usage: sv [-v] [-w sec] command service ...\n\n", 100},
+		"svlogd":     {"", 1},
+	}
+	for name, want := range usages {
+		if !known(name) {
+			t.Errorf("%s is not among the applets", name)
+			continue
+		}
+		for how, argv := range map[string][]string{
+			"by argv[0]":           {name},
+			"by a path in argv[0]": {"/no/such/directory/" + name},
+			"as an argument":       {"runitbox", name},
+			"of another version":   {"runitbox-1.0", name},
+		} {
+			got := ask(t, self, nil, argv...)
+			typed := argv[len(argv)-1]
+			if got.Status != want.status {
+				t.Errorf("%s %s: exit status %d, want %d\n%s", name, how, got.Status, want.status, got.Stderr)
+			}
+			if text := strings.ReplaceAll(want.usage, "%s", typed); text != "" && got.Stderr != text {
+				t.Errorf("%s %s (-want +got):\n%s", name, how, cmp.Diff(text, got.Stderr))
+			}
+			if got.Stdout != "" {
+				t.Errorf("%s %s writes to stdout: %q", name, how, got.Stdout)
+			}
+		}
+	}
+}
+
+func TestBoxList(t *testing.T) {
+	t.Parallel()
+	self := built(t)
+	alone := ask(t, self, nil, "runitbox")
+	if alone.Status != 0 || alone.Stderr != "" {
+		t.Errorf("runitbox: exit status %d, stderr %q", alone.Status, alone.Stderr)
+	}
+	if diff := cmp.Diff(alone, ask(t, self, nil, "runitbox", "--help")); diff != "" {
+		t.Errorf("runitbox and runitbox --help differ:\n%s", diff)
+	}
+	said := map[string]string{}
+	for line := range strings.Lines(alone.Stdout) {
+		if name, short, ok := strings.Cut(strings.TrimSpace(line), " "); ok && strings.HasPrefix(line, "  ") {
+			said[name] = strings.TrimSpace(short)
+		}
+	}
+	for _, name := range append(names(), "install", "completion") {
+		if said[name] == "" {
+			t.Errorf("%s has no line", name)
+		}
+	}
+	if got := ask(t, self, nil, "runitbox", "--version"); got.Status != 0 || !strings.HasPrefix(got.Stdout, "runitbox version ") {
+		t.Errorf("runitbox --version: %+v", got)
+	}
+}
+
+func TestBoxUnknown(t *testing.T) {
+	t.Parallel()
+	self := built(t)
+	for _, tt := range []struct {
+		argv []string
+		want answer
+	}{
+		{[]string{"nosuch"}, answer{"", "runitbox: fatal: nosuch: applet not found\n", 127}},
+		{[]string{"/usr/bin/nosuch", "--help"}, answer{"", "runitbox: fatal: nosuch: applet not found\n", 127}},
+		{[]string{"-sh"}, answer{"", "runitbox: fatal: -sh: applet not found\n", 127}},
+		{[]string{""}, answer{"", "runitbox: fatal: .: applet not found\n", 127}},
+		{[]string{"runitbox", "nosuch"}, answer{"", "runitbox: fatal: nosuch: applet not found\n", 127}},
+		{[]string{"runitbox", "nosuch", "--force", "-x"}, answer{"", "runitbox: fatal: nosuch: applet not found\n", 127}},
+		{[]string{"runitbox", "-x"}, answer{"", "runitbox: illegal option -- x\nusage: runitbox [--help | --version | applet [arg ...]]\n\n", 100}},
+		{[]string{"runitbox", "install"}, answer{"", "usage: runitbox install [--hard] [--force] dir\n\n", 100}},
+		{[]string{"runitbox", "install", "a", "b"}, answer{"", "usage: runitbox install [--hard] [--force] dir\n\n", 100}},
+		{[]string{"runitbox", "completion", "nosh"}, answer{"", "usage: runitbox completion bash|zsh|fish\n\n", 100}},
+	} {
+		if diff := cmp.Diff(tt.want, ask(t, self, nil, tt.argv...)); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", tt.argv, diff)
+		}
+	}
+}
+
+// TestBoxLSB calls sv by the names that init scripts have.
+func TestBoxLSB(t *testing.T) {
+	t.Parallel()
+	if len(names()) == 0 {
+		t.Skip("no applet yet")
+	}
+	dir := t.TempDir()
+	self := built(t)
+	lay := func(target, name string) {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(target, path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lay(self, "sbin/runitbox")
+	lay("runitbox", "sbin/sv")
+	lay("runitbox", "sbin/svlogd")
+	lay("../sbin/sv", "init.d/relative")
+	lay(filepath.Join(dir, "sbin/sv"), "init.d/absolute")
+	lay("relative", "init.d/twice")
+	lay("sv", "sbin/sv-beside")
+	lay("../sbin/svlogd", "init.d/other")
+	lay("../sbin/runitbox", "init.d/direct")
+	lay("deep/er/init.d", "rc.d") // a link to a directory on the way
+	lay("../../../sbin/sv", "deep/er/init.d/through")
+	for path, lsb := range map[string]bool{
+		"init.d/relative": true,
+		"init.d/absolute": true,
+		"init.d/twice":    true,
+		"sbin/sv-beside":  true,
+		"rc.d/through":    true,
+		"init.d/other":    false,
+		"init.d/direct":   false,
+	} {
+		name := filepath.Base(path)
+		want := answer{"", fmt.Sprintf("usage: %s [-w sec] command\n\n", name), 2}
+		if !lsb {
+			want = answer{"", fmt.Sprintf("runitbox: fatal: %s: applet not found\n", name), 127}
+		}
+		at := filepath.Join(dir, path)
+		if diff := cmp.Diff(want, ask(t, at, nil, at)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", path, diff)
+		}
+		env := []string{"PATH=/no/such:" + filepath.Dir(at)}
+		if diff := cmp.Diff(want, ask(t, at, env, name)); diff != "" {
+			t.Errorf("%s found in PATH (-want +got):\n%s", path, diff)
+		}
+	}
+}
+
+func TestLeadsThrough(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, target := range map[string]string{"a": "b", "b": "a", "c": "d/../sv", "sv": "nowhere"} {
+		if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]bool{"a": false, "c": true, "sv": false, "none": false} {
+		if got := leadsThrough(filepath.Join(dir, name), "sv"); got != want {
+			t.Errorf("%s leads through sv: %v, want %v", name, got, want)
+		}
+	}
+}
+
+func TestBoxInstall(t *testing.T) {
+	t.Parallel()
+	if len(names()) == 0 {
+		t.Skip("no applet yet")
+	}
+	from := built(t)
+	dir := t.TempDir()
+	elsewhere, beside := filepath.Join(dir, "elsewhere"), filepath.Join(dir, "beside")
+	for _, d := range []string{elsewhere, beside} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	self := filepath.Join(beside, "runitbox")
+	text, err := os.ReadFile(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(self, text, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	install := func(want answer, args ...string) {
+		t.Helper()
+		got := ask(t, self, nil, append([]string{"runitbox", "install"}, args...)...)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("install %q (-want +got):\n%s", args, diff)
+		}
+	}
+	// listing tells what is in a directory: a link's target, "same" for a hard
+	// link to self, "file" for a file that is something else.
+	listing := func(dir string) map[string]string {
+		t.Helper()
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		is := map[string]string{}
+		for _, e := range entries {
+			path := filepath.Join(dir, e.Name())
+			switch target, err := os.Readlink(path); {
+			case path == self:
+			case err == nil:
+				is[e.Name()] = target
+			case same(path, self):
+				is[e.Name()] = "same"
+			default:
+				is[e.Name()] = "file"
+			}
+		}
+		return is
+	}
+	all := func(is string) map[string]string {
+		want := map[string]string{}
+		for _, name := range names() {
+			want[name] = is
+		}
+		return want
+	}
+	inode := func(path string) uint64 {
+		var st unix.Stat_t
+		if err := unix.Lstat(path, &st); err != nil {
+			t.Fatal(err)
+		}
+		return st.Ino
+	}
+	ok := answer{}
+
+	install(ok, elsewhere)
+	if diff := cmp.Diff(all(self), listing(elsewhere)); diff != "" {
+		t.Errorf("links in another directory (-want +got):\n%s", diff)
+	}
+	first := filepath.Join(elsewhere, names()[0])
+	before := inode(first)
+	install(ok, elsewhere)
+	if inode(first) != before {
+		t.Error("a second install made a link again")
+	}
+	install(ok, beside)
+	if diff := cmp.Diff(all("runitbox"), listing(beside)); diff != "" {
+		t.Errorf("links beside it (-want +got):\n%s", diff)
+	}
+	install(ok, "--hard", elsewhere)
+	if diff := cmp.Diff(all("same"), listing(elsewhere)); diff != "" {
+		t.Errorf("hard links in place of links (-want +got):\n%s", diff)
+	}
+	before = inode(first)
+	install(ok, "--hard", elsewhere)
+	if inode(first) != before {
+		t.Error("a second install made a hard link again")
+	}
+	install(ok, elsewhere)
+	if diff := cmp.Diff(all(self), listing(elsewhere)); diff != "" {
+		t.Errorf("links in place of hard links (-want +got):\n%s", diff)
+	}
+
+	// What is not such a link stays, and then nothing else is touched either.
+	mixed := filepath.Join(dir, "mixed")
+	stands := filepath.Join(mixed, names()[1])
+	dangles := filepath.Join(mixed, names()[0])
+	if err := os.Mkdir(mixed, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(stands, []byte("mine"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("nowhere", dangles); err != nil {
+		t.Fatal(err)
+	}
+	refusal := answer{"", fmt.Sprintf("runitbox: fatal: unable to link %s, %s: not a link to runitbox (--force replaces it)\n", dangles, stands), 111}
+	install(refusal, mixed)
+	if diff := cmp.Diff(map[string]string{names()[0]: "nowhere", names()[1]: "file"}, listing(mixed)); diff != "" {
+		t.Errorf("after a refusal (-want +got):\n%s", diff)
+	}
+	install(ok, "--force", mixed)
+	if diff := cmp.Diff(all(self), listing(mixed)); diff != "" {
+		t.Errorf("by force (-want +got):\n%s", diff)
+	}
+
+	// A directory is not replaced by any force.
+	if err := os.Remove(stands); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(stands, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if got := ask(t, self, nil, "runitbox", "install", "--force", mixed); got.Status != 111 || !strings.Contains(got.Stderr, stands+": ") {
+		t.Errorf("install over a directory: %+v", got)
+	}
+	want := all(self)
+	want[names()[1]] = "file"
+	if diff := cmp.Diff(want, listing(mixed)); diff != "" {
+		t.Errorf("after a directory stood in the way (-want +got):\n%s", diff)
+	}
+	install(answer{"", fmt.Sprintf("runitbox: fatal: unable to link %s: file does not exist\n", filepath.Join(dir, "none", names()[0])), 111}, filepath.Join(dir, "none"))
+}
+
+// TestMakeInstall packs the suite as a distribution does, then moves it.
+func TestMakeInstall(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("make"); err != nil {
+		skip(t, "no make here")
+	}
+	dir := t.TempDir()
+	dest, out := filepath.Join(dir, "dest"), filepath.Join(dir, "out")
+	for range 2 { // the second time over what is there
+		cmd := exec.Command("make", "-C", "..", "install", "DESTDIR="+dest, "PREFIX=/usr", "OUT="+out)
+		if text, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("make install: %v\n%s", err, text)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(out, "runitbox")); err != nil {
+		t.Errorf("OUT: %v", err)
+	}
+	moved := filepath.Join(dir, "moved")
+	if err := os.Rename(dest, moved); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(out); err != nil {
+		t.Fatal(err)
+	}
+	sbin := filepath.Join(moved, "usr/sbin")
+	for _, name := range append(names(), "runitbox") {
+		info, err := os.Stat(filepath.Join(sbin, name))
+		if err != nil {
+			t.Errorf("after the move: %v", err)
+		} else if info.Mode().Perm() != 0o755 {
+			t.Errorf("%s has mode %v", name, info.Mode())
+		}
+	}
+	if got := ask(t, filepath.Join(sbin, "runitbox"), nil, "runitbox"); got.Status != 0 {
+		t.Errorf("runitbox there: %+v", got)
+	}
+}
+
+// TestBoxCompletion gives each shell that is here its script.
+func TestBoxCompletion(t *testing.T) {
+	t.Parallel()
+	self := built(t)
+	for _, shell := range []string{"bash", "zsh", "fish"} {
+		got := ask(t, self, nil, "runitbox", "completion", shell)
+		if got.Status != 0 || got.Stderr != "" || !strings.Contains(got.Stdout, "runitbox") {
+			t.Errorf("completion %s: exit status %d, %d bytes, %q", shell, got.Status, len(got.Stdout), got.Stderr)
+		}
+		if path, err := exec.LookPath(shell); err == nil {
+			cmd := exec.Command(path, "-n")
+			cmd.Stdin = strings.NewReader(got.Stdout)
+			if text, err := cmd.CombinedOutput(); err != nil || len(text) > 0 {
+				t.Errorf("%s does not take its script: %v\n%s", shell, err, text)
+			}
+		}
+	}
+	// What the scripts call: the words that may come next, then a directive.
+	got := ask(t, self, nil, "runitbox", "__complete", "")
+	offered := map[string]bool{}
+	for line := range strings.Lines(got.Stdout) {
+		word, _, _ := strings.Cut(strings.TrimSpace(line), "\t")
+		offered[word] = true
+	}
+	for _, name := range append(names(), "install", "completion") {
+		if !offered[name] {
+			t.Errorf("%s is not offered", name)
+		}
+	}
+}

@@ -1,0 +1,220 @@
+package applets
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"runitbox/procenv"
+)
+
+// The options of chpst. All letters are runit's; what is new has none.
+var chpstFlags = []flag{
+	{'P', "session", false},
+	{'e', "env-dir", true},
+	{'/', "root", true},
+	{'C', "chdir", true},
+	{'n', "nice", true},
+	{'U', "env-user", true},
+	{'u', "user", true},
+	{0, "groups", false},
+	{0, "keep-caps", true},
+	{0, "no-new-privs", false},
+	{'l', "lock", true},
+	{'L', "try-lock", true},
+	{0, "umask", true},
+	{0, "oom-score-adj", true},
+	{'0', "close-stdin", false},
+	{'1', "close-stdout", false},
+	{'2', "close-stderr", false},
+	{'m', "memory", true},
+	{'d', "data", true},
+	{'o', "open-files", true},
+	{'p', "processes", true},
+	{'f', "file-size", true},
+	{'c', "core", true},
+	{'r', "rss", true},
+	{'t', "cpu", true},
+	{'b', "argv0", true},
+	{'v', "verbose", false},
+	{'V', "version", false},
+	{0, "help", false},
+}
+
+// chpstHelp is what --help says: on one screen, in the order of the changes.
+const chpstHelp = `usage: chpst [option ...] prog [arg ...]
+Change the process state in this order, then become prog.
+
+  -P, --session              lead a new session
+      --oom-score-adj N      prefer (1000) or spare (-1000) it when memory is out
+  -e, --env-dir DIR          set variables: a file each, its first line the value
+  -/, --root DIR             make DIR the root; users are looked up inside
+  -C, --chdir DIR            go to DIR, inside the root
+  -n, --nice N               add N to the nice value
+  -U, --env-user USER        tell USER's numbers in UID and GID
+  -u, --user USER            become USER: name[:group...] or :uid:gid[:gid...]
+      --groups               with all groups of the user, as at a login
+      --keep-caps LIST       keep these capabilities (kill,net_raw) and no other
+      --no-new-privs         no program can gain privileges from here on
+  -l, --lock FILE            wait for FILE's lock; it is held while prog lives
+  -L, --try-lock FILE        the same, but fail if it is held
+      --umask MODE           files are made without these permissions (octal)
+  -0, -1, -2                 close stdin, stdout, stderr (--close-stdin ...)
+  -m, --memory BYTES         limit data, stack, locked memory, all memory each
+  -d, --data BYTES           limit data         -f, --file-size BYTES  written
+  -c, --core BYTES           ... core files     -r, --rss BYTES        resident
+  -o, --open-files N         ... descriptors    -p, --processes N      of the user
+  -t, --cpu SECONDS          ... processor time: soft limits, never above the hard
+  -b, --argv0 NAME           prog finds NAME as its argv[0]
+  -v, --verbose  warn of what is passed over    -V, --version
+`
+
+// chpstUsage is what follows the name in chpst's usage line.
+const chpstUsage = " [-vP012] [-u user[:group]] [-U user[:group]] [-b argv0] [-e dir] [-/ root] [-C pwd] [-n nice] [-l|-L lock] [-m n] [-d n] [-o n] [-p n] [-f n] [-c n] [-r n] [-t n] prog"
+
+// misread is how chpst's personalities answer a call that they do not
+// understand: a note, where there is one, and the usage line.
+func misread(note, line string) error { return misuse{note, line, 100} }
+
+// chpstFailed is an error of any personality: they all tell it as chpst.
+func chpstFailed(err error) error { return fatal{"chpst", 111, err} }
+
+// chpstWarn tells what does not keep the program from running.
+func chpstWarn(err error) { os.Stderr.WriteString("chpst: warning: " + words(err) + "\n") }
+
+// chpst changes the process state as its options say and becomes the program.
+func chpst(name string, argv []string) error {
+	c := procenv.Change{Warn: chpstWarn}
+	usage := name + chpstUsage
+	opts := getopt{flags: chpstFlags, args: argv[1:]}
+	for opts.next() {
+		value := opts.value
+		var err error
+		switch opts.name {
+		case "P":
+			c.Session = true
+		case "oom-score-adj":
+			c.OOMScore, err = integer(value, 10)
+		case "e":
+			c.EnvDir = &value
+		case "/":
+			c.Root = &value
+		case "C":
+			c.Dir = &value
+		case "n":
+			c.Nice, err = parseNice(value)
+		case "U":
+			c.EnvUser = &value
+		case "u":
+			c.User = &value
+		case "groups":
+			c.AllGroups = true
+		case "keep-caps":
+			c.Caps = new(procenv.Caps)
+			if *c.Caps, err = procenv.ParseCaps(value); err != nil {
+				return chpstFailed(err)
+			}
+		case "no-new-privs":
+			c.NoNewPrivs = true
+		case "l", "L":
+			if c.Lock != nil {
+				return misread("", usage)
+			}
+			c.Lock, c.TryLock = &value, opts.name == "L"
+		case "umask":
+			c.Umask, err = integer(value, 8)
+		case "0", "1", "2":
+			c.Close[opts.name[0]-'0'] = true
+		case "b":
+			c.Argv0 = &value
+		case "v":
+			c.Verbose = true
+		case "V":
+			return misread(version, usage)
+		case "help":
+			os.Stdout.WriteString(chpstHelp)
+			return nil
+		default:
+			err = limit(&c.Limits, opts.name, value)
+		}
+		if err != nil {
+			return misread("", usage)
+		}
+	}
+	switch {
+	case opts.wrong != "":
+		return misread(filepath.Base(argv[0])+": "+opts.wrong, usage)
+	case len(opts.args) == 0:
+		return misread("", usage)
+	case c.AllGroups && (c.User == nil || strings.HasPrefix(*c.User, ":")):
+		return misread(name+": --groups is for -u with a name", usage)
+	}
+	return chpstFailed(c.Exec(opts.args))
+}
+
+// resources says which limits a letter sets, in chpst and in softlimit; -l, -a
+// and -s are softlimit's alone.
+func resources(letter string) []procenv.Resource {
+	switch letter {
+	case "m":
+		return []procenv.Resource{procenv.Data, procenv.Stack, procenv.MemLock, procenv.AS}
+	case "a":
+		return []procenv.Resource{procenv.AS}
+	case "c":
+		return []procenv.Resource{procenv.Core}
+	case "d":
+		return []procenv.Resource{procenv.Data}
+	case "f":
+		return []procenv.Resource{procenv.FSize}
+	case "l":
+		return []procenv.Resource{procenv.MemLock}
+	case "o":
+		return []procenv.Resource{procenv.NoFile}
+	case "p":
+		return []procenv.Resource{procenv.NProc}
+	case "r":
+		return []procenv.Resource{procenv.RSS}
+	case "s":
+		return []procenv.Resource{procenv.Stack}
+	case "t":
+		return []procenv.Resource{procenv.CPU}
+	}
+	return nil
+}
+
+// limit sets what the letter stands for to the number.
+func limit(l *procenv.Limits, letter, number string) error {
+	n, err := procenv.ParseLimit(number)
+	l.Set(n, resources(letter)...)
+	return err
+}
+
+// parseNice reads an increment: a sign, or none, and digits, or none. A number
+// that no machine can hold is as good as the greatest step there is.
+func parseNice(text string) (int, error) {
+	digits, negative := strings.CutPrefix(text, "-")
+	if !negative {
+		digits = strings.TrimPrefix(text, "+")
+	}
+	if digits == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(digits, 10, 64)
+	if errors.Is(err, strconv.ErrRange) {
+		err = nil
+	}
+	step := int(min(n, 40))
+	if negative {
+		step = -step
+	}
+	return step, err
+}
+
+// integer reads a number of an option that has no number by default.
+func integer(text string, base int) (*int, error) {
+	n, err := strconv.ParseInt(text, base, 32)
+	i := int(n)
+	return &i, err
+}

@@ -1,0 +1,99 @@
+package applets
+
+import (
+	"errors"
+	"path/filepath"
+
+	"runitbox/procenv"
+)
+
+// setuidgid is chpst -u with an account's name and nothing else.
+func setuidgid(name string, argv []string) error {
+	if len(argv) < 3 {
+		return misread("", name+" account child")
+	}
+	c := procenv.Change{User: &argv[1], Account: true}
+	return chpstFailed(c.Exec(argv[2:]))
+}
+
+// envuidgid is chpst -U with an account's name and nothing else.
+func envuidgid(name string, argv []string) error {
+	if len(argv) < 3 {
+		return misread("", name+" account child")
+	}
+	c := procenv.Change{EnvUser: &argv[1], Account: true}
+	return chpstFailed(c.Exec(argv[2:]))
+}
+
+// envdir is chpst -e for a directory without subdirectories.
+func envdir(name string, argv []string) error {
+	if len(argv) < 3 {
+		return misread("", name+" dir child")
+	}
+	c := procenv.Change{EnvDir: &argv[1], NoSubdirs: true, Warn: chpstWarn}
+	return chpstFailed(c.Exec(argv[2:]))
+}
+
+// pgrphack is chpst -P.
+func pgrphack(name string, argv []string) error {
+	if len(argv) < 2 {
+		return misread("", name+" child")
+	}
+	c := procenv.Change{Session: true}
+	return chpstFailed(c.Exec(argv[1:]))
+}
+
+// setlock holds a lock for the program. It does what daemontools' does, where
+// runit's has -n and -N the wrong way round.
+func setlock(name string, argv []string) error {
+	var c procenv.Change
+	usage := name + " [ -nNxX ] file program [ arg ... ]"
+	silent := false
+	opts := getopt{flags: []flag{{letter: 'n'}, {letter: 'N'}, {letter: 'x'}, {letter: 'X'}}, args: argv[1:]}
+	for opts.next() {
+		switch opts.name {
+		case "n", "N":
+			c.TryLock = opts.name == "n"
+		case "x", "X":
+			silent = opts.name == "x"
+		}
+	}
+	if opts.wrong != "" {
+		return misread(filepath.Base(argv[0])+": "+opts.wrong, usage)
+	}
+	if len(opts.args) < 2 {
+		return misread("", usage)
+	}
+	c.Lock = &opts.args[0]
+	err := c.Exec(opts.args[1:])
+	var held *procenv.LockError
+	if silent && errors.As(err, &held) {
+		return nil
+	}
+	return chpstFailed(err)
+}
+
+// softlimit is chpst with limits alone, which may be = for the hard limit.
+func softlimit(name string, argv []string) error {
+	var c procenv.Change
+	usage := name + " [-a allbytes] [-c corebytes] [-d databytes] [-f filebytes] [-l lockbytes] [-m membytes] [-o openfiles] [-p processes] [-r residentbytes] [-s stackbytes] [-t cpusecs] child"
+	var flags []flag
+	for _, letter := range []byte("acdflmoprst") {
+		flags = append(flags, flag{letter: letter, value: true})
+	}
+	opts := getopt{flags: flags, args: argv[1:]}
+	for opts.next() {
+		if opts.value == "=" {
+			c.Limits.Set(procenv.Hard, resources(opts.name)...)
+		} else if err := limit(&c.Limits, opts.name, opts.value); err != nil {
+			return misread("", name+chpstUsage) // not softlimit's own line, as in runit
+		}
+	}
+	if opts.wrong != "" {
+		return misread(filepath.Base(argv[0])+": "+opts.wrong, usage)
+	}
+	if len(opts.args) == 0 {
+		return misread("", usage)
+	}
+	return chpstFailed(c.Exec(opts.args))
+}

@@ -1,0 +1,415 @@
+package applets
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// The transcripts of testdata/oracle are what runit does, one file each:
+//
+//	# what the transcript shows
+//	# needs: root perl
+//	# within 2: start=(\d+)
+//	# limit: 30
+//	mk a; rs a; st a; end
+//	----
+//	run |  00 75 00 01 | run: ./a: (pid N) 1s
+//	rc=0
+//	---- runitbox
+//	what is printed instead where the programs are ours, and by choice differ
+//
+// The shell text is run by bash in an empty directory $T. What it prints must
+// be the expected block, where "(pid N)" stands for any pid and $T for the
+// directory; a number that a "within" line describes may differ by so much,
+// and so may the ages that sv tells. Below a header line "# pairs: all" the
+// transcript also shows one side of runit's with the other side of ours; below
+// "# only: runit" or "# only: runitbox" it is for one of them, since the other
+// has nothing that could be compared (such as a process for each service).
+//
+// A block's label says where it holds: "runitbox" where all is ours,
+// "sv=runitbox" and "runsv=runitbox" where that side is, whatever the other.
+// Of the blocks that hold the last one counts.
+type transcript struct {
+	needs  []string
+	within []tolerance
+	pairs  bool
+	only   string // runit or runitbox, where the other has nothing to compare
+	limit  time.Duration
+	body   string
+	blocks []block
+}
+
+// tolerance is how far the numbers that pattern describes may be off.
+type tolerance struct {
+	by      float64
+	pattern *regexp.Regexp
+}
+
+// block is an expected output and the sides for which it holds: every entry of
+// when names the maker of one.
+type block struct {
+	when map[string]string
+	text string
+}
+
+// helpers are the words that the transcripts share.
+const helpers = `umask 022
+mk() { mkdir -p $1; printf '#!/bin/sh\n%s\n' "${2:-exec sleep 1000}" >$1/run; chmod 755 $1/run; }
+ml() { mkdir -p $1/log; printf '#!/bin/sh\n%s\n' "${2:-exec cat >/dev/null}" >$1/log/run; chmod 755 $1/log/run; }
+rs() { setsid runsv $1 >$1.out 2>&1 </dev/null & P=$!; sleep ${2:-1.2}; }
+ct() { printf "$2" >$1/supervise/control; sleep ${3:-0.4}; }
+st() { echo "$(cat $1/supervise/stat) | $(od -An -tx1 -j16 $1/supervise/status) | $(sv status ./$1)"; }
+end() { kill -TERM $P 2>/dev/null; wait $P; echo "rc=$?"; }
+`
+
+// ages are the numbers of seconds in sv's answers.
+var ages = tolerance{2, regexp.MustCompile(`(?:\)|:) (\d+)s\b`)}
+
+// parseTranscript reads one file of testdata/oracle.
+func parseTranscript(text string) (transcript, error) {
+	tr := transcript{within: []tolerance{ages}, limit: time.Minute}
+	header := true
+	for line := range strings.Lines(text) {
+		note, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "# ")
+		if header = header && ok; header {
+			if err := tr.header(note); err != nil {
+				return tr, err
+			}
+			continue
+		}
+		label, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "----")
+		switch {
+		case ok && (label == "" || label[0] == ' '):
+			b := block{when: map[string]string{}}
+			for _, cond := range strings.Fields(label) {
+				if cond == "runitbox" {
+					b.when["sv"], b.when["runsv"] = "runitbox", "runitbox"
+				} else if side, maker, ok := strings.Cut(cond, "="); ok && (side == "sv" || side == "runsv") {
+					b.when[side] = maker
+				} else {
+					return tr, fmt.Errorf("bad label %q", cond)
+				}
+			}
+			tr.blocks = append(tr.blocks, b)
+		case len(tr.blocks) == 0:
+			tr.body += line
+		default:
+			tr.blocks[len(tr.blocks)-1].text += line
+		}
+	}
+	if len(tr.blocks) == 0 || len(tr.blocks[0].when) > 0 {
+		return tr, errors.New("no expected block for runit")
+	}
+	return tr, nil
+}
+
+// header takes one line from the top of a transcript; what has no keyword is
+// prose for the reader.
+func (tr *transcript) header(note string) error {
+	key, value, _ := strings.Cut(note, ": ")
+	word, arg, _ := strings.Cut(key, " ")
+	switch {
+	case key == "needs":
+		tr.needs = strings.Fields(value)
+	case key == "pairs":
+		tr.pairs = value == "all"
+	case key == "only":
+		tr.only = value
+	case key == "limit":
+		n, err := strconv.Atoi(value)
+		tr.limit = time.Duration(n) * time.Second
+		return err
+	case word == "within" && arg != "":
+		by, err := strconv.ParseFloat(arg, 64)
+		if err != nil {
+			return err
+		}
+		pattern, err := regexp.Compile(value)
+		if err == nil && pattern.NumSubexp() == 0 {
+			err = fmt.Errorf("%q has no group", value)
+		}
+		tr.within = append(tr.within, tolerance{by, pattern})
+		return err
+	}
+	return nil
+}
+
+// expected is the block that holds where client is who made sv, and supervisor
+// who made runsv and runsvdir.
+func (tr *transcript) expected(client, supervisor string) string {
+	made := map[string]string{"sv": client, "runsv": supervisor}
+	text := ""
+next:
+	for _, b := range tr.blocks {
+		for side, maker := range b.when {
+			if made[side] != maker {
+				continue next
+			}
+		}
+		text = b.text
+	}
+	return text
+}
+
+// sides tells which program of a transcript belongs to which side. A program
+// that is in neither is runit's own if there is one.
+var sides = map[string]string{
+	"sv": "sv", "runsvchdir": "sv",
+	"runsv": "runsv", "runsvdir": "runsv",
+}
+
+// wordsOf are the helpers and programs that a transcript may call, and the
+// programs that these need.
+var wordsOf = map[string]string{
+	"sv": "sv", "runsvchdir": "runsvchdir", "runsv": "runsv", "runsvdir": "runsvdir",
+	"st": "sv", "rs": "runsv",
+}
+
+// programs says which programs a transcript calls.
+func (tr *transcript) programs() map[string]bool {
+	called := map[string]bool{}
+	for word, program := range wordsOf {
+		if regexp.MustCompile(`(?m)(^|[^\w/.$'"-])` + word + `([^\w=]|$)`).MatchString(tr.body) {
+			called[program] = true
+		}
+	}
+	return called
+}
+
+// toolbox makes a directory of the programs for one transcript. They are
+// copies, since a transcript may run them as another user, who may not be able
+// to reach the place where they lie. It skips if what is called is not there.
+func toolbox(t *testing.T, tr transcript, client, supervisor string) string {
+	t.Helper()
+	dir := publicDir(t)
+	ours, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := copyFile(filepath.Join(dir, "runitbox"), ours); err != nil {
+		t.Fatal(err)
+	}
+	called := tr.programs()
+	for _, name := range []string{"sv", "runsv", "runsvdir", "runsvchdir", "chpst", "svlogd"} {
+		maker := map[string]string{"sv": client, "runsv": supervisor}[sides[name]]
+		if maker == "" && client == "runitbox" && supervisor == "runitbox" && known(name) {
+			maker = "runitbox"
+		}
+		to := filepath.Join(dir, name)
+		switch {
+		case maker == "runitbox" && known(name):
+			err = os.Symlink("runitbox", to)
+		case maker == "runitbox" && called[name]:
+			skip(t, "there is no applet "+name+" yet")
+		case maker == "runitbox":
+		default:
+			err = copyFile(to, peer(t, name))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// publicDir is an empty directory that other users can enter.
+func publicDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "runitbox-oracle")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// copyFile makes an executable copy.
+func copyFile(to, from string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY, 0o755)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
+}
+
+// play runs the transcript once and returns what it printed.
+func (tr *transcript) play(t *testing.T, bin string) string {
+	t.Helper()
+	dir := publicDir(t)
+	ctx, cancel := context.WithTimeout(t.Context(), tr.limit)
+	defer cancel()
+	cmd := contained(t, exec.CommandContext(ctx, "bash", "-c", helpers+tr.body))
+	cmd.Dir = dir
+	cmd.Env = []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "T=" + dir, "HOME=/", "TZ=UTC", "LC_ALL=C"}
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); ctx.Err() != nil {
+		fmt.Fprintf(&out, "(killed after %v)\n", tr.limit)
+	} else if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err) // how the script itself exits is no matter
+	}
+	text := strings.ReplaceAll(out.String(), dir, "$T")
+	text = regexp.MustCompile(`(?m)^(?:environment|\S*bash): line \d+: +\d+ .*\n`).ReplaceAllString(text, "") // the shell tells which jobs were killed
+	return regexp.MustCompile(`\(pid \d+\)`).ReplaceAllString(text, "(pid N)")
+}
+
+// settle puts the wanted numbers into got where they are near enough.
+func (tr *transcript) settle(want, got string) string {
+	wants, gots := strings.Split(want, "\n"), strings.Split(got, "\n")
+	for i := range min(len(wants), len(gots)) {
+		for _, tol := range tr.within {
+			gots[i] = tol.settle(wants[i], gots[i])
+		}
+	}
+	return strings.Join(gots, "\n")
+}
+
+func (tol tolerance) settle(want, got string) string {
+	ws := tol.pattern.FindAllStringSubmatchIndex(want, -1)
+	gs := tol.pattern.FindAllStringSubmatchIndex(got, -1)
+	if len(ws) != len(gs) {
+		return got
+	}
+	for i := len(gs) - 1; i >= 0; i-- { // from the end, so that the indexes stay true
+		w, g := want[ws[i][2]:ws[i][3]], got[gs[i][2]:gs[i][3]]
+		a, err1 := strconv.ParseFloat(strings.TrimSpace(w), 64)
+		b, err2 := strconv.ParseFloat(strings.TrimSpace(g), 64)
+		if err1 == nil && err2 == nil && max(a-b, b-a) <= tol.by+1e-9 {
+			got = got[:gs[i][2]] + w + got[gs[i][3]:]
+		}
+	}
+	return got
+}
+
+// check compares a run with the expectation. The transcripts look after fixed
+// times, as an operator would, and a busy machine may be too late for that: one
+// that differs is run twice more and must then be right both times.
+func (tr *transcript) check(t *testing.T, client, supervisor string) {
+	t.Helper()
+	bin := toolbox(t, *tr, client, supervisor)
+	want := tr.expected(client, supervisor)
+	for try := 1; ; try++ {
+		got := tr.play(t, bin)
+		diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(tr.settle(want, got), "\n"))
+		switch {
+		case diff == "" && (try == 1 || try == 3):
+			return
+		case diff == "":
+		case try == 1:
+			t.Logf("first run differs (-want +got):\n%s", diff)
+		default:
+			t.Errorf("run %d (-want +got):\n%s\nall of it:\n%s", try, diff, got)
+			return
+		}
+	}
+}
+
+// TestOracle runs every transcript with runit's programs, so that what we
+// expect is what runit does, and with ours, which must do the same.
+func TestOracle(t *testing.T) {
+	paths, err := filepath.Glob("../testdata/oracle/*.txt")
+	if err != nil || len(paths) == 0 {
+		t.Fatal("no transcripts:", err)
+	}
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tr, err := parseTranscript(string(text))
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".txt"), func(t *testing.T) {
+			t.Parallel()
+			pairs := []struct{ name, client, supervisor string }{
+				{"runit", "runit", "runit"},
+				{"runitbox", "runitbox", "runitbox"},
+				{"sv of runit, runsv of runitbox", "runit", "runitbox"},
+				{"sv of runitbox, runsv of runit", "runitbox", "runit"},
+			}
+			switch {
+			case tr.only == "runit":
+				pairs = pairs[:1]
+			case tr.only == "runitbox":
+				pairs = pairs[1:2]
+			case !tr.pairs && os.Getenv("ALLPAIRS") == "":
+				pairs = pairs[:2]
+			}
+			for _, pair := range pairs {
+				t.Run(pair.name, func(t *testing.T) {
+					t.Parallel()
+					for _, need := range append(tr.needs, "bash", "ps", "setsid") {
+						if need == "root" {
+							if os.Geteuid() != 0 {
+								skip(t, "needs root")
+							}
+						} else if _, err := exec.LookPath(need); err != nil {
+							skip(t, "needs "+need)
+						}
+					}
+					tr.check(t, pair.client, pair.supervisor)
+				})
+			}
+		})
+	}
+}
+
+// TestTranscript checks the harness itself: it must see a difference.
+func TestTranscript(t *testing.T) {
+	tr, err := parseTranscript("# shows\n# needs: perl\n# within 0.3: \\+([\\d.]+)\n# limit: 9\necho a\n----\nrun: x: (pid N) 3s +1.0 7\n---- runsv=runitbox\nthis\n---- runitbox\nthat\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tr.body != "echo a\n" || tr.limit != 9*time.Second || len(tr.needs) != 1 {
+		t.Errorf("parsed as %+v", tr)
+	}
+	for _, tt := range []struct{ client, supervisor, want string }{
+		{"runit", "runit", tr.blocks[0].text},
+		{"runitbox", "runit", tr.blocks[0].text},
+		{"runit", "runitbox", "this\n"},
+		{"runitbox", "runitbox", "that\n"},
+	} {
+		if diff := cmp.Diff(tt.want, tr.expected(tt.client, tt.supervisor)); diff != "" {
+			t.Errorf("%s with %s (-want +got):\n%s", tt.client, tt.supervisor, diff)
+		}
+	}
+	want := tr.blocks[0].text
+	for _, tt := range []struct {
+		got  string
+		same bool
+	}{
+		{"run: x: (pid N) 5s +1.3 7\n", true},
+		{"run: x: (pid N) 6s +1.0 7\n", false},
+		{"run: x: (pid N) 3s +1.4 7\n", false},
+		{"run: x: (pid N) 3s +1.0 8\n", false},
+		{"run: x: (pid N) 3s +1.0 7\nmore\n", false},
+		{"", false},
+	} {
+		if same := tr.settle(want, tt.got) == want; same != tt.same {
+			t.Errorf("%q: same is %v", tt.got, same)
+		}
+	}
+}

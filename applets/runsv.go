@@ -1,0 +1,74 @@
+package applets
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"runitbox/supervise"
+)
+
+// newRunsv supervises one service directory. With --tree it is the core of a
+// runsvdir, which starts it so: the descriptors 3 and, with -l, 4 are its own.
+// With --session it makes a session for one process and ends.
+func newRunsv(argv0 string) *cobra.Command {
+	return &cobra.Command{
+		Use:                "runsv dir",
+		Short:              "start and monitor a service and optionally its log service",
+		DisableFlagParsing: true,
+		RunE: func(_ *cobra.Command, args []string) error {
+			switch {
+			case len(args) > 2 && args[0] == supervise.SessionArg:
+				supervise.Session(args[1], args[2:])
+				return nil
+			case len(args) > 1 && args[0] == "--tree":
+				return runCore(args[1:])
+			}
+			if len(args) != 1 {
+				return misuse{line: argv0 + " dir", status: 1}
+			}
+			if err := supervise.RunDir(args[0], sayOf("runsv", "")); err != nil {
+				return fatal{"runsv " + args[0], 111, err}
+			}
+			return nil
+		},
+	}
+}
+
+// runCore is the core of the tree that args end with.
+func runCore(args []string) error {
+	t := supervise.Tree{Link: 3, Log: -1}
+	for ; len(args) > 0 && args[0] != "--"; args = args[1:] {
+		switch args[0] {
+		case "-P":
+			t.Session = true
+		case "-l":
+			t.Log = 4
+		}
+	}
+	dir := ""
+	if len(args) > 1 {
+		dir = args[1]
+	}
+	t.Say = sayOf("runsv", dir)
+	if err := t.Run(); err != nil {
+		return fatal{"runsv " + dir, 111, err}
+	}
+	return nil
+}
+
+// sayOf prints what a supervisor has to say, in runit's words and one write a
+// line. What concerns no service concerns dir.
+func sayOf(program, dir string) func(supervise.Level, string, error) {
+	return func(level supervise.Level, service string, err error) {
+		weight := "warning"
+		if level == supervise.Fatal {
+			weight = "fatal"
+		}
+		if service == "" {
+			service = dir
+		}
+		os.Stderr.WriteString(fmt.Sprintf("%s %s: %s: %s\n", program, service, weight, words(err)))
+	}
+}

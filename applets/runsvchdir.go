@@ -1,0 +1,42 @@
+package applets
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"runitbox/supervise"
+)
+
+// runlevels is where the services directories are that runsvchdir switches
+// between, if RUNSVDIR does not name another place.
+const runlevels = "/etc/runit/runsvdir"
+
+func newRunsvchdir(argv0 string) *cobra.Command {
+	line := argv0 + " dir"
+	return &cobra.Command{
+		Use:                line,
+		Short:              "change the services directory of runsvdir (the runlevel)",
+		DisableFlagParsing: true, // -x is a directory like any other
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return misuse{line: line, status: 1}
+			}
+			dir, set := os.LookupEnv("RUNSVDIR")
+			if !set {
+				dir = runlevels
+			}
+			switched, err := supervise.SwitchLevel(dir, args[0])
+			if err != nil {
+				return fatal{argv0, 111, err}
+			}
+			state := "current"
+			if switched {
+				state = "now current"
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "runsvchdir: %s: %s.\n", args[0], state)
+			return nil
+		},
+	}
+}

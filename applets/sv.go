@@ -1,0 +1,431 @@
+package applets
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"runitbox/supervise"
+)
+
+// serviceDirs are the directories where sv looks for bare service names when
+// SVDIR is not set: the first that exists. The build can set another list.
+var serviceDirs = "/service:/var/service:/etc/service"
+
+// action is what sv does for a command word.
+type action struct {
+	send   string // bytes for the service's control
+	until  string // conditions of success, a letter each
+	wait   bool   // reports without -v
+	kill   bool   // sends KILL where it would report a timeout
+	status bool   // shows the status and sends nothing
+}
+
+// actions are sv's words, and the letters that stand for any other word that
+// begins with them.
+var actions = map[string]action{
+	"start":          {send: "u", until: "u", wait: true},
+	"stop":           {send: "d", until: "d", wait: true},
+	"restart":        {send: "tcu", until: "tcu", wait: true},
+	"reload":         {send: "h", wait: true},
+	"shutdown":       {send: "x", until: "x", wait: true},
+	"try-restart":    {send: "tc", until: "tc", wait: true},
+	"force-stop":     {send: "d", until: "d", wait: true, kill: true},
+	"force-reload":   {send: "tc", until: "tc", wait: true, kill: true},
+	"force-restart":  {send: "tcu", until: "tcu", wait: true, kill: true},
+	"force-shutdown": {send: "x", until: "x", wait: true, kill: true},
+	"check":          {until: "C", wait: true},
+	"status":         {status: true},
+
+	"u": {send: "u", until: "u"},
+	"d": {send: "d", until: "d"},
+	"o": {send: "o", until: "o"},
+	"p": {send: "p", until: "p"},
+	"c": {send: "c", until: "c"},
+	"t": {send: "t", until: "t"},
+	"k": {send: "k", until: "k"},
+	"x": {send: "x", until: "x"},
+	"e": {send: "x", until: "x"},
+	"h": {send: "h"},
+	"a": {send: "a"},
+	"i": {send: "i"},
+	"q": {send: "q"},
+	"1": {send: "1"},
+	"2": {send: "2"},
+	"s": {status: true},
+	"D": {send: "d", until: "d", wait: true, kill: true},
+	"T": {send: "tc", until: "tc", wait: true, kill: true},
+	"X": {send: "x", until: "x", wait: true, kill: true},
+	"E": {send: "x", until: "x", wait: true, kill: true},
+}
+
+// meant are the words that a letter was made for. A word that only shares its
+// first letter with them does what the letter says, but with a warning.
+var meant = map[string]string{
+	"u": "up", "d": "down", "o": "once", "p": "pause", "c": "cont", "t": "term", "k": "kill", "x": "x", "e": "exit",
+	"h": "hup", "a": "alarm", "i": "interrupt", "q": "quit", "1": "1", "2": "2", "s": "status",
+	"D": "D", "T": "T", "X": "X", "E": "E",
+}
+
+// svPatience is how long sv waits for a runsv that is about to be replaced,
+// where it would not wait for anything else.
+const svPatience = 2 * time.Second
+
+// svLook is the least time to wait for a service's answer, whatever -w says.
+const svLook = 420 * time.Millisecond
+
+func newSv(argv0 string) *cobra.Command {
+	s := &svCall{name: filepath.Base(argv0), begin: time.Now()}
+	line := "sv [-v] [-w sec] command service ..."
+	misused := 100
+	if s.name != "sv" {
+		s.lsb = true
+		line = s.name + " [-w sec] command"
+		misused = 2
+	}
+	var wait string
+	var verbose, identify bool
+	cmd := &cobra.Command{
+		Use:   line,
+		Short: "control services and show their state",
+		Args:  cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if identify {
+				return misuse{"runitbox " + version, line, misused}
+			}
+			if len(args) == 0 || !s.lsb && len(args) < 2 {
+				return misuse{line: line, status: misused}
+			}
+			act, odd, ok := svAction(args[0], s.lsb)
+			if !ok {
+				return misuse{line: line, status: misused}
+			}
+			s.out, s.err = bufio.NewWriter(cmd.OutOrStdout()), cmd.ErrOrStderr()
+			defer s.out.Flush()
+			if odd != "" {
+				s.warn("%s: warning: %s: not a command, taken as %s", s.name, args[0], odd)
+			}
+			seconds := "7"
+			if set, ok := os.LookupEnv("SVWAIT"); ok {
+				seconds = set
+			}
+			if cmd.Flags().Changed("wait") {
+				seconds, verbose = wait, true
+			}
+			s.wait = max(leadingSeconds(seconds), svLook)
+			services := args[1:]
+			if s.lsb {
+				services = []string{s.name}
+			}
+			if act.status {
+				return s.status(services)
+			}
+			return s.control(act, act.wait || verbose, services)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVarP(&wait, "wait", "w", "7", "wait that many `seconds` for the service, and report")
+	flags.BoolVarP(&verbose, "verbose", "v", false, "wait for the service and report")
+	flags.BoolVarP(&identify, "version", "V", false, "print the version")
+	flags.Bool("help", false, "print this help")
+	getoptErrors(cmd, argv0, line, misused)
+	return cmd
+}
+
+// svAction finds what a command word means, and the word it was taken for
+// where that may surprise.
+func svAction(word string, lsb bool) (act action, odd string, ok bool) {
+	if word == "" {
+		return action{}, "", false
+	}
+	if act, ok := actions[word]; ok && (len(word) > 1 || !lsb || word != "s") {
+		return act, "", true
+	}
+	letter := word[:1]
+	if lsb && letter == "s" {
+		return action{}, "", false
+	}
+	if act, ok = actions[letter]; !ok {
+		return action{}, "", false
+	}
+	if full := meant[letter]; !strings.HasPrefix(full, word) && (len(full) == 1 || !strings.HasPrefix(word, full)) {
+		odd = full
+	}
+	return act, odd, true
+}
+
+// leadingSeconds reads the number a text begins with; without one it is 0.
+func leadingSeconds(text string) time.Duration {
+	n := time.Duration(0)
+	for i := 0; i < len(text) && '0' <= text[i] && text[i] <= '9'; i++ {
+		if n = 10*n + time.Duration(text[i]-'0'); n > math.MaxInt32 {
+			return math.MaxInt32 * time.Second
+		}
+	}
+	return n * time.Second
+}
+
+// svPath is the service directory that a name stands for. A bare name is
+// looked up in SVDIR; one that is empty is nowhere.
+func svPath(name string) string {
+	if name == "" || name[0] == '/' || name[0] == '.' || name[len(name)-1] == '/' {
+		return name
+	}
+	dir, set := os.LookupEnv("SVDIR")
+	if !set {
+		list := filepath.SplitList(serviceDirs)
+		dir = list[0]
+		for _, d := range list {
+			if err := unix.Access(d, unix.F_OK); err == nil {
+				dir = d
+				break
+			}
+		}
+	}
+	if dir == "" {
+		return ""
+	}
+	return dir + "/" + name
+}
+
+// svCall is one call of sv.
+type svCall struct {
+	name   string
+	lsb    bool // called by a service's name, as an init script is
+	begin  time.Time
+	wait   time.Duration
+	out    *bufio.Writer
+	err    io.Writer
+	failed int
+}
+
+// say writes an answer, at once: somebody may wait for it.
+func (s *svCall) say(format string, args ...any) {
+	fmt.Fprintf(s.out, format+"\n", args...)
+	s.out.Flush()
+}
+
+// warn writes to standard error, in order with the answers.
+func (s *svCall) warn(format string, args ...any) {
+	s.out.Flush()
+	fmt.Fprintf(s.err, format+"\n", args...)
+}
+
+// code is the exit status for the failures counted.
+func (s *svCall) code() error {
+	switch {
+	case s.failed == 0:
+		return nil
+	case s.lsb:
+		return exit(1)
+	}
+	return exit(min(s.failed, 99))
+}
+
+// trouble says why a service cannot be asked.
+func trouble(name string, err error) string {
+	var far supervise.Unreachable
+	if errors.Is(err, supervise.ErrNotRunning) || errors.As(err, &far) {
+		return "fail: " + name + ": " + words(err)
+	}
+	return "warning: " + name + ": " + words(err)
+}
+
+// control sends a command to every service, and then waits for them all.
+func (s *svCall) control(act action, wait bool, services []string) error {
+	client := &supervise.Client{Patience: s.begin.Add(svPatience)}
+	if wait {
+		client.Patience = s.begin.Add(s.wait)
+	}
+	var orders []*supervise.Order
+	names := map[*supervise.Order]string{}
+	for _, name := range services {
+		order, err := client.Send(svPath(name), act.send, act.until)
+		switch {
+		case err == nil:
+			orders = append(orders, order)
+			names[order] = name
+		case act.send == "x" && errors.Is(err, supervise.ErrNotRunning):
+			s.say("ok: %s: runsv not running", name)
+		default:
+			s.failed++
+			s.say("%s", trouble(name, err))
+		}
+	}
+	if !wait {
+		client.Deliver(250 * time.Millisecond)
+		return s.code()
+	}
+	client.Wait(orders, s.begin.Add(s.wait), func(o *supervise.Order, out supervise.Outcome) {
+		s.report(act, names[o], o, out)
+	})
+	return s.code()
+}
+
+// report tells what has become of an order.
+func (s *svCall) report(act action, name string, o *supervise.Order, out supervise.Outcome) {
+	switch out.Result {
+	case supervise.Notice:
+		var check supervise.CheckError
+		if errors.As(out.Err, &check) {
+			s.warn("warning: %s %s/check: %s", check.Doing, name, words(check.Err))
+		}
+	case supervise.Done:
+		if out.Err != nil {
+			s.say("ok: %s: %s", name, words(out.Err))
+			return
+		}
+		s.say("ok: %s", s.line(name, name, o.Path, out.Status))
+	case supervise.Failed:
+		s.failed++
+		s.say("%s", trouble(name, out.Err))
+	case supervise.TimedOut:
+		s.failed++
+		what := "timeout"
+		if act.kill {
+			what = "kill"
+		}
+		s.say("%s: %s", what, s.line(name, name, o.Path, out.Status))
+		if act.kill {
+			if err := o.Kill(); err != nil {
+				s.say("%s", trouble(name, err))
+			}
+		}
+	}
+}
+
+// line is the status line of the service at path.
+func (s *svCall) line(shown, name, path string, rec supervise.Record) string {
+	r, err := supervise.Reach(path)
+	if err != nil {
+		return svLine(shown, rec, false, time.Now())
+	}
+	defer r.Close()
+	down, ok := s.hasDown(name, r)
+	if !ok {
+		return ""
+	}
+	return svLine(shown, rec, down, time.Now())
+}
+
+// hasDown looks for the service's down file.
+func (s *svCall) hasDown(name string, r *supervise.Remote) (down, ok bool) {
+	down, err := r.HasDown()
+	if err != nil {
+		s.warn("warning: unable to stat %s/down: %s", name, words(err))
+	}
+	return down, err == nil
+}
+
+// svLine tells a status in words.
+func svLine(name string, rec supervise.Record, down bool, now time.Time) string {
+	var b strings.Builder
+	if rec.State <= supervise.Finish {
+		b.WriteString(rec.State.String() + ": ")
+	}
+	b.WriteString(name + ": ")
+	if rec.State != supervise.Down {
+		fmt.Fprintf(&b, "(pid %d) ", rec.PID)
+	}
+	fmt.Fprintf(&b, "%ds", max(0, now.Unix()-rec.Since.Unix()))
+	for _, flag := range []struct {
+		set  bool
+		text string
+	}{
+		{rec.PID != 0 && down, "normally down"},
+		{rec.PID == 0 && !down, "normally up"},
+		{rec.PID != 0 && rec.Paused, "paused"},
+		{rec.PID == 0 && rec.Want == supervise.WantUp, "want up"},
+		{rec.PID != 0 && rec.Want == supervise.WantDown, "want down"},
+		{rec.PID != 0 && rec.Termed, "got TERM"},
+	} {
+		if flag.set {
+			b.WriteString(", " + flag.text)
+		}
+	}
+	return b.String()
+}
+
+// The exit statuses of an init script's status, as the LSB has them.
+const (
+	lsbRunning = 0
+	lsbDown    = 3
+	lsbUnknown = 4
+)
+
+// status shows the services' status and that of their log services.
+func (s *svCall) status(services []string) error {
+	patience := s.begin.Add(svPatience)
+	code := lsbRunning
+	for _, name := range services {
+		r, err := supervise.Reach(svPath(name))
+		if err == nil {
+			code, err = s.show(name, r, patience)
+			r.Close()
+		}
+		if err != nil {
+			s.failed++
+			fmt.Fprintln(s.out, trouble(name, err))
+			code = lsbUnknown
+			if strings.HasPrefix(trouble(name, err), "fail: ") {
+				code = 1
+			}
+		}
+	}
+	if s.lsb {
+		return exit(code)
+	}
+	return s.code()
+}
+
+// show shows one service and its log, and says what an init script returns.
+func (s *svCall) show(name string, r *supervise.Remote, patience time.Time) (code int, err error) {
+	rec, err := r.ProbeUntil(patience)
+	if err != nil {
+		return 0, err
+	}
+	code = lsbRunning
+	if rec.PID == 0 {
+		code = lsbDown
+	}
+	line := ""
+	if down, ok := s.hasDown(name, r); ok {
+		line = svLine(name, rec, down, time.Now())
+	} else {
+		code = lsbUnknown
+	}
+	fmt.Fprintf(s.out, "%s%s\n", line, s.logPart(name+"/log", r, patience))
+	return code, nil
+}
+
+// logPart is what the status line has of the log service.
+func (s *svCall) logPart(name string, r *supervise.Remote, patience time.Time) string {
+	l, err := r.Log()
+	if errors.Is(err, unix.ENOENT) {
+		return ""
+	}
+	if err != nil {
+		s.failed++
+		return fmt.Sprintf("; warning: %s: unable to change directory: %s", name, words(errors.Unwrap(err)))
+	}
+	defer l.Close()
+	rec, err := l.ProbeUntil(patience)
+	if err != nil {
+		s.failed++
+		return "; " + trouble(name, err)
+	}
+	down, ok := s.hasDown(name, l)
+	if !ok {
+		return "; "
+	}
+	return "; " + svLine("log", rec, down, time.Now())
+}

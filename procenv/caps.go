@@ -1,0 +1,115 @@
+package procenv
+
+import (
+	"strings"
+	"syscall"
+	"unsafe"
+)
+
+// Caps is a set of capabilities, a bit for each.
+type Caps uint64
+
+// capNames are the kernel's names of the capabilities, by number.
+var capNames = [...]string{
+	"chown", "dac_override", "dac_read_search", "fowner", "fsetid", "kill",
+	"setgid", "setuid", "setpcap", "linux_immutable", "net_bind_service",
+	"net_broadcast", "net_admin", "net_raw", "ipc_lock", "ipc_owner",
+	"sys_module", "sys_rawio", "sys_chroot", "sys_ptrace", "sys_pacct",
+	"sys_admin", "sys_boot", "sys_nice", "sys_resource", "sys_time",
+	"sys_tty_config", "mknod", "lease", "audit_write", "audit_control",
+	"setfcap", "mac_override", "mac_admin", "syslog", "wake_alarm",
+	"block_suspend", "audit_read", "perfmon", "bpf", "checkpoint_restore",
+}
+
+// ParseCaps reads a list as "net_bind_service,CAP_KILL"; the empty list is the
+// empty set.
+func ParseCaps(list string) (Caps, error) {
+	var set Caps
+	if list == "" {
+		return set, nil
+	}
+	for name := range strings.SplitSeq(list, ",") {
+		short := strings.TrimPrefix(strings.ToLower(name), "cap_")
+		known := false
+		for n, have := range capNames {
+			if have == short {
+				set |= 1 << n
+				known = true
+			}
+		}
+		if !known {
+			return 0, &Unknown{"unknown capability", name}
+		}
+	}
+	return set, nil
+}
+
+const (
+	prSetKeepcaps   = syscall.PR_SET_KEEPCAPS
+	prCapbsetRead   = syscall.PR_CAPBSET_READ
+	prCapbsetDrop   = syscall.PR_CAPBSET_DROP
+	prSetNoNewPrivs = 38
+	prCapAmbient    = 47
+
+	capAmbientRaise = 2
+
+	capVersion3 = 0x20080522
+)
+
+func prctl(option, arg2, arg3 uintptr) error {
+	_, _, no := syscall.RawSyscall6(syscall.SYS_PRCTL, option, arg2, arg3, 0, 0, 0)
+	return errno(no)
+}
+
+// boundCaps takes all but the kept capabilities out of the bounding set, so
+// that no program file brings one back, and sees to it that the kept ones
+// outlive the change of the uid. Both need privileges that the user lacks.
+func (c *Change) boundCaps() error {
+	if c.Caps == nil {
+		return nil
+	}
+	for n := range 64 {
+		has, _, no := syscall.RawSyscall6(syscall.SYS_PRCTL, prCapbsetRead, uintptr(n), 0, 0, 0, 0)
+		if no != 0 {
+			break // the kernel knows no more of them
+		}
+		if has == 1 && *c.Caps&(1<<n) == 0 {
+			if err := prctl(prCapbsetDrop, uintptr(n), 0); err != nil {
+				return failed("drop capability "+capName(n), err)
+			}
+		}
+	}
+	return failed("keep capabilities", prctl(prSetKeepcaps, 1, 0))
+}
+
+// keepCaps makes the kept capabilities all that there are, and ambient, which
+// is how they outlive exec.
+func (c *Change) keepCaps() error {
+	if c.Caps == nil {
+		return nil
+	}
+	header := struct {
+		version uint32
+		pid     int32
+	}{version: capVersion3}
+	lo, hi := uint32(*c.Caps), uint32(*c.Caps>>32)
+	data := [2]struct{ effective, permitted, inheritable uint32 }{{lo, lo, lo}, {hi, hi, hi}}
+	if _, _, no := syscall.RawSyscall(syscall.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data)), 0); no != 0 {
+		return failed("set capabilities", no)
+	}
+	for n := range 64 {
+		if *c.Caps&(1<<n) != 0 {
+			if err := prctl(prCapAmbient, capAmbientRaise, uintptr(n)); err != nil {
+				return failed("keep capability "+capName(n), err)
+			}
+		}
+	}
+	return nil
+}
+
+func capName(n int) string {
+	if n < len(capNames) {
+		return capNames[n]
+	}
+	return itoa(n)
+}

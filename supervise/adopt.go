@@ -1,0 +1,595 @@
+package supervise
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// open takes the service: its locks, then its files, main before log at each
+// step, `ok` last, so that where it answers the others are valid. What an
+// earlier core was killed over is taken up where it was left: kept are the
+// descriptors that the scanner has held meanwhile.
+func (s *service) open(kept []int) error {
+	defer func() {
+		for _, fd := range kept {
+			if fd >= 0 {
+				unix.Close(fd)
+			}
+		}
+	}()
+	was, err := s.lock(&s.main)
+	if err != nil {
+		return err
+	}
+	s.main.st.Want = WantUp
+	if s.dir.has("down") {
+		s.main.st.Want = WantDown
+	}
+	s.main.since = time.Now()
+	wasLog, err := s.findLog()
+	if err != nil {
+		return err
+	}
+	if err := s.findPipe(kept, was, wasLog); err != nil {
+		return err
+	}
+	s.restore(&s.main, was)
+	if s.log != nil {
+		s.restore(s.log, wasLog)
+		if s.log.st.Want == WantExit && s.main.st.Phase == Idle {
+			s.main.st.Want = WantExit // it was about to be let go
+		}
+	}
+	if err := s.control(&s.main, take(kept, 0)); err != nil {
+		return err
+	}
+	s.main.write()
+	if s.log != nil {
+		if err := s.control(s.log, take(kept, 3)); err != nil {
+			return err
+		}
+		s.log.write()
+	}
+	if err := s.answer(&s.main, take(kept, 1)); err != nil {
+		return err
+	}
+	if s.log != nil {
+		if err := s.answer(s.log, take(kept, 4)); err != nil {
+			return err
+		}
+	}
+	s.core.keep(s)
+	s.opened = true
+	return nil
+}
+
+// begin starts, once the service is open, what is to run: the log service
+// first. What was adopted runs already.
+func (s *service) begin() {
+	if s.log != nil {
+		s.resume(s.log)
+	}
+	s.resume(&s.main)
+	s.drain(&s.main) // what was written while no core was there
+	if s.log != nil {
+		s.drain(s.log)
+	}
+}
+
+// close lets go of all that open took. The record goes with it, unless another
+// core takes over.
+func (s *service) close() {
+	units := []*unit{&s.main}
+	if s.log != nil {
+		units = append(units, s.log)
+	}
+	s.core.mu.Lock()
+	for pid, o := range s.core.owners {
+		if o.unit.svc == s {
+			delete(s.core.owners, pid)
+		}
+	}
+	s.core.mu.Unlock()
+	for _, u := range units {
+		if u.rest != nil {
+			u.rest.Stop()
+		}
+		if u.pidfd >= 0 {
+			s.core.unwatch(u.pidfd)
+		}
+		if u.control >= 0 {
+			s.core.unwatch(u.control)
+		}
+		if s.opened && !s.letGo {
+			unix.Unlinkat(s.dir.fd, u.prefix+"supervise/proc", 0)
+		}
+		for _, fd := range []int{u.ok, u.lock} {
+			if fd >= 0 {
+				unix.Close(fd)
+			}
+		}
+	}
+	s.closePipe()
+	unix.Close(s.dir.fd)
+}
+
+// take moves a descriptor out of what was kept.
+func take(kept []int, i int) int {
+	if i >= len(kept) {
+		return -1
+	}
+	fd := kept[i]
+	kept[i] = -1
+	return fd
+}
+
+// remains is what an earlier core has left of a unit.
+type remains struct {
+	life  Life
+	ok    bool
+	pidfd int    // of the process the record names, if it is still there; else -1
+	seen  Record // supervise/status
+	stat  string // supervise/stat
+}
+
+// earlier looks for the traces of a core that did not let go. A process is
+// held by its pidfd from here on, so that its end is not missed.
+func (s *service) earlier(u *unit) (was remains) {
+	prefix := u.prefix
+	was.pidfd = -1
+	if was.life, was.ok = readLife(s.dir.fd, prefix+"supervise/proc"); !was.ok {
+		return was
+	}
+	if b, err := s.dir.slurp(prefix+"supervise/status", StatusSize+1); err == nil {
+		was.seen, _ = ParseRecord(b)
+	}
+	if b, err := s.dir.slurp(prefix+"supervise/stat", 64); err == nil {
+		was.stat = string(b)
+	}
+	if was.life.Word == LifeMaking || was.life.Word == LifeFinishing {
+		if pid, ticks := s.orphan(prefix, was.life); pid != 0 {
+			was.life.PID, was.life.Ticks = pid, ticks
+			was.life.Word = map[string]string{LifeMaking: LifeRun, LifeFinishing: LifeFinish}[was.life.Word]
+		}
+	}
+	if was.life.Word != LifeRun && was.life.Word != LifeFinish {
+		return was
+	}
+	fd, err := unix.PidfdOpen(was.life.PID, 0)
+	if err != nil {
+		return was
+	}
+	st, found := statOf(was.life.PID) // read behind the pidfd: it is of one process
+	if !found || st.ticks != was.life.Ticks {
+		unix.Close(fd)
+		return was
+	}
+	was.pidfd = fd
+	s.core.rescueLog(was.life.PID)
+	return was
+}
+
+// slurp reads a small file, of at most limit bytes.
+func (d Dir) slurp(name string, limit int) ([]byte, error) {
+	fd, err := open(d.fd, name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	b := make([]byte, limit)
+	n, err := unix.Read(fd, b)
+	return b[:max(n, 0)], err
+}
+
+// orphan finds the process that a killed core had made and not yet recorded:
+// one that has lost its parent, is younger than the record and, alive, has the
+// service's working directory, or, dead, still has the name of its script. At
+// most one process of a tree is in that state.
+func (s *service) orphan(prefix string, l Life) (pid int, ticks uint64) {
+	var dir unix.Stat_t
+	if err := unix.Fstatat(s.dir.fd, strings.TrimSuffix("./"+prefix, "/"), &dir, 0); err != nil {
+		return 0, 0
+	}
+	proc, err := os.Open("/proc")
+	if err != nil {
+		return 0, 0
+	}
+	defer proc.Close()
+	names, err := proc.Readdirnames(-1)
+	if err != nil {
+		return 0, 0
+	}
+	script := "run"
+	if l.Word == LifeFinishing {
+		script = "finish"
+	}
+	parent := os.Getppid()
+	for _, name := range names {
+		p, err := strconv.Atoi(name)
+		if err != nil || p == os.Getpid() {
+			continue
+		}
+		st, ok := statOf(p)
+		if !ok || st.ticks < l.Ticks || st.ppid != parent && st.ppid != 1 {
+			continue
+		}
+		if s.core.link == nil && st.ppid == parent && parent != 1 {
+			continue // a shell's other children are not ours
+		}
+		if st.state == 'Z' || st.state == 'X' {
+			if st.comm == script {
+				return p, st.ticks
+			}
+			continue
+		}
+		var cwd unix.Stat_t
+		if unix.Stat("/proc/"+name+"/cwd", &cwd) == nil && cwd.Ino == dir.Ino && cwd.Dev == dir.Dev {
+			return p, st.ticks
+		}
+	}
+	return 0, 0
+}
+
+// byteLetGo is what a core writes to supervise/control to have a service from
+// another whose scanner is gone. Every other supervisor ignores it.
+const byteLetGo Event = 0x04
+
+// lock locks the unit and says what an earlier core has left of it. A core
+// that still holds it but has lost its scanner is asked to let go.
+func (s *service) lock(u *unit) (remains, error) {
+	was := s.earlier(u) // from here on the end of its process is not missed
+	fd, err := s.dir.lock(u.prefix)
+	if errors.Is(err, unix.EAGAIN) && s.core.link != nil && s.askFor(u.prefix) {
+		for deadline := time.Now().Add(3 * time.Second); errors.Is(err, unix.EAGAIN) && time.Now().Before(deadline); {
+			time.Sleep(2 * time.Millisecond)
+			fd, err = s.dir.lock(u.prefix)
+		}
+	}
+	if err != nil {
+		if was.pidfd >= 0 {
+			unix.Close(was.pidfd)
+		}
+		return was, err
+	}
+	u.lock = fd
+	now := s.earlier(u) // nobody writes it any more
+	if was.pidfd >= 0 {
+		if now.pidfd < 0 && now.ok && now.life.PID == was.life.PID && now.life.Ticks == was.life.Ticks {
+			now.pidfd = was.pidfd
+		} else {
+			unix.Close(was.pidfd)
+		}
+	}
+	return now, nil
+}
+
+// askFor asks the core that holds the lock to let go; log services go with
+// their service.
+func (s *service) askFor(prefix string) bool {
+	fd, err := open(s.dir.fd, prefix+"supervise/control", unix.O_WRONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	_, err = unix.Write(fd, []byte{byte(byteLetGo)})
+	return err == nil
+}
+
+// findLog makes the log unit if there is a log directory.
+func (s *service) findLog() (was remains, err error) {
+	was.pidfd = -1
+	st, err := s.dir.stat("log")
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return was, nil
+	case err != nil:
+		s.warnOfLog(fmt.Errorf("unable to stat() ./log: : %w", err))
+		return was, nil
+	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
+		s.warnOfLog(errors.New("./log: not a directory."))
+		return was, nil
+	}
+	u := &unit{svc: s, prefix: "log/", control: -1, ok: -1, lock: -1, pidfd: -1, since: time.Now()}
+	if was, err = s.lock(u); err != nil {
+		return was, err
+	}
+	u.st.Want = WantUp
+	if s.dir.has("log/down") {
+		u.st.Want = WantDown
+	}
+	s.log = u
+	return was, nil
+}
+
+func (s *service) warnOfLog(err error) {
+	if !s.badLog {
+		s.badLog = true
+		s.warn(err)
+	}
+}
+
+// attachLog takes in a log directory that came after the service was opened;
+// and a pipe, where the one there was had been closed to end the log service.
+func (s *service) attachLog() {
+	if s.log == nil {
+		if _, err := s.findLog(); err != nil {
+			s.warnOfLog(err)
+		}
+		if s.log == nil {
+			return
+		}
+		err := s.newPipe()
+		if err == nil {
+			err = s.control(s.log, -1)
+		}
+		if err == nil {
+			s.log.write()
+			err = s.answer(s.log, -1)
+		}
+		if err != nil {
+			s.warnOfLog(err)
+		}
+		s.core.keep(s)
+		s.resume(s.log)
+		return
+	}
+	if !s.piped {
+		if err := s.newPipe(); err != nil {
+			s.warn(err)
+			return
+		}
+		s.core.keep(s)
+	}
+}
+
+func (s *service) newPipe() error {
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+		return fmt.Errorf("unable to create log pipe: %w", err)
+	}
+	s.pipe, s.piped = [2]int{p[0], lasting(p[1])}, true
+	return nil
+}
+
+// lasting makes the write end of a pipe one that can be read as well. A process
+// that has it is never killed by SIGPIPE, even if the supervisor and the reader
+// are killed at once, and what it writes waits for the next reader. The end of
+// the pipe still comes when nobody has it any more.
+func lasting(w int) int {
+	if rw := reopenPipe("/proc/self/fd/"+strconv.Itoa(w), unix.O_RDWR); rw >= 0 {
+		unix.Close(w)
+		return rw
+	}
+	return w
+}
+
+func (s *service) closePipe() {
+	if s.piped {
+		unix.Close(s.pipe[1])
+		unix.Close(s.pipe[0])
+		s.piped = false
+	}
+}
+
+// findPipe finds the pipe between the service and its log service again: as
+// the scanner has kept it, or through a process that has it open; else it
+// makes one.
+func (s *service) findPipe(kept []int, was, wasLog remains) error {
+	if s.log == nil {
+		return nil
+	}
+	r := take(kept, 2)
+	if r < 0 && wasLog.pidfd >= 0 {
+		r = reopenPipe("/proc/"+strconv.Itoa(wasLog.life.PID)+"/fd/0", unix.O_RDONLY)
+	}
+	if r < 0 && was.pidfd >= 0 {
+		r = reopenPipe("/proc/"+strconv.Itoa(was.life.PID)+"/fd/1", unix.O_RDONLY)
+	}
+	if r >= 0 {
+		if w := reopenPipe("/proc/self/fd/"+strconv.Itoa(r), unix.O_RDWR); w >= 0 {
+			s.pipe, s.piped = [2]int{r, w}, true
+			return nil
+		}
+		unix.Close(r)
+	}
+	return s.newPipe()
+}
+
+// reopenPipe opens an end of the pipe behind path, a magic link of /proc; -1
+// where it is none. The descriptor blocks, as children expect.
+func reopenPipe(path string, flags int) int {
+	fd, err := open(unix.AT_FDCWD, path, flags|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return -1
+	}
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFIFO {
+		unix.Close(fd)
+		return -1
+	}
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFL, 0); err != nil {
+		unix.Close(fd)
+		return -1
+	}
+	return fd
+}
+
+// sameFile says whether a kept descriptor is still what the name leads to.
+func (s *service) sameFile(fd int, name string) bool {
+	var a unix.Stat_t
+	if fd < 0 || unix.Fstat(fd, &a) != nil {
+		return false
+	}
+	b, err := s.dir.stat(name)
+	return err == nil && a.Ino == b.Ino && a.Dev == b.Dev
+}
+
+// control opens the unit's command FIFO, or takes the kept one, in which
+// commands may wait.
+func (s *service) control(u *unit, kept int) error {
+	name := u.prefix + "supervise/control"
+	if s.sameFile(kept, name) {
+		u.control = kept
+	} else {
+		if kept >= 0 {
+			unix.Close(kept)
+		}
+		fd, err := s.dir.fifo(name, unix.O_RDWR, "open")
+		if err != nil {
+			return err
+		}
+		u.control = fd
+	}
+	if err := s.core.watchFD(u.control, watch{unit: u}, unix.EPOLLIN|unix.EPOLLET); err != nil {
+		return fmt.Errorf("unable to poll %s: %w", name, err)
+	}
+	return nil
+}
+
+// answer opens the FIFO by which others see that the unit is supervised.
+func (s *service) answer(u *unit, kept int) (err error) {
+	name := u.prefix + "supervise/ok"
+	if s.sameFile(kept, name) {
+		u.ok = kept
+		return nil
+	}
+	if kept >= 0 {
+		unix.Close(kept)
+	}
+	u.ok, err = s.dir.fifo(name, unix.O_RDONLY, "read")
+	return err
+}
+
+// restore gives the unit the standing order, the times and the process that an
+// earlier core has left.
+func (s *service) restore(u *unit, was remains) {
+	if !was.ok {
+		return
+	}
+	// An order counts beyond a kill: it is read from the files that tell it.
+	if !was.seen.Since.IsZero() {
+		u.since = was.seen.Since
+		u.st.Want = was.seen.Want
+		if strings.Contains(was.stat, "want exit") {
+			u.st.Want = WantExit
+		}
+	}
+	age := max(0, time.Since(u.since))
+	u.began = time.Now().Add(-age)
+	u.ws = was.life.Status
+	switch was.life.Word {
+	case LifeMaking: // no process came of it; one wanted down was wanted once
+		if u.st.Want == WantDown {
+			u.st.Want = WantOnce
+		}
+		return
+	case LifeDown:
+		return
+	case LifeEnded, LifeFinishing:
+		u.st.Phase = Running // its end is told in resume
+		return
+	}
+	u.st.Phase = Running
+	r := isRun
+	if was.life.Word == LifeFinish {
+		u.st.Phase, r = Finishing, isFinish
+	}
+	if was.pidfd < 0 {
+		u.ws = statusUnknown
+		if r == isFinish {
+			u.ws = was.life.Status
+		}
+		return
+	}
+	u.pid, u.pidfd = was.life.PID, was.pidfd
+	if was.seen.PID == u.pid {
+		u.st.Paused, u.st.Termed = was.seen.Paused, was.seen.Termed
+	} else {
+		u.since, u.began = time.Now(), time.Now()
+	}
+	s.core.mu.Lock()
+	s.core.owners[u.pid] = owner{u, r}
+	s.core.mu.Unlock()
+	s.core.watchFD(u.pidfd, watch{unit: u, pid: u.pid}, unix.EPOLLIN|unix.EPOLLET)
+}
+
+// resume goes on with a unit as restore has left it.
+func (s *service) resume(u *unit) {
+	switch {
+	case u.st.Phase == Idle && u.st.Want == WantUp:
+		if age := time.Since(u.began); !u.began.IsZero() && age < time.Second {
+			u.st.Phase = Resting // it had just ended: the rest is still due
+			u.rest = time.NewTimer(time.Second - age)
+			return
+		}
+		s.feed(u, CmdUp)
+	case u.st.Phase == Idle && u.st.Want == WantOnce:
+		s.feed(u, CmdOnce)
+	case u.st.Phase == Running && u.pid == 0:
+		s.ended(u, isRun, u.ws)
+	case u.st.Phase == Finishing && u.pid == 0:
+		s.ended(u, isFinish, u.ws)
+	case u.st.Phase == Running && u == &s.main && !u.st.Termed && (u.st.Want == WantDown || u.st.Want == WantExit):
+		s.do(u, Stop) // the order may have been cut off before the signal
+	}
+}
+
+// inherited takes the end of a process that the scanner has inherited from an
+// earlier core. What is nobody's may be reaped.
+func (c *Core) inherited(pid int, ws unix.WaitStatus) {
+	c.opening.Wait() // a service may be about to adopt it
+	if o, ok := c.ownerOf(pid); ok {
+		done := make(chan struct{})
+		o.unit.svc.events <- event{kind: evDied, who: o.unit, role: o.role, pid: pid, ws: ws, done: done}
+		select {
+		case <-done:
+		case <-time.After(time.Second):
+		}
+	}
+	c.link.send(message{word: "seen", a: strconv.Itoa(pid), b: "0"})
+}
+
+// ending acts on the end of an adopted process as its pidfd tells it. A child
+// of the scanner is left to that, which knows the status.
+func (c *Core) ending(w watch) {
+	if st, ok := statOf(w.pid); ok && c.link != nil && st.ppid == os.Getppid() && !c.isOrphaned() {
+		return
+	}
+	go func() {
+		ws := statusUnknown
+		for range 100 { // the kernel tells the status when the parent has reaped
+			info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
+			if err := unix.IoctlPidfdInfo(w.unit.pidfd, &info); err != nil {
+				break // a kernel before 6.13
+			}
+			if info.Mask&unix.PIDFD_INFO_EXIT != 0 {
+				ws = unix.WaitStatus(info.Exit_code)
+				break
+			}
+			if _, ok := c.ownerOf(w.pid); !ok {
+				return // the scanner was first
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		o, ok := c.ownerOf(w.pid)
+		if !ok || o.unit != w.unit {
+			return
+		}
+		o.unit.svc.events <- event{kind: evDied, who: o.unit, role: o.role, pid: w.pid, ws: ws, done: make(chan struct{})}
+	}()
+}
+
+// rewatch looks again at an adopted process whose parent was the scanner, when
+// that is gone.
+func (c *Core) rewatch(w watch) {
+	p := []unix.PollFd{{Fd: int32(w.unit.pidfd), Events: unix.POLLIN}}
+	if n, err := unix.Poll(p, 0); err == nil && n > 0 {
+		c.ending(w)
+	}
+}

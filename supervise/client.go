@@ -1,0 +1,352 @@
+package supervise
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrNotRunning is the answer of a service directory that no runsv serves.
+var ErrNotRunning = errors.New("runsv not running")
+
+// Unreachable is the error for a service directory that cannot be entered.
+type Unreachable struct{ Err error }
+
+func (u Unreachable) Error() string {
+	return "unable to change to service directory: " + u.Err.Error()
+}
+
+// Unwrap is what the system said.
+func (u Unreachable) Unwrap() error { return u.Err }
+
+// Remote is a service directory as its clients see it: by the files below
+// supervise/, whoever it is that serves it.
+type Remote struct {
+	fd int
+}
+
+// Reach opens the service directory at path.
+func Reach(path string) (*Remote, error) {
+	if path == "" {
+		return nil, Unreachable{unix.ENOENT}
+	}
+	// The dot asks for the right to enter the directory, as chdir would.
+	fd, err := unix.Open(path+"/.", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, Unreachable{err}
+	}
+	return &Remote{fd}, nil
+}
+
+// Log reaches the log service of r.
+func (r *Remote) Log() (*Remote, error) {
+	fd, err := unix.Openat(r.fd, "log/.", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, Unreachable{err}
+	}
+	return &Remote{fd}, nil
+}
+
+// Close lets go of the directory.
+func (r *Remote) Close() { unix.Close(r.fd) }
+
+// HasDown says whether the service is to be down when its runsv starts.
+func (r *Remote) HasDown() (bool, error) { return r.has("down") }
+
+// has says whether the directory holds a file of that name.
+func (r *Remote) has(name string) (bool, error) {
+	var st unix.Stat_t
+	switch err := unix.Fstatat(r.fd, name, &st, 0); {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, unix.ENOENT):
+		return false, nil
+	default:
+		return false, err
+	}
+}
+
+// Probe reads the service's status. It is a status only if somebody reads
+// supervise/ok; else the error is ErrNotRunning.
+func (r *Remote) Probe() (Record, error) {
+	ok, err := r.open("supervise/ok")
+	if err != nil {
+		return Record{}, err
+	}
+	unix.Close(ok)
+	fd, err := unix.Openat(r.fd, "supervise/status", unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return Record{}, fmt.Errorf("unable to open supervise/status: %w", err)
+	}
+	defer unix.Close(fd)
+	b := make([]byte, StatusSize+1) // one more, to refuse what is longer
+	n, err := unix.Read(fd, b)
+	if err != nil {
+		return Record{}, fmt.Errorf("unable to read supervise/status: %w", err)
+	}
+	rec, err := ParseRecord(b[:n])
+	if err != nil {
+		return Record{}, fmt.Errorf("unable to read supervise/status: %w", err)
+	}
+	return rec, nil
+}
+
+// ProbeUntil is Probe with patience: until the time given it asks again where
+// a core is about to be replaced.
+func (r *Remote) ProbeUntil(limit time.Time) (Record, error) {
+	for {
+		rec, err := r.Probe()
+		if !errors.Is(err, ErrNotRunning) || time.Now().After(limit) || !r.abandoned() {
+			return rec, err
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// open opens a FIFO for writing. Nobody at the other end is ErrNotRunning.
+func (r *Remote) open(fifo string) (int, error) {
+	fd, err := unix.Openat(r.fd, fifo, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	switch {
+	case errors.Is(err, unix.ENXIO):
+		return -1, ErrNotRunning
+	case err != nil:
+		return -1, fmt.Errorf("unable to open %s: %w", fifo, err)
+	}
+	return fd, nil
+}
+
+// write sends command bytes through fd.
+func (r *Remote) write(fd int, cmd string) error {
+	switch n, err := unix.Write(fd, []byte(cmd)); {
+	case errors.Is(err, unix.EPIPE): // it ended after the probe
+		return ErrNotRunning
+	case err != nil:
+		return fmt.Errorf("unable to write to supervise/control: %w", err)
+	case n < len(cmd):
+		return fmt.Errorf("unable to write to supervise/control: partial write")
+	}
+	return nil
+}
+
+// abandoned says whether the core that served the directory went without
+// letting go of it, so that its successor is to be expected. Such a core has
+// left supervise/proc behind: one line, "STATE PID STARTTICKS BOOTID ...", of
+// this boot. A runsv that exited has removed it, and runit's has none.
+func (r *Remote) abandoned() bool {
+	fd, err := unix.Openat(r.fd, "supervise/proc", unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	b := make([]byte, 512)
+	n, err := unix.Read(fd, b)
+	if err != nil {
+		return false
+	}
+	line, _, _ := strings.Cut(string(b[:n]), "\n")
+	fields := strings.Split(line, " ")
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return err == nil && len(fields) >= 4 && fields[3] == strings.TrimSpace(string(boot))
+}
+
+// unread says whether bytes wait in the FIFO that fd writes to.
+func unread(fd int) bool {
+	n, err := unix.IoctlGetInt(fd, unix.TIOCINQ)
+	return err == nil && n > 0
+}
+
+// changed says whether a service's process is another one than before, or has
+// ended or begun since.
+func changed(before, now Record) bool {
+	return now.PID != before.PID || !now.Since.Equal(before.Since)
+}
+
+// arrived says for each letter when the service is where the command of that
+// letter wanted it, given its status before the command was sent and now.
+// There is no status by which 'x' is met: runsv is gone then.
+var arrived = map[byte]func(before, now Record) bool{
+	'u': func(_, now Record) bool { return now.PID != 0 && now.State == Run && now.Want == WantUp },
+	'd': func(_, now Record) bool { return now.PID == 0 && now.State == Down && now.Want == WantDown },
+	't': renewed,
+	'k': renewed,
+	'c': func(_, now Record) bool { return now.PID == 0 || !now.Paused },
+	'p': func(_, now Record) bool { return now.PID == 0 || now.Paused },
+	'o': func(before, now Record) bool {
+		return now.Want == WantDown && (now.PID != 0 || changed(before, now))
+	},
+	'C': func(_, now Record) bool {
+		if now.Want == WantUp {
+			return now.PID != 0 && now.State == Run
+		}
+		return now.PID == 0 && now.State == Down
+	},
+}
+
+// renewed is met by a process that was started since, or by none where none
+// is wanted.
+func renewed(before, now Record) bool {
+	if now.PID == 0 {
+		return now.Want == WantDown
+	}
+	return now.State == Run && !now.Termed && changed(before, now)
+}
+
+// met says whether all conditions, a letter each, are met.
+func met(conditions string, before, now Record) bool {
+	for i := range len(conditions) {
+		if holds := arrived[conditions[i]]; holds == nil || !holds(before, now) {
+			return false
+		}
+	}
+	return true
+}
+
+// checked says whether the conditions, once met, are also for ./check to
+// judge: where one of them is about a process that is to serve.
+func checked(conditions string, now Record) bool {
+	return now.PID != 0 && (strings.ContainsAny(conditions, "utk") || strings.Contains(conditions, "C") && now.Want == WantUp)
+}
+
+// Order is a command on its way to a service.
+type Order struct {
+	Path   string // of the service directory
+	Until  string // conditions to wait for, letters of the commands
+	Before Record // the status when the command was sent
+
+	control int // the command FIFO, while the command may be unread in it; or -1
+	vigil
+}
+
+// Client sends commands to services and waits for what becomes of them. Its
+// zero value is ready; it is for one goroutine.
+type Client struct {
+	// Patience is the time until which a core that is being replaced is
+	// waited for.
+	Patience time.Time
+
+	held []*Order // those whose control is open
+}
+
+// maxHeld is how many orders keep descriptors open at once. What they are open
+// for, to be woken and to lose nothing in a crash, others go without.
+const maxHeld = 1000
+
+// Send writes cmd, command bytes, to the service at path and returns the
+// order to wait for. An empty cmd is an order to wait for without a command.
+func (c *Client) Send(path, cmd, until string) (*Order, error) {
+	o := &Order{Path: path, Until: until, control: -1, vigil: asleep}
+	if cmd == "" {
+		return o, nil
+	}
+	r, err := Reach(path)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	for {
+		if o.Before, err = r.ProbeUntil(c.Patience); err != nil {
+			return nil, err
+		}
+		err := c.post(r, o, cmd)
+		if !errors.Is(err, ErrNotRunning) || !r.abandoned() || time.Now().After(c.Patience) {
+			return o, err
+		}
+	}
+}
+
+// post puts cmd into the service's FIFO. The FIFO stays open until the command
+// is read, so that what is in it outlives a core that dies.
+func (c *Client) post(r *Remote, o *Order, cmd string) error {
+	fd, err := r.open("supervise/control")
+	if err != nil {
+		return err
+	}
+	// A service on its way down is not told twice: the second TERM makes some
+	// programs hurry. An unread command may be another, so then it is.
+	if cmd[0] == 'd' && o.Before.Want == WantDown && o.Before.Termed && !unread(fd) {
+		unix.Close(fd)
+		return nil
+	}
+	if err := r.write(fd, cmd); err != nil {
+		unix.Close(fd)
+		return err
+	}
+	o.control = fd
+	if c.held = append(c.held, o); len(c.held) > maxHeld {
+		c.held[0].release()
+		c.held = c.held[1:]
+	}
+	return nil
+}
+
+// delivered says whether the command has been read.
+func (o *Order) delivered() bool {
+	if o.control >= 0 && unread(o.control) {
+		return false
+	}
+	o.release()
+	return true
+}
+
+// release closes the command FIFO.
+func (o *Order) release() {
+	if o.control >= 0 {
+		unix.Close(o.control)
+		o.control = -1
+	}
+}
+
+// Deliver ends the client's work with orders nobody waits for. Where the
+// service has a core that may be replaced while the service runs, it stays
+// until the command is read, within limit: with the FIFO open at neither end,
+// the command would be lost.
+func (c *Client) Deliver(limit time.Duration) {
+	end := time.Now().Add(limit)
+	pause := 50 * time.Microsecond
+	for _, o := range c.held {
+		for !o.delivered() {
+			lasting, gone := o.core()
+			if !lasting || time.Now().After(end) && (!gone || time.Now().After(c.Patience)) {
+				break
+			}
+			time.Sleep(pause)
+			pause = min(2*pause, 5*time.Millisecond)
+		}
+		o.release()
+	}
+	c.held = nil
+}
+
+// core says whether the service has a core that can be replaced, and whether
+// that is gone at present.
+func (o *Order) core() (lasting, gone bool) {
+	r, err := Reach(o.Path)
+	if err != nil {
+		return false, false
+	}
+	defer r.Close()
+	if lasting, err = r.has("supervise/proc"); err != nil || !lasting {
+		return false, false
+	}
+	_, err = r.Probe()
+	return true, errors.Is(err, ErrNotRunning)
+}
+
+// Kill sends the service a KILL beside its other orders.
+func (o *Order) Kill() error {
+	r, err := Reach(o.Path)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	fd, err := r.open("supervise/control")
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return r.write(fd, "k")
+}

@@ -1,0 +1,562 @@
+package supervise
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Level is the weight of what a supervisor has to say.
+type Level byte
+
+// The levels of runsv's and runsvdir's messages.
+const (
+	Warning Level = iota
+	Fatal
+)
+
+// Core supervises services, each in a goroutine of its own: one for runsv, all
+// of a tree below runsvdir.
+type Core struct {
+	// Say takes what there is to be said of a service, by its name. It may be
+	// called by several goroutines at once.
+	Say func(level Level, service string, err error)
+	// Session gives each process a session of its own.
+	Session bool
+
+	spawner *spawner
+	start   func(order) // has a process made: the spawner's
+	self    int         // pid, as records tell it; 0 for runsv
+	link    *link       // to the scanner; nil for runsv
+	log     int         // the read end of the scanner's log, or -1
+	epoll   int
+
+	mu       sync.Mutex
+	services map[string]*service
+	watched  map[int32]watch
+	opening  sync.WaitGroup // services on their way to opened
+	orphaned bool           // the scanner is gone
+	stopping bool           // when the last service is gone, so is the core
+	owners   map[int]owner
+	lacking  sync.Once
+	changed  chan struct{} // of one: a service is gone, or the scanner
+	doors    chan struct{}
+	rescued  map[uint64]bool // logs of earlier scanners that are read on, by inode
+}
+
+// owner is whose a process is.
+type owner struct {
+	unit *unit
+	role role
+}
+
+// watch is what a descriptor of the poller stands for.
+type watch struct {
+	unit *unit
+	pid  int // of an adopted process, else the unit's control
+}
+
+// newCore starts what all services share: the spawner, the reaper, the poller.
+func newCore(say func(Level, string, error), self int, session bool) (*Core, error) {
+	c := &Core{
+		Say: say, Session: session, self: self,
+		log: -1, services: map[string]*service{}, watched: map[int32]watch{}, owners: map[int]owner{},
+		changed: make(chan struct{}, 1), doors: make(chan struct{}, doors), rescued: map[uint64]bool{},
+	}
+	var err error
+	if c.spawner, err = newSpawner(c.self); err != nil {
+		return nil, err
+	}
+	c.start = c.spawner.start
+	c.spawner.made = func(o order, pid int) {
+		c.mu.Lock()
+		c.owners[pid] = owner{o.who, o.role}
+		c.mu.Unlock()
+	}
+	raiseLimit()
+	if c.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("unable to create epoll: %w", err)
+	}
+	deaths := make(chan os.Signal, 1)
+	signal.Notify(deaths, unix.SIGCHLD)
+	go c.reap(deaths)
+	go c.poll()
+	return c, nil
+}
+
+// raiseLimit raises the limit of descriptors to what the kernel allows. The
+// call goes past the libraries, so that children get the old one back.
+func raiseLimit() {
+	var lim unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &lim) != nil {
+		return
+	}
+	raised := lim
+	if b, err := os.ReadFile("/proc/sys/fs/nr_open"); err == nil {
+		if n, err := strconv.ParseUint(string(b[:max(0, len(b)-1)]), 10, 64); err == nil && n > raised.Max {
+			raised.Max = n
+		}
+	}
+	for _, hard := range []uint64{raised.Max, lim.Max} {
+		next := unix.Rlimit{Cur: hard, Max: hard}
+		_, _, no := unix.RawSyscall6(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, uintptr(unsafe.Pointer(&next)), 0, 0, 0)
+		if no == 0 {
+			return
+		}
+	}
+}
+
+// RunDir supervises one service directory until it is told to exit: runsv. The
+// error is what kept it from starting.
+func RunDir(name string, say func(Level, string, error)) error {
+	stop := make(chan os.Signal, 8)
+	signal.Notify(stop, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT)
+	ignorePipe()
+	c, err := newCore(say, 0, false)
+	if err != nil {
+		return err
+	}
+	dir, err := openDir(name)
+	if err != nil {
+		return err
+	}
+	s := newService(c, name, "", dir)
+	if err := s.open(nil); err != nil {
+		return err
+	}
+	c.services[""] = s
+	over := make(chan struct{})
+	go func() {
+		defer s.crash()
+		s.begin()
+		s.run()
+		s.close()
+		close(over)
+	}()
+	for {
+		select {
+		case <-stop:
+			s.events <- event{kind: evCommand, cmd: CmdExit}
+		case <-over:
+			return nil
+		}
+	}
+}
+
+// ignorePipe keeps a lost stderr from killing the process. It is caught rather
+// than ignored: children would inherit that.
+func ignorePipe() {
+	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
+}
+
+// Tree is what the core of a tree is started with.
+type Tree struct {
+	Link    int  // descriptor of the socket to the scanner
+	Log     int  // the read end of the scanner's log, or -1
+	Session bool // each process in a session of its own
+	Say     func(Level, string, error)
+}
+
+// Run supervises what the scanner names, and lives on without it until every
+// service has been told to exit.
+func (t Tree) Run() error {
+	sigs := make(chan os.Signal, 8) // the others are for the scanner, which may share the terminal
+	signal.Notify(sigs, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM)
+	ignorePipe()
+	debug.SetGCPercent(50)
+	unix.CloseOnExec(t.Link)
+	if t.Log >= 0 {
+		unix.CloseOnExec(t.Log)
+	}
+	c, err := newCore(t.Say, os.Getpid(), t.Session)
+	if err != nil {
+		return err
+	}
+	c.link, c.log = &link{fd: t.Link}, t.Log
+	go c.obey()
+	for {
+		select {
+		case sig := <-sigs:
+			if sig == unix.SIGTERM { // as if each runsv of the tree got it
+				c.everyone(event{kind: evCommand, cmd: CmdExit})
+			}
+		case <-c.changed:
+			c.mu.Lock()
+			over := (c.orphaned || c.stopping) && len(c.services) == 0
+			c.mu.Unlock()
+			if over {
+				return nil
+			}
+		}
+	}
+}
+
+// drainLog reads a log that no scanner reads any more, so that its writers are
+// neither held up nor killed. What comes goes on to out, if that is not -1.
+func drainLog(fd, out int) {
+	buf := make([]byte, 4096)
+	for {
+		n, err := unix.Read(fd, buf)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || n <= 0 {
+			unix.Close(fd)
+			return
+		}
+		if out >= 0 {
+			unix.Write(out, buf[:n])
+		}
+	}
+}
+
+// rescueLog reads on, for a process that is about to be adopted, the log that
+// its stderr leads to, if that is of a scanner that was killed: without a
+// reader the process would be killed by SIGPIPE when it has something to say.
+func (c *Core) rescueLog(pid int) {
+	if c.log < 0 {
+		return
+	}
+	r := reopenPipe("/proc/"+strconv.Itoa(pid)+"/fd/2", unix.O_RDONLY)
+	if r < 0 {
+		return
+	}
+	var its, own unix.Stat_t
+	unix.Fstat(r, &its)
+	unix.Fstat(c.log, &own)
+	c.mu.Lock()
+	known := its.Ino == own.Ino || c.rescued[its.Ino]
+	c.rescued[its.Ino] = true
+	c.mu.Unlock()
+	if known {
+		unix.Close(r)
+		return
+	}
+	go drainLog(r, 2)
+}
+
+func (c *Core) isOrphaned() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.orphaned
+}
+
+// everyone sends an event to every service.
+func (c *Core) everyone(ev event) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.services {
+		ev := ev
+		ev.who = &s.main
+		go func() { s.events <- ev }()
+	}
+}
+
+// quit ends the process without touching a service. What is on its way is
+// brought to its end; beyond that, what a kill leaves is good enough.
+func (c *Core) quit() {
+	c.spawner.quit()
+	c.everyone(event{kind: evLetGo})
+	for deadline := time.Now().Add(time.Second); time.Now().Before(deadline); {
+		c.mu.Lock()
+		n := len(c.services)
+		c.mu.Unlock()
+		if n == 0 {
+			break
+		}
+		select {
+		case <-c.changed:
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	c.spawner.making.Lock() // no process is half made
+	os.Exit(0)
+}
+
+// obey does what the scanner says.
+func (c *Core) obey() {
+	for {
+		m, err := c.link.receive()
+		if err != nil {
+			c.mu.Lock()
+			c.orphaned = true
+			pending := make([]watch, 0)
+			for _, w := range c.watched {
+				if w.pid != 0 {
+					pending = append(pending, w)
+				}
+			}
+			c.mu.Unlock()
+			for _, w := range pending {
+				c.rewatch(w)
+			}
+			if c.log >= 0 { // nobody else reads what services say on stderr
+				go drainLog(c.log, -1)
+			}
+			c.notice()
+			return
+		}
+		switch m.word {
+		case "add":
+			if len(m.fds) > 0 {
+				c.add(m.a, m.name, m.fds, m.b == "true")
+			}
+		case "drop":
+			c.mu.Lock()
+			s := c.services[m.a]
+			c.mu.Unlock()
+			if s != nil {
+				s.events <- event{kind: evCommand, cmd: CmdExit}
+			}
+		case "died":
+			pid, err1 := strconv.Atoi(m.a)
+			status, err2 := strconv.Atoi(m.b)
+			if err1 == nil && err2 == nil {
+				go c.inherited(pid, unix.WaitStatus(status))
+			}
+		case "stop":
+			if ms, err := strconv.Atoi(m.a); err == nil {
+				go c.stopAll(time.Duration(ms) * time.Millisecond)
+			}
+		case "quit":
+			go c.quit()
+		}
+	}
+}
+
+// add takes a service in. What cannot be opened is told and gone.
+func (c *Core) add(key, name string, fds []int, dropped bool) {
+	s := newService(c, name, key, Dir{fds[0]})
+	c.mu.Lock()
+	c.services[key] = s
+	c.mu.Unlock()
+	c.opening.Add(1)
+	go func() {
+		defer s.crash()
+		err := c.opened(s, fds[1:])
+		c.opening.Done()
+		status := "0"
+		if err != nil {
+			c.Say(Fatal, name, err)
+			if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
+				c.lacking.Do(c.sayLack)
+			}
+			status = "111"
+			if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
+				status = lacking
+			}
+		} else {
+			if dropped {
+				s.main.st.Want = WantExit
+			}
+			s.begin()
+			s.run()
+		}
+		s.close()
+		c.mu.Lock()
+		delete(c.services, key)
+		c.mu.Unlock()
+		if !s.letGo {
+			c.link.send(message{word: "gone", a: key, b: status})
+		}
+		c.notice()
+	}()
+}
+
+// opened opens a service, a few at a time, in a goroutine whose large stack
+// does not stay for the service's life.
+func (c *Core) opened(s *service, kept []int) error {
+	err := make(chan error)
+	go func() {
+		defer s.crash()
+		c.doors <- struct{}{}
+		err <- s.open(kept)
+		<-c.doors
+	}()
+	return <-err
+}
+
+// doors is how many services are opened at once: each may hold a thread.
+const doors = 4
+
+// lacking is the status of gone where descriptors ran out.
+const lacking = "24"
+
+// sayLack says once, with the numbers, that there are too few descriptors.
+func (c *Core) sayLack() {
+	var lim unix.Rlimit
+	unix.Getrlimit(unix.RLIMIT_NOFILE, &lim)
+	c.mu.Lock()
+	n := len(c.services)
+	c.mu.Unlock()
+	c.Say(Warning, "", fmt.Errorf("too few descriptors for %d services: the limit is %d, each service needs %d, and %d more with a log service", n, lim.Max, 4, 5))
+}
+
+func (c *Core) notice() {
+	select {
+	case c.changed <- struct{}{}:
+	default:
+	}
+}
+
+// stopAll has every service exit. At the deadline what still runs is killed,
+// services first, then log services, so that these can read what is left.
+func (c *Core) stopAll(limit time.Duration) {
+	c.mu.Lock()
+	c.stopping = true
+	c.mu.Unlock()
+	c.everyone(event{kind: evCommand, cmd: CmdExit})
+	c.notice()
+	kill := func(log bool) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for pid, o := range c.owners {
+			if (o.unit.prefix != "") == log {
+				unix.Kill(pid, unix.SIGKILL)
+			}
+		}
+	}
+	time.Sleep(limit - limit/8)
+	kill(false)
+	time.Sleep(limit / 8)
+	kill(true)
+}
+
+// crash says what a service's goroutine panicked about, and ends the process:
+// the next core takes over.
+func (s *service) crash() {
+	if r := recover(); r != nil {
+		s.fatal(fmt.Errorf("panic: %v\n%s", r, debug.Stack()))
+		os.Exit(2)
+	}
+}
+
+// reap collects the dead. A death is first looked at, then handed to the
+// service, which records and only then reaps it, so that a kill in between
+// loses nothing. A service that is held up (by its disk) gets a moment, not more.
+func (c *Core) reap(deaths <-chan os.Signal) {
+	for {
+		for {
+			pid, ws, ok := peekDead()
+			if !ok {
+				break
+			}
+			c.spawner.making.Lock() // what is being made becomes known first
+			o, known := c.ownerOf(pid)
+			c.spawner.making.Unlock()
+			if known {
+				done := make(chan struct{})
+				o.unit.svc.events <- event{kind: evDied, who: o.unit, role: o.role, pid: pid, ws: ws, done: done}
+				select {
+				case <-done:
+				case <-time.After(100 * time.Millisecond):
+				}
+			}
+			unix.Wait4(pid, nil, unix.WNOHANG, nil)
+		}
+		<-deaths
+	}
+}
+
+// peekDead finds a child that has ended and leaves it there.
+func peekDead() (pid int, ws unix.WaitStatus, ok bool) {
+	var si unix.Siginfo
+	err := unix.Waitid(unix.P_ALL, 0, &si, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+	if err != nil {
+		return 0, 0, false
+	}
+	// the kernel's siginfo of SIGCHLD: three words, on 64 bits a pad, then
+	// pid, uid and status
+	at := 12
+	if unsafe.Sizeof(uintptr(0)) == 8 {
+		at = 16
+	}
+	field := func(i int) int32 { return *(*int32)(unsafe.Add(unsafe.Pointer(&si), at+4*i)) }
+	pid, status := int(field(0)), field(2)
+	switch si.Code {
+	case 1: // CLD_EXITED
+		ws = unix.WaitStatus(status&0xff) << 8
+	case 2: // CLD_KILLED
+		ws = unix.WaitStatus(status)
+	case 3: // CLD_DUMPED
+		ws = unix.WaitStatus(status) | 0x80
+	}
+	return pid, ws, pid != 0
+}
+
+func (c *Core) ownerOf(pid int) (owner, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	o, ok := c.owners[pid]
+	return o, ok
+}
+
+// reaped ends a death that its service has recorded.
+func (c *Core) reaped(ev event) {
+	c.mu.Lock()
+	delete(c.owners, ev.pid)
+	c.mu.Unlock()
+	close(ev.done)
+}
+
+// poll waits for command bytes and for the ends of adopted processes.
+func (c *Core) poll() {
+	events := make([]unix.EpollEvent, 64)
+	for {
+		n, err := unix.EpollWait(c.epoll, events, -1)
+		if err != nil && err != unix.EINTR {
+			panic(err)
+		}
+		for _, ev := range events[:max(n, 0)] {
+			c.mu.Lock()
+			w, ok := c.watched[ev.Fd]
+			c.mu.Unlock()
+			switch {
+			case !ok:
+			case w.pid == 0:
+				w.unit.svc.events <- event{kind: evReadable, who: w.unit}
+			default:
+				c.ending(w)
+			}
+		}
+	}
+}
+
+// watchControl has the unit told when bytes come; edge-triggered, so that one
+// who writes and writes wakes the service no more often than it reads.
+func (c *Core) watchFD(fd int, w watch, events uint32) error {
+	c.mu.Lock()
+	c.watched[int32(fd)] = w
+	c.mu.Unlock()
+	return unix.EpollCtl(c.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)})
+}
+
+// unwatch forgets a descriptor and closes it.
+func (c *Core) unwatch(fd int) {
+	c.mu.Lock()
+	delete(c.watched, int32(fd))
+	c.mu.Unlock()
+	unix.EpollCtl(c.epoll, unix.EPOLL_CTL_DEL, fd, nil)
+	unix.Close(fd)
+}
+
+// keep leaves copies of the service's descriptors with the scanner: bytes in
+// the FIFOs and lines in the pipe outlive this process there.
+func (c *Core) keep(s *service) {
+	if c.link == nil {
+		return
+	}
+	fds := []int{s.main.control, s.main.ok}
+	if s.log != nil && s.piped {
+		fds = append(fds, s.pipe[0], s.log.control, s.log.ok)
+	}
+	c.link.send(message{word: "keep", a: s.key, b: "0", fds: fds})
+}

@@ -1,0 +1,161 @@
+package supervise
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Dir is an open service directory. Every path is relative to it, so that the
+// directory can be renamed under a running service.
+type Dir struct {
+	fd int // O_PATH
+}
+
+// openDir opens a service directory by its path.
+func openDir(path string) (Dir, error) {
+	fd, err := open(unix.AT_FDCWD, path, unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return Dir{-1}, fmt.Errorf("unable to change to directory: %w", err)
+	}
+	if err := unix.Faccessat(fd, ".", unix.X_OK, unix.AT_EACCESS); err != nil {
+		unix.Close(fd)
+		return Dir{-1}, fmt.Errorf("unable to change to directory: %w", err)
+	}
+	return Dir{fd}, nil
+}
+
+// open is openat, close-on-exec and repeated when a signal breaks it off.
+func open(at int, path string, flags int, mode uint32) (int, error) {
+	for {
+		fd, err := unix.Openat(at, path, flags|unix.O_CLOEXEC, mode)
+		if err != unix.EINTR {
+			return fd, err
+		}
+	}
+}
+
+// stat follows links.
+func (d Dir) stat(name string) (unix.Stat_t, error) {
+	var st unix.Stat_t
+	err := unix.Fstatat(d.fd, name, &st, 0)
+	return st, err
+}
+
+// has says whether name is there: a file, a directory, but not a dangling link.
+func (d Dir) has(name string) bool {
+	_, err := d.stat(name)
+	return err == nil
+}
+
+// readable says whether runsv would find a finish script: it only has to open.
+func (d Dir) readable(name string) bool {
+	fd, err := open(d.fd, name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return false
+	}
+	unix.Close(fd)
+	return true
+}
+
+// deleted says whether the directory itself has been removed.
+func (d Dir) deleted() bool {
+	var st unix.Stat_t
+	return unix.Fstat(d.fd, &st) == nil && st.Nlink == 0
+}
+
+// superviseDir makes prefix+"supervise", where that is a link also the directory
+// that it leads to and its parents: packages ship service directories read-only,
+// with a link into /run. What is wrong beyond that the lock will tell.
+func (d Dir) superviseDir(prefix string) error {
+	name := prefix + "supervise"
+	if unix.Mkdirat(d.fd, name, 0o700) == nil {
+		return nil
+	}
+	buf := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(d.fd, name, buf)
+	if err != nil {
+		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
+			return nil
+		}
+		return fmt.Errorf("unable to readlink ./%s: %w", name, err)
+	}
+	target := string(buf[:n])
+	if !path.IsAbs(target) {
+		target = prefix + target
+	}
+	for i := 1; i < len(target); i++ { // the parents, from the first on
+		if target[i] == '/' {
+			unix.Mkdirat(d.fd, target[:i], 0o755)
+		}
+	}
+	unix.Mkdirat(d.fd, strings.TrimRight(target, "/"), 0o700)
+	return nil
+}
+
+// lock takes the exclusive lock of prefix+"supervise"; it lasts as long as the
+// descriptor that it returns.
+func (d Dir) lock(prefix string) (int, error) {
+	if err := d.superviseDir(prefix); err != nil {
+		return -1, err
+	}
+	name := prefix + "supervise/lock"
+	fd, err := open(d.fd, name, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_APPEND|unix.O_CREAT, 0o600)
+	if err != nil {
+		return -1, fmt.Errorf("unable to open %s: %w", name, err)
+	}
+	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("unable to lock %s: %w", name, err)
+	}
+	return fd, nil
+}
+
+// fifo makes name if need be and opens it without blocking. Opened for reading
+// and writing a FIFO never comes to its end.
+func (d Dir) fifo(name string, flags int, verb string) (int, error) {
+	if err := unix.Mkfifoat(d.fd, name, 0o600); err == nil || errors.Is(err, unix.EEXIST) {
+		st, err := d.stat(name)
+		if err != nil {
+			return -1, fmt.Errorf("unable to stat %s: %w", name, err)
+		}
+		if st.Mode&unix.S_IFMT != unix.S_IFIFO {
+			return -1, fmt.Errorf("%s exists but is not a fifo", name)
+		}
+	}
+	fd, err := open(d.fd, name, flags|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return -1, fmt.Errorf("unable to %s %s: %w", verb, name, err)
+	}
+	return fd, nil
+}
+
+// replace writes name whole or not at all, by way of name.new: a reader never
+// sees half of it. opened says whether it got as far as writing.
+func (d Dir) replace(prefix, name string, content []byte) (opened bool, err error) {
+	to, next := prefix+"supervise/"+name, prefix+"supervise/"+name+".new"
+	fd, err := open(d.fd, next, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_TRUNC|unix.O_CREAT, 0o644)
+	if err != nil {
+		return false, fmt.Errorf("unable to open %s: %w", next, err)
+	}
+	if len(content) > 0 {
+		n, werr := unix.Write(fd, content)
+		if werr == nil && n < len(content) {
+			err = fmt.Errorf("unable to write %s: partial write.", next)
+		} else if werr != nil {
+			err = fmt.Errorf("unable to write %s: %w", next, werr)
+		}
+	}
+	unix.Close(fd)
+	if err != nil {
+		unix.Unlinkat(d.fd, next, 0)
+		return true, err
+	}
+	if err := unix.Renameat(d.fd, next, d.fd, to); err != nil {
+		return true, fmt.Errorf("unable to rename %s.new to %s: %w", name, to, err)
+	}
+	return true, nil
+}

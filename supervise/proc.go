@@ -1,0 +1,173 @@
+package supervise
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// Life is what supervise/proc tells of a service's process: enough for the
+// next core to find it again, or to know how it ended. It is one line of
+// fields parted by single blanks, written whole by one write:
+//
+//	WORD PID TICKS BOOT CORE STATUS
+//
+// WORD is one of the Life words below. PID is the process (0 while it is being
+// made), TICKS its start in clock ticks since boot as in field 22 of
+// /proc/PID/stat (while it is being made: the time before that), BOOT the
+// kernel's boot id, CORE the process that wrote it (0: a runsv of one
+// directory), STATUS the wait status of
+// the last ./run, for ./finish. The file is written by the core before and
+// after it makes a process and when one has ended, before the end can be seen
+// in any other file; it is removed when the service is let go. So a line that
+// is there while no core holds supervise/lock tells of a core that was killed.
+type Life struct {
+	Word   string
+	PID    int
+	Ticks  uint64
+	Boot   string
+	Core   int
+	Status unix.WaitStatus
+}
+
+// The words of supervise/proc.
+const (
+	LifeMaking    = "making"        // ./run is about to be made
+	LifeRun       = "run"           // PID is ./run
+	LifeEnded     = "ended"         // ./run has ended, ./finish was not begun
+	LifeFinishing = "making-finish" // ./finish is about to be made
+	LifeFinish    = "finish"        // PID is ./finish
+	LifeDown      = "down"          // nothing runs
+)
+
+// lifeSize is what every line is filled up to, so that one overwrites another.
+const lifeSize = 128
+
+func (l Life) bytes() []byte {
+	b := fmt.Appendf(nil, "%s %d %d %s %d %d", l.Word, l.PID, l.Ticks, l.Boot, l.Core, uint32(l.Status))
+	for len(b) < lifeSize-1 {
+		b = append(b, ' ')
+	}
+	return append(b, '\n')
+}
+
+// parseLife decodes supervise/proc; what is cut short or garbage is refused.
+func parseLife(b []byte) (Life, bool) {
+	if len(b) != lifeSize || b[lifeSize-1] != '\n' {
+		return Life{}, false
+	}
+	f := strings.Fields(string(b))
+	if len(f) != 6 {
+		return Life{}, false
+	}
+	pid, err1 := strconv.Atoi(f[1])
+	ticks, err2 := strconv.ParseUint(f[2], 10, 64)
+	core, err3 := strconv.Atoi(f[4])
+	status, err4 := strconv.ParseUint(f[5], 10, 32)
+	if err1 != nil || err2 != nil || err3 != nil || err4 != nil || pid < 0 || core < 0 {
+		return Life{}, false
+	}
+	switch f[0] {
+	case LifeRun, LifeFinish:
+		if pid == 0 {
+			return Life{}, false
+		}
+	case LifeMaking, LifeFinishing, LifeEnded, LifeDown:
+	default:
+		return Life{}, false
+	}
+	return Life{f[0], pid, ticks, f[3], core, unix.WaitStatus(status)}, true
+}
+
+// writeLife overwrites the file at path, relative to at, in place: one write
+// of one size, so that a kill leaves the old line or the new one.
+func writeLife(at int, path string, l Life) error {
+	fd, err := open(at, path, unix.O_WRONLY|unix.O_CREAT|unix.O_NOFOLLOW, 0o644)
+	if err != nil {
+		return fmt.Errorf("unable to open %s: %w", path, err)
+	}
+	defer unix.Close(fd)
+	if _, err := unix.Write(fd, l.bytes()); err != nil {
+		return fmt.Errorf("unable to write %s: %w", path, err)
+	}
+	return nil
+}
+
+// readLife reads the file at path; ok is false where it is absent, garbage, or
+// of an earlier boot.
+func readLife(at int, path string) (l Life, ok bool) {
+	fd, err := open(at, path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return Life{}, false
+	}
+	defer unix.Close(fd)
+	var b [lifeSize + 1]byte
+	n, err := unix.Read(fd, b[:])
+	if err != nil {
+		return Life{}, false
+	}
+	l, ok = parseLife(b[:n])
+	return l, ok && l.Boot == bootID()
+}
+
+// bootID names this run of the kernel; "-" where /proc is not there.
+var bootID = sync.OnceValue(func() string {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "-"
+	}
+	return strings.TrimSpace(string(b))
+})
+
+// ticksNow is the time since boot in the clock ticks of /proc/PID/stat, which
+// are of 10 ms on every Linux.
+func ticksNow() uint64 {
+	var ts unix.Timespec
+	unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts)
+	return uint64(ts.Sec)*100 + uint64(ts.Nsec)/1e7
+}
+
+// procStat is what /proc/PID/stat says of a process.
+type procStat struct {
+	comm  string
+	state byte
+	ppid  int
+	ticks uint64
+}
+
+// statOf reads /proc/PID/stat. It keeps to system calls that do not touch the
+// descriptors of the rest of the process, since the spawner calls it too.
+func statOf(pid int) (procStat, bool) {
+	fd, err := open(unix.AT_FDCWD, "/proc/"+strconv.Itoa(pid)+"/stat", unix.O_RDONLY, 0)
+	if err != nil {
+		return procStat{}, false
+	}
+	defer unix.Close(fd)
+	var buf [1024]byte
+	n, err := unix.Read(fd, buf[:])
+	if err != nil || n <= 0 {
+		return procStat{}, false
+	}
+	return parseStat(buf[:n])
+}
+
+// parseStat takes a line of /proc/PID/stat apart; the name in parentheses may
+// hold anything.
+func parseStat(b []byte) (procStat, bool) {
+	l, r := bytes.IndexByte(b, '('), bytes.LastIndexByte(b, ')')
+	if l < 0 || r < l {
+		return procStat{}, false
+	}
+	f := bytes.Fields(b[r+1:])
+	if len(f) < 20 || len(f[0]) != 1 {
+		return procStat{}, false
+	}
+	ppid, err1 := strconv.Atoi(string(f[1]))
+	ticks, err2 := strconv.ParseUint(string(f[19]), 10, 64)
+	return procStat{string(b[l+1 : r]), f[0][0], ppid, ticks}, err1 == nil && err2 == nil
+}

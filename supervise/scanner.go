@@ -1,0 +1,677 @@
+package supervise
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Scanner keeps a core supervising what is in a directory of service
+// directories: runsvdir. It knows which services there are and nothing of what
+// they do; it holds descriptors for the core, and collects for it the children
+// that a killed core has left.
+type Scanner struct {
+	Dir     string   // looked up anew at each look, since it may be a link
+	Session bool     // -P
+	Args    []string // the process's own, in the memory that ps reads
+	Log     int      // which of Args is the log; 0: none
+	// Say takes what there is to be said, as a Core's does; what concerns no
+	// service has no name.
+	Say func(level Level, service string, err error)
+	// StopTime is how long process 1 gives its services to stop.
+	StopTime time.Duration
+
+	self    string // path of the executable, looked up at start
+	entries map[string]*entry
+	core    int // pid of the core, 0 if there is none
+	link    *link
+	mail    chan letter
+	deaths  []time.Time // of cores, for the back-off
+	told    int         // pid of the death that the core has been told of
+	restart *time.Timer
+	ring    *Ring
+
+	last   look                 // what the directory was at the last scan
+	wanted bool                 // a scan is due, whatever the directory looks like
+	again  bool                 // the next look is a scan
+	held   map[string]time.Time // new directories without a run file, by key
+	stop   *stopping
+	eyes   *eyes
+}
+
+// entry is a service of the directory, by device and inode.
+type entry struct {
+	key     string
+	name    string
+	fds     []int // the directory, then what the core has given to keep
+	dropped bool  // not in the directory any more: told to exit
+	gone    bool  // the core has let it go
+	lacking bool  // it could not be opened
+	offered time.Time
+	seen    bool
+}
+
+// letter is a message of a core, or its end.
+type letter struct {
+	message
+	err error
+}
+
+// look is by what a change of the directory is recognised.
+type look struct {
+	dev, ino uint64
+	mtime    unix.Timespec
+}
+
+// stopping is the end of a tree below process 1.
+type stopping struct {
+	status   int
+	deadline time.Time
+}
+
+// stateVar hands what the scanner holds over to the new executable.
+const stateVar = "RUNSVDIR_STATE"
+
+// Run scans until a signal ends it and returns the exit status: 0 for TERM,
+// which leaves the core and all services as they are, 111 for HUP, which has
+// them exit. As process 1 it waits for that.
+func (s *Scanner) Run() int {
+	pid1 := os.Getpid() == 1
+	sigs := make(chan os.Signal, 16)
+	if pid1 {
+		signal.Notify(sigs) // unasked, some would end it, and with it all
+	} else {
+		signal.Notify(sigs, unix.SIGTERM, unix.SIGHUP, unix.SIGALRM, unix.SIGUSR2, unix.SIGCHLD)
+		defaultAction(unix.SIGUSR1, unix.SIGQUIT, unix.SIGPWR, unix.SIGVTALRM, unix.SIGPROF, unix.SIGXCPU, unix.SIGXFSZ)
+	}
+	ignorePipe()
+	// A core's children come to the scanner when the core is killed.
+	unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+	s.self = executable(s.Args[0])
+	s.entries, s.held = map[string]*entry{}, map[string]time.Time{}
+	s.mail = make(chan letter, 16)
+	s.wanted = true
+	s.resume()
+	if s.ring != nil {
+		go s.ring.run()
+	}
+	s.eyes = openEyes()
+	s.startCore()
+	s.scan(false)
+	timer := time.NewTimer(s.pause())
+	for {
+		select {
+		case sig := <-sigs:
+			switch sig {
+			case unix.SIGTERM, unix.SIGINT:
+				if !pid1 {
+					return 0
+				}
+				s.stopTree(0)
+			case unix.SIGHUP:
+				if !pid1 {
+					s.dropAll()
+					return 111
+				}
+				s.stopTree(111)
+			case unix.SIGALRM:
+				s.scan(true)
+				s.stampRescan()
+			case unix.SIGUSR2:
+				s.upgrade()
+			case unix.SIGCHLD:
+				s.reap()
+			}
+		case l := <-s.mail:
+			s.read(l)
+		case <-s.eyes.seen:
+			s.wanted = true
+			s.scan(false)
+		case <-timerOf(s.restart):
+			s.restart = nil
+			s.startCore()
+		case <-timer.C:
+			s.scan(false)
+		}
+		if s.stop != nil && (s.core == 0 && s.restart == nil || time.Now().After(s.stop.deadline)) {
+			return s.stop.status
+		}
+		timer.Reset(s.pause())
+	}
+}
+
+func timerOf(t *time.Timer) <-chan time.Time {
+	if t == nil {
+		return nil
+	}
+	return t.C
+}
+
+// pause is how long until the next look: five seconds, or less where
+// something waits for its second to pass.
+func (s *Scanner) pause() time.Duration {
+	d := 5 * time.Second
+	if s.wanted {
+		d = time.Second
+	}
+	now := time.Now()
+	for _, e := range s.entries {
+		if e.gone && !e.lacking {
+			d = min(d, max(0, e.offered.Add(time.Second).Sub(now)))
+		}
+	}
+	if s.stop != nil {
+		d = min(d, max(0, s.stop.deadline.Sub(now)))
+	}
+	return d + 10*time.Millisecond
+}
+
+// executable is the path by which this program was called, as far as it can be
+// told, so that a new file under that name is found at an upgrade.
+func executable(argv0 string) string {
+	paths := []string{argv0}
+	if !strings.Contains(argv0, "/") {
+		paths = nil
+		for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+			paths = append(paths, filepath.Join(dir, argv0))
+		}
+	}
+	if p, err := os.Executable(); err == nil {
+		paths = append(paths, p)
+	}
+	for _, p := range paths {
+		if abs, err := filepath.Abs(p); err == nil && unix.Access(abs, unix.X_OK) == nil {
+			return abs
+		}
+	}
+	return selfExe
+}
+
+// selfExe leads to the running executable even when its file is gone.
+const selfExe = "/proc/self/exe"
+
+// coreArg tells the core of a tree from the runsv of one directory.
+const coreArg = "--tree"
+
+// startCore starts a core and offers it every service.
+func (s *Scanner) startCore() {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		s.retryCore(fmt.Errorf("unable to create socketpair: %w", err))
+		return
+	}
+	defer unix.Close(pair[1])
+	argv := []string{"runsv", coreArg}
+	if s.Session {
+		argv = append(argv, "-P")
+	}
+	files := []uintptr{0, 1, 2, uintptr(pair[1])}
+	if s.ring != nil { // the reader stays when the scanner goes
+		argv = append(argv, "-l")
+		files = append(files, uintptr(s.ring.r))
+	}
+	argv = append(argv, "--", s.Dir)
+	pid, err := syscall.ForkExec(s.self, argv, &syscall.ProcAttr{Env: os.Environ(), Files: files})
+	if err != nil && s.self != selfExe {
+		pid, err = syscall.ForkExec(selfExe, argv, &syscall.ProcAttr{Env: os.Environ(), Files: files})
+	}
+	if err != nil {
+		unix.Close(pair[0])
+		s.retryCore(fmt.Errorf("unable to start runsv: %w", err))
+		return
+	}
+	s.core, s.link, s.told = pid, &link{fd: pair[0]}, 0
+	go func(l *link) {
+		for {
+			m, err := l.receive()
+			s.mail <- letter{m, err}
+			if err != nil {
+				return
+			}
+		}
+	}(s.link)
+	for _, e := range s.entries {
+		if !e.gone {
+			s.offer(e)
+		}
+	}
+	if s.stop != nil {
+		s.sendStop()
+	}
+	s.reap()
+}
+
+// retryCore tries again in a second.
+func (s *Scanner) retryCore(err error) {
+	s.Say(Warning, "", err)
+	s.restart = time.NewTimer(time.Second)
+}
+
+// offer gives a service to the core.
+func (s *Scanner) offer(e *entry) {
+	e.offered, e.gone, e.lacking = time.Now(), false, false
+	if s.link != nil {
+		s.link.send(message{word: "add", a: e.key, b: strconv.FormatBool(e.dropped), name: e.name, fds: e.fds})
+	}
+}
+
+// forget lets go of an entry and of what was kept for it.
+func (s *Scanner) forget(e *entry) {
+	for _, fd := range e.fds {
+		unix.Close(fd)
+	}
+	delete(s.entries, e.key)
+}
+
+// reap collects children. The core's own end is acted on; the end of a process
+// that an earlier core has left is told to the core and reaped only when that
+// has recorded it, one after the other, so that no kill loses it.
+func (s *Scanner) reap() {
+	if s.core != 0 {
+		var ws unix.WaitStatus
+		if pid, err := unix.Wait4(s.core, &ws, unix.WNOHANG, nil); err == nil && pid == s.core {
+			s.coreDied(ws)
+		}
+	}
+	for s.told == 0 {
+		pid, ws, ok := peekDead()
+		switch {
+		case !ok:
+			return
+		case pid == s.core:
+			unix.Wait4(pid, &ws, unix.WNOHANG, nil)
+			s.coreDied(ws)
+		case s.link == nil:
+			return // the next core will want to know
+		default:
+			s.told = pid
+			if s.link.send(message{word: "died", a: strconv.Itoa(pid), b: strconv.Itoa(int(ws))}) != nil {
+				s.told = 0
+				return
+			}
+		}
+	}
+}
+
+// coreDied has another core take over: at once, unless cores die one after the
+// other.
+func (s *Scanner) coreDied(ws unix.WaitStatus) {
+	for s.link != nil { // what it still had to say counts
+		s.read(<-s.mail)
+	}
+	s.core, s.told = 0, 0
+	if s.stop != nil && ws.Exited() && ws.ExitStatus() == 0 {
+		return // all is stopped
+	}
+	now := time.Now()
+	s.deaths = append(s.deaths, now)
+	s.deaths = slices.DeleteFunc(s.deaths, func(t time.Time) bool { return now.Sub(t) > time.Minute })
+	recent := 0
+	for _, t := range s.deaths {
+		if now.Sub(t) <= 10*time.Second {
+			recent++
+		}
+	}
+	text := fmt.Sprintf("the supervisor was killed by signal %d", ws.Signal())
+	if ws.Exited() {
+		text = fmt.Sprintf("the supervisor exited %d", ws.ExitStatus())
+	}
+	if recent < 5 {
+		s.Say(Warning, "", errors.New(text+", starting another; the services run on."))
+		s.startCore()
+		return
+	}
+	wait := min(30*time.Second, time.Second<<min(len(s.deaths)-5, 5))
+	s.Say(Warning, "", fmt.Errorf("%s, %d times in 10 seconds: starting another in %v; the services run on.", text, recent, wait))
+	s.restart = time.NewTimer(wait)
+}
+
+// read acts on a message of the core.
+func (s *Scanner) read(l letter) {
+	if l.err != nil {
+		unix.Close(s.link.fd)
+		s.link = nil
+		return
+	}
+	switch l.word {
+	case "keep":
+		s.keep(l.a, l.fds)
+	case "gone":
+		e := s.entries[l.a]
+		if e == nil {
+			return
+		}
+		for _, fd := range e.fds[1:] {
+			unix.Close(fd)
+		}
+		e.fds = e.fds[:1]
+		e.gone, e.lacking = true, l.b == lacking
+		if e.dropped {
+			s.forget(e)
+			s.wanted = true // its name may be waited for
+			s.scan(false)
+		}
+	case "seen":
+		if pid, err := strconv.Atoi(l.a); err == nil && pid == s.told {
+			unix.Wait4(pid, nil, unix.WNOHANG, nil)
+			s.told = 0
+			s.reap()
+		}
+	}
+}
+
+// keep takes descriptors for the next core.
+func (s *Scanner) keep(key string, fds []int) {
+	e := s.entries[key]
+	if e == nil {
+		for _, fd := range fds {
+			unix.Close(fd)
+		}
+		return
+	}
+	for _, fd := range e.fds[1:] {
+		unix.Close(fd)
+	}
+	e.fds = append(e.fds[:1], fds...)
+}
+
+// warn says what is wrong with the directory itself.
+func (s *Scanner) warn(err error) { s.Say(Warning, "", err) }
+
+// scan looks at the directory and, where it has changed, at its entries. What
+// is not there any more is told to exit before anything new is begun.
+func (s *Scanner) scan(force bool) {
+	if s.stop != nil {
+		return
+	}
+	defer s.reoffer()
+	var st unix.Stat_t
+	if err := unix.Stat(s.Dir, &st); err != nil {
+		s.warn(fmt.Errorf("unable to stat %s: %w", s.Dir, err))
+		return
+	}
+	now := look{uint64(st.Dev), st.Ino, st.Mtim}
+	quiet := !force && now == s.last // only what could not be read is tried again
+	if quiet && !s.wanted && !s.again {
+		return
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		s.warn(fmt.Errorf("unable to change directory to %s: %w", s.Dir, unix.ENOTDIR))
+		return
+	}
+	fd, err := open(unix.AT_FDCWD, s.Dir, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		s.warn(fmt.Errorf("unable to open directory %s: %w", s.Dir, err))
+		return
+	}
+	dir := os.NewFile(uintptr(fd), s.Dir)
+	defer dir.Close()
+	s.eyes.watch(s.Dir)
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		s.warn(fmt.Errorf("unable to read directory %s: %w", s.Dir, err))
+		s.wanted = true
+		return
+	}
+	// A change within the clock's resolution does not show in the time stamp.
+	s.last, s.wanted, s.again = now, false, time.Since(time.Unix(st.Mtim.Unix())) < time.Second
+	for _, e := range s.entries {
+		e.seen = false
+	}
+	var fresh []*entry
+	for _, name := range names {
+		if strings.HasPrefix(name, ".") {
+			continue
+		}
+		var st unix.Stat_t
+		if err := unix.Fstatat(fd, name, &st, 0); err != nil {
+			if !quiet {
+				s.warn(fmt.Errorf("unable to stat %s: %w", name, err))
+			}
+			s.again = true // it may become valid without a change here
+			continue
+		}
+		if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+			continue
+		}
+		key := strconv.FormatUint(uint64(st.Dev), 16) + ":" + strconv.FormatUint(st.Ino, 16)
+		if e := s.entries[key]; e != nil { // two links to one directory are one service
+			e.seen = true
+			continue
+		}
+		e := &entry{key: key, name: name, seen: true}
+		s.entries[key] = e
+		fresh = append(fresh, e)
+	}
+	for _, e := range s.entries {
+		if !e.seen && !e.dropped {
+			e.dropped = true
+			if e.gone {
+				s.forget(e)
+			} else if s.link != nil {
+				s.link.send(message{word: "drop", a: e.key, b: "0"})
+			}
+		}
+	}
+	for _, e := range fresh {
+		if err := s.begin(fd, e); err != nil {
+			delete(s.entries, e.key)
+			s.wanted = true
+			if !errors.Is(err, errHeld) {
+				s.warn(err)
+			}
+		}
+	}
+}
+
+// errHeld says that an entry has to wait.
+var errHeld = errors.New("held")
+
+// begin offers a new entry, once the one that had its name before has gone:
+// they may share a supervise directory.
+func (s *Scanner) begin(at int, e *entry) error {
+	for _, o := range s.entries {
+		if o != e && o.name == e.name && o.dropped {
+			return errHeld
+		}
+	}
+	fd, err := open(at, e.name, unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return fmt.Errorf("unable to stat %s: %w", e.name, err)
+	}
+	if !(Dir{fd}).has("run") { // somebody may be about to put it there
+		if since, ok := s.held[e.key]; !ok {
+			s.held[e.key] = time.Now()
+		} else if ok = time.Since(since) >= time.Second; ok {
+			delete(s.held, e.key)
+		}
+		if _, ok := s.held[e.key]; ok {
+			unix.Close(fd)
+			return errHeld
+		}
+	}
+	e.fds = []int{fd}
+	s.offer(e)
+	return nil
+}
+
+// reoffer offers again what the core has let go though it is still here.
+func (s *Scanner) reoffer() {
+	now := time.Now()
+	for _, e := range s.entries {
+		wait := time.Second
+		if e.lacking {
+			wait = time.Minute
+		}
+		if e.gone && !e.dropped && now.Sub(e.offered) >= wait {
+			s.offer(e)
+		}
+	}
+}
+
+// dropAll has every service exit.
+func (s *Scanner) dropAll() {
+	for _, e := range s.entries {
+		if s.link != nil {
+			s.link.send(message{word: "drop", a: e.key, b: "0"})
+		}
+	}
+}
+
+// stopTree ends the tree of process 1 in time.
+func (s *Scanner) stopTree(status int) {
+	if s.stop != nil {
+		return
+	}
+	s.stop = &stopping{status, time.Now().Add(s.StopTime)}
+	s.sendStop()
+}
+
+func (s *Scanner) sendStop() {
+	if s.link != nil {
+		left := max(time.Second, time.Until(s.stop.deadline)-500*time.Millisecond)
+		s.link.send(message{word: "stop", a: strconv.Itoa(int(left / time.Millisecond)), b: "0"})
+	}
+}
+
+// stampRescan writes when a scan was asked for, as Debian's runsvdir does:
+// TAI64N in DIR/.forced-rescan.
+func (s *Scanner) stampRescan() {
+	now := time.Now()
+	b := binary.BigEndian.AppendUint64(nil, uint64(now.Unix()+taiEpoch))
+	b = binary.BigEndian.AppendUint32(b, uint32(now.Nanosecond()))
+	if err := os.WriteFile(filepath.Join(s.Dir, ".forced-rescan"), fmt.Appendf(nil, "@%x", b), 0o644); err != nil {
+		s.warn(fmt.Errorf("failed to write %s/.forced-rescan: %w", s.Dir, err))
+	}
+}
+
+// upgrade ends the core in an orderly way and becomes what the executable's
+// path leads to now: same process, same arguments, and everything kept.
+func (s *Scanner) upgrade() {
+	if s.link != nil {
+		s.link.send(message{word: "quit", a: "0", b: "0"})
+		if !s.awaitCore(3 * time.Second) {
+			unix.Kill(s.core, unix.SIGKILL)
+			s.awaitCore(time.Second)
+		}
+	}
+	var keep []int
+	var b strings.Builder
+	for _, e := range s.entries {
+		fmt.Fprintf(&b, "%s %t %t", e.key, e.dropped, e.gone)
+		for _, fd := range e.fds {
+			fmt.Fprintf(&b, " %d", fd)
+		}
+		fmt.Fprintf(&b, "\x00%s\x00", e.name)
+		keep = append(keep, e.fds...)
+	}
+	memfd, err := unix.MemfdCreate("runsvdir", 0)
+	if err == nil {
+		_, err = unix.Pwrite(memfd, []byte(b.String()), 0)
+	}
+	if err == nil {
+		ringFD := -1
+		if s.ring != nil {
+			ringFD = s.ring.r
+			keep = append(keep, ringFD)
+			s.ring.mu.Lock() // the arguments are whole
+		}
+		for _, fd := range keep {
+			unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0)
+		}
+		env := append(os.Environ(), fmt.Sprintf("%s=%d,%d", stateVar, memfd, ringFD))
+		err = syscall.Exec(s.self, s.Args, env)
+		for _, fd := range keep { // still here
+			unix.CloseOnExec(fd)
+		}
+		if s.ring != nil {
+			s.ring.mu.Unlock()
+		}
+		unix.Close(memfd)
+	}
+	s.warn(fmt.Errorf("unable to become %s: %w", s.self, err))
+	s.startCore()
+}
+
+// awaitCore reads what the core still has to say until it has ended.
+func (s *Scanner) awaitCore(limit time.Duration) bool {
+	deadline := time.After(limit)
+	for {
+		select {
+		case l := <-s.mail:
+			if l.word != "seen" { // what the next core is to be told stays
+				s.read(l)
+			}
+			if s.link == nil {
+				if s.core != 0 {
+					unix.Wait4(s.core, nil, 0, nil)
+				}
+				s.core, s.told = 0, 0
+				return true
+			}
+		case <-deadline:
+			return false
+		}
+	}
+}
+
+// resume takes over what upgrade has left, and sets up the log.
+func (s *Scanner) resume() {
+	state := os.Getenv(stateVar)
+	os.Unsetenv(stateVar)
+	memfd, ringFD := -1, -1
+	if n, _ := fmt.Sscanf(state, "%d,%d", &memfd, &ringFD); n == 2 && memfd > 2 {
+		f := os.NewFile(uintptr(memfd), "state")
+		var buf [64 << 10]byte
+		var b []byte
+		for at := int64(0); ; {
+			n, err := f.ReadAt(buf[:], at)
+			b = append(b, buf[:n]...)
+			at += int64(n)
+			if err != nil {
+				break
+			}
+		}
+		f.Close()
+		parts := strings.Split(string(b), "\x00")
+		for i := 0; i+1 < len(parts); i += 2 {
+			fields := strings.Fields(parts[i])
+			if len(fields) < 4 {
+				continue
+			}
+			e := &entry{key: fields[0], name: parts[i+1], dropped: fields[1] == "true", gone: fields[2] == "true"}
+			for _, f := range fields[3:] {
+				if fd, err := strconv.Atoi(f); err == nil {
+					unix.CloseOnExec(fd)
+					e.fds = append(e.fds, fd)
+				}
+			}
+			s.entries[e.key] = e
+		}
+	}
+	if s.Log == 0 {
+		return
+	}
+	if ringFD > 2 {
+		unix.CloseOnExec(ringFD)
+		s.ring = ringOf(s.Args[s.Log], ringFD)
+		return
+	}
+	ring, err := newRing(s.Args[s.Log])
+	if err != nil {
+		s.warn(err)
+		s.warn(errors.New("log service disabled."))
+		return
+	}
+	s.ring = ring
+}

@@ -1,0 +1,604 @@
+package supervise
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// role is what a process is to its service.
+type role byte
+
+const (
+	isRun role = iota
+	isFinish
+	isHook // isHook+lane: a control script
+)
+
+// The lanes of control scripts. In a lane one script runs at a time and the
+// commands behind it wait; the lanes do not wait for each other, so that a
+// script that hangs stops neither its service's end nor its restart.
+const (
+	laneLife   = iota // u, t, d, x
+	laneKill          // k
+	laneSignal        // the other signals
+	lanes
+)
+
+// evKind is what an event of a service's channel tells.
+type evKind byte
+
+const (
+	evReadable   evKind = iota // supervise/control of who has bytes
+	evSpawned                  // the spawner made pid
+	evUnmade                   // the spawner could not make a process
+	evUnexecuted               // the spawner's process could not be executed
+	evDied                     // pid has ended with ws and is reaped after done
+	evCommand                  // cmd, as if read from supervise/control
+	evLetGo                    // close everything, touch no process: another core takes over
+)
+
+// event comes to the goroutine that owns a service.
+type event struct {
+	kind evKind
+	role role
+	cmd  Event
+	who  *unit
+	pid  int
+	ws   unix.WaitStatus
+	err  error
+	done chan<- struct{}
+}
+
+// job is a command that may have to wait for a control script.
+type job struct {
+	hook byte
+	then func(suppressed bool)
+}
+
+// lane is the queue of control scripts that run one after the other.
+type lane struct {
+	busy  bool
+	hook  byte
+	pid   int
+	then  func(suppressed bool)
+	queue []job
+}
+
+// laneMax is how many commands may wait in a lane before the FIFO is left
+// unread; the writers then get EAGAIN when it is full, as with runsv.
+const laneMax = 1000
+
+// unit is one supervised process with its files: a service or its log service.
+type unit struct {
+	svc     *service
+	prefix  string // "" or "log/"
+	st      Status
+	pid     int
+	since   time.Time // as supervise/status tells it
+	began   time.Time // of ./run
+	ws      unix.WaitStatus
+	word    string // the record's word while a process is being made or runs
+	control int
+	ok      int
+	lock    int
+	pidfd   int // of an adopted process, else -1
+	rest    *time.Timer
+	unread  bool // bytes were left in the FIFO on purpose
+
+	written struct { // what the files say
+		pid    int
+		stat   string
+		status [StatusSize]byte
+		any    bool
+	}
+}
+
+// service is a service directory with its log service. One goroutine owns it.
+type service struct {
+	core    *Core
+	name    string // as messages tell it
+	key     string // device and inode, for the scanner
+	dir     Dir
+	main    unit
+	log     *unit
+	badLog  bool // ./log is no directory, and that was said
+	pipe    [2]int
+	piped   bool // the pipe to the log service is open
+	unfed   bool // the log service was told to end by closing the pipe
+	ordered int  // processes being made
+	opened  bool
+	letGo   bool
+	deleted bool
+	lanes   [lanes]lane
+	events  chan event
+}
+
+func newService(c *Core, name, key string, dir Dir) *service {
+	s := &service{core: c, name: name, key: key, dir: dir, events: make(chan event, 24)}
+	s.main = unit{svc: s, control: -1, ok: -1, lock: -1, pidfd: -1}
+	return s
+}
+
+// run is the life of the service, from the opened directory to its end.
+func (s *service) run() {
+	for !s.over() {
+		var mainRest, logRest <-chan time.Time
+		if s.main.rest != nil {
+			mainRest = s.main.rest.C
+		}
+		if s.log != nil && s.log.rest != nil {
+			logRest = s.log.rest.C
+		}
+		select {
+		case ev := <-s.events:
+			s.handle(ev)
+		case <-mainRest:
+			s.main.rest = nil
+			s.feed(&s.main, Rested)
+		case <-logRest:
+			s.log.rest = nil
+			s.feed(s.log, Rested)
+		}
+	}
+}
+
+// over says whether the service is let go. With a log service that takes two
+// steps: the pipe is closed, and the logger ends when it has read all.
+func (s *service) over() bool {
+	if s.letGo {
+		return s.ordered == 0
+	}
+	if s.deleted && s.main.st.Want != WantExit {
+		s.feed(&s.main, CmdExit)
+	}
+	if s.main.st.Phase != Idle || s.main.st.Want != WantExit || s.ordered > 0 {
+		return false
+	}
+	if s.log == nil {
+		return true
+	}
+	if !s.unfed {
+		s.unfed = true
+		s.closePipe()
+		s.feed(s.log, Unfed)
+	}
+	return s.log.st.Phase == Idle && s.ordered == 0
+}
+
+// handle acts on one event.
+func (s *service) handle(ev event) {
+	switch ev.kind {
+	case evReadable:
+		s.drain(ev.who)
+	case evCommand:
+		s.command(&s.main, ev.cmd)
+	case evLetGo:
+		s.letGo = true
+	case evSpawned, evUnmade, evUnexecuted:
+		s.ordered--
+		s.answered(ev)
+	case evDied:
+		s.died(ev)
+	}
+}
+
+// drain reads and obeys what is in supervise/control.
+func (s *service) drain(u *unit) {
+	var buf [256]byte
+	for {
+		u.unread = false
+		for i := range s.lanes {
+			if len(s.lanes[i].queue) > laneMax {
+				u.unread = true
+				return
+			}
+		}
+		n, err := unix.Read(u.control, buf[:])
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || n <= 0 {
+			return
+		}
+		for _, b := range buf[:n] {
+			s.command(u, Event(b))
+		}
+	}
+}
+
+// command obeys one command; a byte that is none does nothing. A log service
+// knows no exit: it ends when its pipe does.
+func (s *service) command(u *unit, cmd Event) {
+	switch cmd {
+	case CmdUp, CmdOnce:
+		if u == &s.main && s.unfed { // it stays after all
+			s.unfed = false
+			s.feed(s.log, CmdUp)
+		}
+	case CmdExit:
+		if u != &s.main {
+			return
+		}
+	case byteLetGo:
+		s.letGo = s.letGo || s.core.isOrphaned()
+		return
+	case CmdDown, CmdTerm, CmdKill, CmdPause, CmdCont, CmdHup, CmdAlarm, CmdInt, CmdQuit, CmdUsr1, CmdUsr2:
+	default:
+		return
+	}
+	s.feed(u, cmd)
+}
+
+// feed gives the machine an event and does what it says.
+func (s *service) feed(u *unit, ev Event) {
+	before := u.st
+	st, effects := step(u.st, ev)
+	u.st = st
+	if before.Phase != st.Phase {
+		if u.rest != nil {
+			u.rest.Stop()
+			u.rest = nil
+		}
+		switch {
+		case st.Phase == Running:
+			u.since = time.Now()
+		case st.Phase.State() == Down && before.Phase.State() != Down:
+			u.since = time.Now()
+		}
+	}
+	u.write()
+	for _, e := range effects {
+		s.do(u, e)
+	}
+}
+
+// sends are the effects that send a signal, and the script that may suppress it.
+var sends = map[Effect]struct {
+	hook byte
+	sig  unix.Signal
+	lane int
+}{
+	SendKill:  {'k', unix.SIGKILL, laneKill},
+	SendStop:  {'p', unix.SIGSTOP, laneSignal},
+	SendCont:  {'c', unix.SIGCONT, laneSignal},
+	SendHup:   {'h', unix.SIGHUP, laneSignal},
+	SendAlarm: {'a', unix.SIGALRM, laneSignal},
+	SendInt:   {'i', unix.SIGINT, laneSignal},
+	SendQuit:  {'q', unix.SIGQUIT, laneSignal},
+	SendUsr1:  {'1', unix.SIGUSR1, laneSignal},
+	SendUsr2:  {'2', unix.SIGUSR2, laneSignal},
+}
+
+// do has one effect happen.
+func (s *service) do(u *unit, e Effect) {
+	switch e {
+	case Start:
+		if u == &s.main {
+			s.attachLog()
+		}
+		s.hook(u, laneLife, 'u', func(bool) { s.feed(u, Ready) })
+	case Spawn:
+		s.spawn(u, isRun)
+	case SpawnFinish:
+		s.spawn(u, isFinish)
+	case Stop:
+		s.stop(u)
+	case Rest:
+		u.rest = time.NewTimer(time.Second)
+	case RestLong:
+		u.rest = time.NewTimer(5 * time.Second)
+	default:
+		if send, ok := sends[e]; ok {
+			pid := u.pid
+			s.hook(u, send.lane, send.hook, func(suppressed bool) {
+				if !suppressed {
+					u.signal(pid, send.sig)
+				}
+			})
+		}
+	}
+}
+
+// stop asks the process to end: control/t or TERM, and where it is to stay
+// down CONT, so that a stopped process hears of it, and control/d or control/x.
+func (s *service) stop(u *unit) {
+	pid := u.pid
+	s.hook(u, laneLife, 't', func(suppressed bool) {
+		if !suppressed && u.signal(pid, unix.SIGTERM) {
+			s.feed(u, TermSent)
+		}
+		var last byte
+		switch u.st.Want {
+		case WantDown:
+			last = 'd'
+		case WantExit:
+			last = 'x'
+		default:
+			return
+		}
+		if u.signal(pid, unix.SIGCONT) {
+			s.feed(u, ContSent)
+		}
+		s.hookNext(u, laneLife, last, func(bool) {})
+	})
+}
+
+// signal sends sig to ./run if pid still is it.
+func (u *unit) signal(pid int, sig unix.Signal) bool {
+	if pid == 0 || u.pid != pid || u.st.Phase != Running {
+		return false
+	}
+	return unix.Kill(pid, sig) == nil
+}
+
+// hook runs control/name and then goes on, told whether the script suppressed
+// the signal: by exit 0. Where there is no such script it goes on at once.
+func (s *service) hook(u *unit, l int, name byte, then func(suppressed bool)) {
+	if u != &s.main { // a log service has no control scripts
+		then(false)
+		return
+	}
+	if s.lanes[l].busy {
+		s.lanes[l].queue = append(s.lanes[l].queue, job{name, then})
+		return
+	}
+	s.runHook(l, job{name, then})
+}
+
+// hookNext is hook for the script that belongs to the one just over: it comes
+// before what waits.
+func (s *service) hookNext(u *unit, l int, name byte, then func(suppressed bool)) {
+	if u == &s.main && s.lanes[l].busy {
+		s.lanes[l].queue = append([]job{{name, then}}, s.lanes[l].queue...)
+		return
+	}
+	s.hook(u, l, name, then)
+}
+
+func (s *service) runHook(l int, j job) {
+	path := "control/" + string(j.hook)
+	st, err := s.dir.stat(path)
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		s.warn(fmt.Errorf("unable to stat %s: %w", path, err))
+	}
+	if err != nil || st.Mode&unix.S_IXUSR == 0 {
+		j.then(false)
+		return
+	}
+	s.lanes[l].busy, s.lanes[l].hook, s.lanes[l].then = true, j.hook, j.then
+	s.order(&s.main, isHook+role(l), []string{path})
+}
+
+// hookOver goes on after a control script, and then with what waited for it.
+func (s *service) hookOver(l int, suppressed bool) {
+	lane := &s.lanes[l]
+	then := lane.then
+	lane.pid, lane.then = 0, nil
+	then(suppressed) // the lane is still busy: what this asks for waits its turn
+	lane.busy = false
+	for !lane.busy && len(lane.queue) > 0 {
+		j := lane.queue[0]
+		lane.queue = lane.queue[1:]
+		s.runHook(l, j)
+	}
+	if len(lane.queue) == 0 {
+		lane.queue = nil
+	}
+	if s.main.unread {
+		s.drain(&s.main)
+	}
+}
+
+// spawn has ./run or ./finish made.
+func (s *service) spawn(u *unit, r role) {
+	argv := []string{"./run"}
+	if r == isFinish {
+		code, sig := strconv.Itoa(int(u.ws>>8)), strconv.Itoa(int(u.ws&0xff))
+		if u.ws&0x7f != 0 || u.ws == statusUnknown {
+			code = "-1"
+		}
+		if u.ws == statusUnknown {
+			sig = "0"
+		}
+		argv = []string{"./finish", code, sig}
+	} else {
+		u.began = time.Now()
+	}
+	s.order(u, r, argv)
+}
+
+// statusUnknown stands for the wait status of a process whose end nobody was
+// told; no real status has its value.
+const statusUnknown unix.WaitStatus = 0xffff0000
+
+// order has a process made for u.
+func (s *service) order(u *unit, r role, argv []string) {
+	o := order{who: u, role: r, argv: argv, fds: []int{s.dir.fd}, session: s.core.Session && r < isHook, answer: s.events}
+	switch {
+	case u != &s.main:
+		o.dir = "log"
+		o.stdin = true
+		o.fds = append(o.fds, s.pipe[0])
+	case s.piped:
+		o.stdout = true
+		o.fds = append(o.fds, s.pipe[1])
+	}
+	switch r {
+	case isRun:
+		o.life, o.before, o.after = u.prefix+"supervise/proc", Life{Word: LifeMaking}, LifeRun
+	case isFinish:
+		o.life, o.before, o.after = u.prefix+"supervise/proc", Life{Word: LifeFinishing, Status: u.ws}, LifeFinish
+	}
+	s.ordered++
+	s.core.start(o)
+}
+
+// answered takes what the spawner made of an order.
+func (s *service) answered(ev event) {
+	u := ev.who
+	if ev.role >= isHook {
+		l := int(ev.role - isHook)
+		switch ev.kind {
+		case evSpawned:
+			s.lanes[l].pid = ev.pid
+		case evUnmade:
+			s.warn(fmt.Errorf("unable to fork for control/%c: %w", s.lanes[l].hook, cause(ev.err)))
+			s.hookOver(l, false)
+		case evUnexecuted:
+			s.fatal(fmt.Errorf("unable to run control/?: %w", cause(ev.err)))
+			s.hookOver(l, false)
+		}
+		return
+	}
+	switch ev.kind {
+	case evSpawned:
+		if ev.err != nil {
+			s.warn(ev.err)
+		}
+		u.pid = ev.pid
+		if ev.role == isRun {
+			u.began = time.Now()
+		}
+		s.feed(u, Spawned)
+		if ev.role == isRun && (u.st.Want == WantDown || u.st.Want == WantExit && u == &s.main) {
+			s.do(u, Stop) // the order changed while the process was made
+		}
+	case evUnmade:
+		if !errors.Is(ev.err, errOver) {
+			s.warn(ev.err)
+		}
+		s.feed(u, Unmade)
+	case evUnexecuted:
+		s.fatal(unexecuted(u, ev))
+		if ev.role == isRun {
+			u.since = time.Now()
+		}
+		s.ended(u, ev.role, 111<<8)
+	}
+}
+
+// cause is the errno at the end of err.
+func cause(err error) error {
+	var no unix.Errno
+	if errors.As(err, &no) {
+		return no
+	}
+	return err
+}
+
+// unexecuted tells in runsv's words why a process could not be executed.
+func unexecuted(u *unit, ev event) error {
+	var no unix.Errno
+	if !errors.As(ev.err, &no) || error(no) != ev.err { // it did not get as far as exec
+		return ev.err
+	}
+	switch {
+	case ev.role == isFinish:
+		return fmt.Errorf("unable to start ./finish: %w", no)
+	case u.prefix != "":
+		return fmt.Errorf("unable to start log/./run: %w", no)
+	}
+	return fmt.Errorf("unable to start ./run: %w", no)
+}
+
+// died takes the death of a process. It is recorded before the process is
+// reaped: a core that is killed between leaves the corpse or the record.
+func (s *service) died(ev event) {
+	u := ev.who
+	if ev.role < isHook && ev.pid == u.pid {
+		l := Life{Word: LifeDown, Boot: bootID(), Core: s.core.self, Status: ev.ws}
+		if ev.role == isRun && u == &s.main {
+			l.Word = LifeEnded
+		}
+		if err := writeLife(s.dir.fd, u.prefix+"supervise/proc", l); err != nil {
+			s.warnOnDeleted(err)
+		}
+	}
+	s.core.reaped(ev)
+	if ev.role >= isHook {
+		l := int(ev.role - isHook)
+		if s.lanes[l].pid == ev.pid {
+			s.hookOver(l, ev.ws == 0)
+		}
+		return
+	}
+	if ev.pid != u.pid {
+		return
+	}
+	if u.pidfd >= 0 {
+		s.core.unwatch(u.pidfd)
+		u.pidfd = -1
+	}
+	u.pid = 0
+	s.ended(u, ev.role, ev.ws)
+}
+
+// ended tells the machine that ./run or ./finish is over.
+func (s *service) ended(u *unit, r role, ws unix.WaitStatus) {
+	if r == isRun {
+		u.ws = ws
+		if u == &s.main && s.dir.readable("finish") {
+			s.feed(u, Died)
+			return
+		}
+	}
+	if time.Since(u.began) < time.Second {
+		s.feed(u, GoneSoon)
+	} else {
+		s.feed(u, Gone)
+	}
+}
+
+// write brings pid, stat and status up to date. What has not changed is not
+// written, and a failure of one leaves out those after it, as with runsv.
+func (u *unit) write() {
+	r := Record{Since: u.since, PID: u.pid, Paused: u.st.Paused, Want: u.st.Want, Termed: u.st.Termed, State: u.st.Phase.State()}
+	w := &u.written
+	d := u.svc.dir
+	if !w.any || w.pid != r.PID {
+		content := ""
+		if r.PID != 0 {
+			content = strconv.Itoa(r.PID) + "\n"
+		}
+		if _, err := d.replace(u.prefix, "pid", []byte(content)); err != nil {
+			u.svc.warnOnDeleted(err)
+			return
+		}
+		w.pid = r.PID
+	}
+	if text := r.Text(); !w.any || w.stat != text {
+		opened, err := d.replace(u.prefix, "stat", []byte(text))
+		if err != nil {
+			u.svc.warnOnDeleted(err)
+			if !opened {
+				return
+			}
+		} else {
+			w.stat = text
+		}
+	}
+	if b := [StatusSize]byte(r.Bytes()); !w.any || w.status != b {
+		if _, err := d.replace(u.prefix, "status", b[:]); err != nil {
+			u.svc.warnOnDeleted(err)
+			return
+		}
+		w.status = b
+	}
+	w.any = true
+}
+
+// warnOnDeleted warns, and takes note where the reason is that the service
+// directory itself was removed: there is nothing left to supervise then.
+func (s *service) warnOnDeleted(err error) {
+	s.warn(err)
+	if errors.Is(err, unix.ENOENT) && s.dir.deleted() {
+		s.deleted = true
+	}
+}
+
+func (s *service) warn(err error)  { s.core.Say(Warning, s.name, err) }
+func (s *service) fatal(err error) { s.core.Say(Fatal, s.name, err) }

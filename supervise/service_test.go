@@ -1,0 +1,199 @@
+package supervise
+
+import (
+	"errors"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+)
+
+// scene is a service whose processes are made up.
+type scene struct {
+	*service
+	orders chan order
+	over   chan struct{}
+	pid    int
+}
+
+// newScene begins a service in a new directory with these files.
+func newScene(t *testing.T, files ...string) *scene {
+	t.Helper()
+	path := t.TempDir()
+	if err := os.MkdirAll(path+"/supervise", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		os.MkdirAll(path+"/control", 0o755)
+		if err := os.WriteFile(path+"/"+f, nil, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir, err := openDir(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(dir.fd) })
+	orders := make(chan order, 8)
+	c := &Core{
+		Say:   func(_ Level, _ string, err error) { t.Log(err) },
+		start: func(o order) { orders <- o }, log: -1,
+		owners: map[int]owner{},
+	}
+	sc := &scene{service: newService(c, "web", "", dir), orders: orders, over: make(chan struct{}), pid: 1 << 30}
+	sc.main.since = time.Now()
+	go func() {
+		sc.resume(&sc.main)
+		sc.run()
+		close(sc.over)
+	}()
+	return sc
+}
+
+// made waits for an order and answers that its process is there.
+func (sc *scene) made() order {
+	o := <-sc.orders
+	sc.pid++
+	sc.events <- event{kind: evSpawned, who: o.who, role: o.role, pid: sc.pid}
+	synctest.Wait()
+	return o
+}
+
+// dies tells the death of the latest process.
+func (sc *scene) dies(o order, ws unix.WaitStatus) {
+	done := make(chan struct{})
+	sc.events <- event{kind: evDied, who: o.who, role: o.role, pid: sc.pid, ws: ws, done: done}
+	<-done
+	synctest.Wait()
+}
+
+func (sc *scene) command(cmd Event) {
+	sc.events <- event{kind: evCommand, cmd: cmd}
+	synctest.Wait()
+}
+
+func TestRest(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		lives time.Duration
+		rests time.Duration
+	}{
+		{"what dies at once rests a second", 0, time.Second},
+		{"what dies within a second too", 999 * time.Millisecond, time.Second},
+		{"what has lived a second does not rest", time.Second, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sc := newScene(t)
+				o := sc.made()
+				time.Sleep(tt.lives)
+				sc.dies(o, 0)
+				begin := time.Now()
+				sc.made()
+				if rest := time.Since(begin); rest != tt.rests {
+					t.Errorf("restarted after %v, want %v", rest, tt.rests)
+				}
+				sc.command(CmdExit)
+				sc.dies(o, 15)
+				<-sc.over
+			})
+		})
+	}
+}
+
+// The time of ./run and ./finish together counts.
+func TestRestAfterFinish(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sc := newScene(t, "finish")
+		o := sc.made()
+		sc.dies(o, 3<<8)
+		f := sc.made()
+		if diff := cmp.Diff([]string{"./finish", "3", "0"}, f.argv); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+		time.Sleep(1200 * time.Millisecond)
+		sc.dies(f, 0)
+		begin := time.Now()
+		sc.made()
+		if rest := time.Since(begin); rest != 0 {
+			t.Errorf("restarted after %v, want at once", rest)
+		}
+		sc.command(CmdExit)
+		sc.dies(o, 15)
+		f = sc.made()
+		if diff := cmp.Diff([]string{"./finish", "-1", "15"}, f.argv); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+		sc.dies(f, 0)
+		<-sc.over
+	})
+}
+
+// Commands are obeyed during the rest: up ends it, exit ends all at once.
+func TestCommandsDuringTheRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sc := newScene(t)
+		o := sc.made()
+		sc.dies(o, 0)
+		begin := time.Now()
+		sc.command(CmdDown)
+		sc.command(CmdUp)
+		o = sc.made()
+		sc.dies(o, 0)
+		sc.command(CmdExit)
+		<-sc.over
+		if took := time.Since(begin); took != 0 {
+			t.Errorf("took %v, want no time at all", took)
+		}
+	})
+}
+
+func TestProcessThatCannotBeMade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sc := newScene(t)
+		o := <-sc.orders
+		begin := time.Now()
+		sc.events <- event{kind: evUnmade, who: o.who, role: o.role, err: errors.New("unable to fork, sleeping")}
+		sc.made()
+		if rest := time.Since(begin); rest != 5*time.Second {
+			t.Errorf("tried again after %v, want 5s", rest)
+		}
+		sc.command(CmdExit)
+		sc.dies(o, 15)
+		<-sc.over
+	})
+}
+
+// A control script that hangs holds up neither the end of the service nor the
+// commands of another lane.
+func TestHangingControlScript(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sc := newScene(t, "control/h", "control/t")
+		run := sc.made()
+		runPID := sc.pid
+		sc.command(CmdHup)
+		hup := sc.made()
+		if hup.argv[0] != "control/h" {
+			t.Fatalf("%q instead of control/h", hup.argv)
+		}
+		sc.command(CmdDown)
+		term := sc.made() // though control/h has not ended
+		if term.argv[0] != "control/t" {
+			t.Fatalf("%q instead of control/t", term.argv)
+		}
+		sc.dies(term, 0) // exit 0 suppresses TERM
+		if sc.main.st.Termed {
+			t.Error("TERM was sent although control/t exited 0")
+		}
+		sc.pid = runPID
+		sc.dies(run, 0)
+		if sc.main.st.Phase != Idle {
+			t.Errorf("phase %v, want down", sc.main.st.Phase)
+		}
+		sc.command(CmdExit)
+		<-sc.over
+	})
+}

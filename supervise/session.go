@@ -1,0 +1,67 @@
+package supervise
+
+import (
+	"encoding/binary"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// SessionArg is the argument with which runsv makes a session: see Session.
+const SessionArg = "--session"
+
+// sessionExec is syscall.ForkExec into a session and process group of the
+// process's own that it does not lead, as under a runsv below runsvdir -P: a
+// run script may then call setsid(1), which forks away where it is called by a
+// leader. Who leads a session must have made it, so a second process does that,
+// has the child made as this one's (CLONE_PARENT), reports its pid and ends.
+func sessionExec(path string, argv []string, attr *syscall.ProcAttr) (int, error) {
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+		return 0, err
+	}
+	defer unix.Close(p[0])
+	leader := *attr
+	leader.Files = append(leader.Files[:3:3], uintptr(p[1]))
+	leader.Sys = &syscall.SysProcAttr{Setsid: true}
+	_, err := syscall.ForkExec(selfExe, append([]string{"runsv", SessionArg, path}, argv...), &leader)
+	unix.Close(p[1])
+	if err != nil {
+		return 0, err
+	}
+	var b [8]byte
+	for {
+		n, err := unix.Read(p[0], b[:])
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return 0, err
+		case n != len(b): // it was killed
+			return 0, unix.EAGAIN
+		default:
+			pid, no := binary.NativeEndian.Uint32(b[:]), syscall.Errno(binary.NativeEndian.Uint32(b[4:]))
+			if no != 0 {
+				return 0, no
+			}
+			return int(pid), nil
+		}
+	}
+}
+
+// Session is the leader's part of sessionExec: it has argv made by its parent's
+// side and reports pid and errno on descriptor 3.
+func Session(path string, argv []string) {
+	unix.CloseOnExec(3)
+	pid, err := syscall.ForkExec(path, argv, &syscall.ProcAttr{
+		Env:   os.Environ(),
+		Files: []uintptr{0, 1, 2},
+		Sys:   &syscall.SysProcAttr{Cloneflags: unix.CLONE_PARENT},
+	})
+	no, _ := err.(syscall.Errno)
+	if err != nil && no == 0 {
+		no = syscall.EAGAIN
+	}
+	b := binary.NativeEndian.AppendUint32(nil, uint32(pid))
+	unix.Write(3, binary.NativeEndian.AppendUint32(b, uint32(no)))
+}

@@ -1,0 +1,233 @@
+package supervise
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// spawner makes the children. It is a thread with a working directory and a
+// descriptor table of its own: a child gets a copy of the table of the thread
+// that makes it, and the kernel sizes that copy after the highest descriptor
+// open, for as long as the child lives. So the thousands of descriptors of a
+// large tree stay in the other threads' table, and what one child needs comes
+// over a socket into this one.
+//
+// The children are the process's own all the same, with no helper in between.
+type spawner struct {
+	in   int // the socket's end in the process's table
+	env  []string
+	core int
+
+	mu    sync.Mutex
+	queue []order
+	more  chan struct{} // of one: the queue has grown
+	next  chan order    // its descriptors are in the socket
+	over  bool          // nothing more is made
+
+	// making is held from before a process is made until its service has been
+	// told of it, so that who finds a dead child under it knows whose it is,
+	// and its end is never told before its beginning.
+	making sync.Mutex
+	made   func(o order, pid int)
+}
+
+// order is one process to be made.
+type order struct {
+	who     *unit
+	role    role
+	argv    []string
+	dir     string // working directory below the service's: "log", or ""
+	fds     []int  // passed on: the service directory, then stdin and stdout where they are given
+	stdin   bool   // stdin is passed too
+	stdout  bool   // stdout is passed too
+	session bool   // in a session of its own
+	life    string // path of the record that is written before and after; "" for a control script
+	before  Life
+	after   string // the word of the record once the process is there
+	answer  chan<- event
+}
+
+// newSpawner starts the thread. It must come before the process opens many
+// descriptors, since those open now stay in the thread's table.
+func newSpawner(core int) (*spawner, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("unable to create socketpair: %w", err)
+	}
+	// The runtime's poller must exist before the tables part: its descriptors
+	// are then the same in both.
+	time.AfterFunc(0, func() {}).Stop()
+	s := &spawner{in: pair[0], env: os.Environ(), core: core, more: make(chan struct{}, 1), next: make(chan order, 1)}
+	ready := make(chan error)
+	go s.run(pair[1], pair[0], ready)
+	if err := <-ready; err != nil {
+		unix.Close(pair[0])
+		unix.Close(pair[1])
+		return nil, fmt.Errorf("unable to part the spawner's descriptors: %w", err)
+	}
+	unix.Close(pair[1])
+	go s.feed()
+	return s, nil
+}
+
+// run is the thread. It touches descriptors by system calls only.
+func (s *spawner) run(out, in int, ready chan<- error) {
+	runtime.LockOSThread() // for ever: no other goroutine may meet this thread's table
+	if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_FILES); err != nil {
+		runtime.UnlockOSThread()
+		ready <- err
+		return
+	}
+	unix.Close(in)
+	close(ready)
+	oob := make([]byte, unix.CmsgSpace(4*3))
+	for o := range s.next {
+		fds, err := receive(out, oob)
+		if err == nil {
+			s.make(o, fds)
+		} else {
+			o.answer <- event{kind: evUnmade, who: o.who, role: o.role, err: err}
+		}
+		for _, fd := range fds {
+			unix.Close(fd)
+		}
+	}
+}
+
+// receive takes the descriptors of one order out of the socket.
+func receive(sock int, oob []byte) ([]int, error) {
+	var b [1]byte
+	for {
+		_, n, _, _, err := unix.Recvmsg(sock, b[:], oob, unix.MSG_CMSG_CLOEXEC)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		msgs, err := unix.ParseSocketControlMessage(oob[:n])
+		if err != nil || len(msgs) != 1 {
+			return nil, unix.EMFILE // the kernel dropped what did not fit
+		}
+		return unix.ParseUnixRights(&msgs[0])
+	}
+}
+
+// start puts o in the queue, however long that is; the answer comes to its
+// service as an event, and until then o.fds must stay open.
+func (s *spawner) start(o order) {
+	s.mu.Lock()
+	s.queue = append(s.queue, o)
+	s.mu.Unlock()
+	select {
+	case s.more <- struct{}{}:
+	default:
+	}
+}
+
+// feed passes the orders and their descriptors on, one after the other.
+func (s *spawner) feed() {
+	for range s.more {
+		for {
+			s.mu.Lock()
+			if len(s.queue) == 0 {
+				s.queue = nil
+				s.mu.Unlock()
+				break
+			}
+			o := s.queue[0]
+			s.queue = s.queue[1:]
+			over := s.over
+			s.mu.Unlock()
+			if over {
+				o.answer <- event{kind: evUnmade, who: o.who, role: o.role, err: errOver}
+				continue
+			}
+			err := unix.Sendmsg(s.in, []byte{0}, unix.UnixRights(o.fds...), nil, 0)
+			for err == unix.EINTR {
+				err = unix.Sendmsg(s.in, []byte{0}, unix.UnixRights(o.fds...), nil, 0)
+			}
+			if err != nil {
+				o.answer <- event{kind: evUnmade, who: o.who, role: o.role, err: fmt.Errorf("unable to pass descriptors, sleeping: %w", err)}
+				continue
+			}
+			s.next <- o
+		}
+	}
+}
+
+// errOver answers the orders that came too late.
+var errOver = errors.New("the supervisor is about to be replaced")
+
+// quit has nothing more made; what waits is answered.
+func (s *spawner) quit() {
+	s.mu.Lock()
+	s.over = true
+	s.mu.Unlock()
+}
+
+// make makes one process. The record of it is written here too, between the
+// fork and any other, so that in a tree one process at the most is unrecorded.
+func (s *spawner) make(o order, fds []int) {
+	fail := func(kind evKind, text string, err error) {
+		o.answer <- event{kind: kind, who: o.who, role: o.role, err: fmt.Errorf("%s: %w", text, err)}
+	}
+	if err := unix.Fchdir(fds[0]); err != nil {
+		fail(evUnexecuted, "unable to change directory", err)
+		return
+	}
+	var recordErr error
+	life := o.before
+	if o.life != "" {
+		life.Boot, life.Core, life.Ticks = bootID(), s.core, ticksNow()
+		recordErr = writeLife(unix.AT_FDCWD, o.life, life)
+	}
+	if o.dir != "" {
+		if err := unix.Chdir(o.dir); err != nil {
+			fail(evUnexecuted, "unable to change directory to ./"+o.dir, err)
+			return
+		}
+	}
+	attr := &syscall.ProcAttr{Env: s.env, Files: []uintptr{0, 1, 2}}
+	next := 1
+	if o.stdin {
+		attr.Files[0] = uintptr(fds[next])
+		next++
+	}
+	if o.stdout {
+		attr.Files[1] = uintptr(fds[next])
+	}
+	s.making.Lock()
+	defer s.making.Unlock()
+	forkExec := syscall.ForkExec
+	if o.session {
+		forkExec = sessionExec
+	}
+	pid, err := forkExec(o.argv[0], o.argv, attr)
+	switch err {
+	case nil:
+	case syscall.EAGAIN, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE:
+		fail(evUnmade, "unable to fork, sleeping", err)
+		return
+	default:
+		o.answer <- event{kind: evUnexecuted, who: o.who, role: o.role, err: err}
+		return
+	}
+	s.made(o, pid)
+	if o.life != "" && recordErr == nil {
+		st, _ := statOf(pid)
+		life.Word, life.PID, life.Ticks = o.after, pid, st.ticks
+		if o.dir != "" {
+			unix.Fchdir(fds[0])
+		}
+		recordErr = writeLife(unix.AT_FDCWD, o.life, life)
+	}
+	o.answer <- event{kind: evSpawned, who: o.who, role: o.role, pid: pid, err: recordErr}
+}

@@ -1,0 +1,52 @@
+package supervise
+
+import (
+	"encoding/hex"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestRecordBytes(t *testing.T) {
+	at := time.Unix(1763850000, 123456789)
+	for _, tt := range []struct {
+		name string
+		rec  Record
+		hex  string
+		text string
+	}{
+		{"run", Record{Since: at, PID: 0x01020304, State: Run}, "400000006922371a075bcbf40403020100750001", "run\n"},
+		{"all flags", Record{Since: at, PID: 7, State: Run, Paused: true, Termed: true, Want: WantDown}, "400000006922371a075bcbf40700000001640101", "run, paused, got TERM, want down\n"},
+		{"exit is told as down in status", Record{Since: at, PID: 7, State: Finish, Want: WantExit}, "400000006922371a075bcbf40700000000640002", "finish, want exit\n"},
+		{"once is told as down", Record{Since: at, PID: 7, State: Run, Want: WantOnce}, "400000006922371a075bcbf40700000000640001", "run, want down\n"},
+		{"down", Record{Since: at, Want: WantDown}, "400000006922371a075bcbf40000000000640000", "down\n"},
+		{"down, exiting", Record{Since: at, Want: WantExit, Paused: true}, "400000006922371a075bcbf40000000001640000", "down, paused\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if diff := cmp.Diff(tt.hex, hex.EncodeToString(tt.rec.Bytes())); diff != "" {
+				t.Errorf("bytes (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(tt.text, tt.rec.Text()); diff != "" {
+				t.Errorf("text (-want +got):\n%s", diff)
+			}
+			back, err := ParseRecord(tt.rec.Bytes())
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := tt.rec
+			want.Since = time.Unix(1763850000, 123456500)
+			if want.Want != WantUp {
+				want.Want = WantDown
+			}
+			if diff := cmp.Diff(want, back); diff != "" {
+				t.Errorf("decoded (-want +got):\n%s", diff)
+			}
+		})
+	}
+	for _, n := range []int{0, 18, 19, 21} {
+		if _, err := ParseRecord(make([]byte, n)); err == nil {
+			t.Errorf("%d bytes were accepted", n)
+		}
+	}
+}
