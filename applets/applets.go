@@ -20,13 +20,14 @@ var version = "devel"
 // commands is the suite. A new command is a new file and a line here. Each
 // gets argv[0] as it was typed, since runit shows that in its usage.
 var commands = map[string]func(argv0 string) *cobra.Command{
-	"init":       newRunitInit,
-	"runit":      newRunit,
-	"runit-init": newRunitInit,
 	"runsv":      newRunsv,
 	"runsvdir":   newRunsvdir,
 	"runsvchdir": newRunsvchdir,
 	"sv":         newSv,
+	"svlogd":     newSvlogd,
+	"init":       newRunitInit,
+	"runit":      newRunit,
+	"runit-init": newRunitInit,
 }
 
 // loaders are the commands that become another program. They are on the path

@@ -305,9 +305,9 @@ func play(t *testing.T, sh, bin, busybox string) string {
 	return fmt.Sprint(said, status)
 }
 
-// TestOracle holds what is expected of chpst against runit's own, and ours
+// TestChpstOracle holds what is expected of chpst against runit's own, and ours
 // against what is expected.
-func TestOracle(t *testing.T) {
+func TestChpstOracle(t *testing.T) {
 	bin := ours(t)
 	busybox := peer(t, "busybox")
 	t.Run("runitbox", func(t *testing.T) {

@@ -3,7 +3,7 @@ package applets
 import (
 	"bytes"
 	"errors"
-	"flag"
+	goflag "flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -19,8 +19,8 @@ import (
 // players are what the test binary is under names that are no applet's: the
 // other ends of a test's processes.
 var players = map[string]func(argv []string) int{
-	"container-init": containerInit,
 	"script-init":    scriptInit,
+	"container-init": containerInit,
 }
 
 // TestMain plays the applets: the test binary, called through a link of
@@ -32,9 +32,9 @@ func TestMain(m *testing.M) {
 	case !strings.HasSuffix(name, ".test"):
 		os.Exit(Main(os.Args))
 	}
-	flag.Parse()
-	if p := flag.Lookup("test.parallel"); p.Value.String() == p.DefValue {
-		flag.Set("test.parallel", "10") // the tests wait more than they work
+	goflag.Parse()
+	if p := goflag.Lookup("test.parallel"); p.Value.String() == p.DefValue {
+		goflag.Set("test.parallel", "10") // the tests wait more than they work
 	}
 	os.Exit(m.Run())
 }

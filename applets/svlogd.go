@@ -1,0 +1,170 @@
+package applets
+
+import (
+	"errors"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"runitbox/logger"
+)
+
+// newSvlogd is the logger. Its numbers are the digits that an argument begins
+// with, and 0 is the default.
+func newSvlogd(argv0 string) *cobra.Command {
+	var (
+		stamps, verbose  int
+		unprintable      string
+		others           string
+		head, buffer     string
+		showVersion      bool
+		usage            = argv0 + " [-ttv] [-r c] [-R abc] [-l len] [-b buflen] dir ..."
+		wrong            = misuse{line: usage, status: 111}
+		withR, replacing bool
+	)
+	cmd := &cobra.Command{
+		Use:   usage,
+		Short: "write lines from standard input to log directories that rotate",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if showVersion {
+				return misuse{note: "runitbox " + version, line: usage, status: 111}
+			}
+			withR = cmd.Flags().Changed("unprintable")
+			replacing = withR || cmd.Flags().Changed("replace")
+			o := logger.Options{Dirs: args, Stamp: logger.Stamp(min(stamps, 3)), Head: number(head, 1000), Buffer: number(buffer, 1024)}
+			if withR && len(unprintable) != 1 || o.Buffer <= o.Head || len(args) == 0 {
+				return wrong
+			}
+			if replacing {
+				if !withR {
+					unprintable = "_"
+				}
+				o.Replacement, o.Replaced = unprintable[0], replaced(others)
+			}
+			return runLogger(o, verbose > 0)
+		},
+	}
+	f := cmd.Flags()
+	f.CountVarP(&stamps, "timestamp", "t", "stamp lines; twice and three times: in a form to read")
+	f.CountVarP(&verbose, "verbose", "v", "tell what is done")
+	f.StringVarP(&unprintable, "unprintable", "r", "", "replace unprintable bytes by this one")
+	f.StringVarP(&others, "replace", "R", "", "replace these bytes, too")
+	f.StringVarP(&head, "len", "l", "", "so many bytes of a line are matched and replaced")
+	f.StringVarP(&buffer, "buflen", "b", "", "read and write so many bytes at least")
+	f.BoolVarP(&showVersion, "version", "V", false, "show the version")
+	getoptErrors(cmd, argv0, usage, 111)
+	return cmd
+}
+
+// number is the number that text begins with, or unless if that is none.
+func number(text string, unless int) int {
+	if n, _ := logger.Digits(text); n > 0 {
+		return int(min(n, 1<<30))
+	}
+	return unless
+}
+
+// replaced is what -r and -R replace: what is not printable ASCII, and others.
+func replaced(others string) *[256]bool {
+	var set [256]bool
+	for c := range set {
+		set[c] = c < 32 || c > 126
+	}
+	for i := range len(others) {
+		set[others[i]] = true
+	}
+	return &set
+}
+
+// runLogger runs an engine as this process: its signals, its messages.
+func runLogger(o logger.Options, verbose bool) error {
+	// There is next to no garbage, so collecting it by the clock would only
+	// wake the process up; a limit sees to what gathers in the long run.
+	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(6 << 20)
+
+	e := voice{verbose: verbose}
+	root, err := unix.Open(".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fatal{"svlogd", 111, errors.New("unable to open current working directory: " + words(err))}
+	}
+	o.Root, o.Now, o.Report, o.Stderr, o.Start = root, time.Now, e.report, e.write, logger.StartChild
+	engine, err := logger.New(o)
+	if err != nil {
+		return fatal{"svlogd", 111, err}
+	}
+	sigs := make(chan os.Signal, 8)
+	// SIGPIPE is caught and not ignored, since processors would inherit that.
+	signal.Notify(sigs, unix.SIGTERM, unix.SIGHUP, unix.SIGALRM, unix.SIGCHLD, unix.SIGPIPE)
+	go func() {
+		for sig := range sigs {
+			switch sig {
+			case unix.SIGTERM:
+				e.report(logger.Info, "sigterm received.", nil)
+				e.ending.Store(true)
+				engine.Stop()
+			case unix.SIGHUP:
+				e.report(logger.Info, "sighangup received.", nil)
+				engine.Reload()
+			case unix.SIGALRM:
+				e.report(logger.Info, "sigalarm received.", nil)
+				engine.Rotate()
+			case unix.SIGCHLD:
+				e.report(logger.Info, "sigchild received.", nil)
+			}
+		}
+	}()
+	if err := engine.Run(); err != nil {
+		return fatal{"svlogd", 111, err}
+	}
+	return nil
+}
+
+// voice is svlogd on stderr.
+type voice struct {
+	verbose bool
+	ending  atomic.Bool
+	mu      sync.Mutex
+}
+
+// report writes a message.
+func (v *voice) report(level logger.Level, text string, err error) {
+	if level == logger.Info && !v.verbose {
+		return
+	}
+	line := "svlogd: " + string(level) + ": " + text
+	if err != nil {
+		line += ": " + words(err)
+	}
+	v.write([]byte(line + "\n"))
+}
+
+// write writes to stderr. If nobody reads there it waits, but not when the
+// logger is to end.
+func (v *voice) write(b []byte) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for len(b) > 0 {
+		p := [1]unix.PollFd{{Fd: 2, Events: unix.POLLOUT}}
+		if n, err := unix.Poll(p[:], 1000); err == nil && n == 0 || err == unix.EINTR {
+			if v.ending.Load() {
+				return
+			}
+			continue
+		}
+		n, err := unix.Write(2, b[:min(len(b), pipeBuf)]) // so much does not block
+		if err != nil && err != unix.EINTR && err != unix.EAGAIN {
+			return
+		}
+		b = b[max(n, 0):]
+	}
+}
+
+// pipeBuf is what a pipe that is ready for writing takes without blocking.
+const pipeBuf = 4096

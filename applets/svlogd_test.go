@@ -1,0 +1,400 @@
+package applets
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+)
+
+// loggerRun is a svlogd that runs, ours or another's.
+type loggerRun struct {
+	t      *testing.T
+	dir    string
+	cmd    *exec.Cmd
+	in     *os.File // the pipe into it; nil if the caller has another input
+	mu     sync.Mutex
+	errs   bytes.Buffer
+	exited chan struct{}
+}
+
+// Write takes what it says on stderr.
+func (r *loggerRun) Write(b []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.errs.Write(b)
+}
+
+// said is what it has said on stderr.
+func (r *loggerRun) said() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.errs.String()
+}
+
+// startLogger starts a svlogd in dir with a pipe as its input.
+func startLogger(t *testing.T, program, dir string, args ...string) *loggerRun {
+	t.Helper()
+	in, out, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	r := startLoggerOn(t, program, dir, in, args...)
+	r.in = out
+	t.Cleanup(func() { out.Close() })
+	return r
+}
+
+// startLoggerOn starts a svlogd with an input of the caller's.
+func startLoggerOn(t *testing.T, program, dir string, in *os.File, args ...string) *loggerRun {
+	t.Helper()
+	r := &loggerRun{t: t, dir: dir, exited: make(chan struct{})}
+	r.cmd = exec.Command(program)
+	r.cmd.Args = append([]string{"svlogd"}, args...)
+	r.cmd.Dir, r.cmd.Stdin, r.cmd.Stderr = dir, in, r
+	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	r.cmd.WaitDelay = 5 * time.Second // a processor that outlives it may hold stderr
+	if err := r.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		r.cmd.Wait()
+		close(r.exited)
+	}()
+	t.Cleanup(func() {
+		r.cmd.Process.Kill()
+		<-r.exited
+	})
+	return r
+}
+
+func (r *loggerRun) write(text string) {
+	r.t.Helper()
+	if _, err := r.in.WriteString(text); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *loggerRun) signal(sig syscall.Signal) {
+	r.t.Helper()
+	if err := r.cmd.Process.Signal(sig); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// until waits for a condition.
+func (r *loggerRun) until(what string, cond func() bool) {
+	r.t.Helper()
+	for end := time.Now().Add(20 * time.Second); !cond(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			r.t.Fatalf("never %s; stderr:\n%s", what, r.said())
+		}
+	}
+}
+
+// says waits until it has said text, n times.
+func (r *loggerRun) says(text string, n int) {
+	r.t.Helper()
+	r.until(fmt.Sprintf("says %q %d times", text, n), func() bool { return strings.Count(r.said(), text) >= n })
+}
+
+// has waits until a file has a content.
+func (r *loggerRun) has(name, content string) {
+	r.t.Helper()
+	r.until(fmt.Sprintf("has %q in %s", content, name), func() bool {
+		b, err := os.ReadFile(filepath.Join(r.dir, name))
+		return err == nil && string(b) == content
+	})
+}
+
+// wait waits for its end and returns the exit status.
+func (r *loggerRun) wait() int {
+	r.t.Helper()
+	select {
+	case <-r.exited:
+	case <-time.After(20 * time.Second):
+		r.t.Fatalf("svlogd does not end; stderr:\n%s", r.said())
+	}
+	return r.cmd.ProcessState.ExitCode()
+}
+
+// end closes the input and waits.
+func (r *loggerRun) end() int {
+	r.t.Helper()
+	r.in.Close()
+	return r.wait()
+}
+
+var (
+	taiStamps   = regexp.MustCompile(`@4[0-9a-f]{23}`)
+	clockStamps = regexp.MustCompile(`\d{4}-\d\d-\d\d[T_]\d\d:\d\d:\d\d\.\d{5}`)
+)
+
+// portrait is all that a run leaves: exit status, stderr, files. The names of
+// old logs are numbered in their order.
+func portrait(t *testing.T, dir string, status int, stderr string) string {
+	t.Helper()
+	var b strings.Builder
+	fmt.Fprintf(&b, "exit %d\n%s", status, stderr)
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || path == dir {
+			return err
+		}
+		name, _ := filepath.Rel(dir, path)
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			fmt.Fprintf(&b, "%s/\n", name)
+			return nil
+		}
+		if d.Name() == "config" {
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		if len(text) > 200 {
+			text = fmt.Appendf(nil, "%d bytes", len(text))
+		}
+		fmt.Fprintf(&b, "%s %03o %q\n", name, info.Mode().Perm(), text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := clockStamps.ReplaceAllString(b.String(), "CLOCK")
+	stamps := taiStamps.FindAllString(text, -1)
+	slices.Sort(stamps)
+	stamps = slices.Compact(stamps)
+	return taiStamps.ReplaceAllStringFunc(text, func(s string) string {
+		return fmt.Sprintf("@%d", slices.Index(stamps, s)+1)
+	})
+}
+
+// The chosen differences from runit's svlogd, by the cases of TestSvlogd that
+// show them. What the case wants is ours; this is what runit's does instead.
+var runitSvlogd = map[string]string{
+	// The last line is never dropped.
+	"partial last line":            "exit 0\nd/\nd/current 744 \"one\\n\"\nd/lock 600 \"\"\n",
+	"partial line shorter than -l": "exit 0\nd/\nd/current 744 \"\"\nd/lock 600 \"\"\n",
+	// A line that fits into one file is not parted.
+	"size below len": "exit 0\nd/\nd/@1.s 744 \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaa\\nbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\\nccccccccccccccccccccccccccccc\\ndddddddddd\"\nd/current 744 \"ddddddddddddddddddd\\n\"\nd/lock 600 \"\"\n",
+	// U with an address that does not make sense: the lines go into the file.
+	"bad address": "exit 0\nsvlogd: warning: unable to scan ip address: foo\nd/\nd/current 744 \"\"\nd/lock 600 \"\"\n",
+	"bad port":    "exit 0\nsvlogd: warning: unable to scan port number: 0\nd/\nd/current 744 \"\"\nd/lock 600 \"\"\n",
+	"version":     "",
+	// A killed processor has failed.
+	"processor is killed": "exit 0\nd/\nd/@1.s 744 \"aaaa\"\nd/current 744 \"\"\nd/lock 600 \"\"\nd/newstate 644 \"\"\nd/state 644 \"\"\n",
+}
+
+// TestSvlogd runs the same through Debian's svlogd and ours.
+func TestSvlogd(t *testing.T) {
+	mode := func(r string, mode os.FileMode) func(t *testing.T, dir string) {
+		return func(t *testing.T, dir string) {
+			if err := os.Chmod(filepath.Join(dir, r), mode); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	const usage = "usage: svlogd [-ttv] [-r c] [-R abc] [-l len] [-b buflen] dir ...\n\n"
+	hundred := strings.Repeat(strings.Repeat("a", 99)+"\n", 100)
+	for _, tt := range []struct {
+		name  string
+		args  []string
+		files map[string]string // a name that ends in / is a directory
+		setup func(t *testing.T, dir string)
+		input string
+		drive func(r *loggerRun)
+		want  string
+	}{
+		{name: "no argument", want: "exit 111\n" + usage},
+		{name: "illegal option", args: []string{"-x", "d"}, want: "exit 111\nsvlogd: illegal option -- x\n" + usage},
+		{name: "missing argument", args: []string{"-l"}, want: "exit 111\nsvlogd: option requires an argument -- l\n" + usage},
+		{name: "len as large as buflen", args: []string{"-l", "1024", "d"}, files: map[string]string{"d/": ""}, want: "exit 111\n" + usage + "d/\n"},
+		{name: "two bytes for -r", args: []string{"-r", "ab", "d"}, want: "exit 111\n" + usage},
+		{name: "no byte for -r", args: []string{"-r", "", "d"}, want: "exit 111\n" + usage},
+		{name: "no directory", args: []string{"nosuch"}, want: "exit 111\nsvlogd: warning: unable to open log directory: nosuch: file does not exist\nsvlogd: fatal: no functional log directories.\n"},
+		{name: "a file as directory", args: []string{"f"}, files: map[string]string{"f": ""}, want: "exit 111\nsvlogd: warning: unable to change directory: f: not a directory\nsvlogd: fatal: no functional log directories.\nf 644 \"\"\n"},
+		{name: "one of two directories", args: []string{"-v", "d", "nosuch"}, files: map[string]string{"d/": ""},
+			want: "exit 0\nsvlogd: info: new: d/current\nsvlogd: warning: unable to open log directory: nosuch: file does not exist\nsvlogd: info: close: d\nd/\nd/current 744 \"\"\nd/lock 600 \"\"\n"},
+		{name: "the same directory twice", args: []string{"d", "d"}, files: map[string]string{"d/": ""}, input: "x\n",
+			want: "exit 0\nsvlogd: warning: unable to lock directory: d: temporary failure\nd/\nd/current 744 \"x\\n\"\nd/lock 600 \"\"\n"},
+		{name: "first use", args: []string{"d"}, files: map[string]string{"d/": ""}, input: "foo\n", want: "exit 0\nd/\nd/current 744 \"foo\\n\"\nd/lock 600 \"\"\n"},
+		{name: "partial last line", args: []string{"d"}, files: map[string]string{"d/": ""}, input: "one\ntwo", want: "exit 0\nd/\nd/current 744 \"one\\ntwo\\n\"\nd/lock 600 \"\"\n"},
+		{name: "partial line as long as -l", args: []string{"-l", "10", "d"}, files: map[string]string{"d/": ""}, input: "abcdefghij", want: "exit 0\nd/\nd/current 744 \"abcdefghij\\n\"\nd/lock 600 \"\"\n"},
+		{name: "partial line longer than -l", args: []string{"-l", "10", "d"}, files: map[string]string{"d/": ""}, input: "abcdefghijKLM", want: "exit 0\nd/\nd/current 744 \"abcdefghijKLM\\n\"\nd/lock 600 \"\"\n"},
+		{name: "partial line shorter than -l", args: []string{"-l10", "d"}, files: map[string]string{"d/": ""}, input: "abcdefghi", want: "exit 0\nd/\nd/current 744 \"abcdefghi\\n\"\nd/lock 600 \"\"\n"},
+		{name: "empty lines", args: []string{"-ttt", "d"}, files: map[string]string{"d/": ""}, input: "\n\nx\n", want: "exit 0\nd/\nd/current 744 \"CLOCK \\nCLOCK \\nCLOCK x\\n\"\nd/lock 600 \"\"\n"},
+		{name: "more than three -t", args: []string{"-tttttv", "--", "d"}, files: map[string]string{"d/": ""}, input: "x\n", want: "exit 0\nsvlogd: info: new: d/current\nsvlogd: info: close: d\nd/\nd/current 744 \"CLOCK x\\n\"\nd/lock 600 \"\"\n"},
+		{name: "TAI64N", args: []string{"-t", "d"}, files: map[string]string{"d/": ""}, input: "x\n", want: "exit 0\nd/\nd/current 744 \"@1 x\\n\"\nd/lock 600 \"\"\n"},
+		{name: "replace", args: []string{"-l", "10", "-r", ".", "d"}, files: map[string]string{"d/": ""}, input: "ab\tdefghijKL\tM\303\251\n", want: "exit 0\nd/\nd/current 744 \"ab.defghijKL\\tMé\\n\"\nd/lock 600 \"\"\n"},
+		{name: "replace others", args: []string{"-R", ":", "d"}, files: map[string]string{"d/": ""}, input: "a_b:c\t\n", want: "exit 0\nd/\nd/current 744 \"a_b_c_\\n\"\nd/lock 600 \"\"\n"},
+		{name: "replace nothing else", args: []string{"-R", "", "d"}, files: map[string]string{"d/": ""}, input: "a:\x7fc\n", want: "exit 0\nd/\nd/current 744 \"a:_c\\n\"\nd/lock 600 \"\"\n"},
+		{name: "stderr", args: []string{"-tt", "-l", "10", "d"}, files: map[string]string{"d/config": "e*\nEno*\n"}, input: "hello\nnot this\n0123456789\n01234567890\n",
+			want: "exit 0\nCLOCK hello\nCLOCK 0123456789...\nCLOCK 0123456789...\nd/\nd/current 744 \"CLOCK hello\\nCLOCK not this\\nCLOCK 0123456789\\nCLOCK 01234567890\\n\"\nd/lock 600 \"\"\n"},
+		{name: "patterns", args: []string{"d"}, files: map[string]string{"d/config": "-*\n+*: *: pid *\n+abc\n-+ab\n"}, input: "tcpsvd: info: pid 1 x\nabc\naab\nxyz\nabcd\n",
+			want: "exit 0\nd/\nd/current 744 \"tcpsvd: info: pid 1 x\\nabc\\n\"\nd/lock 600 \"\"\n"},
+		{name: "head only is matched", args: []string{"-l", "4", "d"}, files: map[string]string{"d/config": "-abcd\n"}, input: "abcdefgh\nabc\n", want: "exit 0\nd/\nd/current 744 \"abc\\n\"\nd/lock 600 \"\"\n"},
+		{name: "prefix", args: []string{"-tt", "d"}, files: map[string]string{"d/config": "pweb: \ne*\n"}, input: "x\n", want: "exit 0\nCLOCK web: x\nd/\nd/current 744 \"CLOCK web: x\\n\"\nd/lock 600 \"\"\n"},
+		{name: "unclean current", args: []string{"-v", "d"}, files: map[string]string{"d/current": "crashed\n"}, input: "new\n",
+			want: "exit 0\nsvlogd: info: new: d/current\nsvlogd: info: close: d\nd/\nd/@1.u 644 \"crashed\\n\"\nd/current 744 \"new\\n\"\nd/lock 600 \"\"\n"},
+		{name: "empty current", args: []string{"-v", "d"}, files: map[string]string{"d/current": ""}, input: "new\n",
+			want: "exit 0\nsvlogd: info: append: d/current\nsvlogd: info: close: d\nd/\nd/current 744 \"new\\n\"\nd/lock 600 \"\"\n"},
+		{name: "clean current", args: []string{"-v", "d"}, files: map[string]string{"d/current": "old\n"}, setup: mode("d/current", 0o700), input: "new\n",
+			want: "exit 0\nsvlogd: info: append: d/current\nsvlogd: info: close: d\nd/\nd/current 744 \"old\\nnew\\n\"\nd/lock 600 \"\"\n"},
+		{name: "size below len", args: []string{"d"}, files: map[string]string{"d/config": "s100\n"},
+			input: strings.Repeat("a", 29) + "\n" + strings.Repeat("b", 29) + "\n" + strings.Repeat("c", 29) + "\n" + strings.Repeat("d", 29) + "\n",
+			want:  "exit 0\nd/\nd/@1.s 744 \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaa\\nbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\\nccccccccccccccccccccccccccccc\\n\"\nd/current 744 \"ddddddddddddddddddddddddddddd\\n\"\nd/lock 600 \"\"\n"},
+		{name: "size", args: []string{"d"}, files: map[string]string{"d/config": "s2000\nn3\n"}, input: hundred,
+			want: "exit 0\nd/\nd/@1.s 744 \"1000 bytes\"\nd/@2.s 744 \"1000 bytes\"\nd/@3.s 744 \"1000 bytes\"\nd/current 744 \"\"\nd/lock 600 \"\"\n"},
+		{name: "size with a short len", args: []string{"-l", "100", "d"}, files: map[string]string{"d/config": "s2000\nn3\n"}, input: strings.Repeat(strings.Repeat("a", 98)+"\n", 100),
+			want: "exit 0\nd/\nd/@1.s 744 \"1980 bytes\"\nd/@2.s 744 \"1980 bytes\"\nd/@3.s 744 \"1980 bytes\"\nd/current 744 \"\"\nd/lock 600 \"\"\n"},
+		{name: "rotation is told", args: []string{"-v", "d"}, files: map[string]string{"d/config": "s2000\nn2\n"}, input: hundred[:3500],
+			want: "exit 0\nsvlogd: info: read: d/config\nsvlogd: info: new: d/current\nsvlogd: info: rename: d/current @1.s 1000\nsvlogd: info: rename: d/current @2.s 1000\nsvlogd: info: rename: d/current @3.s 1000\nsvlogd: info: delete: d/@1.s\nsvlogd: info: close: d\nd/\nd/@2.s 744 \"1000 bytes\"\nd/@3.s 744 \"1000 bytes\"\nd/current 744 \"500 bytes\"\nd/lock 600 \"\"\n"},
+		{name: "current is too large", args: []string{"-v", "d"}, files: map[string]string{"d/config": "s2000\n", "d/current": strings.Repeat("x", 4999) + "\n"}, setup: mode("d/current", 0o744), input: "new\n",
+			want: "exit 0\nsvlogd: info: read: d/config\nsvlogd: info: append: d/current\nsvlogd: info: rename: d/current @1.s 5000\nsvlogd: info: close: d\nd/\nd/@1.s 744 \"5000 bytes\"\nd/current 744 \"new\\n\"\nd/lock 600 \"\"\n"},
+		{name: "config is a directory", args: []string{"d"}, files: map[string]string{"d/config/": ""}, input: "x\n",
+			want: "exit 0\nsvlogd: warning: unable to read config: d: is a directory\nd/\nd/config/\nd/current 744 \"x\\n\"\nd/lock 600 \"\"\n"},
+		{name: "directory with slashes", args: []string{"-v", "./d/e//"}, files: map[string]string{"d/e/": ""}, input: "x\n",
+			want: "exit 0\nsvlogd: info: new: ./d/e///current\nsvlogd: info: close: ./d/e//\nd/\nd/e/\nd/e/current 744 \"x\\n\"\nd/e/lock 600 \"\"\n"},
+		{name: "here", args: []string{"."}, files: map[string]string{"config": "p>\n"}, input: "x\n", want: "exit 0\ncurrent 744 \">x\\n\"\nlock 600 \"\"\n"},
+		{name: "bad address", args: []string{"d"}, files: map[string]string{"d/config": "Ufoo\n"}, input: "x\n",
+			want: "exit 0\nsvlogd: warning: unable to scan ip address: foo\nd/\nd/current 744 \"x\\n\"\nd/lock 600 \"\"\n"},
+		{name: "bad port", args: []string{"d"}, files: map[string]string{"d/config": "U127.0.0.1:0\n"}, input: "x\n",
+			want: "exit 0\nsvlogd: warning: unable to scan port number: 0\nd/\nd/current 744 \"x\\n\"\nd/lock 600 \"\"\n"},
+		{name: "leftovers of processors", args: []string{"d"}, files: map[string]string{"d/config": "s2000\n", "d/@400000006b034ba322cffacc.t": "x", "d/@400000006b034ba322cffacd.u": "y"}, input: hundred[:1000],
+			want: "exit 0\nd/\nd/@1.u 644 \"y\"\nd/@2.s 744 \"1000 bytes\"\nd/current 744 \"\"\nd/lock 600 \"\"\n"},
+		{name: "two logs", args: []string{"d", "e"}, files: map[string]string{"d/config": "-b*\n", "e/config": "-*\n+b*\npe:\n"}, input: "a\nb\n",
+			want: "exit 0\nd/\nd/current 744 \"a\\n\"\nd/lock 600 \"\"\ne/\ne/current 744 \"e:b\\n\"\ne/lock 600 \"\"\n"},
+		{name: "ALRM on an empty current", args: []string{"-v", "d"}, files: map[string]string{"d/": ""},
+			drive: func(r *loggerRun) {
+				r.says("new: ", 1)
+				r.signal(unix.SIGALRM)
+				r.says("sigalarm", 1)
+			},
+			want: "exit 0\nsvlogd: info: new: d/current\nsvlogd: info: sigalarm received.\nsvlogd: info: close: d\nd/\nd/current 744 \"\"\nd/lock 600 \"\"\n"},
+		{name: "ALRM", args: []string{"-v", "d"}, files: map[string]string{"d/": ""},
+			drive: func(r *loggerRun) {
+				r.write("a\n")
+				r.has("d/current", "a\n")
+				r.signal(unix.SIGALRM)
+				r.says("rename: ", 1)
+				r.write("b\n")
+				r.has("d/current", "b\n")
+			},
+			want: "exit 0\nsvlogd: info: new: d/current\nsvlogd: info: sigalarm received.\nsvlogd: info: rename: d/current @1.s 2\nsvlogd: info: close: d\nd/\nd/@1.s 744 \"a\\n\"\nd/current 744 \"b\\n\"\nd/lock 600 \"\"\n"},
+		{name: "HUP", args: []string{"-v", "d"}, files: map[string]string{"d/": ""},
+			drive: func(r *loggerRun) {
+				r.write("a\n")
+				r.has("d/current", "a\n")
+				if err := os.WriteFile(filepath.Join(r.dir, "d/config"), []byte("pnow: \n"), 0o644); err != nil {
+					r.t.Fatal(err)
+				}
+				r.signal(unix.SIGHUP)
+				r.says("append: ", 1)
+				r.write("b\n")
+				r.has("d/current", "a\nnow: b\n")
+			},
+			want: "exit 0\nsvlogd: info: new: d/current\nsvlogd: info: sighangup received.\nsvlogd: info: close: d\nsvlogd: info: read: d/config\nsvlogd: info: append: d/current\nsvlogd: info: close: d\nd/\nd/current 744 \"a\\nnow: b\\n\"\nd/lock 600 \"\"\n"},
+		{name: "HUP without the directory", args: []string{"d"}, files: map[string]string{"d/": ""},
+			drive: func(r *loggerRun) {
+				r.write("a\n")
+				r.has("d/current", "a\n")
+				os.Rename(filepath.Join(r.dir, "d"), filepath.Join(r.dir, "gone"))
+				r.signal(unix.SIGHUP)
+				r.wait()
+			},
+			want: "exit 111\nsvlogd: warning: unable to open log directory: d: file does not exist\nsvlogd: fatal: no functional log directories.\ngone/\ngone/current 744 \"a\\n\"\ngone/lock 600 \"\"\n"},
+		{name: "TERM", args: []string{"-v", "d"}, files: map[string]string{"d/": ""},
+			drive: func(r *loggerRun) {
+				r.write("a\n")
+				r.has("d/current", "a\n")
+				r.signal(unix.SIGTERM)
+				r.wait()
+			},
+			want: "exit 0\nsvlogd: info: new: d/current\nsvlogd: info: sigterm received.\nsvlogd: info: close: d\nd/\nd/current 744 \"a\\n\"\nd/lock 600 \"\"\n"},
+		{name: "KILL", args: []string{"d"}, files: map[string]string{"d/": ""},
+			drive: func(r *loggerRun) {
+				r.write("a\n")
+				r.has("d/current", "a\n")
+				r.signal(unix.SIGINT)
+				r.wait()
+				os.Remove(filepath.Join(r.dir, "d/.svlogd")) // ours exists as long as the logger has not ended in order
+			},
+			want: "exit -1\nd/\nd/current 644 \"a\\n\"\nd/lock 600 \"\"\n"},
+		{name: "processor", args: []string{"d"}, files: map[string]string{"d/config": "s2000\n!tr a-z A-Z; cat <&4 >&5; echo run >&5\n"}, input: hundred[:2000],
+			want: "exit 0\nd/\nd/@1.s 744 \"1000 bytes\"\nd/@2.s 744 \"1000 bytes\"\nd/current 744 \"\"\nd/lock 600 \"\"\nd/state 644 \"run\\nrun\\n\"\n"},
+		{name: "processor's descriptors and directory", args: []string{"d"},
+			files: map[string]string{"d/config": "!pwd | grep -c '/d$'; ls -l /proc/self/fd | grep -v ' 3 ->' | sed -n 's/.* \\([0-9]*\\) -> .*\\/\\([a-z@].*\\)/\\1 \\2/p' | sed 's/@.*[.]/@X./; s/^2 .*//' | sort | grep '^[045] ' >&5; exit 0\n"},
+			drive: func(r *loggerRun) {
+				r.write("a\n")
+				r.has("d/current", "a\n")
+				r.signal(unix.SIGALRM)
+				r.until("is processed", func() bool {
+					found, _ := filepath.Glob(filepath.Join(r.dir, "d/@*.s"))
+					_, err := os.Stat(filepath.Join(r.dir, "d/newstate"))
+					return len(found) == 1 && err != nil
+				})
+			},
+			want: "exit 0\nd/\nd/@1.s 744 \"1\\n\"\nd/current 744 \"\"\nd/lock 600 \"\"\nd/state 644 \"0 @X.u\\n4 state\\n5 newstate\\n\"\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			check := func(program, want string) {
+				t.Helper()
+				dir := t.TempDir()
+				for name, text := range tt.files {
+					path := filepath.Join(dir, name)
+					folder := filepath.Dir(path)
+					if strings.HasSuffix(name, "/") {
+						folder = path
+					}
+					if err := os.MkdirAll(folder, 0o755); err != nil {
+						t.Fatal(err)
+					}
+					if folder == path {
+						continue
+					}
+					if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if tt.setup != nil {
+					tt.setup(t, dir)
+				}
+				r := startLogger(t, program, dir, tt.args...)
+				if tt.drive != nil {
+					tt.drive(r)
+				} else {
+					r.in.WriteString(tt.input) // it may have ended already
+				}
+				status := r.end()
+				if diff := cmp.Diff(want, portrait(t, dir, status, r.said())); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", program, diff)
+				}
+			}
+			bin, err := links()
+			if err != nil {
+				t.Fatal(err)
+			}
+			check(filepath.Join(bin, "svlogd"), tt.want)
+			want, differs := runitSvlogd[tt.name]
+			if !differs {
+				want = tt.want
+			}
+			check(peer(t, "svlogd"), want)
+		})
+	}
+}

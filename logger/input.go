@@ -1,0 +1,189 @@
+package logger
+
+import (
+	"errors"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// input is where lines come from. From a pipe bytes are copied first (tee) and
+// consumed when they are in the files: what the process has not finished when
+// it dies is still in the pipe. From anything else they are read.
+type input struct {
+	fd       int
+	pipe     bool
+	dev, ino uint64
+	r, w     int // our pipe, that input's content is copied to
+}
+
+// got is what came of an attempt to get input.
+type got int
+
+const (
+	nothing got = iota // yet
+	some
+	atEnd
+)
+
+// maxMarks is how many bytes of a batch can be marks.
+const maxMarks = 7
+
+// pipeSize is what the input pipe is enlarged to, so that its writers need not
+// wait while a batch is on its way to the files.
+const pipeSize = 256 << 10
+
+// newInput looks at what fd is.
+func newInput(fd, batch int) (*input, error) {
+	in := &input{fd: fd, r: -1, w: -1}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFIFO {
+		return in, nil // a descriptor that is not open says so at the first read
+	}
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+		return nil, err
+	}
+	in.pipe, in.dev, in.ino, in.r, in.w = true, st.Dev, st.Ino, p[0], p[1]
+	size, err := unix.FcntlInt(uintptr(fd), unix.F_GETPIPE_SZ, 0)
+	if want := max(pipeSize, batch); err == nil && size < want {
+		if got, err := unix.FcntlInt(uintptr(fd), unix.F_SETPIPE_SZ, want); err == nil {
+			size = got
+		}
+	}
+	// As many slots as the input has: when ours is full, so is that one.
+	unix.FcntlInt(uintptr(in.w), unix.F_SETPIPE_SZ, size)
+	return in, nil
+}
+
+func (in *input) close() {
+	if in.r >= 0 {
+		unix.Close(in.r)
+		unix.Close(in.w)
+	}
+}
+
+// The calls below never wait, so they need not tell the scheduler.
+
+func rawRead(fd int, b []byte) (int, error) {
+	n, _, no := syscall.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+	if no != 0 {
+		return 0, no
+	}
+	return int(n), nil
+}
+
+func rawTee(from, to, n int) (int, error) {
+	r, _, no := syscall.RawSyscall6(unix.SYS_TEE, uintptr(from), uintptr(to), uintptr(n), unix.SPLICE_F_NONBLOCK, 0, 0)
+	if no != 0 {
+		return 0, no
+	}
+	return int(r), nil
+}
+
+// ready asks poll for events of fd, now.
+func ready(fd int, events int16) int16 {
+	p := [1]unix.PollFd{{Fd: int32(fd), Events: events}}
+	for {
+		n, err := unix.Poll(p[:], 0)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil || n == 0:
+			return 0
+		}
+		return p[0].Revents
+	}
+}
+
+// fetch puts what there is into b, of which have bytes are used already, and
+// says how many bytes are in b now. A pipe's content comes whole each time.
+func (in *input) fetch(b []byte, have int) (int, got, error) {
+	if in.pipe {
+		n, err := rawTee(in.fd, in.w, len(b))
+		switch {
+		case err == nil && n == 0:
+			return 0, atEnd, nil
+		case err == nil:
+			return in.copied(b, n)
+		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
+			return 0, nothing, nil
+		}
+		in.pipe = false // a kernel that refuses: read, as from anything else
+	}
+	if ready(in.fd, unix.POLLIN) == 0 {
+		return have, nothing, nil
+	}
+	n, err := unix.Read(in.fd, b[have:])
+	switch {
+	case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN):
+		return have, nothing, nil
+	case err != nil:
+		return have, atEnd, err
+	case n == 0:
+		return have, atEnd, nil
+	}
+	return have + n, some, nil
+}
+
+// copied reads the n bytes that are in our pipe.
+func (in *input) copied(b []byte, n int) (int, got, error) {
+	for at := 0; at < n; {
+		m, err := rawRead(in.r, b[at:n])
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return 0, atEnd, err
+		}
+		at += m
+	}
+	return n, some, nil
+}
+
+// stuck says that the input has a partial line and no room for the rest, after
+// copying what there is once more: a slot of a pipe may hold a single byte, so
+// only a pipe with the same number of slots can tell.
+func (in *input) stuck(b []byte) (int, bool) {
+	n, err := rawTee(in.fd, in.w, len(b))
+	if err != nil || n == 0 {
+		return 0, false
+	}
+	full := ready(in.w, unix.POLLOUT)&unix.POLLOUT == 0
+	n, _, err = in.copied(b, n)
+	return n, full && err == nil
+}
+
+// hungUp says that nobody has the pipe open for writing.
+func (in *input) hungUp() bool {
+	return ready(in.fd, unix.POLLIN)&unix.POLLHUP != 0
+}
+
+// consume takes n bytes off the pipe; b is room for them. The last of them go
+// to marks, one each, in the same system call: the kernel itself writes down,
+// in memory that outlives us, that the bytes are gone.
+func (in *input) consume(n int, b []byte, marks []*byte) error {
+	var room [maxMarks + 1]unix.Iovec
+	iov := room[:0]
+	for n > 0 {
+		iov = iov[:0]
+		if bulk := n - len(marks); bulk > 0 {
+			iov = append(iov, unix.Iovec{Base: &b[0], Len: uint64(bulk)})
+		}
+		for _, m := range marks {
+			iov = append(iov, unix.Iovec{Base: m, Len: 1})
+		}
+		r, _, no := syscall.RawSyscall(unix.SYS_READV, uintptr(in.fd), uintptr(unsafe.Pointer(&iov[0])), uintptr(len(iov)))
+		switch {
+		case no == unix.EINTR:
+		case no == unix.EFAULT && len(marks) > 0:
+			marks = nil // their page is lost with its file system
+		case no != 0:
+			return no
+		case r == 0:
+			return nil
+		default:
+			n -= int(r)
+			marks = marks[:min(len(marks), n)]
+		}
+	}
+	return nil
+}

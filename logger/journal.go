@@ -1,0 +1,219 @@
+package logger
+
+import (
+	"fmt"
+	"hash/crc32"
+	"hash/fnv"
+	"os"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// A logger that is killed leaves in the input pipe what it has not finished: a
+// batch of lines is copied, written to the files, and only then consumed. Of a
+// kill between writing and consuming the journal tells the next logger, so that
+// it does not write those lines again. It is the file .svlogd, mapped into
+// memory: a store is in the page cache at once and outlives the process. It
+// exists while the logger runs; an orderly end unlinks it.
+//
+//	killed              the next logger finds             and
+//	before the flip     the batch before, consumed        writes all that is in the pipe
+//	before a write      current of size0                  skips done bytes
+//	inside of a write   between size0 and size1           truncates to size0, skips done
+//	after a write       size1                             skips next bytes
+//	in a rotation       another current, or none          skips done bytes
+//	after consuming     the mark as wanted                skips nothing
+//	while it recovers   the same, or current settled      the same again
+//
+// All that under the condition that the pipe is the same and begins with the
+// bytes whose checksum the journal has. The mark makes the last row but one
+// certain even if the same bytes come again: it is a byte of the mapping that
+// had another value, and the kernel puts the batch's last byte there in the
+// very system call that consumes the batch. With several log directories each
+// has its journal and its mark; a batch with fewer bytes than there are
+// directories is consumed if one of its marks says so.
+
+// journalName is hidden, and not an old log's name.
+const journalName = ".svlogd"
+
+// journalMagic begins the file. Another layout must get another number.
+const journalMagic = 0x0000_64676f6c_7673
+
+// entry is what the journal knows of a batch. Stores that the table above
+// depends on are atomic, which keeps them in order.
+type entry struct {
+	boot         uint64  // of the system
+	dev, ino     uint64  // of the pipe
+	batch        uint64  // its number, the same in all directories of one logger
+	n            uint64  // bytes of input in it
+	sum          uint64  // of those bytes
+	current      uint64  // the inode that size0 and size1 are about
+	size0, size1 uint64  // before and after the write under way; equal if none is
+	done, next   uint64  // bytes of input that are in the files at size0 and at size1
+	want         uint64  // the mark if the batch is consumed; no mark if above 255
+	mark         [8]byte // the first one is it
+	cont0, cont1 uint64  // whether a line continues at the begin and the end, see continuation
+}
+
+// continuation says of a place in the input that it is inside of a line, and
+// whether that line is selected.
+type continuation uint64
+
+const (
+	atLine continuation = iota
+	inUnselected
+	inSelected
+)
+
+// page is the layout of the file. active is 1 or 2, for the slot that counts.
+type page struct {
+	magic, active uint64
+	slots         [2]entry
+}
+
+// bytes is the page as it is on disk.
+func (p *page) bytes() []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(p)), int(unsafe.Sizeof(*p)))
+}
+
+// entry is the one that counts, or nil.
+func (p *page) entry() *entry {
+	if active := atomic.LoadUint64(&p.active); p.magic == journalMagic && (active == 1 || active == 2) {
+		return &p.slots[active-1]
+	}
+	return nil
+}
+
+// journal is the mapping of one log directory's journal.
+type journal struct {
+	*page
+	data []byte
+}
+
+// castagnoli is the checksum that processors have an instruction for.
+var castagnoli = sync.OnceValue(func() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) })
+
+func checksum(b []byte) uint64 { return uint64(crc32.Checksum(b, castagnoli())) }
+
+// bootID tells this run of the system from others: numbers of pipes come again.
+var bootID = sync.OnceValue(func() uint64 {
+	text, _ := os.ReadFile("/proc/sys/kernel/random/boot_id") // without it the rest must do
+	h := fnv.New64a()
+	h.Write(text)
+	return h.Sum64()
+})
+
+// openJournal opens the journal of dir, with what the last logger left in it.
+// All bytes are written, since a store into a page that has no place on the
+// disk would be a bus error.
+func openJournal(dir int) (*journal, error) {
+	fd, err := unix.Openat(dir, journalName, unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", journalName, err)
+	}
+	defer unix.Close(fd)
+	var p page
+	if n, err := unix.Pread(fd, p.bytes(), 0); err != nil || n < len(p.bytes()) || p.magic != journalMagic {
+		p = page{magic: journalMagic}
+		if n, err := unix.Pwrite(fd, p.bytes(), 0); err != nil || n < len(p.bytes()) {
+			unix.Unlinkat(dir, journalName, 0)
+			return nil, fmt.Errorf("write %s: %w", journalName, unix.ENOSPC)
+		}
+	}
+	data, err := unix.Mmap(fd, 0, len(p.bytes()), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("map %s: %w", journalName, err)
+	}
+	return &journal{(*page)(unsafe.Pointer(unsafe.SliceData(data))), data}, nil
+}
+
+// close gives the mapping back; the file stays.
+func (j *journal) close() { unix.Munmap(j.data) }
+
+// begin puts a batch down, of which the first e.done bytes are in the files
+// already. It counts from one instant to the next.
+func (j *journal) begin(e entry) {
+	next := uint64(1)
+	if atomic.LoadUint64(&j.active) == 1 {
+		next = 2
+	}
+	e.mark[0] = ^byte(e.want)
+	j.slots[next-1] = e
+	atomic.StoreUint64(&j.active, next)
+}
+
+// writing says that current is about to grow from size0 to size1, and that
+// then next bytes of the batch are done.
+func (j *journal) writing(size1, next uint64) {
+	e := j.entry()
+	atomic.StoreUint64(&e.next, next)
+	atomic.StoreUint64(&e.size1, size1)
+}
+
+// wrote says that the write is done.
+func (j *journal) wrote() {
+	e := j.entry()
+	atomic.StoreUint64(&e.done, e.next)
+	atomic.StoreUint64(&e.size0, e.size1)
+}
+
+// settle says that done bytes are in the files and that current, whatever file
+// that is, has nothing to do with it.
+func (j *journal) settle(done uint64) {
+	if e := j.entry(); e != nil {
+		atomic.StoreUint64(&e.done, done)
+		atomic.StoreUint64(&e.current, 0)
+		atomic.StoreUint64(&e.size0, e.size1)
+	}
+}
+
+// onto says that current is another file now, with size bytes.
+func (j *journal) onto(current, size uint64) {
+	if e := j.entry(); e != nil {
+		atomic.StoreUint64(&e.current, 0)
+		atomic.StoreUint64(&e.size0, size)
+		atomic.StoreUint64(&e.size1, size)
+		atomic.StoreUint64(&e.current, current)
+	}
+}
+
+// guard runs stores into the mapping. Where the file system has no room for a
+// page that it had promised, or somebody has truncated the file, they fault;
+// then the journal is given up and the log goes on without.
+func (l *log) guard(stores func(*journal)) {
+	if l.journal == nil {
+		return
+	}
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if fault := recover(); fault != nil {
+			if _, ok := fault.(interface{ Addr() uintptr }); !ok {
+				panic(fault)
+			}
+			l.journal.close()
+			l.journal = nil
+		}
+	}()
+	stores(l.journal)
+}
+
+// readEntry reads what another logger left in dir, and maybe still writes.
+func readEntry(dir int) (entry, bool) {
+	fd, err := unix.Openat(dir, journalName, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return entry{}, false
+	}
+	defer unix.Close(fd)
+	var p page
+	if n, err := unix.Pread(fd, p.bytes(), 0); err != nil || n < len(p.bytes()) || p.entry() == nil {
+		return entry{}, false
+	}
+	return *p.entry(), true
+}
+
+// consumed says that the mark is as wanted.
+func (e *entry) consumed() bool { return e.want <= 0xff && uint64(e.mark[0]) == e.want }

@@ -1,0 +1,633 @@
+package logger
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// log is one log directory. It is open if fd is not below 0.
+type log struct {
+	e      *Engine
+	dir    string // as it is shown
+	fd     int    // the directory
+	lock   int
+	cur    int // the file current; below 0 while a full disk has no room for one
+	inode  uint64
+	size   int64 // of current
+	conf   Config
+	newest label // of the old logs
+	fresh  string
+	// deadline is when current gets too old.
+	deadline time.Time
+	udp      *forwarder
+	proc     *processor
+	journal  *journal
+	skip     int    // so much of the input is in the files already
+	selects  bool   // the line that goes on is for the file
+	lead     []byte // what goes before each line of a batch
+	lost     loss
+	scan     []byte // room for directory entries
+	syncing  *atomic.Bool
+	lax      bool // the file system cannot keep modes, and that was said
+}
+
+// loss is what a full disk made us drop.
+type loss struct {
+	lines, bytes int64
+	from, to     time.Time
+	retry        time.Time
+}
+
+// plan is what a killed logger's journal means for a log.
+type plan struct {
+	entry *entry // nil if there is nothing to it
+	again bool   // the batch is still in the pipe
+	cont  continuation
+}
+
+// scanSize is the room for directory entries that are read at once.
+const scanSize = 4 << 10
+
+func newLog(e *Engine, dir string) *log {
+	l := &log{e: e, dir: dir, fd: -1, lock: -1, cur: -1, conf: defaults(), scan: make([]byte, scanSize), syncing: new(atomic.Bool)}
+	l.proc = &processor{e: e, dir: dir, scan: l.scan, source: func() (int, string) { return l.fd, l.conf.Command }}
+	return l
+}
+
+// warn reports what went wrong with this log.
+func (l *log) warn(text string, err error) {
+	l.e.o.Report(Warning, text+": "+l.dir, err)
+}
+
+// info reports what was done.
+func (l *log) info(text string) { l.e.o.Report(Info, text, nil) }
+
+// retry repeats a step until it succeeds or Stop is called.
+func (l *log) retry(text string, step func() error) error {
+	for {
+		err := step()
+		if err == nil {
+			return nil
+		}
+		if err := l.e.pause(text+": "+l.dir, err); err != nil {
+			return err
+		}
+	}
+}
+
+// open makes the log ready. A directory that cannot be used is reported and
+// not an error; only Stop is.
+func (l *log) open(p plan) (usable bool, err error) {
+	fd, err := unix.Openat(l.e.o.Root, l.dir, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		l.warn("unable to open log directory", err)
+		return false, nil
+	}
+	if err := unix.Faccessat(fd, ".", unix.F_OK, 0); err != nil {
+		unix.Close(fd)
+		l.warn("unable to change directory", err)
+		return false, nil
+	}
+	lock, err := lockFile(fd)
+	if err != nil {
+		unix.Close(fd)
+		l.warn("unable to lock directory", err)
+		return false, nil
+	}
+	l.configure(fd)
+	var st unix.Stat_t
+	if err := unix.Fstatat(fd, "current", &st, 0); err != nil && !errors.Is(err, unix.ENOENT) {
+		unix.Close(fd)
+		unix.Close(lock)
+		l.warn("unable to stat current", err)
+		return false, nil
+	}
+	l.fd, l.lock = fd, lock
+	if err := l.openCurrent(p); err != nil {
+		l.shut()
+		return false, err
+	}
+	l.deadline = time.Time{}
+	if l.conf.Age > 0 {
+		l.deadline = l.e.o.Now().Add(l.conf.Age)
+	}
+	return true, nil
+}
+
+// lockFile locks the directory for us alone.
+func lockFile(dir int) (int, error) {
+	fd, err := unix.Openat(dir, "lock", unix.O_WRONLY|unix.O_NONBLOCK|unix.O_APPEND|unix.O_CREAT|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return -1, err
+	}
+	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// configure reads the config file. One that cannot be read changes nothing.
+func (l *log) configure(dir int) {
+	if l.udp != nil {
+		l.udp.close()
+	}
+	text, err := readAll(dir, "config")
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		l.conf = defaults()
+	case err != nil:
+		l.warn("unable to read config", err)
+	default:
+		l.info("read: " + l.dir + "/config")
+		var problems []string
+		l.conf, problems = ParseConfig(text)
+		for _, p := range problems {
+			l.e.o.Report(Warning, p, nil)
+		}
+	}
+	l.udp = nil
+	if l.conf.UDP.IsValid() {
+		l.udp = newForwarder(l.conf.UDP)
+	}
+}
+
+func readAll(dir int, name string) ([]byte, error) {
+	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	var text []byte
+	for {
+		var b [1024]byte
+		n, err := unix.Read(fd, b[:])
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return nil, err
+		case n == 0:
+			return text, nil
+		default:
+			text = append(text, b[:n]...)
+		}
+	}
+}
+
+// openCurrent opens the file current, and first settles what was left of it.
+func (l *log) openCurrent(p plan) error {
+	l.newest, l.fresh = label{}, ""
+	entries(l.fd, l.scan, func(name []byte) {
+		if isOld(name) {
+			if n, ok := parseLabel(string(name[:25])); ok && bytes.Compare(n[:], l.newest[:]) > 0 {
+				l.newest = n
+			}
+		}
+	})
+	if l.e.in.pipe {
+		l.journal, _ = openJournal(l.fd) // without it only a kill between writing and consuming doubles lines
+	}
+	if p.entry != nil {
+		l.recover(p)
+	}
+	var st unix.Stat_t
+	word := "new: "
+	if unix.Fstatat(l.fd, "current", &st, 0) == nil {
+		word = "append: "
+		if st.Size > 0 && st.Mode&unix.S_IXUSR == 0 {
+			word = "new: "
+			stem := l.nextStem()
+			if err := l.retry("unable to rename current", func() error {
+				return unix.Renameat(l.fd, "current", l.fd, stem+"u")
+			}); err != nil {
+				return err
+			}
+			l.fresh = stem + "u"
+			if err := l.prune(); err != nil {
+				return err
+			}
+		}
+	}
+	if err := l.retry("unable to open current", l.create); err != nil {
+		return err
+	}
+	l.info(word + l.dir + "/current")
+	return nil
+}
+
+// recover brings current to where the input goes on.
+func (l *log) recover(p plan) {
+	l.selects = p.cont == inSelected
+	if !p.again {
+		return
+	}
+	l.skip = int(p.entry.done)
+	var st unix.Stat_t
+	if unix.Fstatat(l.fd, "current", &st, 0) == nil && st.Ino == p.entry.current && p.entry.size1 > p.entry.size0 {
+		if uint64(st.Size) >= p.entry.size1 {
+			l.skip = int(p.entry.next)
+		} else if fd, err := unix.Openat(l.fd, "current", unix.O_WRONLY|unix.O_CLOEXEC, 0); err == nil {
+			unix.Ftruncate(fd, int64(p.entry.size0)) // a torn write: it is in the pipe, too
+			unix.Close(fd)
+		}
+	}
+	l.guard(func(j *journal) { j.settle(uint64(l.skip)) })
+}
+
+// continuation is what the journal is to know of the place where the input is.
+func (l *log) continuation() continuation {
+	switch {
+	case !l.e.mid:
+		return atLine
+	case l.selects:
+		return inSelected
+	}
+	return inUnselected
+}
+
+// create opens current, new or not, and marks it as open for writing.
+func (l *log) create() error {
+	fd, err := unix.Openat(l.fd, "current", unix.O_WRONLY|unix.O_APPEND|unix.O_CREAT|unix.O_NONBLOCK|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := l.mark(fd, 0o644); err != nil {
+		unix.Close(fd)
+		return err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		unix.Close(fd)
+		return err
+	}
+	l.cur, l.size, l.inode = fd, st.Size, st.Ino
+	l.guard(func(j *journal) { j.onto(l.inode, uint64(l.size)) })
+	return nil
+}
+
+// mark sets a mode that says what state a file is in. A file system that has
+// no modes is no reason to stop.
+func (l *log) mark(fd int, mode uint32) error {
+	err := unix.Fchmod(fd, mode)
+	if err != nil && tolerate(err) == nil && !l.lax {
+		l.lax = true
+		l.warn("unable to set mode of current", err)
+	}
+	return tolerate(err)
+}
+
+// tolerate forgives that a file system has no modes.
+func tolerate(err error) error {
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
+		return nil
+	}
+	return err
+}
+
+// finish makes current durable and marks it as complete.
+func (l *log) finish() error {
+	if err := l.retry("unable to fsync current logfile", func() error { return unix.Fsync(l.cur) }); err != nil {
+		return err
+	}
+	return l.retry("unable to set mode of current", func() error { return l.mark(l.cur, 0o744) })
+}
+
+// close ends the log in order. Tidy says that nothing is left that the next
+// logger must know.
+func (l *log) close(tidy bool) {
+	l.info("close: " + l.dir)
+	if l.cur >= 0 {
+		if l.lost.bytes > 0 {
+			l.announce(l.e.o.Now())
+		}
+		if l.finish() != nil { // Stop was called: it has been tried once
+			l.mark(l.cur, 0o744)
+		}
+	}
+	if tidy {
+		unix.Unlinkat(l.fd, journalName, 0)
+	}
+	unix.Fsync(l.fd)
+	l.shut()
+}
+
+// shut gives up the descriptors.
+func (l *log) shut() {
+	for _, fd := range []*int{&l.cur, &l.lock, &l.fd} {
+		if *fd >= 0 {
+			unix.Close(*fd)
+			*fd = -1
+		}
+	}
+	if l.journal != nil {
+		l.journal.close()
+		l.journal = nil
+	}
+	if l.udp != nil {
+		l.udp.close()
+		l.udp = nil
+	}
+}
+
+// nextStem is a name for an old log, @STAMP. without its last letter: the
+// time, but after all names there are, so that the oldest is always the first.
+func (l *log) nextStem() string {
+	next := labelOf(l.e.o.Now())
+	if bytes.Compare(next[:], l.newest[:]) <= 0 {
+		next = l.newest.after()
+	}
+	l.newest = next
+	return string(append(next.appendTo(make([]byte, 0, 27)), '.'))
+}
+
+// rotate makes current an old log and begins another.
+func (l *log) rotate() error {
+	if l.size == 0 || l.cur < 0 {
+		return nil
+	}
+	if err := l.finish(); err != nil {
+		return err
+	}
+	kind := "s"
+	if l.conf.Command != "" {
+		kind = "u"
+	}
+	name := l.nextStem() + kind
+	if err := l.retry("unable to rename current", func() error {
+		return unix.Renameat(l.fd, "current", l.fd, name)
+	}); err != nil {
+		return err
+	}
+	l.info(fmt.Sprintf("rename: %s/current %s %d", l.dir, name, l.size))
+	l.fresh = name
+	unix.Close(l.cur)
+	l.cur, l.size = -1, 0
+	if err := l.retry("unable to create new current", func() error {
+		err := l.create()
+		if full(err) && l.conf.Drop {
+			return nil // the next write tries again
+		}
+		return err
+	}); err != nil {
+		return err
+	}
+	l.syncDir()
+	if err := l.prune(); err != nil {
+		return err
+	}
+	l.proc.step(l.e.o.Now())
+	return nil
+}
+
+// syncDir makes the directory durable beside what goes on: until then current
+// and the old log may appear under their former names, and both are complete.
+func (l *log) syncDir() {
+	if !l.syncing.CompareAndSwap(false, true) {
+		return
+	}
+	fd, err := unix.FcntlInt(uintptr(l.fd), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		l.syncing.Store(false)
+		return
+	}
+	syncing := l.syncing
+	go func() {
+		unix.Fsync(fd)
+		unix.Close(fd)
+		syncing.Store(false)
+	}()
+}
+
+// full says that an error is a full disk.
+func full(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
+
+// isOld says that a name is an old log's: @, 24 hexadecimal digits, a point
+// and a letter.
+func isOld(name []byte) bool {
+	if len(name) != 27 || name[0] != '@' || name[25] != '.' {
+		return false
+	}
+	for _, c := range name[1:25] {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+// entries goes through the names in a directory; scan is room for them.
+func entries(dir int, scan []byte, each func(name []byte)) error {
+	if _, err := unix.Seek(dir, 0, 0); err != nil {
+		return err
+	}
+	for {
+		n, err := unix.ReadDirent(dir, scan)
+		if err != nil {
+			return err
+		}
+		if n <= 0 {
+			return nil
+		}
+		for b := scan[:n]; len(b) > 19; { // inode, offset, length, type, name
+			length := int(binary.NativeEndian.Uint16(b[16:]))
+			name, _, _ := bytes.Cut(b[19:length], []byte{0})
+			each(name)
+			b = b[length:]
+		}
+	}
+}
+
+// survey is what the directory has of old logs.
+type survey struct {
+	count int64
+	bytes int64  // of them all; only if sizes were asked for
+	first string // the oldest that may be deleted
+}
+
+// look surveys the directory and unlinks what processors have left behind.
+func (l *log) look(sizes bool) (s survey, err error) {
+	leftover := ""
+	err = entries(l.fd, l.scan, func(name []byte) {
+		switch {
+		case !isOld(name):
+		case name[26] == 't':
+			if !l.proc.running || string(name[:26]) != l.proc.stem {
+				leftover = string(name)
+				if err := unix.Unlinkat(l.fd, leftover, 0); err != nil {
+					l.e.o.Report(Warning, "unable to unlink processor leftover: "+leftover, err)
+				}
+			}
+		default:
+			s.count++
+			if sizes {
+				var st unix.Stat_t
+				if unix.Fstatat(l.fd, string(name), &st, unix.AT_SYMLINK_NOFOLLOW) == nil {
+					s.bytes += st.Size
+				}
+			}
+			if string(name) != l.fresh && (s.first == "" || string(name) < s.first) {
+				s.first = string(name)
+			}
+		}
+	})
+	return s, err
+}
+
+// prune unlinks old logs, the oldest first, until there are as many as there
+// may be. The newest always stays. One that waits for its processor is waited
+// for: that stops the input, as it must when what comes in has no place.
+func (l *log) prune() error {
+	for {
+		s, err := l.look(l.conf.Total > 0)
+		if err != nil {
+			l.warn("unable to read directory, want remove old logfile", err)
+			return nil
+		}
+		tooMany := l.conf.Keep > 0 && s.count > l.conf.Keep
+		if s.first == "" || !tooMany && (l.conf.Total == 0 || s.bytes <= l.conf.Total) {
+			return nil
+		}
+		if s.first[26] == 'u' && l.conf.Command != "" && finished(l.fd, s.first) {
+			switch waited, err := l.awaitProcessor(s.first); {
+			case err != nil:
+				return err
+			case waited:
+				continue
+			}
+		}
+		l.info("delete: " + l.dir + "/" + s.first)
+		if err := unix.Unlinkat(l.fd, s.first, 0); err != nil {
+			l.warn("unable to unlink oldest logfile", err)
+			return nil
+		}
+	}
+}
+
+// awaitProcessor waits until name is processed.
+func (l *log) awaitProcessor(name string) (waited bool, err error) {
+	for {
+		l.e.take(reapRequest)
+		l.proc.step(l.e.o.Now())
+		if !finished(l.fd, name) {
+			return true, nil
+		}
+		if l.e.asked(stopRequest) {
+			return false, errStopped
+		}
+		l.e.wait(l.e.idle(), reapRequest|stopRequest)
+	}
+}
+
+// makeRoom unlinks the oldest log of a full disk, if the config allows it.
+func (l *log) makeRoom() bool {
+	if l.conf.KeepFull >= l.conf.Keep {
+		return false
+	}
+	s, err := l.look(false)
+	if err != nil {
+		l.warn("unable to read directory, want remove old logfile", err)
+		return false
+	}
+	if s.first == "" || s.count <= l.conf.KeepFull {
+		return false
+	}
+	l.e.o.Report(Warning, "out of disk space, delete: "+l.dir+"/"+s.first, nil)
+	if err := unix.Unlinkat(l.fd, s.first, 0); err != nil {
+		l.warn("unable to unlink oldest logfile", err)
+		return false
+	}
+	return true
+}
+
+// write appends b to current; then next bytes of the batch are done.
+func (l *log) write(b []byte, next int) error {
+	if len(b) == 0 {
+		return nil
+	}
+	if l.lost.bytes > 0 && !l.announce(l.e.o.Now()) || l.cur < 0 && l.create() != nil {
+		l.drop(b, 0, next)
+		return nil
+	}
+	from := l.size
+	l.guard(func(j *journal) { j.writing(uint64(from)+uint64(len(b)), uint64(next)) })
+	for rest := b; len(rest) > 0; {
+		n, err := unix.Write(l.cur, rest)
+		if n > 0 {
+			l.size += int64(n)
+			rest = rest[n:]
+			continue
+		}
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case full(err) && l.makeRoom():
+			continue
+		case full(err) && l.conf.Drop:
+			l.drop(b, len(b)-len(rest), next)
+			return nil
+		}
+		if stop := l.e.pause("unable to write to current: "+l.dir, err); stop != nil {
+			if l.e.in.pipe && unix.Ftruncate(l.cur, from) == nil {
+				l.size = from // it stays in the pipe
+			} else {
+				l.warn(fmt.Sprintf("%d bytes of input are lost", len(rest)), err)
+			}
+			return stop
+		}
+	}
+	l.guard(func(j *journal) { j.wrote() })
+	return nil
+}
+
+// drop counts the part of b that is not in the file, and takes the begin of a
+// line back: written bytes are.
+func (l *log) drop(b []byte, written, next int) {
+	whole := bytes.LastIndexByte(b[:written], '\n') + 1
+	if written > whole && unix.Ftruncate(l.cur, l.size-int64(written-whole)) == nil {
+		l.size -= int64(written - whole)
+	} else {
+		whole = written
+	}
+	now := l.e.o.Now()
+	if l.lost.bytes == 0 {
+		l.lost.from = now
+	}
+	l.lost.to, l.lost.retry = now, now.Add(pauseTime)
+	l.lost.lines += int64(bytes.Count(b[whole:], []byte("\n")))
+	l.lost.bytes += int64(len(b) - whole)
+	l.guard(func(j *journal) {
+		j.settle(uint64(next))
+		j.onto(l.inode, uint64(l.size))
+	})
+}
+
+// announce writes into the log what was dropped; it says whether it could.
+func (l *log) announce(now time.Time) bool {
+	l.lost.retry = now.Add(pauseTime)
+	if l.cur < 0 && l.create() != nil {
+		return false
+	}
+	text := appendStamp(nil, l.e.o.Stamp, now)
+	text = append(text, l.conf.Prefix...)
+	text = fmt.Appendf(text, "warning: out of disk space: dropped %d lines, %d bytes, from ", l.lost.lines, l.lost.bytes)
+	text = append(appendStamp(text, Underscore, l.lost.from), "to "...)
+	text = appendStamp(text, Underscore, l.lost.to)
+	text[len(text)-1] = '\n'
+	n, _ := unix.Write(l.cur, text)
+	if n < len(text) {
+		if n > 0 {
+			unix.Ftruncate(l.cur, l.size)
+		}
+		return false
+	}
+	l.size += int64(n)
+	l.guard(func(j *journal) { j.onto(l.inode, uint64(l.size)) })
+	l.lost = loss{}
+	return true
+}
