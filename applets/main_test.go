@@ -121,10 +121,8 @@ var binary = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	out := filepath.Join(dir, "runitbox")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", out, "..")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if text, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build: %w: %s", err, text)
+	if text, err := exec.Command("make", "-C", "..", "build", "OUT="+dir).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("make build: %w: %s", err, text)
 	}
 	return out, nil
 })
