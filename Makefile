@@ -9,8 +9,12 @@ PEERS   := runit busybox-static user-mode-linux s6 libs6-2.11 libskarnet2.13 lib
 
 .PHONY: build demo test bench chaos install clean peers
 
+# The entry writes down what Go's runtime changes at its start (procenv/entry.go);
+# it is assembly, so not for every machine.
+ENTRY := $(if $(filter amd64 arm64,$(shell go env GOARCH)),-E runitbox/procenv.entry)
+
 build:
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X runitbox/applets.version=$(VERSION) -X runitbox/applets.serviceDirs=$(SVDIRS)' -o $(OUT)/runitbox .
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w $(ENTRY) -X runitbox/applets.version=$(VERSION) -X runitbox/applets.serviceDirs=$(SVDIRS)' -o $(OUT)/runitbox .
 
 # test is all that a change must pass. What the tests need of others is fetched
 # into build/peers, never installed; what cannot be had is skipped and counted.

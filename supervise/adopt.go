@@ -23,6 +23,9 @@ func (s *service) open(kept []int) error {
 			}
 		}
 	}()
+	if err := s.dir.enter(); err != nil {
+		return err
+	}
 	was, err := s.lock(&s.main)
 	if err != nil {
 		return err
@@ -49,24 +52,44 @@ func (s *service) open(kept []int) error {
 	if err := s.control(&s.main, take(kept, 0)); err != nil {
 		return err
 	}
-	s.main.write()
+	if err := s.makeOK(&s.main, take(kept, 1)); err != nil {
+		return err
+	}
 	if s.log != nil {
 		if err := s.control(s.log, take(kept, 3)); err != nil {
 			return err
 		}
-		s.log.write()
-	}
-	if err := s.answer(&s.main, take(kept, 1)); err != nil {
-		return err
-	}
-	if s.log != nil {
-		if err := s.answer(s.log, take(kept, 4)); err != nil {
+		if err := s.makeOK(s.log, take(kept, 4)); err != nil {
 			return err
 		}
 	}
-	s.core.keep(s)
 	s.opened = true
 	return nil
+}
+
+// publish has others see the service: its status files, and then that they are
+// kept. It waits for the first process, where there is to be one at once, so
+// that what is started is written once and not first as down.
+func (s *service) publish() {
+	soon := s.main.st.Phase == Starting && !s.lanes[laneLife].busy // control/u may take its time
+	if s.published || soon || s.log != nil && s.log.st.Phase == Starting {
+		return
+	}
+	s.published = true
+	units := []*unit{&s.main}
+	if s.log != nil {
+		units = append(units, s.log)
+	}
+	for _, u := range units {
+		u.write()
+	}
+	for _, u := range units {
+		if err := s.openOK(u); err != nil {
+			s.fatal(err)
+			s.feed(&s.main, CmdExit)
+		}
+	}
+	s.core.keep(s)
 }
 
 // begin starts, once the service is open, what is to run: the log service
@@ -80,6 +103,7 @@ func (s *service) begin() {
 	if s.log != nil {
 		s.drain(s.log)
 	}
+	s.publish()
 }
 
 // close lets go of all that open took. The record goes with it, unless another
@@ -329,8 +353,11 @@ func (s *service) attachLog() {
 			err = s.control(s.log, -1)
 		}
 		if err == nil {
+			err = s.makeOK(s.log, -1)
+		}
+		if err == nil && s.published {
 			s.log.write()
-			err = s.answer(s.log, -1)
+			err = s.openOK(s.log)
 		}
 		if err != nil {
 			s.warnOfLog(err)
@@ -440,7 +467,10 @@ func (s *service) control(u *unit, kept int) error {
 		if kept >= 0 {
 			unix.Close(kept)
 		}
-		fd, err := s.dir.fifo(name, unix.O_RDWR, "open")
+		if err := s.dir.makeFIFO(name); err != nil {
+			return err
+		}
+		fd, err := s.dir.openFIFO(name, unix.O_RDWR, "open")
 		if err != nil {
 			return err
 		}
@@ -452,8 +482,9 @@ func (s *service) control(u *unit, kept int) error {
 	return nil
 }
 
-// answer opens the FIFO by which others see that the unit is supervised.
-func (s *service) answer(u *unit, kept int) (err error) {
+// makeOK makes the FIFO by which others see that the unit is supervised, or
+// takes the kept one.
+func (s *service) makeOK(u *unit, kept int) error {
 	name := u.prefix + "supervise/ok"
 	if s.sameFile(kept, name) {
 		u.ok = kept
@@ -462,7 +493,14 @@ func (s *service) answer(u *unit, kept int) (err error) {
 	if kept >= 0 {
 		unix.Close(kept)
 	}
-	u.ok, err = s.dir.fifo(name, unix.O_RDONLY, "read")
+	return s.dir.makeFIFO(name)
+}
+
+// openOK has the FIFO answer: from here on the files beside it are valid.
+func (s *service) openOK(u *unit) (err error) {
+	if u.ok < 0 {
+		u.ok, err = s.dir.openFIFO(u.prefix+"supervise/ok", unix.O_RDONLY, "read")
+	}
 	return err
 }
 

@@ -3,6 +3,7 @@ package supervise
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -71,6 +72,7 @@ func newCore(say func(Level, string, error), self int, session bool) (*Core, err
 		log: -1, services: map[string]*service{}, watched: map[int32]watch{}, owners: map[int]owner{},
 		changed: make(chan struct{}, 1), doors: make(chan struct{}, doors), rescued: map[uint64]bool{},
 	}
+	sealInherited()
 	var err error
 	if c.spawner, err = newSpawner(c.self); err != nil {
 		return nil, err
@@ -90,6 +92,23 @@ func newCore(say func(Level, string, error), self int, session bool) (*Core, err
 	go c.reap(deaths)
 	go c.poll()
 	return c, nil
+}
+
+// sealInherited keeps descriptors that whoever started this process has left
+// open from the services.
+func sealInherited() {
+	if unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC) == nil {
+		return
+	}
+	fds, err := os.ReadDir("/proc/self/fd") // a kernel before 5.11
+	if err != nil {
+		return
+	}
+	for _, e := range fds {
+		if fd, err := strconv.Atoi(e.Name()); err == nil && fd > 2 {
+			unix.CloseOnExec(fd)
+		}
+	}
 }
 
 // raiseLimit raises the limit of descriptors to what the kernel allows. The

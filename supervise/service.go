@@ -99,22 +99,23 @@ type unit struct {
 
 // service is a service directory with its log service. One goroutine owns it.
 type service struct {
-	core    *Core
-	name    string // as messages tell it
-	key     string // device and inode, for the scanner
-	dir     Dir
-	main    unit
-	log     *unit
-	badLog  bool // ./log is no directory, and that was said
-	pipe    [2]int
-	piped   bool // the pipe to the log service is open
-	unfed   bool // the log service was told to end by closing the pipe
-	ordered int  // processes being made
-	opened  bool
-	letGo   bool
-	deleted bool
-	lanes   [lanes]lane
-	events  chan event
+	core      *Core
+	name      string // as messages tell it
+	key       string // device and inode, for the scanner
+	dir       Dir
+	main      unit
+	log       *unit
+	badLog    bool // ./log is no directory, and that was said
+	pipe      [2]int
+	piped     bool // the pipe to the log service is open
+	unfed     bool // the log service was told to end by closing the pipe
+	ordered   int  // processes being made
+	opened    bool
+	published bool // the status files are written and ok answers
+	letGo     bool
+	deleted   bool
+	lanes     [lanes]lane
+	events    chan event
 }
 
 func newService(c *Core, name, key string, dir Dir) *service {
@@ -181,6 +182,7 @@ func (s *service) handle(ev event) {
 	case evSpawned, evUnmade, evUnexecuted:
 		s.ordered--
 		s.answered(ev)
+		s.publish()
 	case evDied:
 		s.died(ev)
 	}
@@ -250,7 +252,9 @@ func (s *service) feed(u *unit, ev Event) {
 			u.since = time.Now()
 		}
 	}
-	u.write()
+	if ev != Gone || st.Phase != Starting { // what starts again at once is written when it runs
+		u.write()
+	}
 	for _, e := range effects {
 		s.do(u, e)
 	}
@@ -370,6 +374,7 @@ func (s *service) runHook(l int, j job) {
 		return
 	}
 	s.lanes[l].busy, s.lanes[l].hook, s.lanes[l].then = true, j.hook, j.then
+	s.main.write() // what was put off: the script may take its time
 	s.order(&s.main, isHook+role(l), []string{path})
 }
 
@@ -556,6 +561,9 @@ func (s *service) ended(u *unit, r role, ws unix.WaitStatus) {
 // write brings pid, stat and status up to date. What has not changed is not
 // written, and a failure of one leaves out those after it, as with runsv.
 func (u *unit) write() {
+	if !u.svc.published {
+		return
+	}
 	r := Record{Since: u.since, PID: u.pid, Paused: u.st.Paused, Want: u.st.Want, Termed: u.st.Termed, State: u.st.Phase.State()}
 	w := &u.written
 	d := u.svc.dir
