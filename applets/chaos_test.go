@@ -103,6 +103,7 @@ type subject struct {
 	mu     sync.Mutex
 	sent   []sending
 	logger int // kills of its log service
+	links  int // how often it was linked
 }
 
 // sending is a time in which a signal may have reached a subject.
@@ -160,6 +161,7 @@ func (c *chaos) fault(format string, args ...any) {
 func (c *chaos) at(s *subject, name string) string { return filepath.Join(c.dir, "sv", s.name, name) }
 
 func (c *chaos) link(s *subject) {
+	s.links++
 	c.must(os.Symlink("../sv/"+s.name, filepath.Join(c.dir, "service", s.name)))
 }
 
@@ -239,7 +241,7 @@ func (c *chaos) taken(limit time.Duration) {
 			for _, s := range c.subjects {
 				for _, name := range []string{"supervise/lock", "log/supervise/lock"} {
 					var st unix.Stat_t
-					if unix.Stat(c.at(s, name), &st) == nil && held[st.Ino] {
+					if unix.Stat(c.at(s, name), &st) == nil && held[st.Ino] && answers(c.at(s, "supervise/ok")) {
 						continue
 					}
 					if _, err := os.Lstat(filepath.Join(c.dir, "service", s.name)); err == nil {
@@ -260,6 +262,15 @@ func (c *chaos) taken(limit time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.takeover = max(c.takeover, time.Since(begin))
+}
+
+// answers says whether somebody supervises.
+func answers(ok string) bool {
+	fd, err := unix.Open(ok, unix.O_WRONLY|unix.O_NONBLOCK, 0)
+	if err == nil {
+		unix.Close(fd)
+	}
+	return err == nil
 }
 
 // locksOf lists the inodes of the files that a process has locked.
@@ -527,8 +538,7 @@ func (c *chaos) recent(s *subject) bool {
 // awaitOK waits until a subject has a supervisor.
 func (c *chaos) awaitOK(s *subject) {
 	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		if fd, err := unix.Open(c.at(s, "supervise/ok"), unix.O_WRONLY|unix.O_NONBLOCK, 0); err == nil {
-			unix.Close(fd)
+		if answers(c.at(s, "supervise/ok")) {
 			return
 		}
 	}
@@ -849,12 +859,18 @@ func (c *chaos) examine(s *subject) {
 			c.fault("%s: finish of %s was told %q at %v, which nobody sent", s.name, l.id, l.args, l.at.Format(clock))
 		}
 	}
-	c.readLog(s)
+	// A log service ends when it is killed, and with the service. When scanner
+	// and core are killed while ./run is not there, nobody holds its pipe.
+	starts, _ := os.ReadFile(c.at(s, "log/starts"))
+	if n, most := bytes.Count(starts, []byte("\n")), s.links+s.logger+c.done["both"]; n > most {
+		c.fault("%s: the log service was started %d times, for %d reasons", s.name, n, most)
+	}
+	c.readLog(s, lives)
 }
 
 // readLog checks that each line of each life is in the log exactly once and in
 // order.
-func (c *chaos) readLog(s *subject) {
+func (c *chaos) readLog(s *subject, lives []life) {
 	paths, _ := filepath.Glob(c.at(s, "log/main/@*"))
 	slices.Sort(paths)
 	var text []byte
@@ -866,7 +882,6 @@ func (c *chaos) readLog(s *subject) {
 		text = append(text, b...)
 	}
 	last := map[string]int{}
-	order := []string{}
 	gaps := 0
 	for line := range strings.Lines(string(text)) {
 		id, number, ok := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
@@ -875,8 +890,8 @@ func (c *chaos) readLog(s *subject) {
 			c.fault("%s: %q is in the log", s.name, line)
 			continue
 		}
-		if _, ok := last[id]; !ok {
-			order = append(order, id)
+		if last[id] == 0 && !slices.ContainsFunc(lives, func(l life) bool { return l.id == id }) {
+			c.fault("%s: the log has lines of %s, which is no life of its", s.name, id)
 		}
 		c.lines++
 		switch want := last[id] + 1; {
