@@ -514,7 +514,7 @@ func ms(d time.Duration) string { return fmt.Sprintf("%.2f", float64(d)/1e6) }
 func TestBenchStart(t *testing.T) {
 	all := contenders(t)
 	perService := map[int]time.Duration{} // ours
-	for _, size := range []struct{ n, rounds int }{{100, 7}, {500, 5}, {2000, 3}, {5000, 3}} {
+	for _, size := range []struct{ n, rounds int }{{100, 5}, {500, 5}, {2000, 3}, {5000, 2}} {
 		took := map[string][]time.Duration{}
 		for round := range size.rounds {
 			for _, c := range order(all, round) {
@@ -555,7 +555,7 @@ func TestBenchStart(t *testing.T) {
 // service, a new link, sv status.
 func TestBenchRunning(t *testing.T) {
 	all := contenders(t)
-	for _, n := range []int{100, 500, 2000, 5000} {
+	for _, n := range []int{100, 500, 2000} {
 		type figures struct {
 			private, kernel, wake float64
 			kill, link, status    []time.Duration
@@ -563,9 +563,6 @@ func TestBenchRunning(t *testing.T) {
 		got := map[string]*figures{}
 		bare := 0.0
 		for _, c := range order(all, 4) { // the floor first: the others are measured from there
-			if n > 2000 && c.name != "runitbox" && c.name != "bare spawn" {
-				continue
-			}
 			t.Run(fmt.Sprint(c.name, n), func(t *testing.T) {
 				tr := plant(t, c, n)
 				f := &figures{private: -1, kernel: -1, wake: -1}
@@ -709,25 +706,20 @@ func TestBenchAdopt(t *testing.T) {
 				if err := unix.Kill(supervisors[core].pid, unix.SIGKILL); err != nil {
 					t.Fatal(err)
 				}
-				for gone := time.Now().Add(10 * time.Second); ; {
-					if _, err := os.Stat(fmt.Sprintf("/proc/%d", supervisors[core].pid)); err != nil {
+				// That its locks are held says that a core has taken a service over;
+				// the FIFOs answer all the while.
+				for end := begin.Add(time.Minute); ; time.Sleep(time.Millisecond) {
+					next := 0
+					for _, p := range below(tr.init) {
+						if p.comm == "runsv" && p.parent == supervisors[core].parent && p.pid != supervisors[core].pid {
+							next = p.pid
+						}
+					}
+					if next != 0 && len(locksOf(next)) == n {
 						break
 					}
-					if time.Now().After(gone) {
-						t.Fatal("the core does not die")
-					}
-				}
-				for _, path := range paths {
-					for end := time.Now().Add(10 * time.Second); ; {
-						fd, err := unix.Open(filepath.Join(path, "supervise/ok"), unix.O_WRONLY|unix.O_NONBLOCK, 0)
-						if err == nil {
-							unix.Close(fd)
-							break
-						}
-						if time.Now().After(end) {
-							t.Fatalf("%s: %v", path, err)
-						}
-						time.Sleep(time.Millisecond)
+					if time.Now().After(end) {
+						t.Fatalf("%d of %d services are adopted by %d", len(locksOf(next)), n, next)
 					}
 				}
 				adopted = append(adopted, time.Since(begin))
@@ -746,7 +738,7 @@ func TestBenchAdopt(t *testing.T) {
 			rows = append(rows, []string{strconv.Itoa(n), ms(median(adopted)), ms(slices.Min(adopted)), ms(slices.Max(adopted)), ms(median(shown))})
 		})
 	}
-	table(t, "from kill -9 of the core until its successor has all services (median of 7)", rows)
+	table(t, "from kill -9 of the core until its successor holds all services, and sv has shown them (median of 7)", rows)
 }
 
 // TestBenchDescriptors measures what a parent's open descriptors cost each of

@@ -22,7 +22,8 @@ const (
 // commands behind it wait; the lanes do not wait for each other, so that a
 // script that hangs stops neither its service's end nor its restart.
 const (
-	laneLife   = iota // u, t, d, x
+	laneUp     = iota // u
+	laneLife          // t, d, x
 	laneKill          // k
 	laneSignal        // the other signals
 	lanes
@@ -85,7 +86,8 @@ type unit struct {
 	control int
 	ok      int
 	lock    int
-	pidfd   int // of an adopted process, else -1
+	pidfd   int  // of an adopted process, else -1
+	foreign bool // that is no child of the scanner
 	rest    *time.Timer
 	unread  bool // bytes were left in the FIFO on purpose
 
@@ -116,6 +118,14 @@ type service struct {
 	deleted   bool
 	lanes     [lanes]lane
 	events    chan event
+}
+
+// units are the service and its log service.
+func (s *service) units() []*unit {
+	if s.log == nil {
+		return []*unit{&s.main}
+	}
+	return []*unit{&s.main, s.log}
 }
 
 func newService(c *Core, name, key string, dir Dir) *service {
@@ -163,11 +173,26 @@ func (s *service) over() bool {
 		return true
 	}
 	if !s.unfed {
+		if s.unread() { // it is not left to the next life, which may never come
+			return false
+		}
 		s.unfed = true
 		s.closePipe()
 		s.feed(s.log, Unfed)
 	}
 	return s.log.st.Phase == Idle && s.ordered == 0
+}
+
+// unread says whether lines wait in the pipe for a log service that rests, and
+// if so ends the rest.
+func (s *service) unread() bool {
+	l := s.log
+	if s.piped && l.st.Phase == Resting {
+		if n, err := unix.IoctlGetInt(s.pipe[0], unix.TIOCINQ); err == nil && n > 0 {
+			s.feed(l, CmdUp)
+		}
+	}
+	return l.st.Phase == Starting
 }
 
 // handle acts on one event.
@@ -284,7 +309,7 @@ func (s *service) do(u *unit, e Effect) {
 		if u == &s.main {
 			s.attachLog()
 		}
-		s.hook(u, laneLife, 'u', func(bool) { s.feed(u, Ready) })
+		s.hook(u, laneUp, 'u', func(bool) { s.feed(u, Ready) })
 	case Spawn:
 		s.spawn(u, isRun)
 	case SpawnFinish:
@@ -537,6 +562,10 @@ func (s *service) died(ev event) {
 	if u.pidfd >= 0 {
 		s.core.unwatch(u.pidfd)
 		u.pidfd = -1
+		if u.foreign {
+			u.foreign = false
+			s.core.keep(s)
+		}
 	}
 	u.pid = 0
 	s.ended(u, ev.role, ev.ws)
