@@ -351,3 +351,31 @@ func TestSvThroughLinks(t *testing.T) {
 		}
 	}
 }
+
+// TestBusyboxControls has busybox's svc and svok control a service: under
+// runit's runsv, and in the same way under ours.
+func TestBusyboxControls(t *testing.T) {
+	for _, maker := range []string{"runit", "runitbox"} {
+		t.Run("runsv of "+maker, func(t *testing.T) {
+			t.Parallel()
+			bin := toolbox(t, transcript{body: "runsv"}, "runitbox", maker)
+			busybox := peer(t, "busybox")
+			for _, name := range []string{"svc", "svok"} {
+				if out, _ := exec.Command(busybox, "--list").Output(); !slices.Contains(strings.Fields(string(out)), name) {
+					skip(t, "busybox has no "+name)
+				}
+				if err := os.Symlink(busybox, filepath.Join(bin, name)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			out := run(t, bin, `
+u() { for i in $(seq 200); do [ "$(cat a/supervise/stat)" = "$1" ] && break; sleep .05; done; cat a/supervise/stat; }
+mk a; rs a; svok ./a; echo rc=$?; svc -d ./a; u down; svc -u ./a; u run; svc -p ./a; u 'run, paused'; svc -c ./a; u run; svc -o ./a; u 'run, want down'
+sleep 1; svc -t ./a; u down; svc -u ./a; u run; sleep 1; svc -dx ./a; wait $P; echo rc=$?`)
+			want := "rc=0\ndown\nrun\nrun, paused\nrun\nrun, want down\ndown\nrun\nrc=0\n"
+			if diff := cmp.Diff(want, out); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
