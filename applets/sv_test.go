@@ -179,6 +179,7 @@ func TestLeadingSeconds(t *testing.T) {
 func TestSvSoon(t *testing.T) {
 	for _, maker := range []string{"runitbox", "runit"} {
 		t.Run("runsv of "+maker, func(t *testing.T) {
+			t.Parallel()
 			bin := toolbox(t, transcript{body: "sv; runsv"}, "runitbox", maker)
 			out := run(t, bin, `
 mk a; mkdir a/control; printf '#!/bin/sh\nexec sleep .1\n' >a/control/u; chmod 755 a/control/u; : >a/down; rs a .3
@@ -317,7 +318,7 @@ func TestSvThroughLinks(t *testing.T) {
 	}
 	for to, from := range map[string]string{
 		"sbin/runitbox": ours, "sbin/sv": "runitbox", "init.d/web": "../sbin/sv", "init.d/mail": "web",
-		"init.d/other": ours, "sbin/busy": "busy",
+		"init.d/other": ours, "sbin/busy": "busy", "init.d/svlogd": "../sbin/sv",
 	} {
 		if err := os.Symlink(from, filepath.Join(dir, to)); err != nil {
 			t.Fatal(err)
@@ -331,6 +332,7 @@ func TestSvThroughLinks(t *testing.T) {
 		{dir + "/init.d/mail", "fail: mail: unable to change to service directory: file does not exist\n", 1},
 		{"init.d/web", "fail: web: unable to change to service directory: file does not exist\n", 1},
 		{"web", "fail: web: unable to change to service directory: file does not exist\n", 1}, // in PATH
+		{dir + "/init.d/svlogd", "fail: svlogd: unable to change to service directory: file does not exist\n", 1},
 		{dir + "/init.d/other", "runitbox: fatal: other: applet not found\n", 127},
 		{"nosuch", "runitbox: fatal: nosuch: applet not found\n", 127},
 		{dir + "/sbin/busy", "runitbox: fatal: busy: applet not found\n", 127},
@@ -349,33 +351,5 @@ func TestSvThroughLinks(t *testing.T) {
 		if got := cmd.ProcessState.ExitCode(); got != tt.status || out.String() != tt.want {
 			t.Errorf("%s: exit %d, %q, want %d, %q", tt.argv0, got, out.String(), tt.status, tt.want)
 		}
-	}
-}
-
-// TestBusyboxControls has busybox's svc and svok control a service: under
-// runit's runsv, and in the same way under ours.
-func TestBusyboxControls(t *testing.T) {
-	for _, maker := range []string{"runit", "runitbox"} {
-		t.Run("runsv of "+maker, func(t *testing.T) {
-			t.Parallel()
-			bin := toolbox(t, transcript{body: "runsv"}, "runitbox", maker)
-			busybox := peer(t, "busybox")
-			for _, name := range []string{"svc", "svok"} {
-				if out, _ := exec.Command(busybox, "--list").Output(); !slices.Contains(strings.Fields(string(out)), name) {
-					skip(t, "busybox has no "+name)
-				}
-				if err := os.Symlink(busybox, filepath.Join(bin, name)); err != nil {
-					t.Fatal(err)
-				}
-			}
-			out := run(t, bin, `
-u() { for i in $(seq 200); do [ "$(cat a/supervise/stat)" = "$1" ] && break; sleep .05; done; cat a/supervise/stat; }
-mk a; rs a; svok ./a; echo rc=$?; svc -d ./a; u down; svc -u ./a; u run; svc -p ./a; u 'run, paused'; svc -c ./a; u run; svc -o ./a; u 'run, want down'
-sleep 1; svc -t ./a; u down; svc -u ./a; u run; sleep 1; svc -dx ./a; wait $P; echo rc=$?`)
-			want := "rc=0\ndown\nrun\nrun, paused\nrun\nrun, want down\ndown\nrun\nrc=0\n"
-			if diff := cmp.Diff(want, out); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
-		})
 	}
 }
