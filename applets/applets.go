@@ -54,10 +54,13 @@ func Main(argv []string) int {
 
 // dispatch finds the applet: by argv[0]'s base name, as the first argument of
 // runitbox itself, or as sv where argv[0] is a link that leads through one
-// called sv (/etc/init.d/web -> /sbin/sv -> runitbox).
+// called sv (/etc/init.d/web -> /sbin/sv -> runitbox). An init script is called
+// by its path, so there a service may also have the name of an applet.
 func dispatch(argv []string) error {
 	name := filepath.Base(argv[0])
 	switch {
+	case name != "sv" && strings.Contains(argv[0], "/") && leadsThrough(argv[0], "sv"):
+		return call("sv", argv)
 	case known(name):
 		return call(name, argv)
 	case strings.HasPrefix(name, "runitbox"):
