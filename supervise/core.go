@@ -585,7 +585,7 @@ func (c *Core) keep(s *service) {
 	tags, fds := []string{"control", "ok"}, []int{s.main.control, s.main.ok}
 	if s.log != nil && s.piped {
 		tags = append(tags, "pipe", "log/control", "log/ok")
-		fds = append(fds, s.pipe[0], s.log.control, s.log.ok)
+		fds = append(fds, s.pipe[1], s.log.control, s.log.ok)
 	}
 	for _, u := range s.units() {
 		if u.foreign && u.pidfd >= 0 {

@@ -178,6 +178,7 @@ func (s *service) over() bool {
 		}
 		s.unfed = true
 		s.closePipe()
+		s.core.keep(s) // nobody else holds it open for writing either
 		s.feed(s.log, Unfed)
 	}
 	return s.log.st.Phase == Idle && s.ordered == 0
@@ -459,12 +460,21 @@ func (s *service) order(u *unit, r role, argv []string) {
 	}
 	switch r {
 	case isRun:
-		o.life, o.before, o.after = u.prefix+"supervise/proc", Life{Word: LifeMaking}, LifeRun
+		o.life, o.before, o.after = u.prefix+"supervise/proc", Life{Word: LifeMaking, Pipe: inode(s.piped, s.pipe[1])}, LifeRun
 	case isFinish:
 		o.life, o.before, o.after = u.prefix+"supervise/proc", Life{Word: LifeFinishing, Status: u.ws}, LifeFinish
 	}
 	s.ordered++
 	s.core.start(o)
+}
+
+// inode is the inode of fd, 0 where it is not open.
+func inode(open bool, fd int) uint64 {
+	var st unix.Stat_t
+	if !open || unix.Fstat(fd, &st) != nil {
+		return 0
+	}
+	return st.Ino
 }
 
 // answered takes what the spawner made of an order.
