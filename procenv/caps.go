@@ -33,7 +33,7 @@ func ParseCaps(list string) (Caps, error) {
 			short = short[len("cap_"):]
 		}
 		known := false
-		for n, have := range capNames {
+		for n, have := range capNames[:] {
 			if have == short {
 				set |= 1 << n
 				known = true

@@ -119,7 +119,7 @@ func list(dir string) ([]string, error) {
 	}
 	defer syscall.Close(fd)
 	var names []string
-	buf := make([]byte, 4096)
+	buf := make([]byte, 1024)
 	for {
 		n, err := syscall.ReadDirent(fd, buf)
 		if err != nil {

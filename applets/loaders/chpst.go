@@ -75,9 +75,19 @@ Limits are soft and at most the hard ones. Any failure: exit 111, and no prog.
 // chpstUsage is what follows the name in chpst's usage line.
 const chpstUsage = " [-vP012] [-u user[:group]] [-U user[:group]] [-b argv0] [-e dir] [-/ root] [-C pwd] [-n nice] [-l|-L lock] [-m n] [-d n] [-o n] [-p n] [-f n] [-c n] [-r n] [-t n] prog"
 
+// help is apart so that its text is not copied to the stack of every chpst,
+// which would have to grow for it.
+//
+//go:noinline
+func help() error {
+	_, err := syscall.Write(1, []byte(chpstHelp))
+	return err
+}
+
 // chpst changes the process state as its options say and becomes the program.
 func chpst(name string, argv []string) error {
-	c := procenv.Change{Warn: warn}
+	var c procenv.Change
+	c.Warn = warn
 	usage := name + chpstUsage
 	opts := getopt{flags: chpstFlags, args: argv[1:]}
 	for opts.next() {
@@ -125,8 +135,7 @@ func chpst(name string, argv []string) error {
 		case "V":
 			return misuse("runitbox "+Version, usage)
 		case "help":
-			_, err := syscall.Write(1, []byte(chpstHelp))
-			return err
+			return help()
 		default:
 			err = limit(&c.Limits, opts.name, value)
 		}
