@@ -158,7 +158,8 @@ func inspect(t *testing.T, cmd *exec.Cmd, look func(proc string)) {
 	defer cmd.Process.Kill()
 	proc := "/proc/" + strconv.Itoa(cmd.Process.Pid)
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(2 * time.Millisecond) {
-		if comm, err := os.ReadFile(proc + "/comm"); err != nil || string(comm) == "sleep\n" {
+		// It has been loaded when it sleeps.
+		if stat, err := os.ReadFile(proc + "/stat"); err != nil || strings.Contains(string(stat), " (sleep) S ") {
 			break
 		}
 		if time.Now().After(end) {
