@@ -325,6 +325,24 @@ func TestSmallLimits(t *testing.T) {
 	}
 }
 
+// TestLimitsOfSupervisors: the limits that chpst takes out of its way while it
+// starts are there for every other applet and what it starts.
+func TestLimitsOfSupervisors(t *testing.T) {
+	t.Parallel()
+	exe, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := contained(t, exec.Command("/bin/sh", "-c", `ulimit -Sv 3000000; ulimit -Sd 2000000; "$0" runsv . & until test -s out; do sleep 0.05; done; cat out`, exe))
+	cmd.Dir = t.TempDir()
+	if err := os.WriteFile(filepath.Join(cmd.Dir, "run"), []byte("#!/bin/sh\n{ ulimit -Sv; ulimit -Sd; } >new && mv new out\nexec sleep 1000\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := cmd.CombinedOutput(); err != nil || string(out) != "3000000\n2000000\n" {
+		t.Errorf("the service's limits: %v: %s", err, out)
+	}
+}
+
 // TestLongOptions looks at what the options do that runit does not have.
 func TestLongOptions(t *testing.T) {
 	t.Parallel()

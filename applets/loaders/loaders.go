@@ -47,7 +47,9 @@ func init() {
 		argv = argv[1:]
 		l = find(argv[0])
 	}
-	if l != nil {
+	if l == nil {
+		procenv.RestoreLimits()
+	} else {
 		syscall.Exit(report(l.run(l.Name, argv)))
 	}
 }
