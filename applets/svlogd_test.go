@@ -60,10 +60,19 @@ func startLogger(t *testing.T, program, dir string, args ...string) *loggerRun {
 // startLoggerOn starts a svlogd with an input of the caller's.
 func startLoggerOn(t *testing.T, program, dir string, in *os.File, args ...string) *loggerRun {
 	t.Helper()
+	return startLoggerWith(t, program, dir, in, nil, args...)
+}
+
+// startLoggerWith starts a svlogd with an input and a stderr of the caller's.
+func startLoggerWith(t *testing.T, program, dir string, in, stderr *os.File, args ...string) *loggerRun {
+	t.Helper()
 	r := &loggerRun{t: t, dir: dir, exited: make(chan struct{})}
 	r.cmd = exec.Command(program)
 	r.cmd.Args = append([]string{"svlogd"}, args...)
 	r.cmd.Dir, r.cmd.Stdin, r.cmd.Stderr = dir, in, r
+	if stderr != nil {
+		r.cmd.Stderr = stderr
+	}
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	r.cmd.WaitDelay = 5 * time.Second // a processor that outlives it may hold stderr
 	if err := r.cmd.Start(); err != nil {
