@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -84,10 +85,9 @@ func replaced(others string) *[256]bool {
 
 // runLogger runs an engine as this process: its signals, its messages.
 func runLogger(o logger.Options, verbose bool) error {
-	// There is next to no garbage, so collecting it by the clock would only
-	// wake the process up; a limit sees to what gathers in the long run.
+	// There is next to no garbage, and collecting it by the clock would wake
+	// the process up for nothing.
 	debug.SetGCPercent(-1)
-	debug.SetMemoryLimit(6 << 20)
 
 	e := voice{verbose: verbose}
 	root, err := unix.Open(".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -99,6 +99,7 @@ func runLogger(o logger.Options, verbose bool) error {
 	if err != nil {
 		return fatal{"svlogd", 111, err}
 	}
+	boundMemory()
 	sigs := make(chan os.Signal, 8)
 	// SIGPIPE is caught and not ignored, since processors would inherit that.
 	signal.Notify(sigs, unix.SIGTERM, unix.SIGHUP, unix.SIGALRM, unix.SIGCHLD, unix.SIGPIPE)
@@ -124,6 +125,15 @@ func runLogger(o logger.Options, verbose bool) error {
 		return fatal{"svlogd", 111, err}
 	}
 	return nil
+}
+
+// boundMemory has garbage collected only when this much has gathered: a
+// rotation makes some 2 KiB of it, a line none.
+func boundMemory() {
+	const garbage = 256 << 10
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	debug.SetMemoryLimit(int64(m.Sys-m.HeapReleased) + garbage)
 }
 
 // voice is svlogd on stderr.
