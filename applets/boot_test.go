@@ -37,6 +37,7 @@ import (
 //	never TEXT        no line has this text
 //	cad               press ctrl-alt-del (INT to process 1 in a container)
 //	signal NAME       the container's process 1 gets it
+//	within TIME       it has ended so long after the last signal
 //	ends HOW          how it looks from outside: halted, restarts; exit N, killed N
 //
 // /init, /sbin/runit and /sbin/runit-init are the executable, and /bin/busybox
@@ -63,7 +64,7 @@ type bootFile struct {
 }
 
 // tools are the names that busybox is linked under.
-var tools = strings.Fields("sh sleep cat ps mount umount mkdir rm ls chmod touch kill echo grep ln true false tty cp wc stat hostname ip test env seq chroot setsid head tail readlink")
+var tools = strings.Fields("sh sleep cat ps mount umount mkdir rm ls chmod touch kill echo grep ln true false tty cp wc stat hostname ip test env seq chroot cut usleep mkfifo setsid head tail readlink")
 
 // readRecipe reads one file of testdata/boot.
 func readRecipe(t *testing.T, file, init string) *recipe {
@@ -124,7 +125,7 @@ func readRecipe(t *testing.T, file, init string) *recipe {
 			r.files[args[1]] = f
 		case "never":
 			r.never = append(r.never, rest)
-		case "want", "cad", "signal", "ends":
+		case "want", "cad", "signal", "ends", "within":
 			r.steps = append(r.steps, bootStep{verb, rest})
 		default:
 			t.Fatalf("%s: what is %q?", file, line)
@@ -237,7 +238,7 @@ func (r *recipe) writeTree(root string) error {
 }
 
 // bootLimit is when a boot has hung. It is for a machine that is very busy.
-const bootLimit = 90 * time.Second
+const bootLimit = 1 * time.Minute
 
 // kernels is how many systems run at a time.
 var kernels = make(chan bool, 2)
@@ -287,6 +288,7 @@ func (g *guest) wait(text string) {
 			g.at += i + len(text)
 		}
 		panicked := bytes.Contains(g.text, []byte("Kernel panic"))
+		restarted := bytes.Contains(g.text[g.at:], []byte("reboot: Restarting"))
 		grown := g.grown
 		g.mu.Unlock()
 		switch {
@@ -294,7 +296,7 @@ func (g *guest) wait(text string) {
 			return
 		case panicked:
 			g.fail("the kernel panics before %q", text)
-		case over:
+		case over, restarted:
 			g.fail("it has ended without %q", text)
 		}
 		select {
@@ -359,7 +361,7 @@ func bootKernel(t *testing.T, r *recipe) *guest {
 		args = append(args, "rdinit=/init")
 	}
 	g := &guest{t: t, name: r.name + " with a kernel", cmd: contained(t, exec.Command(linux, args...))}
-	g.cmd.Env = append(os.Environ(), "HOME="+dir, "TMPDIR="+dir)
+	g.cmd.Env = []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH")} // without TMPDIR it finds /dev/shm for its memory
 	g.cad = func() error { return mconsole(filepath.Join(dir, "u", "mconsole"), "cad") }
 	in, out, err := os.Pipe() // a console that is never at its end
 	if err != nil {
@@ -460,6 +462,7 @@ func bootContainer(t *testing.T, r *recipe, who string) *guest {
 // follow does the steps of a recipe.
 func (g *guest) follow(r *recipe) {
 	g.t.Helper()
+	var asked time.Time
 	for _, s := range r.steps {
 		switch s.verb {
 		case "want":
@@ -476,11 +479,20 @@ func (g *guest) follow(r *recipe) {
 			if g.end == nil {
 				break // only from within, with a kernel
 			}
+			asked = time.Now()
 			if err := g.end(sig); err != nil {
 				g.fail("%s: %v", s.text, err)
 			}
 		case "ends":
 			g.ends(s.text)
+		case "within":
+			limit, err := time.ParseDuration(s.text)
+			if err != nil {
+				g.t.Fatal(err)
+			}
+			if took := time.Since(asked); took > limit {
+				g.fail("it took %v to end, want %v at most", took, limit)
+			}
 		}
 	}
 	g.mu.Lock()

@@ -67,8 +67,9 @@ var mounts = []struct {
 
 // begin is stage 1: what every system needs before its services.
 func (s *Stage) begin() {
+	contained := unix.Reboot(unix.LINUX_REBOOT_CMD_CAD_OFF) != nil
 	for _, m := range mounts {
-		if mounted(m.at) {
+		if mounted(m.at) || contained && m.kind == "devtmpfs" { // which has the devices of the machine
 			continue
 		}
 		os.MkdirAll(m.at, 0o755) // a failure shows in the mount

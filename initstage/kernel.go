@@ -33,6 +33,7 @@ func Run(c Config) int {
 	children := make(chan os.Signal, 1)
 	signals := make(chan os.Signal, 64)
 	askForSignals(children, signals)
+	catchRest()
 	unix.Setsid() // fails where a container's manager has done it
 
 	// This thread forks the stages, which inherit its signal mask.
@@ -63,6 +64,23 @@ func askForSignals(children, signals chan os.Signal) {
 		default:
 			signal.Notify(nowhere, n)
 		}
+	}
+}
+
+// catchRest has the two signals ignored that the Go runtime leaves to C
+// libraries. The kernel keeps signals without a handler from process 1, but not
+// those that come while its first thread has them blocked, as it has while it
+// handles another or forks: those would end it. A handler that does nothing is
+// not inherited by the stages, as SIG_IGN would be.
+func catchRest() {
+	const size = 64 / 8   // of the kernel's signal set
+	var action [8]uintptr // struct sigaction, which is no longer than this; the handler is its first word
+	if _, _, no := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(unix.SIGUSR1), 0, uintptr(unsafe.Pointer(&action)), size, 0, 0); no != 0 {
+		return
+	}
+	action[0] = handler()
+	for _, n := range []uintptr{32, 34} {
+		unix.RawSyscall6(unix.SYS_RT_SIGACTION, n, uintptr(unsafe.Pointer(&action)), 0, size, 0, 0)
 	}
 }
 
@@ -233,7 +251,7 @@ func (k *kernel) killAll() {
 // power ends the system from another thread, since reboot(2) may end the
 // thread that calls it.
 func (k *kernel) power(what powerDown, refused func(error)) {
-	cmd := map[powerDown]int{
+	cmd := map[powerDown]uint32{
 		powerOff:    unix.LINUX_REBOOT_CMD_POWER_OFF,
 		powerReboot: unix.LINUX_REBOOT_CMD_RESTART,
 		powerHalt:   unix.LINUX_REBOOT_CMD_HALT,
@@ -243,7 +261,7 @@ func (k *kernel) power(what powerDown, refused func(error)) {
 		if _, err := os.Lstat(nosync); err != nil {
 			unix.Sync()
 		}
-		if err := unix.Reboot(cmd); err != nil {
+		if err := unix.Reboot(int(cmd)); err != nil {
 			refused(fmt.Errorf("reboot: %w", err))
 		}
 	}()

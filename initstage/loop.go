@@ -171,6 +171,8 @@ func (o *one) signal(sig unix.Signal) {
 	a, asking := asks[sig]
 	contained := o.sys.contained()
 	switch {
+	case sig == unix.SIGCONT && o.script != 0:
+		// ctrlaltdel comes to its end first, and then the flag is looked at
 	case sig == unix.SIGCONT && o.sys.stopSet():
 		o.happen(stop)
 	case sig == unix.SIGCONT:
