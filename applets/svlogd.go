@@ -59,6 +59,7 @@ func newSvlogd(argv0 string) *cobra.Command {
 	f.StringVarP(&head, "len", "l", "", "so many bytes of a line are matched and replaced")
 	f.StringVarP(&buffer, "buflen", "b", "", "read and write so many bytes at least")
 	f.BoolVarP(&showVersion, "version", "V", false, "show the version")
+	f.Bool("help", false, "print this help") // without -h, which is no option
 	getoptErrors(cmd, argv0, usage, 111)
 	return cmd
 }
@@ -89,6 +90,11 @@ func runLogger(o logger.Options, verbose bool) error {
 	// the process up for nothing.
 	debug.SetGCPercent(-1)
 
+	// Signals are taken first, before anything of theirs can be missed.
+	// SIGPIPE is caught and not ignored, since processors would inherit that.
+	sigs := make(chan os.Signal, 8)
+	signal.Notify(sigs, unix.SIGTERM, unix.SIGHUP, unix.SIGALRM, unix.SIGCHLD, unix.SIGPIPE)
+
 	e := voice{verbose: verbose}
 	root, err := unix.Open(".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -100,9 +106,6 @@ func runLogger(o logger.Options, verbose bool) error {
 		return fatal{"svlogd", 111, err}
 	}
 	boundMemory()
-	sigs := make(chan os.Signal, 8)
-	// SIGPIPE is caught and not ignored, since processors would inherit that.
-	signal.Notify(sigs, unix.SIGTERM, unix.SIGHUP, unix.SIGALRM, unix.SIGCHLD, unix.SIGPIPE)
 	go func() {
 		for sig := range sigs {
 			switch sig {
