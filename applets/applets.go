@@ -28,6 +28,11 @@ var commands = map[string]func(argv0 string) *cobra.Command{
 	"init":       newRunitInit,
 	"runit":      newRunit,
 	"runit-init": newRunitInit,
+	"utmpset":    newUtmpset,
+	"halt":       newHalt,
+	"poweroff":   newHalt,
+	"reboot":     newHalt,
+	"shutdown":   newShutdown,
 }
 
 // loaders are the commands that become another program. They are on the path
