@@ -7,7 +7,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"strconv"
 	"syscall"
 	"time"
@@ -46,7 +45,6 @@ func Run(c Config) int {
 	k.console = openConsole()
 	k.inContainer = unix.Reboot(unix.LINUX_REBOOT_CMD_CAD_OFF) != nil && !initialNamespace()
 	k.say("%s: booting.", c.Version)
-	debug.FreeOSMemory() // what the start has used is not needed again
 	return newOne(k).loop(children, signals)
 }
 
