@@ -7,10 +7,14 @@ PREFIX  ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
 PEERS   := runit busybox-static user-mode-linux s6 libs6-2.11 libskarnet2.13 libexecline2.9 daemontools
 
-.PHONY: build demo test bench install clean peers
+.PHONY: build demo test bench chaos install clean peers
+
+# The entry writes down what Go's runtime changes at its start (procenv/entry.go);
+# it is assembly, so not for every machine.
+ENTRY := $(if $(filter amd64 arm64,$(shell go env GOARCH)),-E runitbox/procenv.entry)
 
 build:
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X runitbox/applets.version=$(VERSION) -X runitbox/applets.serviceDirs=$(SVDIRS)' -o $(OUT)/runitbox .
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w $(ENTRY) -X runitbox/applets.version=$(VERSION) -X runitbox/applets.serviceDirs=$(SVDIRS)' -o $(OUT)/runitbox .
 
 # test is all that a change must pass. What the tests need of others is fetched
 # into build/peers, never installed; what cannot be had is skipped and counted.
@@ -48,3 +52,10 @@ bench: peers build
 # demo shows the suite at work in a temporary directory and leaves nothing behind.
 demo: build
 	sh testdata/demo/demo.sh $(OUT)/runitbox
+
+# chaos hurts a tree of services at random for a long time. SEED repeats a run,
+# as far as time can be repeated.
+EVENTS ?= 3000
+SEED   ?=
+chaos: build
+	RUNITBOX_CHAOS=$(EVENTS) RUNITBOX_CHAOS_SEED=$(SEED) go test -timeout 6h -count 1 -run '^TestChaos$$' -v ./applets

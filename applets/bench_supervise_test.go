@@ -142,6 +142,7 @@ type contender struct {
 	env    []string
 	most   int    // services in one directory; 0: no limit
 	sv     string // shows states, where it has one
+	usrBin string // what it insists on finding in /usr/bin is here
 	picks  bool   // finds new links by itself
 	single bool   // all services have one supervisor that can be replaced
 }
@@ -194,7 +195,7 @@ func contenders(t *testing.T) map[string]contender {
 		if len(libs) > 0 {
 			env = append(env, "LD_LIBRARY_PATH="+filepath.Dir(libs[0]))
 		}
-		all["s6"] = contender{argv: []string{filepath.Join(usr, "s6-svscan"), "-c", "6000"}, env: env}
+		all["s6"] = contender{argv: []string{filepath.Join(usr, "s6-svscan"), "-c", "6000"}, env: env, usrBin: usr}
 	}
 	busybox := filepath.Join(root, "bin/busybox")
 	if list, err := exec.Command(busybox, "--list").Output(); err == nil && bytes.Contains(list, []byte("\nrunsvdir\n")) && bytes.Contains(list, []byte("\nrunsv\n")) {
@@ -272,6 +273,9 @@ func plant(t *testing.T, c contender, n int) *tree {
 	// The shell tells that it is there, waits for a line, and becomes the
 	// suite: what the namespace costs is not measured.
 	line := "echo >\"$0\"; read x; "
+	if c.usrBin != "" { // the namespace has its own mounts
+		line = "mount --bind " + c.usrBin + " /usr/bin; " + line
+	}
 	argv := []string{"-c", "", fifo}
 	if c.name == "bare spawn" {
 		line += "exec \"$@\" </dev/null"
@@ -304,7 +308,7 @@ func plant(t *testing.T, c contender, n int) *tree {
 	}
 	tr.began = time.Now()
 	io.WriteString(in, "\n")
-	if err := tr.up.wait(n, 5*time.Minute); err != nil {
+	if err := tr.up.wait(n, time.Minute+time.Duration(n)*20*time.Millisecond); err != nil {
 		text, _ := os.ReadFile(filepath.Join(root, "messages"))
 		t.Fatalf("%s: %v\n%.2000s", c.name, err, text)
 	}

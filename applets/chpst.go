@@ -1,7 +1,6 @@
 package applets
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -11,7 +10,7 @@ import (
 )
 
 // The options of chpst. All letters are runit's; what is new has none.
-var chpstFlags = []flag{
+var chpstFlags = []option{
 	{'P', "session", false},
 	{'e', "env-dir", true},
 	{'/', "root", true},
@@ -45,30 +44,34 @@ var chpstFlags = []flag{
 
 // chpstHelp is what --help says: on one screen, in the order of the changes.
 const chpstHelp = `usage: chpst [option ...] prog [arg ...]
-Change the process state in this order, then become prog.
-
-  -P, --session              lead a new session
-      --oom-score-adj N      prefer (1000) or spare (-1000) it when memory is out
-  -e, --env-dir DIR          set variables: a file each, its first line the value
-  -/, --root DIR             make DIR the root; users are looked up inside
-  -C, --chdir DIR            go to DIR, inside the root
-  -n, --nice N               add N to the nice value
-  -U, --env-user USER        tell USER's numbers in UID and GID
-  -u, --user USER            become USER: name[:group...] or :uid:gid[:gid...]
-      --groups               with all groups of the user, as at a login
-      --keep-caps LIST       keep these capabilities (kill,net_raw) and no other
-      --no-new-privs         no program can gain privileges from here on
-  -l, --lock FILE            wait for FILE's lock; it is held while prog lives
-  -L, --try-lock FILE        the same, but fail if it is held
-      --umask MODE           files are made without these permissions (octal)
-  -0, -1, -2                 close stdin, stdout, stderr (--close-stdin ...)
-  -m, --memory BYTES         limit data, stack, locked memory, all memory each
-  -d, --data BYTES           limit data         -f, --file-size BYTES  written
-  -c, --core BYTES           ... core files     -r, --rss BYTES        resident
-  -o, --open-files N         ... descriptors    -p, --processes N      of the user
-  -t, --cpu SECONDS          ... processor time: soft limits, never above the hard
-  -b, --argv0 NAME           prog finds NAME as its argv[0]
-  -v, --verbose  warn of what is passed over    -V, --version
+Change the process state, in this order, then become prog.
+  -P, --session           lead a new session
+      --oom-score-adj N   end it sooner (up to 1000) or later when memory ends
+  -e, --env-dir DIR       set variables: a file each, its first line the value
+  -/, --root DIR          make DIR the root; users are looked up inside
+  -C, --chdir DIR         go to DIR, inside the root
+  -n, --nice N            add N to the nice value
+  -U, --env-user USER     tell USER's numbers in the variables UID and GID
+  -u, --user USER         become USER: name[:group...] or :uid:gid[:gid...]
+      --groups            with all groups of the user, as at a login
+      --keep-caps LIST    keep these capabilities (kill,net_raw) and no other
+      --no-new-privs      no program can gain privileges from here on
+  -l, --lock FILE         wait for a lock on FILE; prog holds it while it lives
+  -L, --try-lock FILE     the same, but fail if it is held
+      --umask MODE        take these permissions (octal) from what prog makes
+  -0, -1, -2              close stdin, stdout, stderr (--close-stdin ...)
+  -m, --memory BYTES      limit data, stack, locked memory and all memory each
+  -d, --data BYTES        limit memory for data
+  -o, --open-files N      limit descriptors
+  -p, --processes N       limit processes of the user
+  -f, --file-size BYTES   limit what is written to a file
+  -c, --core BYTES        limit core files
+  -r, --rss BYTES         limit resident memory, where the kernel does
+  -t, --cpu SECONDS       limit processor time
+  -b, --argv0 NAME        prog finds NAME as its argv[0]
+  -v, --verbose           warn of directories among the files of -e
+  -V, --version           tell the version
+Limits are soft and at most the hard ones. Any failure: exit 111, and no prog.
 `
 
 // chpstUsage is what follows the name in chpst's usage line.
@@ -96,7 +99,7 @@ func chpst(name string, argv []string) error {
 		case "P":
 			c.Session = true
 		case "oom-score-adj":
-			c.OOMScore, err = integer(value, 10)
+			c.OOMScore, err = integer(value, 10, -1000, 1000)
 		case "e":
 			c.EnvDir = &value
 		case "/":
@@ -124,7 +127,7 @@ func chpst(name string, argv []string) error {
 			}
 			c.Lock, c.TryLock = &value, opts.name == "L"
 		case "umask":
-			c.Umask, err = integer(value, 8)
+			c.Umask, err = integer(value, 8, 0, 0o777)
 		case "0", "1", "2":
 			c.Close[opts.name[0]-'0'] = true
 		case "b":
@@ -198,23 +201,25 @@ func parseNice(text string) (int, error) {
 	if !negative {
 		digits = strings.TrimPrefix(text, "+")
 	}
-	if digits == "" {
-		return 0, nil
+	step := 0
+	for _, digit := range []byte(digits) {
+		if digit < '0' || digit > '9' {
+			return 0, strconv.ErrSyntax
+		}
+		step = min(step*10+int(digit-'0'), 40)
 	}
-	n, err := strconv.ParseUint(digits, 10, 64)
-	if errors.Is(err, strconv.ErrRange) {
-		err = nil
-	}
-	step := int(min(n, 40))
 	if negative {
 		step = -step
 	}
-	return step, err
+	return step, nil
 }
 
-// integer reads a number of an option that has no number by default.
-func integer(text string, base int) (*int, error) {
+// integer reads a number between least and most.
+func integer(text string, base, least, most int) (*int, error) {
 	n, err := strconv.ParseInt(text, base, 32)
 	i := int(n)
+	if err == nil && (i < least || i > most) {
+		err = strconv.ErrRange
+	}
 	return &i, err
 }

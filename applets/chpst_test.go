@@ -165,6 +165,10 @@ var lines = []line{
 	// Descriptors.
 	{name: "close", sh: `chpst -012 sh -c 'for n in 0 1 2; do test ! -e /proc/$$/fd/$n || exit 9; done'`, want: "0"},
 	{name: "close twice", sh: `chpst -00 true`, want: "0"},
+	{name: "close what is closed", sh: `chpst -0 true <&-; chpst -1 true >&-`, want: "chpst: fatal: unable to close stdin: file descriptor not open\nchpst: fatal: unable to close stdout: file descriptor not open\n111"},
+	{name: "closed stays closed", sh: `chpst sh -c 'test ! -e /proc/$$/fd/0' <&-`, want: "0"},
+	{name: "signals ignored stay ignored", sh: `trap '' HUP INT QUIT USR1 PIPE TERM; chpst grep SigIgn /proc/self/status | tail -c 6`, want: "05207\n0"},
+	{name: "signals blocked stay blocked", sh: `perl -e 'use POSIX; sigprocmask(SIG_BLOCK, POSIX::SigSet->new(SIGUSR1, SIGCHLD, SIGPROF)); exec @ARGV' chpst grep SigBlk /proc/self/status | tail -c 9`, want: "04010200\n0"},
 
 	// Locks.
 	{name: "lock", sh: `chpst -l lk sh -c 'stat -c %a lk; readlink /proc/$$/fd/3 | sed s,.*/,,'`, want: "600\nlk\n0"},
@@ -342,4 +346,51 @@ func TestChpstOracle(t *testing.T) {
 			})
 		}
 	})
+}
+
+// daemontools are lines whose outcome is that of daemontools' own programs: the
+// words on stderr differ.
+var daemontools = []line{
+	{name: "setuidgid", sh: `setuidgid daemon sh -c 'id -u; id -g; id -G'`, want: "1\n1\n1\n0"},
+	{name: "setuidgid nobody knows", sh: `setuidgid nosuch true`, want: "111"},
+	{name: "setuidgid usage", sh: `setuidgid nobody`, want: "100"},
+	{name: "envuidgid", sh: `envuidgid daemon sh -c 'echo $UID $GID; id -u'`, want: "1 1\n0\n0"},
+	{name: "envdir", sh: `env -i HOME=/h KEEP=1 C=0 PATH=$PATH envdir env env | sed '/^PATH=/d' | sort`,
+		want: "\nA=v1\nB= lead trail\nC=a\nCR=cr\r\nEMPTY=\nKEEP=1\nNONL=no newline\nSP=\nb\n0"},
+	{name: "envdir of no directory", sh: `envdir nosuch true`, want: "111"},
+	{name: "envdir with a subdirectory", sh: `envdir dirs true`, want: "111"},
+	{name: "pgrphack", sh: `pgrphack sh -c 'test $(ps -o pgid= -p $$) = $$'`, want: "0"},
+	{name: "setlock", sh: `setlock lk sh -c 'stat -c %a lk; echo in'`, want: "600\nin\n0"},
+	{name: "setlock waits", sh: `setlock lk timeout 1 setlock lk true`, want: "124"},
+	{name: "setlock -N waits", sh: `setlock lk timeout 1 setlock -nN lk true`, want: "124"},
+	{name: "setlock -n does not", sh: `setlock lk setlock -n lk echo in; setlock lk setlock -Nn lk echo in`, want: "111"},
+	{name: "setlock -x is silent", sh: `setlock lk setlock -nx lk echo in 2>&1; setlock -x nosuch/lk echo in 2>&1`, want: "0"},
+	{name: "setlock -X is not", sh: `setlock lk setlock -nxX lk echo in; setlock -X nosuch/lk echo in`, want: "111"},
+	{name: "setlock -x and no program", sh: `setlock -x lk ./nosuch`, want: "111"},
+	{name: "setlock usage", sh: `setlock lk; echo $?; setlock -q lk true`, want: "100\n100"},
+	{name: "softlimit -o", sh: `ulimit -n 4000; softlimit -o 50 sh -c 'ulimit -Sn; ulimit -Hn'`, want: "50\n4000\n0"},
+	{name: "softlimit =", sh: `ulimit -Sn 300; ulimit -Hn 4000; softlimit -o = sh -c 'ulimit -Sn'`, want: "4000\n0"},
+	{name: "softlimit beyond the hard limit", sh: `ulimit -n 4000; softlimit -o 5000 sh -c 'ulimit -Sn'`, want: "4000\n0"},
+	{name: "softlimit -m", sh: `softlimit -m 100000000 sh -c 'ulimit -Sd; ulimit -Ss; ulimit -Sv'`, want: "97656\n97656\n97656\n0"},
+	{name: "softlimit of all kinds", sh: `softlimit -a 200000000 -c 1024 -d 100000000 -f 2048 -l 4096 -p 500 -s 307200 -t 9 sh -c 'ulimit -Sv; ulimit -Sc; ulimit -Sd; ulimit -Sf; ulimit -Sl; ulimit -Su 2>/dev/null || ulimit -Sp; ulimit -Ss; ulimit -St'`, want: "195312\n2\n97656\n4\n4\n500\n300\n9\n0"},
+	{name: "softlimit usage", sh: `softlimit; softlimit -z 1 true`, want: "100"},
+}
+
+// TestDaemontools holds the other names against daemontools' programs.
+func TestDaemontools(t *testing.T) {
+	bin := ours(t)
+	busybox := peer(t, "busybox")
+	theirs := filepath.Dir(peer(t, "setlock"))
+	for _, l := range daemontools {
+		t.Run(l.name, func(t *testing.T) {
+			t.Parallel()
+			sh := "exec 2>/dev/null; " + l.sh
+			if diff := cmp.Diff(l.want, play(t, sh, bin, busybox)); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", l.sh, diff)
+			}
+			if diff := cmp.Diff(l.want, play(t, sh, theirs, busybox)); diff != "" {
+				t.Errorf("daemontools': %s (-want +got):\n%s", l.sh, diff)
+			}
+		})
+	}
 }

@@ -49,7 +49,7 @@ func setlock(name string, argv []string) error {
 	var c procenv.Change
 	usage := name + " [ -nNxX ] file program [ arg ... ]"
 	silent := false
-	opts := getopt{flags: []flag{{letter: 'n'}, {letter: 'N'}, {letter: 'x'}, {letter: 'X'}}, args: argv[1:]}
+	opts := getopt{flags: []option{{letter: 'n'}, {letter: 'N'}, {letter: 'x'}, {letter: 'X'}}, args: argv[1:]}
 	for opts.next() {
 		switch opts.name {
 		case "n", "N":
@@ -77,9 +77,9 @@ func setlock(name string, argv []string) error {
 func softlimit(name string, argv []string) error {
 	var c procenv.Change
 	usage := name + " [-a allbytes] [-c corebytes] [-d databytes] [-f filebytes] [-l lockbytes] [-m membytes] [-o openfiles] [-p processes] [-r residentbytes] [-s stackbytes] [-t cpusecs] child"
-	var flags []flag
+	var flags []option
 	for _, letter := range []byte("acdflmoprst") {
-		flags = append(flags, flag{letter: letter, value: true})
+		flags = append(flags, option{letter: letter, value: true})
 	}
 	opts := getopt{flags: flags, args: argv[1:]}
 	for opts.next() {

@@ -20,9 +20,6 @@ import (
 // its own for what it makes, so that what it leaves behind can be seen.
 func demo(t *testing.T, box string) (cmd *exec.Cmd, tmp string) {
 	t.Helper()
-	if !known("runsvdir") {
-		t.Skip("no runsvdir yet")
-	}
 	dir, err := os.MkdirTemp("", "runitbox-demo-test")
 	if err != nil {
 		t.Fatal(err)

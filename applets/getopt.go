@@ -2,15 +2,15 @@ package applets
 
 import "strings"
 
-// flag is an option: a letter, a long name, or both.
-type flag struct {
+// option is an option: a letter, a long name, or both.
+type option struct {
 	letter byte
 	long   string
 	value  bool // an argument follows
 }
 
 // name is what getopt calls the option: its letter where it has one.
-func (f flag) name() string {
+func (f option) name() string {
 	if f.letter != 0 {
 		return string(rune(f.letter))
 	}
@@ -23,7 +23,7 @@ func (f flag) name() string {
 // --name=value. It is here for the applets on the path of every service start,
 // which cannot afford cobra.
 type getopt struct {
-	flags   []flag
+	flags   []option
 	args    []string // what has not been read: in the end, the operands
 	cluster string   // the letters left of an argument as -P01
 

@@ -175,7 +175,7 @@ var sides = map[string]string{
 // programs that these need.
 var wordsOf = map[string]string{
 	"sv": "sv", "runsvchdir": "runsvchdir", "runsv": "runsv", "runsvdir": "runsvdir",
-	"st": "sv", "rs": "runsv",
+	"st": "sv", "rs": "runsv", "busybox": "busybox",
 }
 
 // programs says which programs a transcript calls.
@@ -219,6 +219,11 @@ func toolbox(t *testing.T, tr transcript, client, supervisor string) string {
 			err = copyFile(to, peer(t, name))
 		}
 		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if called["busybox"] {
+		if err := copyFile(filepath.Join(dir, "busybox"), peer(t, "busybox")); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -63,7 +64,7 @@ func TestSvlogdKilled(t *testing.T) {
 		{"all alike", 60, 1, "s50000\nn0\n", nil, func(*rand.Rand, int) string { return "alike\n" }},
 		{"two logs", 60, 2, "s30000\nn0\n", nil, func(r *rand.Rand, i int) string { return fmt.Sprintf("%d\n", i) }},
 		{"filtered", 40, 1, "s30000\nn0\n-*skip*\n", []string{"-r", "."}, func(r *rand.Rand, i int) string { return fmt.Sprintf("%d\n", i) }},
-		{"long lines", 40, 1, "s1m\nn0\n", nil, func(r *rand.Rand, i int) string {
+		{"long lines", 40, 1, "s200000\nn0\n", nil, func(r *rand.Rand, i int) string {
 			return fmt.Sprintf("%d %s\n", i, strings.Repeat("y", r.IntN(600000)))
 		}},
 	} {
@@ -87,8 +88,10 @@ func TestSvlogdKilled(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 1))
 			stop := make(chan bool)
 			written := make(chan []byte)
-			go func() { // writes lines in pieces of any size until it is to stop
+			var taken atomic.Int64 // bytes that the pipe has taken
+			go func() {            // writes lines in pieces of any size until it is to stop
 				var all, next []byte
+				size := 1
 				for i := 0; ; i++ {
 					select {
 					case <-stop:
@@ -99,9 +102,11 @@ func TestSvlogdKilled(t *testing.T) {
 					default:
 					}
 					next = append(next, tt.line(r, i)...)
-					if len(next) > 500 {
+					if len(next) > size {
 						n := r.IntN(len(next) + 1)
+						size = 1 + r.IntN(20000)
 						out.Write(next[:n])
+						taken.Add(int64(n))
 						all = append(all, next[:n]...)
 						next = next[n:]
 					}
@@ -116,9 +121,15 @@ func TestSvlogdKilled(t *testing.T) {
 				return cmd
 			}
 			kr := rand.New(rand.NewPCG(seed, 2))
-			for range tt.rounds {
+			for i := range tt.rounds {
+				before := taken.Load()
 				cmd := start()
-				time.Sleep(time.Duration(kr.IntN(25000)) * time.Microsecond) // the random moment
+				if i%2 == 0 { // half of the kills are sure to hit a logger that writes
+					for end := time.Now().Add(10 * time.Second); taken.Load() < before+70000 && time.Now().Before(end); {
+						time.Sleep(time.Millisecond)
+					}
+				}
+				time.Sleep(time.Duration(kr.IntN(15000)) * time.Microsecond) // the random moment
 				cmd.Process.Kill()
 				cmd.Wait()
 			}

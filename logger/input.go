@@ -157,6 +157,15 @@ func (in *input) hungUp() bool {
 	return ready(in.fd, unix.POLLIN)&unix.POLLHUP != 0
 }
 
+// holds is the number of bytes in the pipe.
+func (in *input) holds() int {
+	n, err := unix.IoctlGetInt(in.fd, unix.TIOCINQ) // FIONREAD by its older name
+	if err != nil {
+		return -1
+	}
+	return n
+}
+
 // consume takes n bytes off the pipe; b is room for them. The last of them go
 // to marks, one each, in the same system call: the kernel itself writes down,
 // in memory that outlives us, that the bytes are gone.

@@ -309,7 +309,7 @@ func (e *Engine) pump() (more, ended bool, err error) {
 	case n == len(e.buf):
 		whole = n // a line that is longer than the buffer goes in pieces
 	case e.in.pipe:
-		hungUp := e.in.hungUp() // asked first: what is copied next is then the rest
+		hungUp := e.in.hungUp() // asked first: after that nothing is added
 		m, full := e.in.stuck(e.buf)
 		if m == 0 {
 			return false, false, nil
@@ -320,7 +320,7 @@ func (e *Engine) pump() (more, ended bool, err error) {
 			if !hungUp && !full {
 				return false, false, nil // the partial line is safe where it is
 			}
-			whole, final = n, hungUp
+			whole, final = n, hungUp && e.in.holds() == n
 		}
 	default:
 		e.have = n

@@ -32,16 +32,6 @@ func (e *Environment) Unset(name string) {
 	}
 }
 
-// Get is the value of name and whether there is one.
-func (e Environment) Get(name string) (string, bool) {
-	for _, entry := range e {
-		if named(entry, name) {
-			return entry[len(name)+1:], true
-		}
-	}
-	return "", false
-}
-
 func named(entry, name string) bool {
 	return len(entry) > len(name) && entry[len(name)] == '=' && entry[:len(name)] == name
 }

@@ -35,6 +35,8 @@ func (c *Change) exec(argv []string, env Environment) error {
 		syscall.Exec("", nil, nil)
 	}
 
+	restoreStdio()
+	restoreSignals()
 	beforeExec() // no thread may be in the making when exec ends the others
 	defer afterExec()
 	for i := range limits {
@@ -99,12 +101,3 @@ func beforeExec()
 
 //go:linkname afterExec syscall.runtime_AfterExec
 func afterExec()
-
-// resetSignals takes back what Go's runtime does on signals: it lets most of
-// them end the process in ways of its own, and some not at all.
-func resetSignals() {
-	var action [8]uintptr // all zero is SIG_DFL, whatever the layout
-	for sig := uintptr(1); sig <= 64; sig++ {
-		syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(&action)), 0, 8, 0, 0)
-	}
-}

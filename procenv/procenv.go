@@ -187,10 +187,14 @@ func (c *Change) umask(*Environment) error {
 
 func (c *Change) closeStdio(*Environment) error {
 	for fd, name := range [...]string{"stdin", "stdout", "stderr"} {
-		if c.Close[fd] {
-			if err := syscall.Close(fd); err != nil {
-				return failed("close "+name, err)
-			}
+		if !c.Close[fd] {
+			continue
+		}
+		if wasClosed(fd) {
+			return failed("close "+name, syscall.EBADF)
+		}
+		if err := syscall.Close(fd); err != nil {
+			return failed("close "+name, err)
 		}
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,15 +16,12 @@ import (
 // step, `ok` last, so that where it answers the others are valid. What an
 // earlier core was killed over is taken up where it was left: kept are the
 // descriptors that the scanner has held meanwhile.
-func (s *service) open(kept []int) error {
-	defer func() {
-		for _, fd := range kept {
-			if fd >= 0 {
-				unix.Close(fd)
-			}
-		}
-	}()
-	was, err := s.lock(&s.main)
+func (s *service) open(k kept) error {
+	defer k.close()
+	if err := s.dir.enter(); err != nil {
+		return err
+	}
+	was, err := s.lock(&s.main, k)
 	if err != nil {
 		return err
 	}
@@ -32,11 +30,11 @@ func (s *service) open(kept []int) error {
 		s.main.st.Want = WantDown
 	}
 	s.main.since = time.Now()
-	wasLog, err := s.findLog()
+	wasLog, err := s.findLog(k)
 	if err != nil {
 		return err
 	}
-	if err := s.findPipe(kept, was, wasLog); err != nil {
+	if err := s.findPipe(k, was, wasLog); err != nil {
 		return err
 	}
 	s.restore(&s.main, was)
@@ -46,27 +44,44 @@ func (s *service) open(kept []int) error {
 			s.main.st.Want = WantExit // it was about to be let go
 		}
 	}
-	if err := s.control(&s.main, take(kept, 0)); err != nil {
+	if err := s.control(&s.main, k.take("control")); err != nil {
 		return err
 	}
-	s.main.write()
+	if err := s.makeOK(&s.main, k.take("ok")); err != nil {
+		return err
+	}
 	if s.log != nil {
-		if err := s.control(s.log, take(kept, 3)); err != nil {
+		if err := s.control(s.log, k.take("log/control")); err != nil {
 			return err
 		}
-		s.log.write()
-	}
-	if err := s.answer(&s.main, take(kept, 1)); err != nil {
-		return err
-	}
-	if s.log != nil {
-		if err := s.answer(s.log, take(kept, 4)); err != nil {
+		if err := s.makeOK(s.log, k.take("log/ok")); err != nil {
 			return err
+		}
+	}
+	s.opened = true
+	return nil
+}
+
+// publish has others see the service: its status files, and then that they are
+// kept. It waits for the first process, where there is to be one at once, so
+// that what is started is written once and not first as down.
+func (s *service) publish() {
+	soon := s.main.st.Phase == Starting && !s.lanes[laneUp].busy // control/u may take its time
+	if s.published || soon || s.log != nil && s.log.st.Phase == Starting {
+		return
+	}
+	s.published = true
+	units := s.units()
+	for _, u := range units {
+		u.write()
+	}
+	for _, u := range units {
+		if err := s.openOK(u); err != nil {
+			s.fatal(err)
+			s.feed(&s.main, CmdExit)
 		}
 	}
 	s.core.keep(s)
-	s.opened = true
-	return nil
 }
 
 // begin starts, once the service is open, what is to run: the log service
@@ -80,15 +95,13 @@ func (s *service) begin() {
 	if s.log != nil {
 		s.drain(s.log)
 	}
+	s.publish()
 }
 
 // close lets go of all that open took. The record goes with it, unless another
 // core takes over.
 func (s *service) close() {
-	units := []*unit{&s.main}
-	if s.log != nil {
-		units = append(units, s.log)
-	}
+	units := s.units()
 	s.core.mu.Lock()
 	for pid, o := range s.core.owners {
 		if o.unit.svc == s {
@@ -109,24 +122,41 @@ func (s *service) close() {
 		if s.opened && !s.letGo {
 			unix.Unlinkat(s.dir.fd, u.prefix+"supervise/proc", 0)
 		}
-		for _, fd := range []int{u.ok, u.lock} {
-			if fd >= 0 {
-				unix.Close(fd)
-			}
+		if u.ok >= 0 {
+			unix.Close(u.ok)
 		}
 	}
 	s.closePipe()
+	for _, u := range slices.Backward(units) { // who gets the first lock gets all
+		if u.lock >= 0 {
+			unix.Close(u.lock)
+		}
+	}
 	unix.Close(s.dir.fd)
 }
 
-// take moves a descriptor out of what was kept.
-func take(kept []int, i int) int {
-	if i >= len(kept) {
+// kept are descriptors that the scanner has held for a service, by what they
+// are: control, ok, log/control, log/ok, pipe (its read end), and pidfds of
+// processes that are no children of the scanner.
+type kept map[string]int
+
+// pidTag is the name of a process's pidfd among what is kept.
+func pidTag(u *unit, pid int) string { return u.prefix + "pid" + strconv.Itoa(pid) }
+
+// take moves a descriptor out of what was kept; -1 if it is not there.
+func (k kept) take(tag string) int {
+	fd, ok := k[tag]
+	if !ok {
 		return -1
 	}
-	fd := kept[i]
-	kept[i] = -1
+	delete(k, tag)
 	return fd
+}
+
+func (k kept) close() {
+	for _, fd := range k {
+		unix.Close(fd)
+	}
 }
 
 // remains is what an earlier core has left of a unit.
@@ -140,7 +170,7 @@ type remains struct {
 
 // earlier looks for the traces of a core that did not let go. A process is
 // held by its pidfd from here on, so that its end is not missed.
-func (s *service) earlier(u *unit) (was remains) {
+func (s *service) earlier(u *unit, k kept) (was remains) {
 	prefix := u.prefix
 	was.pidfd = -1
 	if was.life, was.ok = readLife(s.dir.fd, prefix+"supervise/proc"); !was.ok {
@@ -161,17 +191,16 @@ func (s *service) earlier(u *unit) (was remains) {
 	if was.life.Word != LifeRun && was.life.Word != LifeFinish {
 		return was
 	}
-	fd, err := unix.PidfdOpen(was.life.PID, 0)
-	if err != nil {
-		return was
-	}
-	st, found := statOf(was.life.PID) // read behind the pidfd: it is of one process
-	if !found || st.ticks != was.life.Ticks {
+	if fd, err := unix.PidfdOpen(was.life.PID, 0); err == nil {
+		st, found := statOf(was.life.PID) // read behind the pidfd: it is of one process
+		if found && st.ticks == was.life.Ticks {
+			was.pidfd = fd
+			s.core.rescueLog(was.life.PID)
+			return was
+		}
 		unix.Close(fd)
-		return was
 	}
-	was.pidfd = fd
-	s.core.rescueLog(was.life.PID)
+	was.pidfd = k.take(pidTag(u, was.life.PID)) // it has ended, and this can tell how
 	return was
 }
 
@@ -209,18 +238,15 @@ func (s *service) orphan(prefix string, l Life) (pid int, ticks uint64) {
 	if l.Word == LifeFinishing {
 		script = "finish"
 	}
-	parent := os.Getppid()
+	parents := ancestors()
 	for _, name := range names {
 		p, err := strconv.Atoi(name)
 		if err != nil || p == os.Getpid() {
 			continue
 		}
 		st, ok := statOf(p)
-		if !ok || st.ticks < l.Ticks || st.ppid != parent && st.ppid != 1 {
+		if !ok || st.ticks < l.Ticks || !parents[st.ppid] {
 			continue
-		}
-		if s.core.link == nil && st.ppid == parent && parent != 1 {
-			continue // a shell's other children are not ours
 		}
 		if st.state == 'Z' || st.state == 'X' {
 			if st.comm == script {
@@ -240,13 +266,32 @@ func (s *service) orphan(prefix string, l Life) (pid int, ticks uint64) {
 // another whose scanner is gone. Every other supervisor ignores it.
 const byteLetGo Event = 0x04
 
+// ancestors are the processes that may have inherited a killed core's child:
+// process 1, or a subreaper above this process.
+func ancestors() map[int]bool {
+	all := map[int]bool{1: true}
+	for pid := os.Getppid(); pid > 1; {
+		all[pid] = true
+		st, ok := statOf(pid)
+		if !ok {
+			break
+		}
+		pid = st.ppid
+	}
+	return all
+}
+
 // lock locks the unit and says what an earlier core has left of it. A core
 // that still holds it but has lost its scanner is asked to let go.
-func (s *service) lock(u *unit) (remains, error) {
-	was := s.earlier(u) // from here on the end of its process is not missed
+func (s *service) lock(u *unit, k kept) (remains, error) {
+	was := s.earlier(u, k) // from here on the end of its process is not missed
 	fd, err := s.dir.lock(u.prefix)
-	if errors.Is(err, unix.EAGAIN) && s.core.link != nil && s.askFor(u.prefix) {
-		for deadline := time.Now().Add(3 * time.Second); errors.Is(err, unix.EAGAIN) && time.Now().Before(deadline); {
+	if errors.Is(err, unix.EAGAIN) && s.core.link != nil {
+		patience := 100 * time.Millisecond // it may be letting go already
+		if s.askFor(u.prefix) {
+			patience = 3 * time.Second
+		}
+		for deadline := time.Now().Add(patience); errors.Is(err, unix.EAGAIN) && time.Now().Before(deadline); {
 			time.Sleep(2 * time.Millisecond)
 			fd, err = s.dir.lock(u.prefix)
 		}
@@ -258,7 +303,7 @@ func (s *service) lock(u *unit) (remains, error) {
 		return was, err
 	}
 	u.lock = fd
-	now := s.earlier(u) // nobody writes it any more
+	now := s.earlier(u, k) // nobody writes it any more
 	if was.pidfd >= 0 {
 		if now.pidfd < 0 && now.ok && now.life.PID == was.life.PID && now.life.Ticks == was.life.Ticks {
 			now.pidfd = was.pidfd
@@ -282,7 +327,7 @@ func (s *service) askFor(prefix string) bool {
 }
 
 // findLog makes the log unit if there is a log directory.
-func (s *service) findLog() (was remains, err error) {
+func (s *service) findLog(k kept) (was remains, err error) {
 	was.pidfd = -1
 	st, err := s.dir.stat("log")
 	switch {
@@ -296,7 +341,7 @@ func (s *service) findLog() (was remains, err error) {
 		return was, nil
 	}
 	u := &unit{svc: s, prefix: "log/", control: -1, ok: -1, lock: -1, pidfd: -1, since: time.Now()}
-	if was, err = s.lock(u); err != nil {
+	if was, err = s.lock(u, k); err != nil {
 		return was, err
 	}
 	u.st.Want = WantUp
@@ -318,7 +363,7 @@ func (s *service) warnOfLog(err error) {
 // and a pipe, where the one there was had been closed to end the log service.
 func (s *service) attachLog() {
 	if s.log == nil {
-		if _, err := s.findLog(); err != nil {
+		if _, err := s.findLog(nil); err != nil {
 			s.warnOfLog(err)
 		}
 		if s.log == nil {
@@ -329,8 +374,11 @@ func (s *service) attachLog() {
 			err = s.control(s.log, -1)
 		}
 		if err == nil {
+			err = s.makeOK(s.log, -1)
+		}
+		if err == nil && s.published {
 			s.log.write()
-			err = s.answer(s.log, -1)
+			err = s.openOK(s.log)
 		}
 		if err != nil {
 			s.warnOfLog(err)
@@ -380,11 +428,11 @@ func (s *service) closePipe() {
 // findPipe finds the pipe between the service and its log service again: as
 // the scanner has kept it, or through a process that has it open; else it
 // makes one.
-func (s *service) findPipe(kept []int, was, wasLog remains) error {
+func (s *service) findPipe(k kept, was, wasLog remains) error {
 	if s.log == nil {
 		return nil
 	}
-	r := take(kept, 2)
+	r := k.take("pipe")
 	if r < 0 && wasLog.pidfd >= 0 {
 		r = reopenPipe("/proc/"+strconv.Itoa(wasLog.life.PID)+"/fd/0", unix.O_RDONLY)
 	}
@@ -440,7 +488,10 @@ func (s *service) control(u *unit, kept int) error {
 		if kept >= 0 {
 			unix.Close(kept)
 		}
-		fd, err := s.dir.fifo(name, unix.O_RDWR, "open")
+		if err := s.dir.makeFIFO(name); err != nil {
+			return err
+		}
+		fd, err := s.dir.openFIFO(name, unix.O_RDWR, "open")
 		if err != nil {
 			return err
 		}
@@ -452,8 +503,9 @@ func (s *service) control(u *unit, kept int) error {
 	return nil
 }
 
-// answer opens the FIFO by which others see that the unit is supervised.
-func (s *service) answer(u *unit, kept int) (err error) {
+// makeOK makes the FIFO by which others see that the unit is supervised, or
+// takes the kept one.
+func (s *service) makeOK(u *unit, kept int) error {
 	name := u.prefix + "supervise/ok"
 	if s.sameFile(kept, name) {
 		u.ok = kept
@@ -462,7 +514,14 @@ func (s *service) answer(u *unit, kept int) (err error) {
 	if kept >= 0 {
 		unix.Close(kept)
 	}
-	u.ok, err = s.dir.fifo(name, unix.O_RDONLY, "read")
+	return s.dir.makeFIFO(name)
+}
+
+// openOK has the FIFO answer: from here on the files beside it are valid.
+func (s *service) openOK(u *unit) (err error) {
+	if u.ok < 0 {
+		u.ok, err = s.dir.openFIFO(u.prefix+"supervise/ok", unix.O_RDONLY, "read")
+	}
 	return err
 }
 
@@ -508,6 +567,8 @@ func (s *service) restore(u *unit, was remains) {
 		return
 	}
 	u.pid, u.pidfd = was.life.PID, was.pidfd
+	st, alive := statOf(u.pid)
+	u.foreign = !alive || st.ppid != os.Getppid()
 	if was.seen.PID == u.pid {
 		u.st.Paused, u.st.Termed = was.seen.Paused, was.seen.Termed
 	} else {
@@ -557,15 +618,25 @@ func (c *Core) inherited(pid int, ws unix.WaitStatus) {
 
 // ending acts on the end of an adopted process as its pidfd tells it. A child
 // of the scanner is left to that, which knows the status.
-func (c *Core) ending(w watch) {
+func (c *Core) ending(w watch, pidfd int) {
 	if st, ok := statOf(w.pid); ok && c.link != nil && st.ppid == os.Getppid() && !c.isOrphaned() {
 		return
 	}
+	c.mu.Lock()
+	fd := -1
+	if c.watched[int32(pidfd)] == w { // else it is closed, and may be another by now
+		fd, _ = unix.FcntlInt(uintptr(pidfd), unix.F_DUPFD_CLOEXEC, 0)
+	}
+	c.mu.Unlock()
+	if fd < 0 {
+		return
+	}
 	go func() {
+		defer unix.Close(fd)
 		ws := statusUnknown
 		for range 100 { // the kernel tells the status when the parent has reaped
 			info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
-			if err := unix.IoctlPidfdInfo(w.unit.pidfd, &info); err != nil {
+			if err := unix.IoctlPidfdInfo(fd, &info); err != nil {
 				break // a kernel before 6.13
 			}
 			if info.Mask&unix.PIDFD_INFO_EXIT != 0 {
@@ -587,9 +658,9 @@ func (c *Core) ending(w watch) {
 
 // rewatch looks again at an adopted process whose parent was the scanner, when
 // that is gone.
-func (c *Core) rewatch(w watch) {
-	p := []unix.PollFd{{Fd: int32(w.unit.pidfd), Events: unix.POLLIN}}
+func (c *Core) rewatch(w watch, pidfd int) {
+	p := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
 	if n, err := unix.Poll(p, 0); err == nil && n > 0 {
-		c.ending(w)
+		c.ending(w, pidfd)
 	}
 }

@@ -349,13 +349,16 @@ func TestWakesForEnd(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		left := make(chan bool)
 		go func() {
 			s.hear(1)
 			time.Sleep(30 * time.Millisecond)
 			s.leave()
+			close(left)
 		}()
 		begin := time.Now()
 		got := outcomes(&c, []*Order{o}, time.Minute)
+		<-left
 		if len(got) != 1 || !strings.HasSuffix(got[0], tt.want) {
 			t.Errorf("%s: %v", tt.until, got)
 		}
@@ -463,10 +466,13 @@ func TestReplaced(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.leave()
+		played := make(chan bool)
+		defer func() { <-played }()
 		time.AfterFunc(300*time.Millisecond, func() {
 			s.enter()
 			s.hear(1)
 			s.show(Record{Since: at(3), Want: WantDown})
+			close(played)
 		})
 		if got := outcomes(&c, []*Order{o}, 10*time.Second); len(got) != 1 || !strings.HasSuffix(got[0], "done <nil>") {
 			t.Error(got)
@@ -579,11 +585,14 @@ func TestWaitMany(t *testing.T) {
 			orders = append(orders, o)
 		}
 	}
+	played := make(chan bool)
+	defer func() { <-played }()
 	go func() {
 		for _, s := range stages {
 			s.hear(2)
 			s.show(Record{Since: at(5), Want: WantDown})
 		}
+		close(played)
 	}()
 	seen := map[string]int{}
 	c.Wait(orders, time.Now().Add(time.Minute), func(o *Order, out Outcome) {

@@ -3,10 +3,12 @@ package supervise
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/signal"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 	"unsafe"
@@ -71,6 +73,7 @@ func newCore(say func(Level, string, error), self int, session bool) (*Core, err
 		log: -1, services: map[string]*service{}, watched: map[int32]watch{}, owners: map[int]owner{},
 		changed: make(chan struct{}, 1), doors: make(chan struct{}, doors), rescued: map[uint64]bool{},
 	}
+	sealInherited()
 	var err error
 	if c.spawner, err = newSpawner(c.self); err != nil {
 		return nil, err
@@ -90,6 +93,23 @@ func newCore(say func(Level, string, error), self int, session bool) (*Core, err
 	go c.reap(deaths)
 	go c.poll()
 	return c, nil
+}
+
+// sealInherited keeps descriptors that whoever started this process has left
+// open from the services.
+func sealInherited() {
+	if unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC) == nil {
+		return
+	}
+	fds, err := os.ReadDir("/proc/self/fd") // a kernel before 5.11
+	if err != nil {
+		return
+	}
+	for _, e := range fds {
+		if fd, err := strconv.Atoi(e.Name()); err == nil && fd > 2 {
+			unix.CloseOnExec(fd)
+		}
+	}
 }
 
 // raiseLimit raises the limit of descriptors to what the kernel allows. The
@@ -288,15 +308,15 @@ func (c *Core) obey() {
 		if err != nil {
 			c.mu.Lock()
 			c.orphaned = true
-			pending := make([]watch, 0)
-			for _, w := range c.watched {
+			pending := map[int32]watch{}
+			for fd, w := range c.watched {
 				if w.pid != 0 {
-					pending = append(pending, w)
+					pending[fd] = w
 				}
 			}
 			c.mu.Unlock()
-			for _, w := range pending {
-				c.rewatch(w)
+			for fd, w := range pending {
+				c.rewatch(w, int(fd))
 			}
 			if c.log >= 0 { // nobody else reads what services say on stderr
 				go drainLog(c.log, -1)
@@ -307,7 +327,14 @@ func (c *Core) obey() {
 		switch m.word {
 		case "add":
 			if len(m.fds) > 0 {
-				c.add(m.a, m.name, m.fds, m.b == "true")
+				dropped, tags, _ := strings.Cut(m.b, ",")
+				k := kept{}
+				for i, tag := range strings.Split(tags, ",") {
+					if i+1 < len(m.fds) {
+						k[tag] = m.fds[i+1]
+					}
+				}
+				c.add(m.a, m.name, Dir{m.fds[0]}, k, dropped == "true")
 			}
 		case "drop":
 			c.mu.Lock()
@@ -333,15 +360,15 @@ func (c *Core) obey() {
 }
 
 // add takes a service in. What cannot be opened is told and gone.
-func (c *Core) add(key, name string, fds []int, dropped bool) {
-	s := newService(c, name, key, Dir{fds[0]})
+func (c *Core) add(key, name string, dir Dir, k kept, dropped bool) {
+	s := newService(c, name, key, dir)
 	c.mu.Lock()
 	c.services[key] = s
 	c.mu.Unlock()
 	c.opening.Add(1)
 	go func() {
 		defer s.crash()
-		err := c.opened(s, fds[1:])
+		err := c.opened(s, k)
 		c.opening.Done()
 		status := "0"
 		if err != nil {
@@ -373,12 +400,12 @@ func (c *Core) add(key, name string, fds []int, dropped bool) {
 
 // opened opens a service, a few at a time, in a goroutine whose large stack
 // does not stay for the service's life.
-func (c *Core) opened(s *service, kept []int) error {
+func (c *Core) opened(s *service, k kept) error {
 	err := make(chan error)
 	go func() {
 		defer s.crash()
 		c.doors <- struct{}{}
-		err <- s.open(kept)
+		err <- s.open(k)
 		<-c.doors
 	}()
 	return <-err
@@ -524,7 +551,7 @@ func (c *Core) poll() {
 			case w.pid == 0:
 				w.unit.svc.events <- event{kind: evReadable, who: w.unit}
 			default:
-				c.ending(w)
+				c.ending(w, int(ev.Fd))
 			}
 		}
 	}
@@ -549,14 +576,21 @@ func (c *Core) unwatch(fd int) {
 }
 
 // keep leaves copies of the service's descriptors with the scanner: bytes in
-// the FIFOs and lines in the pipe outlive this process there.
+// the FIFOs, lines in the pipe and the ends of processes that the scanner will
+// not see outlive this process there.
 func (c *Core) keep(s *service) {
 	if c.link == nil {
 		return
 	}
-	fds := []int{s.main.control, s.main.ok}
+	tags, fds := []string{"control", "ok"}, []int{s.main.control, s.main.ok}
 	if s.log != nil && s.piped {
+		tags = append(tags, "pipe", "log/control", "log/ok")
 		fds = append(fds, s.pipe[0], s.log.control, s.log.ok)
 	}
-	c.link.send(message{word: "keep", a: s.key, b: "0", fds: fds})
+	for _, u := range s.units() {
+		if u.foreign && u.pidfd >= 0 {
+			tags, fds = append(tags, pidTag(u, u.pid)), append(fds, u.pidfd)
+		}
+	}
+	c.link.send(message{word: "keep", a: s.key, b: strings.Join(tags, ","), fds: fds})
 }

@@ -21,11 +21,15 @@ func openDir(path string) (Dir, error) {
 	if err != nil {
 		return Dir{-1}, fmt.Errorf("unable to change to directory: %w", err)
 	}
-	if err := unix.Faccessat(fd, ".", unix.X_OK, unix.AT_EACCESS); err != nil {
-		unix.Close(fd)
-		return Dir{-1}, fmt.Errorf("unable to change to directory: %w", err)
-	}
 	return Dir{fd}, nil
+}
+
+// enter says whether the directory can be entered, as a process in it must.
+func (d Dir) enter() error {
+	if err := unix.Faccessat(d.fd, ".", unix.X_OK, unix.AT_EACCESS); err != nil {
+		return fmt.Errorf("unable to change to directory: %w", err)
+	}
+	return nil
 }
 
 // open is openat, close-on-exec and repeated when a signal breaks it off.
@@ -114,18 +118,25 @@ func (d Dir) lock(prefix string) (int, error) {
 	return fd, nil
 }
 
-// fifo makes name if need be and opens it without blocking. Opened for reading
-// and writing a FIFO never comes to its end.
-func (d Dir) fifo(name string, flags int, verb string) (int, error) {
-	if err := unix.Mkfifoat(d.fd, name, 0o600); err == nil || errors.Is(err, unix.EEXIST) {
-		st, err := d.stat(name)
-		if err != nil {
-			return -1, fmt.Errorf("unable to stat %s: %w", name, err)
-		}
-		if st.Mode&unix.S_IFMT != unix.S_IFIFO {
-			return -1, fmt.Errorf("%s exists but is not a fifo", name)
-		}
+// makeFIFO makes name a FIFO if nothing is there yet.
+func (d Dir) makeFIFO(name string) error {
+	err := unix.Mkfifoat(d.fd, name, 0o600)
+	if err == nil {
+		return nil
 	}
+	st, err := d.stat(name)
+	if err != nil {
+		return fmt.Errorf("unable to stat %s: %w", name, err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFIFO {
+		return fmt.Errorf("%s exists but is not a fifo", name)
+	}
+	return nil
+}
+
+// openFIFO opens a FIFO without blocking. Opened for reading and writing it
+// never comes to its end.
+func (d Dir) openFIFO(name string, flags int, verb string) (int, error) {
 	fd, err := open(d.fd, name, flags|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return -1, fmt.Errorf("unable to %s %s: %w", verb, name, err)

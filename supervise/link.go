@@ -15,10 +15,9 @@ import (
 //
 // From the scanner:
 //
-//	add KEY DROPPED NAME
-//	                   supervise (DROPPED true: and have exit) the directory that comes along; behind it
-//	                   what was kept of it: control, ok, and of a log service
-//	                   the pipe's read end, control and ok
+//	add KEY DROPPED,TAGS NAME
+//	                   supervise (DROPPED true: and have exit) the directory
+//	                   that comes along; behind it what was kept of it
 //	drop KEY 0         have it exit
 //	died PID STATUS    a child that the scanner inherited has ended
 //	stop MILLISECONDS 0
@@ -27,7 +26,9 @@ import (
 //
 // From the core:
 //
-//	keep KEY 0         keep these descriptors until gone, for the next core
+//	keep KEY TAGS      keep these descriptors until gone, for the next core,
+//	                   in place of those before; TAGS, parted by commas, are
+//	                   what they are
 //	gone KEY STATUS    the service is let go; 111: it could not be opened,
 //	                   24: for want of descriptors
 //	seen PID 0         the death is recorded, the corpse may be reaped

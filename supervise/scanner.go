@@ -53,10 +53,11 @@ type Scanner struct {
 type entry struct {
 	key     string
 	name    string
-	fds     []int // the directory, then what the core has given to keep
-	dropped bool  // not in the directory any more: told to exit
-	gone    bool  // the core has let it go
-	lacking bool  // it could not be opened
+	fds     []int  // the directory, then what the core has given to keep
+	tags    string // what that is
+	dropped bool   // not in the directory any more: told to exit
+	gone    bool   // the core has let it go
+	lacking bool   // it could not be opened
 	offered time.Time
 	seen    bool
 }
@@ -261,7 +262,7 @@ func (s *Scanner) retryCore(err error) {
 func (s *Scanner) offer(e *entry) {
 	e.offered, e.gone, e.lacking = time.Now(), false, false
 	if s.link != nil {
-		s.link.send(message{word: "add", a: e.key, b: strconv.FormatBool(e.dropped), name: e.name, fds: e.fds})
+		s.link.send(message{word: "add", a: e.key, b: strconv.FormatBool(e.dropped) + "," + e.tags, name: e.name, fds: e.fds})
 	}
 }
 
@@ -345,7 +346,7 @@ func (s *Scanner) read(l letter) {
 	}
 	switch l.word {
 	case "keep":
-		s.keep(l.a, l.fds)
+		s.keep(l.a, l.b, l.fds)
 	case "gone":
 		e := s.entries[l.a]
 		if e == nil {
@@ -354,7 +355,7 @@ func (s *Scanner) read(l letter) {
 		for _, fd := range e.fds[1:] {
 			unix.Close(fd)
 		}
-		e.fds = e.fds[:1]
+		e.fds, e.tags = e.fds[:1], ""
 		e.gone, e.lacking = true, l.b == lacking
 		if e.dropped {
 			s.forget(e)
@@ -371,7 +372,7 @@ func (s *Scanner) read(l letter) {
 }
 
 // keep takes descriptors for the next core.
-func (s *Scanner) keep(key string, fds []int) {
+func (s *Scanner) keep(key, tags string, fds []int) {
 	e := s.entries[key]
 	if e == nil {
 		for _, fd := range fds {
@@ -382,7 +383,7 @@ func (s *Scanner) keep(key string, fds []int) {
 	for _, fd := range e.fds[1:] {
 		unix.Close(fd)
 	}
-	e.fds = append(e.fds[:1], fds...)
+	e.fds, e.tags = append(e.fds[:1], fds...), tags
 }
 
 // warn says what is wrong with the directory itself.
@@ -568,7 +569,7 @@ func (s *Scanner) upgrade() {
 	var keep []int
 	var b strings.Builder
 	for _, e := range s.entries {
-		fmt.Fprintf(&b, "%s %t %t", e.key, e.dropped, e.gone)
+		fmt.Fprintf(&b, "%s %t %t ,%s", e.key, e.dropped, e.gone, e.tags)
 		for _, fd := range e.fds {
 			fmt.Fprintf(&b, " %d", fd)
 		}
@@ -646,11 +647,11 @@ func (s *Scanner) resume() {
 		parts := strings.Split(string(b), "\x00")
 		for i := 0; i+1 < len(parts); i += 2 {
 			fields := strings.Fields(parts[i])
-			if len(fields) < 4 {
+			if len(fields) < 5 {
 				continue
 			}
-			e := &entry{key: fields[0], name: parts[i+1], dropped: fields[1] == "true", gone: fields[2] == "true"}
-			for _, f := range fields[3:] {
+			e := &entry{key: fields[0], name: parts[i+1], dropped: fields[1] == "true", gone: fields[2] == "true", tags: fields[3][1:]}
+			for _, f := range fields[4:] {
 				if fd, err := strconv.Atoi(f); err == nil {
 					unix.CloseOnExec(fd)
 					e.fds = append(e.fds, fd)

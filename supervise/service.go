@@ -22,7 +22,8 @@ const (
 // commands behind it wait; the lanes do not wait for each other, so that a
 // script that hangs stops neither its service's end nor its restart.
 const (
-	laneLife   = iota // u, t, d, x
+	laneUp     = iota // u
+	laneLife          // t, d, x
 	laneKill          // k
 	laneSignal        // the other signals
 	lanes
@@ -85,7 +86,8 @@ type unit struct {
 	control int
 	ok      int
 	lock    int
-	pidfd   int // of an adopted process, else -1
+	pidfd   int  // of an adopted process, else -1
+	foreign bool // that is no child of the scanner
 	rest    *time.Timer
 	unread  bool // bytes were left in the FIFO on purpose
 
@@ -99,22 +101,31 @@ type unit struct {
 
 // service is a service directory with its log service. One goroutine owns it.
 type service struct {
-	core    *Core
-	name    string // as messages tell it
-	key     string // device and inode, for the scanner
-	dir     Dir
-	main    unit
-	log     *unit
-	badLog  bool // ./log is no directory, and that was said
-	pipe    [2]int
-	piped   bool // the pipe to the log service is open
-	unfed   bool // the log service was told to end by closing the pipe
-	ordered int  // processes being made
-	opened  bool
-	letGo   bool
-	deleted bool
-	lanes   [lanes]lane
-	events  chan event
+	core      *Core
+	name      string // as messages tell it
+	key       string // device and inode, for the scanner
+	dir       Dir
+	main      unit
+	log       *unit
+	badLog    bool // ./log is no directory, and that was said
+	pipe      [2]int
+	piped     bool // the pipe to the log service is open
+	unfed     bool // the log service was told to end by closing the pipe
+	ordered   int  // processes being made
+	opened    bool
+	published bool // the status files are written and ok answers
+	letGo     bool
+	deleted   bool
+	lanes     [lanes]lane
+	events    chan event
+}
+
+// units are the service and its log service.
+func (s *service) units() []*unit {
+	if s.log == nil {
+		return []*unit{&s.main}
+	}
+	return []*unit{&s.main, s.log}
 }
 
 func newService(c *Core, name, key string, dir Dir) *service {
@@ -162,11 +173,26 @@ func (s *service) over() bool {
 		return true
 	}
 	if !s.unfed {
+		if s.unread() { // it is not left to the next life, which may never come
+			return false
+		}
 		s.unfed = true
 		s.closePipe()
 		s.feed(s.log, Unfed)
 	}
 	return s.log.st.Phase == Idle && s.ordered == 0
+}
+
+// unread says whether lines wait in the pipe for a log service that rests, and
+// if so ends the rest.
+func (s *service) unread() bool {
+	l := s.log
+	if s.piped && l.st.Phase == Resting {
+		if n, err := unix.IoctlGetInt(s.pipe[0], unix.TIOCINQ); err == nil && n > 0 {
+			s.feed(l, CmdUp)
+		}
+	}
+	return l.st.Phase == Starting
 }
 
 // handle acts on one event.
@@ -181,6 +207,7 @@ func (s *service) handle(ev event) {
 	case evSpawned, evUnmade, evUnexecuted:
 		s.ordered--
 		s.answered(ev)
+		s.publish()
 	case evDied:
 		s.died(ev)
 	}
@@ -250,7 +277,9 @@ func (s *service) feed(u *unit, ev Event) {
 			u.since = time.Now()
 		}
 	}
-	u.write()
+	if ev != Gone || st.Phase != Starting { // what starts again at once is written when it runs
+		u.write()
+	}
 	for _, e := range effects {
 		s.do(u, e)
 	}
@@ -280,7 +309,7 @@ func (s *service) do(u *unit, e Effect) {
 		if u == &s.main {
 			s.attachLog()
 		}
-		s.hook(u, laneLife, 'u', func(bool) { s.feed(u, Ready) })
+		s.hook(u, laneUp, 'u', func(bool) { s.feed(u, Ready) })
 	case Spawn:
 		s.spawn(u, isRun)
 	case SpawnFinish:
@@ -370,6 +399,7 @@ func (s *service) runHook(l int, j job) {
 		return
 	}
 	s.lanes[l].busy, s.lanes[l].hook, s.lanes[l].then = true, j.hook, j.then
+	s.main.write() // what was put off: the script may take its time
 	s.order(&s.main, isHook+role(l), []string{path})
 }
 
@@ -532,6 +562,10 @@ func (s *service) died(ev event) {
 	if u.pidfd >= 0 {
 		s.core.unwatch(u.pidfd)
 		u.pidfd = -1
+		if u.foreign {
+			u.foreign = false
+			s.core.keep(s)
+		}
 	}
 	u.pid = 0
 	s.ended(u, ev.role, ev.ws)
@@ -556,6 +590,9 @@ func (s *service) ended(u *unit, r role, ws unix.WaitStatus) {
 // write brings pid, stat and status up to date. What has not changed is not
 // written, and a failure of one leaves out those after it, as with runsv.
 func (u *unit) write() {
+	if !u.svc.published {
+		return
+	}
 	r := Record{Since: u.since, PID: u.pid, Paused: u.st.Paused, Want: u.st.Want, Termed: u.st.Termed, State: u.st.Phase.State()}
 	w := &u.written
 	d := u.svc.dir

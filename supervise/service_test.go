@@ -44,7 +44,7 @@ func newScene(t *testing.T, files ...string) *scene {
 		owners: map[int]owner{},
 	}
 	sc := &scene{service: newService(c, "web", "", dir), orders: orders, over: make(chan struct{}), pid: 1 << 30}
-	sc.main.since = time.Now()
+	sc.main.since, sc.published = time.Now(), true
 	go func() {
 		sc.resume(&sc.main)
 		sc.run()

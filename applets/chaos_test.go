@@ -1,0 +1,861 @@
+package applets
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestChaos runs a tree of services that is hurt at random, and checks that
+// nobody but those who were meant has noticed. make chaos runs it for long:
+// RUNITBOX_CHAOS is the number of events, RUNITBOX_CHAOS_SEED repeats a run.
+func TestChaos(t *testing.T) {
+	if _, err := os.Stat("/usr/bin/perl"); err != nil {
+		skip(t, "no perl here for the services")
+	}
+	count, seed := "70", os.Getenv("RUNITBOX_CHAOS_SEED")
+	if n := os.Getenv("RUNITBOX_CHAOS"); n != "" {
+		count = n
+	}
+	if seed == "" {
+		seed = strconv.FormatUint(rand.Uint64(), 10)
+	}
+	bin := t.TempDir()
+	if out, err := exec.Command(built(t), "install", bin).CombinedOutput(); err != nil {
+		t.Fatalf("install: %v: %s", err, out)
+	}
+	me, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	driver := filepath.Join(bin, "chaos")
+	if err := os.Symlink(me, driver); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Abs("../testdata/chaos")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("", "runitbox-chaos")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The driver and all it starts live in a PID namespace and end with it.
+	cmd := contained(t, exec.Command(driver, dir, bin, files, count, seed))
+	out, err := cmd.CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Errorf("%v; RUNITBOX_CHAOS=%s RUNITBOX_CHAOS_SEED=%s repeats it; see %s", err, count, seed, dir)
+		return
+	}
+	os.RemoveAll(dir)
+}
+
+func init() { players["chaos"] = func(argv []string) int { return newChaos(argv).play() } }
+
+// chaos is a tree of services, what is done to it, and what was seen.
+type chaos struct {
+	dir, bin string
+	rand     *rand.Rand
+	events   int
+	scanner  *exec.Cmd
+	subjects []*subject
+
+	mu       sync.Mutex
+	faults   []string
+	done     map[string]int
+	story    []string       // what was done, and when
+	gaps     [][2]time.Time // from a kill of scanner and core to their return
+	cuts     [][2]time.Time // from any kill of core or scanner to the return
+	absent   [][2]time.Time // from any kill of the scanner to its return
+	unknown  int            // ends told as unknown in such gaps
+	lines    int
+	torn     int // lines that a killed logger had read
+	slowest  time.Duration
+	timeouts int
+	rests    []time.Time // kills of the core
+}
+
+// subject is one of the services: what it is ordered to be, and what was done
+// to it.
+type subject struct {
+	name   string
+	busy   sync.Mutex // one thing at a time
+	linked bool
+	up     bool
+	paused bool
+
+	mu     sync.Mutex
+	sent   []sending
+	logger int // kills of its log service
+}
+
+// sending is a time in which a signal may have reached a subject.
+type sending struct {
+	sig      unix.Signal
+	from, to time.Time
+}
+
+func newChaos(argv []string) *chaos {
+	events, _ := strconv.Atoi(argv[3])
+	seed, _ := strconv.ParseUint(argv[4], 10, 64)
+	fmt.Printf("chaos: %d events, seed %d\n", events, seed)
+	c := &chaos{dir: argv[0], bin: argv[1], events: events, rand: rand.New(rand.NewPCG(seed, 1)), done: map[string]int{}}
+	for i := range 50 {
+		s := &subject{name: fmt.Sprintf("s%02d", i), linked: true, up: true}
+		c.subjects = append(c.subjects, s)
+		for from, to := range map[string]string{"run": "run", "finish": "finish", "log": "log/run"} {
+			text, err := os.ReadFile(filepath.Join(argv[2], from))
+			c.must(err)
+			c.must(os.MkdirAll(filepath.Dir(c.at(s, to)), 0o755))
+			c.must(os.WriteFile(c.at(s, to), text, 0o755))
+		}
+		c.must(os.Mkdir(c.at(s, "counts"), 0o755))
+	}
+	c.must(os.Mkdir(filepath.Join(c.dir, "service"), 0o755))
+	for _, s := range c.subjects {
+		c.link(s)
+	}
+	return c
+}
+
+// must ends the driver: the machine it runs on lets it down.
+func (c *chaos) must(err error) {
+	if err != nil {
+		fmt.Println("chaos:", err)
+		os.Exit(2)
+	}
+}
+
+// clock is how times of the day are told.
+const clock = "15:04:05.000"
+
+// fault notes, once, what must never happen.
+func (c *chaos) fault(format string, args ...any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	text := fmt.Sprintf(format, args...)
+	known := slices.ContainsFunc(c.faults, func(f string) bool { return strings.HasSuffix(f, text) })
+	if len(c.faults) < 50 && !known {
+		c.faults = append(c.faults, time.Now().Format(clock)+" "+text)
+	}
+}
+
+// at is the path of a subject's file.
+func (c *chaos) at(s *subject, name string) string { return filepath.Join(c.dir, "sv", s.name, name) }
+
+func (c *chaos) link(s *subject) {
+	c.must(os.Symlink("../sv/"+s.name, filepath.Join(c.dir, "service", s.name)))
+}
+
+// start starts runsvdir.
+func (c *chaos) start() {
+	messages, err := os.OpenFile(filepath.Join(c.dir, "messages"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	c.must(err)
+	defer messages.Close()
+	c.scanner = &exec.Cmd{
+		Path: filepath.Join(c.bin, "runsvdir"), Args: []string{"runsvdir", filepath.Join(c.dir, "service")}, Dir: c.dir,
+		Env: []string{"PATH=" + c.bin + ":/usr/bin:/bin"}, Stderr: messages,
+	}
+	c.must(c.scanner.Start())
+}
+
+// core is the scanner's child that supervises; 0 while there is none.
+func (c *chaos) core() int {
+	if c.scanner == nil {
+		return 0
+	}
+	for _, p := range processes() {
+		if p.parent == c.scanner.Process.Pid && p.comm == "runsv" && p.state != 'Z' {
+			return p.pid
+		}
+	}
+	return 0
+}
+
+// task is a line of the table of processes.
+type task struct {
+	pid, parent int
+	state       byte
+	comm        string
+	ticks       uint64
+}
+
+// processes lists all there are in this namespace.
+func processes() []task {
+	var all []task
+	paths, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		open, end := bytes.IndexByte(text, '('), bytes.LastIndexByte(text, ')')
+		if err != nil || open < 0 || end < open {
+			continue
+		}
+		f := strings.Fields(string(text[end+1:]))
+		p := task{state: f[0][0], comm: string(text[open+1 : end])}
+		p.pid, _ = strconv.Atoi(strings.TrimSpace(string(text[:open])))
+		p.parent, _ = strconv.Atoi(f[1])
+		p.ticks, _ = strconv.ParseUint(f[19], 10, 64)
+		all = append(all, p)
+	}
+	return all
+}
+
+// running is the process of a subject's last life, if that goes on.
+func (c *chaos) running(s *subject) int {
+	lives := c.lives(s)
+	if len(lives) == 0 || lives[len(lives)-1].ended {
+		return 0
+	}
+	return lives[len(lives)-1].pid
+}
+
+// answering waits until every linked service has a supervisor that answers.
+func (c *chaos) answering(limit time.Duration) bool {
+	end := time.Now().Add(limit)
+	for _, s := range c.subjects {
+		for {
+			fd, err := unix.Open(c.at(s, "supervise/ok"), unix.O_WRONLY|unix.O_NONBLOCK, 0)
+			if err == nil {
+				unix.Close(fd)
+				break
+			}
+			if _, err := os.Lstat(filepath.Join(c.dir, "service", s.name)); err != nil {
+				break // it was taken out
+			}
+			if time.Now().After(end) {
+				c.fault("%s: no supervisor within %v", s.name, limit)
+				return false
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+	return true
+}
+
+// replaced waits for a core that is not the old one.
+func (c *chaos) replaced(old int) {
+	for end := time.Now().Add(30 * time.Second); ; {
+		if now := c.core(); now != 0 && now != old {
+			return
+		}
+		if time.Now().After(end) {
+			c.fault("no core took over from %d", old)
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// span notes a time in one of the lists.
+func (c *chaos) span(list *[][2]time.Time, from time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	*list = append(*list, [2]time.Time{from, time.Now()})
+}
+
+// within says whether t is in one of the spans, or up to slack behind.
+func (c *chaos) within(list [][2]time.Time, from, to time.Time, slack time.Duration) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.ContainsFunc(list, func(s [2]time.Time) bool {
+		return !to.Before(s[0]) && !from.After(s[1].Add(slack))
+	})
+}
+
+// killCore has another core take over, and looks whether each service's
+// process is what it was.
+func (c *chaos) killCore() {
+	// More than four in ten seconds are throttled, which is another test's.
+	c.rests = slices.DeleteFunc(c.rests, func(t time.Time) bool { return time.Since(t) > 10*time.Second })
+	if len(c.rests) > 3 {
+		return
+	}
+	old := c.core()
+	if old == 0 {
+		return
+	}
+	c.rests = append(c.rests, time.Now())
+	begin := time.Now()
+	unix.Kill(old, unix.SIGKILL)
+	c.replaced(old)
+	c.answering(20 * time.Second)
+	c.span(&c.cuts, begin)
+}
+
+// killScanner ends the scanner, maybe with its core, and starts another.
+func (c *chaos) killScanner(both bool) {
+	begin := time.Now()
+	core := c.core()
+	pids := []int{c.scanner.Process.Pid}
+	if both && core != 0 {
+		pids = append(pids, core)
+		if c.rand.IntN(2) == 0 {
+			slices.Reverse(pids)
+		}
+	}
+	for _, pid := range pids {
+		unix.Kill(pid, unix.SIGKILL)
+	}
+	c.scanner.Wait()
+	time.Sleep(time.Duration(c.rand.IntN(500)) * time.Millisecond)
+	c.start()
+	c.replaced(core)
+	c.answering(20 * time.Second)
+	// A service that the old core holds is let go of one by one.
+	if both {
+		c.span(&c.gaps, begin)
+	}
+	c.span(&c.cuts, begin)
+	c.span(&c.absent, begin)
+}
+
+// upgrade has runsvdir execute itself anew.
+func (c *chaos) upgrade() {
+	begin := time.Now()
+	old := c.core()
+	pid := c.scanner.Process.Pid
+	c.must(unix.Kill(pid, unix.SIGUSR2))
+	c.replaced(old)
+	c.answering(20 * time.Second)
+	if err := unix.Kill(pid, 0); err != nil {
+		c.fault("runsvdir is gone after SIGUSR2: %v", err)
+	}
+	c.span(&c.cuts, begin)
+}
+
+// killService kills a service's process, and waits until the death was told.
+func (c *chaos) killService(s *subject) {
+	pid := c.running(s)
+	if pid == 0 {
+		return
+	}
+	s.send(unix.SIGKILL, time.Now(), time.Now().Add(30*time.Second))
+	unix.Kill(pid, unix.SIGKILL)
+}
+
+// killLogger kills a log service's process.
+func (c *chaos) killLogger(s *subject) {
+	text, _ := os.ReadFile(c.at(s, "log/supervise/pid"))
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return
+	}
+	if comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); string(comm) != "svlogd\n" {
+		return // it is not there yet, or not any more
+	}
+	s.mu.Lock()
+	s.logger++
+	s.mu.Unlock()
+	unix.Kill(pid, unix.SIGKILL)
+}
+
+// send notes that sig may reach the subject.
+func (s *subject) send(sig unix.Signal, from, to time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sent = append(s.sent, sending{sig, from, to})
+}
+
+// sv runs sv and checks how long it took and what it says.
+func (c *chaos) sv(s *subject, words ...string) bool {
+	begin := time.Now()
+	argv := append(append([]string{"sv"}, words...), c.at(s, ""))
+	cmd := &exec.Cmd{Path: filepath.Join(c.bin, "sv"), Args: argv, Env: []string{}}
+	out, err := cmd.CombinedOutput()
+	end := time.Now()
+	c.mu.Lock()
+	c.slowest = max(c.slowest, end.Sub(begin))
+	linked := s.linked
+	c.mu.Unlock()
+	if end.Sub(begin) > 10*time.Second {
+		c.fault("sv %q took %v: %s", words, end.Sub(begin), out)
+	}
+	if err == nil {
+		return true
+	}
+	switch {
+	case !linked:
+	case bytes.Contains(out, []byte("timeout: ")) || bytes.Contains(out, []byte("kill: ")):
+		c.mu.Lock()
+		c.timeouts++
+		c.mu.Unlock()
+		if !c.within(c.spans(&c.cuts), begin, end, 0) {
+			c.fault("sv %q: %v: %s", words, err, out)
+		}
+	case c.within(c.spans(&c.absent), begin, end, 3*time.Second) || c.scannerIsGone():
+	default:
+		c.fault("sv %q: %v: %s", words, err, out)
+	}
+	return false
+}
+
+func (c *chaos) spans(list *[][2]time.Time) [][2]time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(*list)
+}
+
+// scannerIsGone says whether a span of absence is open at this moment.
+func (c *chaos) scannerIsGone() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.done["scanner"]+c.done["both"] > len(c.absent)
+}
+
+// order gives a subject an order, whatever its state is.
+func (c *chaos) order(s *subject, word string) {
+	begin := time.Now()
+	ends := func(sig unix.Signal) { s.send(sig, begin, time.Now().Add(15*time.Second)) }
+	switch word {
+	case "restart":
+		ends(unix.SIGTERM)
+		if c.sv(s, "restart") {
+			s.up, s.paused = true, false
+		}
+		ends(unix.SIGTERM)
+	case "down":
+		ends(unix.SIGTERM)
+		if c.sv(s, "stop") {
+			s.up, s.paused = false, false
+			if pid := c.running(s); pid != 0 && !c.recent(s) {
+				c.fault("%s: sv stop returned and %d runs", s.name, pid)
+			}
+		}
+		ends(unix.SIGTERM)
+	case "up":
+		if c.sv(s, "start") {
+			s.up = true
+		}
+	case "pause":
+		c.sv(s, "pause")
+		s.paused = true
+	case "cont":
+		c.sv(s, "cont")
+		s.paused = false
+	case "hup":
+		ends(unix.SIGHUP)
+		c.sv(s, "hup")
+		ends(unix.SIGHUP)
+	case "status":
+		c.sv(s, "status")
+	case "unlink":
+		if s.linked {
+			ends(unix.SIGTERM)
+			c.mu.Lock()
+			s.linked = false
+			c.mu.Unlock()
+			c.must(os.Remove(filepath.Join(c.dir, "service", s.name)))
+		}
+	case "link":
+		if !s.linked {
+			c.link(s)
+			time.Sleep(100 * time.Millisecond)
+			// It comes back as a new service: up, unless it was still on its way out.
+			c.awaitOK(s)
+			c.mu.Lock()
+			s.linked = true
+			c.mu.Unlock()
+			s.up, s.paused = true, false
+		}
+	}
+}
+
+// recent says whether the last life has only just ended: ./finish may not have
+// written it down yet.
+func (c *chaos) recent(s *subject) bool {
+	for range 100 {
+		if c.running(s) == 0 {
+			return true
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return false
+}
+
+// awaitOK waits until a subject has a supervisor.
+func (c *chaos) awaitOK(s *subject) {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if fd, err := unix.Open(c.at(s, "supervise/ok"), unix.O_WRONLY|unix.O_NONBLOCK, 0); err == nil {
+			unix.Close(fd)
+			return
+		}
+	}
+	c.fault("%s: linked again, and not supervised within 30 s", s.name)
+}
+
+// play runs the events and returns the driver's exit status.
+func (c *chaos) play() int {
+	c.start()
+	defer func() { c.scanner.Process.Kill() }()
+	c.replaced(0)
+	c.answering(time.Minute)
+	c.settle("at the start")
+	before := c.descriptors()
+	stop := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() { c.watch(stop) })
+
+	var orders sync.WaitGroup
+	weights := []struct {
+		what string
+		of   int
+	}{
+		{"core", 14}, {"scanner", 6}, {"both", 6}, {"upgrade", 6}, {"logger", 12}, {"service", 14},
+		{"restart", 12}, {"down", 7}, {"up", 7}, {"pause", 4}, {"cont", 5}, {"hup", 6}, {"unlink", 5}, {"link", 6}, {"status", 5},
+	}
+	sum := 0
+	for _, w := range weights {
+		sum += w.of
+	}
+	for range c.events {
+		k := c.rand.IntN(sum)
+		what := ""
+		for _, w := range weights {
+			if k -= w.of; k < 0 {
+				what = w.what
+				break
+			}
+		}
+		s := c.subjects[c.rand.IntN(len(c.subjects))]
+		if what == "link" { // one that is not
+			for _, o := range c.subjects {
+				if o.busy.TryLock() {
+					if !o.linked {
+						s = o
+					}
+					o.busy.Unlock()
+				}
+			}
+		}
+		c.mu.Lock()
+		c.done[what]++
+		c.story = append(c.story, fmt.Sprintf("%s %s %s", time.Now().Format(clock), what, s.name))
+		c.mu.Unlock()
+		switch what {
+		case "core":
+			c.killCore()
+		case "scanner", "both":
+			c.killScanner(what == "both")
+		case "upgrade":
+			c.upgrade()
+		case "logger":
+			c.killLogger(s)
+		case "service":
+			c.killService(s)
+		default:
+			orders.Go(func() {
+				s.busy.Lock()
+				defer s.busy.Unlock()
+				c.order(s, what)
+			})
+		}
+		time.Sleep(time.Duration(c.rand.IntN(300)) * time.Millisecond)
+	}
+	orders.Wait()
+	c.settle("at the end")
+	after := c.descriptors()
+	// Every process that was taken over is watched through a descriptor.
+	if after > before+2*len(c.subjects)+8 {
+		c.fault("scanner and core had %d descriptors open and have %d", before, after)
+	}
+	close(stop)
+	watching.Wait()
+	c.end()
+	for _, s := range c.subjects {
+		c.examine(s)
+	}
+	return c.report()
+}
+
+// settle brings every service up again, and waits until all run once.
+func (c *chaos) settle(when string) {
+	var all sync.WaitGroup
+	for _, s := range c.subjects {
+		all.Go(func() {
+			c.order(s, "link")
+			c.order(s, "cont")
+			c.order(s, "up")
+		})
+	}
+	all.Wait()
+	end := time.Now().Add(30 * time.Second)
+	for _, s := range c.subjects {
+		for c.running(s) == 0 {
+			if time.Now().After(end) {
+				stat, _ := os.ReadFile(c.at(s, "supervise/stat"))
+				c.fault("%s: %s does not run: %s", when, s.name, stat)
+				break
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	}
+	c.count(when)
+}
+
+// count looks for services that run twice, or not where they should.
+func (c *chaos) count(when string) {
+	copies := map[string][]int{}
+	for _, p := range processes() {
+		if p.comm == "run" && p.state != 'Z' {
+			cwd, _ := os.Readlink(fmt.Sprintf("/proc/%d/cwd", p.pid))
+			copies[cwd] = append(copies[cwd], p.pid)
+		}
+	}
+	for dir, pids := range copies {
+		if len(pids) > 1 && filepath.Base(dir) != "log" { // there the shell's name may still be seen
+			c.fault("%s: %s has the processes %v", when, dir, pids)
+		}
+	}
+}
+
+// descriptors counts what the scanner and the core have open.
+func (c *chaos) descriptors() int {
+	n := 0
+	for _, pid := range []int{c.scanner.Process.Pid, c.core()} {
+		entries, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+		n += len(entries)
+	}
+	return n
+}
+
+// watch looks on all the while: zombies are gone within ten seconds, no
+// service runs twice.
+func (c *chaos) watch(stop chan struct{}) {
+	dead := map[task]time.Time{}
+	for {
+		select {
+		case <-stop:
+			return
+		case <-time.After(500 * time.Millisecond):
+		}
+		now := map[task]time.Time{}
+		for _, p := range processes() {
+			if p.state != 'Z' || p.pid == c.scannerPid() {
+				continue
+			}
+			since, ok := dead[p]
+			if !ok {
+				since = time.Now()
+			}
+			if now[p] = since; time.Since(since) > 10*time.Second {
+				c.fault("%s (%d), a child of %d, is a zombie for %v", p.comm, p.pid, p.parent, time.Since(since))
+			}
+		}
+		dead = now
+		c.count("meanwhile")
+		if text, _ := filepath.Glob(filepath.Join(c.dir, "sv/*/lives")); text == nil {
+			c.fault("no service tells of its lives")
+		}
+	}
+}
+
+func (c *chaos) scannerPid() int {
+	if s := c.scanner; s != nil && s.Process != nil {
+		return s.Process.Pid
+	}
+	return 0
+}
+
+// end stops the tree with SIGHUP; after that there is nothing.
+func (c *chaos) end() {
+	for _, s := range c.subjects {
+		s.send(unix.SIGTERM, time.Now(), time.Now().Add(time.Minute))
+	}
+	unix.Kill(c.scanner.Process.Pid, unix.SIGHUP)
+	err := c.scanner.Wait()
+	var status *exec.ExitError
+	if !errors.As(err, &status) || status.ExitCode() != 111 {
+		c.fault("runsvdir after SIGHUP: %v", err)
+	}
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		var left []task
+		for _, p := range processes() {
+			if p.pid != 1 && p.pid != os.Getpid() {
+				left = append(left, p)
+			}
+		}
+		if len(left) == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			for _, p := range left {
+				c.fault("%s (%d), a child of %d, is left in state %c", p.comm, p.pid, p.parent, p.state)
+			}
+			return
+		}
+	}
+}
+
+// life is one life of a service, as it and ./finish have told of it.
+type life struct {
+	id    string
+	pid   int
+	exit  string // the code it has announced
+	ended bool
+	args  string // of ./finish
+	at    time.Time
+}
+
+// lives reads what a service has told of itself.
+func (c *chaos) lives(s *subject) []life {
+	text, _ := os.ReadFile(c.at(s, "lives"))
+	var all []life
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line)
+		sec, _ := strconv.ParseFloat(f[len(f)-1], 64)
+		at := time.UnixMicro(int64(sec * 1e6))
+		f = f[:len(f)-1]
+		last := len(all) - 1
+		switch {
+		case f[0] == "start":
+			pid, _ := strconv.Atoi(strings.SplitN(f[1], "-", 2)[0])
+			if last >= 0 && !all[last].ended {
+				c.fault("%s: life %s began, and no finish was run for %s", s.name, f[1], all[last].id)
+			}
+			all = append(all, life{id: f[1], pid: pid})
+		case f[0] == "exit":
+			all[last].exit = f[1]
+		case f[0] == "end" && last >= 0 && !all[last].ended:
+			all[last].ended, all[last].args, all[last].at = true, strings.Join(f[1:], " "), at
+		default:
+			// A life can be over before it has told of its begin: killed while
+			// perl was being loaded. Its finish is then a second one in a row.
+			all = append(all, life{id: "?", ended: true, args: strings.Join(f[1:], " "), at: at, exit: f[0]})
+		}
+	}
+	return all
+}
+
+// examine checks a service's whole story, when all is over.
+func (c *chaos) examine(s *subject) {
+	text, _ := os.ReadFile(c.at(s, "lives"))
+	if bytes.Contains(text, []byte("twice")) {
+		c.fault("%s: two copies ran", s.name)
+	}
+	lives := c.lives(s)
+	for _, l := range lives {
+		if l.id == "?" && l.exit != "end" {
+			c.fault("%s: %q without a life", s.name, l.exit)
+		}
+		if !l.ended {
+			c.fault("%s: no finish was run for %s", s.name, l.id)
+			continue
+		}
+		if l.exit != "" && l.exit != "end" && l.args == l.exit+" 0" {
+			continue
+		}
+		var sig int
+		if n, _ := fmt.Sscanf(l.args, "-1 %d", &sig); n != 1 {
+			c.fault("%s: finish of %s was told %q", s.name, l.id, l.args)
+			continue
+		}
+		if sig == 0 {
+			c.mu.Lock()
+			c.unknown++
+			c.mu.Unlock()
+			if !c.within(c.spans(&c.gaps), l.at, l.at, 3*time.Second) {
+				c.fault("%s: finish of %s was told that its end is unknown, at %v", s.name, l.id, l.at.Format(clock))
+			}
+			continue
+		}
+		if !slices.ContainsFunc(s.sent, func(x sending) bool {
+			return x.sig == unix.Signal(sig) && !l.at.Before(x.from) && l.at.Before(x.to)
+		}) {
+			c.fault("%s: finish of %s was told %q at %v, which nobody sent", s.name, l.id, l.args, l.at.Format(clock))
+		}
+	}
+	c.readLog(s)
+}
+
+// readLog checks that each line of each life is in the log exactly once and in
+// order.
+func (c *chaos) readLog(s *subject) {
+	paths, _ := filepath.Glob(c.at(s, "log/main/@*"))
+	slices.Sort(paths)
+	var text []byte
+	for _, path := range append(paths, c.at(s, "log/main/current")) {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			c.fault("%s: %v", s.name, err)
+		}
+		text = append(text, b...)
+	}
+	last := map[string]int{}
+	order := []string{}
+	gaps := 0
+	for line := range strings.Lines(string(text)) {
+		id, number, ok := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		n, err := strconv.Atoi(number)
+		if !ok || err != nil || !strings.HasSuffix(line, "\n") {
+			c.fault("%s: %q is in the log", s.name, line)
+			continue
+		}
+		if _, ok := last[id]; !ok {
+			order = append(order, id)
+		}
+		c.lines++
+		switch want := last[id] + 1; {
+		case n == want:
+		case n > want:
+			gaps++
+			c.torn += n - want
+		default:
+			c.fault("%s: the log has %s %d after %d", s.name, id, n, last[id])
+		}
+		last[id] = n
+	}
+	entries, _ := os.ReadDir(c.at(s, "counts"))
+	for _, e := range entries {
+		b, _ := os.ReadFile(c.at(s, "counts/"+e.Name()))
+		wrote, _ := strconv.Atoi(strings.TrimSpace(string(b)))
+		if got := last[e.Name()]; got < wrote {
+			gaps++
+			c.torn += wrote - got
+		} else if got > wrote+1 {
+			c.fault("%s: %s wrote %d lines, %d are in the log", s.name, e.Name(), wrote, got)
+		}
+	}
+	// What a killed logger had read and not written is lost, and nothing else.
+	if gaps > s.logger {
+		c.fault("%s: %d gaps in the log, and its log service was killed %d times", s.name, gaps, s.logger)
+	}
+}
+
+// report tells what was done and seen.
+func (c *chaos) report() int {
+	var did []string
+	for _, what := range slices.Sorted(maps.Keys(c.done)) {
+		did = append(did, fmt.Sprintf("%s %d", what, c.done[what]))
+	}
+	lives := 0
+	for _, s := range c.subjects {
+		lives += len(c.lives(s))
+	}
+	fmt.Printf("chaos: %s\n", strings.Join(did, ", "))
+	fmt.Printf("chaos: %d lives, %d lines in the logs, %d lost with killed loggers; %d ends unknown; sv at most %v, %d timeouts\n",
+		lives, c.lines, c.torn, c.unknown, c.slowest.Round(time.Millisecond), c.timeouts)
+	if len(c.faults) == 0 {
+		return 0
+	}
+	fmt.Printf("%s\n", strings.Join(c.story[max(0, len(c.story)-200):], "\n"))
+	for _, f := range c.faults {
+		fmt.Println("fault:", f)
+	}
+	text, _ := os.ReadFile(filepath.Join(c.dir, "messages"))
+	fmt.Printf("runsvdir said, at the end:\n%s", text[max(0, len(text)-4000):])
+	return 1
+}

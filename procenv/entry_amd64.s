@@ -1,0 +1,46 @@
+#include "textflag.h"
+
+// The process begins here where the linker is told so (-E runitbox/procenv.entry):
+// what the kernel says of it is written down before Go's runtime changes it.
+TEXT ·entry(SB),NOSPLIT|NOFRAME,$0
+	MOVQ	DX, R13			// the runtime's to be: keep it
+	XORL	R12, R12
+	MOVL	$64, BX
+signal:					// for each signal: is it ignored?
+	MOVL	$13, AX			// rt_sigaction
+	MOVL	BX, DI
+	XORL	SI, SI
+	LEAQ	·action(SB), DX
+	MOVL	$8, R10
+	SYSCALL
+	SHLQ	$1, R12
+	CMPQ	·action(SB), $1		// SIG_IGN
+	JNE	next
+	ORQ	$1, R12
+next:
+	DECL	BX
+	JNZ	signal
+	MOVQ	R12, ·ignored(SB)
+
+	MOVL	$14, AX			// rt_sigprocmask
+	XORL	DI, DI
+	XORL	SI, SI
+	LEAQ	·blocked(SB), DX
+	MOVL	$8, R10
+	SYSCALL
+
+	MOVL	$2, BX
+descriptor:				// for stderr, stdout, stdin: is it open?
+	MOVL	$72, AX			// fcntl
+	MOVL	BX, DI
+	MOVL	$1, SI			// F_GETFD
+	SYSCALL
+	SHRQ	$63, AX
+	SHLL	$1, ·closed(SB)
+	ORL	AX, ·closed(SB)
+	DECL	BX
+	JGE	descriptor
+
+	MOVB	$1, ·recorded(SB)
+	MOVQ	R13, DX
+	JMP	_rt0_amd64_linux(SB)

@@ -1,0 +1,50 @@
+#include "textflag.h"
+
+// The process begins here where the linker is told so (-E runitbox/procenv.entry):
+// what the kernel says of it is written down before Go's runtime changes it.
+TEXT ·entry(SB),NOSPLIT|NOFRAME,$0
+	MOVD	R0, R19			// the runtime's to be: keep it
+	MOVD	$0, R20
+	MOVD	$64, R21
+signal:					// for each signal: is it ignored?
+	MOVD	R21, R0
+	MOVD	$0, R1
+	MOVD	$·action(SB), R2
+	MOVD	$8, R3
+	MOVD	$134, R8		// rt_sigaction
+	SVC
+	MOVD	·action(SB), R4
+	LSL	$1, R20
+	CMP	$1, R4			// SIG_IGN
+	BNE	next
+	ORR	$1, R20
+next:
+	SUBS	$1, R21
+	BNE	signal
+	MOVD	R20, ·ignored(SB)
+
+	MOVD	$0, R0
+	MOVD	$0, R1
+	MOVD	$·blocked(SB), R2
+	MOVD	$8, R3
+	MOVD	$135, R8		// rt_sigprocmask
+	SVC
+
+	MOVD	$0, R20
+	MOVD	$2, R21
+descriptor:				// for stderr, stdout, stdin: is it open?
+	MOVD	R21, R0
+	MOVD	$1, R1			// F_GETFD
+	MOVD	$25, R8			// fcntl
+	SVC
+	LSR	$63, R0
+	LSL	$1, R20
+	ORR	R0, R20
+	SUBS	$1, R21
+	BPL	descriptor
+	MOVW	R20, ·closed(SB)
+
+	MOVD	$1, R4
+	MOVB	R4, ·recorded(SB)
+	MOVD	R19, R0
+	JMP	_rt0_arm64_linux(SB)
