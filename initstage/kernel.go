@@ -43,7 +43,7 @@ func Run(c Config) int {
 
 	k := &kernel{Config: c, self: executable()}
 	k.console = openConsole()
-	k.inContainer = unix.Reboot(unix.LINUX_REBOOT_CMD_CAD_OFF) != nil && !initialNamespace()
+	k.inContainer = inContainer()
 	k.say("%s: booting.", c.Version)
 	return newOne(k).loop(children, signals)
 }
@@ -97,6 +97,12 @@ func makeSpares() {
 		<-ready
 	}
 	close(release)
+}
+
+// inContainer says whether this is no machine of its own: ctrl-alt-del cannot be
+// turned into a signal. Where it can, it now is.
+func inContainer() bool {
+	return unix.Reboot(unix.LINUX_REBOOT_CMD_CAD_OFF) != nil && !initialNamespace()
 }
 
 // initialNamespace says whether this is certainly the PID namespace of the

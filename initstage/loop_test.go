@@ -23,7 +23,7 @@ type world struct {
 	stopFlag  bool
 	reboot    bool
 	readOnly  bool
-	start_    func(w *world, stage int) (int, error)
+	starting  func(w *world, stage int) (int, error)
 	killed    func(w *world, pid int, sig unix.Signal)
 	powered   func(w *world, what powerDown, refused func(error))
 	pids      int
@@ -47,7 +47,7 @@ func (w *world) note(format string, a ...any) {
 }
 func (w *world) say(format string, args ...any) { w.note(format, args...) }
 
-func (w *world) start(stage int) (int, error) { return w.start_(w, stage) }
+func (w *world) start(stage int) (int, error) { return w.starting(w, stage) }
 func (w *world) startScript() (int, error)    { w.pids++; return w.pids, nil }
 func (w *world) stageOver(int)                {}
 func (w *world) kill(pid int, sig unix.Signal) {
@@ -230,7 +230,7 @@ func TestLoop(t *testing.T) {
 		},
 		{
 			name: "a panic is said and outlived",
-			world: world{start_: func(w *world, stage int) (int, error) {
+			world: world{starting: func(w *world, stage int) (int, error) {
 				if len(w.log) < 3 {
 					panic("oops")
 				}
@@ -245,8 +245,8 @@ func TestLoop(t *testing.T) {
 				w := tt.world
 				w.begin, w.stopAt = time.Now(), tt.stopAt
 				w.children, w.signals, w.dead = make(chan os.Signal, 1), make(chan os.Signal, 8), make(chan death, 8)
-				if w.start_ == nil {
-					w.start_ = stages(tt.ends)
+				if w.starting == nil {
+					w.starting = stages(tt.ends)
 				}
 				for _, s := range tt.sent {
 					time.AfterFunc(s.at, func() { w.signals <- s.sig })
