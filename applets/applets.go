@@ -31,6 +31,11 @@ var commands = map[string]func(argv0 string) *cobra.Command{
 	"init":       newRunitInit,
 	"runit":      newRunit,
 	"runit-init": newRunitInit,
+	"utmpset":    newUtmpset,
+	"halt":       newHalt,
+	"poweroff":   newHalt,
+	"reboot":     newHalt,
+	"shutdown":   newShutdown,
 }
 
 // Main runs the applet that argv[0] names and returns its exit status.
