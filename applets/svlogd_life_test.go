@@ -192,6 +192,10 @@ func TestSvlogdInput(t *testing.T) {
 	out.WriteString("lf\n")
 	r.has("d/current", "one\nhalf\n")
 	out.WriteString("partial")
+	r.until("has read it", func() bool {
+		left, err := unix.IoctlGetInt(pair[0], unix.TIOCINQ)
+		return err == nil && left == 0
+	})
 	r.signal(unix.SIGTERM)
 	out.WriteString(" line\n")
 	if status := r.wait(); status != 0 {
