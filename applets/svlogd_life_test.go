@@ -467,6 +467,34 @@ func TestSvlogdProcessorSurvivesHUP(t *testing.T) {
 	}
 }
 
+// TestSvlogdSecondTerm does not wait for a processor any more; the next logger
+// processes the file.
+func TestSvlogdSecondTerm(t *testing.T) {
+	t.Parallel()
+	dir := logDir(t, "!until test -e go; do sleep 0.05; done; tr a-z A-Z\n")
+	r := startLogger(t, ourLogger(t), dir, "-v", "d")
+	defer os.WriteFile(filepath.Join(dir, "d/go"), nil, 0o644) // ends the processor
+	r.write("abc\n")
+	r.has("d/current", "abc\n")
+	r.signal(unix.SIGALRM)
+	r.says("processing: ", 1)
+	r.signal(unix.SIGTERM)
+	r.says("sigterm received.", 1)
+	r.signal(unix.SIGTERM)
+	if status := r.wait(); status != 0 {
+		t.Errorf("exit %d", status)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "d/go"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r = startLogger(t, ourLogger(t), dir, "d")
+	r.until("is processed", func() bool { return len(glob(t, dir, "d/@*.u")) == 0 })
+	r.end()
+	if text, _ := logFiles(t, filepath.Join(dir, "d")); string(text) != "ABC\n" {
+		t.Errorf("files: %q", text)
+	}
+}
+
 // TestSvlogdUncleanIsNotProcessed leaves a crashed logger's file to people.
 func TestSvlogdUncleanIsNotProcessed(t *testing.T) {
 	t.Parallel()
