@@ -245,8 +245,11 @@ func (r *recipe) writeTree(root string) error {
 // bootLimit is when a boot has hung. It is for a machine that is very busy.
 const bootLimit = 3 * time.Minute
 
-// kernels is how many systems run at a time.
-var kernels = make(chan bool, 2)
+// kernels and containers are how many of each run at a time.
+var (
+	kernels    = make(chan bool, 2)
+	containers = make(chan bool, 4) // which mostly wait
+)
 
 // guest is a system that runs.
 type guest struct {
@@ -596,16 +599,16 @@ func TestBoot(t *testing.T) {
 			if r.container != nil {
 				t.Run("container", func(t *testing.T) {
 					t.Parallel()
-					kernels <- true
-					defer func() { <-kernels }()
+					containers <- true
+					defer func() { <-containers }()
 					bootContainer(t, r, "with runitbox").follow(r)
 				})
 			}
 			if r.oracle {
 				t.Run("oracle", func(t *testing.T) {
 					t.Parallel()
-					kernels <- true
-					defer func() { <-kernels }()
+					containers <- true
+					defer func() { <-containers }()
 					o := readRecipe(t, path, init)
 					o.copyWithLibraries(t, peer(t, "runit"), "sbin/runit")
 					bootContainer(t, o, "with Debian's runit").follow(o)
