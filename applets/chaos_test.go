@@ -82,10 +82,13 @@ type chaos struct {
 	cuts     [][2]time.Time // from any kill of core or scanner to the return
 	absent   [][2]time.Time // from any kill of the scanner to its return
 	unknown  int            // ends told as unknown in such gaps
+	again    int            // ends told twice in such gaps
 	lines    int
 	torn     int // lines that a killed logger had read
 	slowest  time.Duration
 	timeouts int
+	takeover time.Duration
+	spanning sync.WaitGroup
 	rests    []time.Time // kills of the core
 }
 
@@ -101,6 +104,7 @@ type subject struct {
 	mu     sync.Mutex
 	sent   []sending
 	logger int // kills of its log service
+	links  int // how often it was linked
 }
 
 // sending is a time in which a signal may have reached a subject.
@@ -158,6 +162,7 @@ func (c *chaos) fault(format string, args ...any) {
 func (c *chaos) at(s *subject, name string) string { return filepath.Join(c.dir, "sv", s.name, name) }
 
 func (c *chaos) link(s *subject) {
+	s.links++
 	c.must(os.Symlink("../sv/"+s.name, filepath.Join(c.dir, "service", s.name)))
 }
 
@@ -223,27 +228,65 @@ func (c *chaos) running(s *subject) int {
 	return lives[len(lives)-1].pid
 }
 
-// answering waits until every linked service has a supervisor that answers.
-func (c *chaos) answering(limit time.Duration) bool {
-	end := time.Now().Add(limit)
-	for _, s := range c.subjects {
-		for {
-			fd, err := unix.Open(c.at(s, "supervise/ok"), unix.O_WRONLY|unix.O_NONBLOCK, 0)
-			if err == nil {
-				unix.Close(fd)
-				break
+// taken waits until the core holds the lock of every linked service and log
+// service: then it has taken over. That the FIFOs answer says nothing, since
+// the scanner keeps them open while no core is there.
+func (c *chaos) taken(limit time.Duration) {
+	begin := time.Now()
+	for {
+		missing := ""
+		if core := c.core(); core == 0 {
+			missing = "all"
+		} else {
+			held := locksOf(core)
+			for _, s := range c.subjects {
+				for _, name := range []string{"supervise/lock", "log/supervise/lock"} {
+					var st unix.Stat_t
+					if unix.Stat(c.at(s, name), &st) == nil && held[st.Ino] && answers(c.at(s, "supervise/ok")) {
+						continue
+					}
+					if _, err := os.Lstat(filepath.Join(c.dir, "service", s.name)); err == nil {
+						missing += " " + s.name + "/" + name
+					}
+				}
 			}
-			if _, err := os.Lstat(filepath.Join(c.dir, "service", s.name)); err != nil {
-				break // it was taken out
-			}
-			if time.Now().After(end) {
-				c.fault("%s: no supervisor within %v", s.name, limit)
-				return false
-			}
-			time.Sleep(5 * time.Millisecond)
 		}
+		if missing == "" {
+			break
+		}
+		if time.Since(begin) > limit {
+			c.fault("not taken over within %v:%s", limit, missing)
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
-	return true
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.takeover = max(c.takeover, time.Since(begin))
+}
+
+// answers says whether somebody supervises.
+func answers(ok string) bool {
+	fd, err := unix.Open(ok, unix.O_WRONLY|unix.O_NONBLOCK, 0)
+	if err == nil {
+		unix.Close(fd)
+	}
+	return err == nil
+}
+
+// locksOf lists the inodes of the files that a process has locked.
+func locksOf(pid int) map[uint64]bool {
+	held := map[uint64]bool{}
+	text, _ := os.ReadFile("/proc/locks")
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line)
+		if len(f) < 6 || f[1] != "FLOCK" || f[4] != strconv.Itoa(pid) {
+			continue
+		}
+		ino, _ := strconv.ParseUint(f[5][strings.LastIndexByte(f[5], ':')+1:], 10, 64)
+		held[ino] = true
+	}
+	return held
 }
 
 // replaced waits for a core that is not the old one.
@@ -260,11 +303,29 @@ func (c *chaos) replaced(old int) {
 	}
 }
 
-// span notes a time in one of the lists.
-func (c *chaos) span(list *[][2]time.Time, from time.Time) {
+// span notes in the lists the time from the beginning until a core has taken
+// over. Every other time it waits for that; else the next event comes meanwhile.
+func (c *chaos) span(from time.Time, lists ...*[][2]time.Time) {
+	var at []int
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	*list = append(*list, [2]time.Time{from, time.Now()})
+	for _, list := range lists { // open for now
+		at = append(at, len(*list))
+		*list = append(*list, [2]time.Time{from, from.Add(time.Hour)})
+	}
+	c.mu.Unlock()
+	taken := func() {
+		c.taken(time.Minute)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for i, list := range lists {
+			(*list)[at[i]][1] = time.Now()
+		}
+	}
+	if c.rand.IntN(2) == 0 {
+		taken()
+	} else {
+		c.spanning.Go(taken)
+	}
 }
 
 // within says whether t is in one of the spans, or up to slack behind.
@@ -292,8 +353,7 @@ func (c *chaos) killCore() {
 	begin := time.Now()
 	unix.Kill(old, unix.SIGKILL)
 	c.replaced(old)
-	c.answering(20 * time.Second)
-	c.span(&c.cuts, begin)
+	c.span(begin, &c.cuts)
 }
 
 // killScanner ends the scanner, maybe with its core, and starts another.
@@ -314,13 +374,12 @@ func (c *chaos) killScanner(both bool) {
 	time.Sleep(time.Duration(c.rand.IntN(500)) * time.Millisecond)
 	c.start()
 	c.replaced(core)
-	c.answering(20 * time.Second)
 	// A service that the old core holds is let go of one by one.
 	if both {
-		c.span(&c.gaps, begin)
+		c.span(begin, &c.cuts, &c.absent, &c.gaps)
+	} else {
+		c.span(begin, &c.cuts, &c.absent)
 	}
-	c.span(&c.cuts, begin)
-	c.span(&c.absent, begin)
 }
 
 // upgrade has runsvdir execute itself anew.
@@ -330,11 +389,10 @@ func (c *chaos) upgrade() {
 	pid := c.scanner.Process.Pid
 	c.must(unix.Kill(pid, unix.SIGUSR2))
 	c.replaced(old)
-	c.answering(20 * time.Second)
 	if err := unix.Kill(pid, 0); err != nil {
 		c.fault("runsvdir is gone after SIGUSR2: %v", err)
 	}
-	c.span(&c.cuts, begin)
+	c.span(begin, &c.cuts)
 }
 
 // killService kills a service's process, and waits until the death was told.
@@ -381,7 +439,7 @@ func (c *chaos) sv(s *subject, words ...string) bool {
 	c.slowest = max(c.slowest, end.Sub(begin))
 	linked := s.linked
 	c.mu.Unlock()
-	if end.Sub(begin) > 10*time.Second {
+	if end.Sub(begin) > 15*time.Second { // its seven seconds, on a busy machine
 		c.fault("sv %q took %v: %s", words, end.Sub(begin), out)
 	}
 	if err == nil {
@@ -396,7 +454,7 @@ func (c *chaos) sv(s *subject, words ...string) bool {
 		if !c.within(c.spans(&c.cuts), begin, end, 0) {
 			c.fault("sv %q: %v: %s", words, err, out)
 		}
-	case c.within(c.spans(&c.absent), begin, end, 3*time.Second) || c.scannerIsGone():
+	case c.within(c.spans(&c.absent), begin, end, 3*time.Second):
 	default:
 		c.fault("sv %q: %v: %s", words, err, out)
 	}
@@ -407,13 +465,6 @@ func (c *chaos) spans(list *[][2]time.Time) [][2]time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(*list)
-}
-
-// scannerIsGone says whether a span of absence is open at this moment.
-func (c *chaos) scannerIsGone() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.done["scanner"]+c.done["both"] > len(c.absent)
 }
 
 // order gives a subject an order, whatever its state is.
@@ -447,9 +498,8 @@ func (c *chaos) order(s *subject, word string) {
 		c.sv(s, "cont")
 		s.paused = false
 	case "hup":
-		ends(unix.SIGHUP)
+		s.send(unix.SIGHUP, begin, begin.Add(time.Hour)) // one that is paused gets it when it goes on
 		c.sv(s, "hup")
-		ends(unix.SIGHUP)
 	case "status":
 		c.sv(s, "status")
 	case "unlink":
@@ -489,8 +539,7 @@ func (c *chaos) recent(s *subject) bool {
 // awaitOK waits until a subject has a supervisor.
 func (c *chaos) awaitOK(s *subject) {
 	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		if fd, err := unix.Open(c.at(s, "supervise/ok"), unix.O_WRONLY|unix.O_NONBLOCK, 0); err == nil {
-			unix.Close(fd)
+		if answers(c.at(s, "supervise/ok")) {
 			return
 		}
 	}
@@ -502,7 +551,7 @@ func (c *chaos) play() int {
 	c.start()
 	defer func() { c.scanner.Process.Kill() }()
 	c.replaced(0)
-	c.answering(time.Minute)
+	c.taken(time.Minute)
 	c.settle("at the start")
 	before := c.descriptors()
 	stop := make(chan struct{})
@@ -565,11 +614,12 @@ func (c *chaos) play() int {
 		}
 		time.Sleep(time.Duration(c.rand.IntN(300)) * time.Millisecond)
 	}
+	c.spanning.Wait()
 	orders.Wait()
 	c.settle("at the end")
 	after := c.descriptors()
-	// Every process that was taken over is watched through a descriptor.
-	if after > before+2*len(c.subjects)+8 {
+	// A process that was taken over is held by a descriptor, here and there.
+	if after > before+4*len(c.subjects)+8 {
 		c.fault("scanner and core had %d descriptors open and have %d", before, after)
 	}
 	close(stop)
@@ -606,13 +656,33 @@ func (c *chaos) settle(when string) {
 	c.count(when)
 }
 
-// count looks for services that run twice, or not where they should.
-func (c *chaos) count(when string) {
+// count looks for services that run twice, and for those that do not write to
+// what their log service reads: it returns them with both pipes.
+func (c *chaos) count(when string) map[string]string {
 	copies := map[string][]int{}
+	writes, reads := map[string]string{}, map[string]string{}
 	for _, p := range processes() {
-		if p.comm == "run" && p.state != 'Z' {
-			cwd, _ := os.Readlink(fmt.Sprintf("/proc/%d/cwd", p.pid))
+		look := func(what string) string {
+			to, _ := os.Readlink(fmt.Sprintf("/proc/%d/%s", p.pid, what))
+			return to
+		}
+		switch {
+		case p.state == 'Z':
+		case p.comm == "run":
+			cwd := look("cwd")
+			if cwd == "" {
+				continue // it has just gone
+			}
 			copies[cwd] = append(copies[cwd], p.pid)
+			writes[cwd] = look("fd/1")
+		case p.comm == "svlogd":
+			reads[filepath.Dir(look("cwd"))] = look("fd/0")
+		}
+	}
+	apart := map[string]string{}
+	for dir, pipe := range writes {
+		if filepath.Base(dir) != "log" && pipe != "" && pipe != reads[dir] {
+			apart[filepath.Base(dir)] = fmt.Sprintf("writes to %s and its log service reads %q", pipe, reads[dir])
 		}
 	}
 	for dir, pids := range copies {
@@ -620,6 +690,7 @@ func (c *chaos) count(when string) {
 			c.fault("%s: %s has the processes %v", when, dir, pids)
 		}
 	}
+	return apart
 }
 
 // descriptors counts what the scanner and the core have open.
@@ -636,6 +707,7 @@ func (c *chaos) descriptors() int {
 // service runs twice.
 func (c *chaos) watch(stop chan struct{}) {
 	dead := map[task]time.Time{}
+	apart := map[string]string{}
 	for {
 		select {
 		case <-stop:
@@ -656,7 +728,13 @@ func (c *chaos) watch(stop chan struct{}) {
 			}
 		}
 		dead = now
-		c.count("meanwhile")
+		before := apart
+		apart = c.count("meanwhile")
+		for name, how := range apart {
+			if how == before[name] && !strings.HasSuffix(how, `""`) {
+				c.fault("%s %s", name, how)
+			}
+		}
 		if text, _ := filepath.Glob(filepath.Join(c.dir, "sv/*/lives")); text == nil {
 			c.fault("no service tells of its lives")
 		}
@@ -707,7 +785,8 @@ type life struct {
 	exit  string // the code it has announced
 	ended bool
 	args  string // of ./finish
-	at    time.Time
+	from  time.Time
+	at    time.Time // of ./finish
 }
 
 // lives reads what a service has told of itself.
@@ -726,7 +805,7 @@ func (c *chaos) lives(s *subject) []life {
 			if last >= 0 && !all[last].ended {
 				c.fault("%s: life %s began, and no finish was run for %s", s.name, f[1], all[last].id)
 			}
-			all = append(all, life{id: f[1], pid: pid})
+			all = append(all, life{id: f[1], pid: pid, from: at})
 		case f[0] == "exit":
 			all[last].exit = f[1]
 		case f[0] == "end" && last >= 0 && !all[last].ended:
@@ -747,9 +826,16 @@ func (c *chaos) examine(s *subject) {
 		c.fault("%s: two copies ran", s.name)
 	}
 	lives := c.lives(s)
-	for _, l := range lives {
-		if l.id == "?" && l.exit != "end" {
+	for i, l := range lives {
+		switch {
+		case l.id == "?" && l.exit != "end":
 			c.fault("%s: %q without a life", s.name, l.exit)
+		case l.id == "?" && i > 0 && l.args == lives[i-1].args && c.within(c.spans(&c.gaps), l.at, l.at, 3*time.Second):
+			// It was killed with core and scanner before either knew of it.
+			c.mu.Lock()
+			c.again++
+			c.mu.Unlock()
+			continue
 		}
 		if !l.ended {
 			c.fault("%s: no finish was run for %s", s.name, l.id)
@@ -767,7 +853,10 @@ func (c *chaos) examine(s *subject) {
 			c.mu.Lock()
 			c.unknown++
 			c.mu.Unlock()
-			if !c.within(c.spans(&c.gaps), l.at, l.at, 3*time.Second) {
+			// Nobody can know it while there is no core, and no scanner that is
+			// the process's parent.
+			orphan := slices.ContainsFunc(c.spans(&c.absent), func(s [2]time.Time) bool { return !l.from.After(s[1]) && !l.at.Before(s[0]) })
+			if !c.within(c.spans(&c.gaps), l.at, l.at, 3*time.Second) && !(orphan && c.within(c.spans(&c.cuts), l.at, l.at, 3*time.Second)) {
 				c.fault("%s: finish of %s was told that its end is unknown, at %v", s.name, l.id, l.at.Format(clock))
 			}
 			continue
@@ -778,12 +867,18 @@ func (c *chaos) examine(s *subject) {
 			c.fault("%s: finish of %s was told %q at %v, which nobody sent", s.name, l.id, l.args, l.at.Format(clock))
 		}
 	}
-	c.readLog(s)
+	// A log service ends when it is killed, and with the service. When scanner
+	// and core are killed while ./run is not there, nobody holds its pipe.
+	starts, _ := os.ReadFile(c.at(s, "log/starts"))
+	if n, most := bytes.Count(starts, []byte("\n")), s.links+s.logger+c.done["both"]; n > most {
+		c.fault("%s: the log service was started %d times, for %d reasons", s.name, n, most)
+	}
+	c.readLog(s, lives)
 }
 
 // readLog checks that each line of each life is in the log exactly once and in
 // order.
-func (c *chaos) readLog(s *subject) {
+func (c *chaos) readLog(s *subject, lives []life) {
 	paths, _ := filepath.Glob(c.at(s, "log/main/@*"))
 	slices.Sort(paths)
 	var text []byte
@@ -795,7 +890,6 @@ func (c *chaos) readLog(s *subject) {
 		text = append(text, b...)
 	}
 	last := map[string]int{}
-	order := []string{}
 	gaps := 0
 	for line := range strings.Lines(string(text)) {
 		id, number, ok := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
@@ -804,8 +898,8 @@ func (c *chaos) readLog(s *subject) {
 			c.fault("%s: %q is in the log", s.name, line)
 			continue
 		}
-		if _, ok := last[id]; !ok {
-			order = append(order, id)
+		if last[id] == 0 && !slices.ContainsFunc(lives, func(l life) bool { return l.id == id }) {
+			c.fault("%s: the log has lines of %s, which is no life of its", s.name, id)
 		}
 		c.lines++
 		switch want := last[id] + 1; {
@@ -846,8 +940,8 @@ func (c *chaos) report() int {
 		lives += len(c.lives(s))
 	}
 	fmt.Printf("chaos: %s\n", strings.Join(did, ", "))
-	fmt.Printf("chaos: %d lives, %d lines in the logs, %d lost with killed loggers; %d ends unknown; sv at most %v, %d timeouts\n",
-		lives, c.lines, c.torn, c.unknown, c.slowest.Round(time.Millisecond), c.timeouts)
+	fmt.Printf("chaos: %d lives, %d lines in the logs, %d lost with killed loggers; %d ends unknown, %d told twice; sv at most %v, %d timeouts; takeover at most %v\n",
+		lives, c.lines, c.torn, c.unknown, c.again, c.slowest.Round(time.Millisecond), c.timeouts, c.takeover.Round(time.Millisecond))
 	if len(c.faults) == 0 {
 		return 0
 	}

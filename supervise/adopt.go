@@ -21,6 +21,8 @@ func (s *service) open(k kept) error {
 	if err := s.dir.enter(); err != nil {
 		return err
 	}
+	held := s.holdPipes() // before another core lets go of them
+	defer held.close()
 	was, err := s.lock(&s.main, k)
 	if err != nil {
 		return err
@@ -136,7 +138,7 @@ func (s *service) close() {
 }
 
 // kept are descriptors that the scanner has held for a service, by what they
-// are: control, ok, log/control, log/ok, pipe (its read end), and pidfds of
+// are: control, ok, log/control, log/ok, pipe (an end for reading and writing), and pidfds of
 // processes that are no children of the scanner.
 type kept map[string]int
 
@@ -425,26 +427,48 @@ func (s *service) closePipe() {
 	}
 }
 
-// findPipe finds the pipe between the service and its log service again: as
-// the scanner has kept it, or through a process that has it open; else it
-// makes one.
+// holdPipes holds the pipes of the service and of its log service open, as far
+// as an earlier core's processes have them: a log service that saw the end of
+// its pipe would end.
+func (s *service) holdPipes() kept {
+	k := kept{}
+	for tag, path := range map[string]string{"": "/fd/1", "log/": "/fd/0"} {
+		if l, ok := readLife(s.dir.fd, tag+"supervise/proc"); ok && l.PID > 0 {
+			if fd := reopenPipe("/proc/"+strconv.Itoa(l.PID)+path, unix.O_RDWR); fd >= 0 {
+				k[tag] = fd
+			}
+		}
+	}
+	return k
+}
+
+// findPipe finds the pipe between the service and its log service again: the
+// one that ./run writes to, or the one that the scanner has kept, or the one
+// that the log service reads; else it makes one.
 func (s *service) findPipe(k kept, was, wasLog remains) error {
 	if s.log == nil {
 		return nil
 	}
-	r := k.take("pipe")
-	if r < 0 && wasLog.pidfd >= 0 {
-		r = reopenPipe("/proc/"+strconv.Itoa(wasLog.life.PID)+"/fd/0", unix.O_RDONLY)
+	w := -1
+	if was.pidfd >= 0 && was.life.Pipe != 0 {
+		w = reopenPipe("/proc/"+strconv.Itoa(was.life.PID)+"/fd/1", unix.O_RDWR)
+		if w >= 0 && inode(true, w) != was.life.Pipe { // ./run has turned elsewhere
+			unix.Close(w)
+			w = -1
+		}
 	}
-	if r < 0 && was.pidfd >= 0 {
-		r = reopenPipe("/proc/"+strconv.Itoa(was.life.PID)+"/fd/1", unix.O_RDONLY)
+	if w < 0 {
+		w = k.take("pipe")
 	}
-	if r >= 0 {
-		if w := reopenPipe("/proc/self/fd/"+strconv.Itoa(r), unix.O_RDWR); w >= 0 {
+	if w < 0 && wasLog.pidfd >= 0 {
+		w = reopenPipe("/proc/"+strconv.Itoa(wasLog.life.PID)+"/fd/0", unix.O_RDWR)
+	}
+	if w >= 0 {
+		if r := reopenPipe("/proc/self/fd/"+strconv.Itoa(w), unix.O_RDONLY); r >= 0 {
 			s.pipe, s.piped = [2]int{r, w}, true
 			return nil
 		}
-		unix.Close(r)
+		unix.Close(w)
 	}
 	return s.newPipe()
 }

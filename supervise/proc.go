@@ -15,14 +15,15 @@ import (
 // next core to find it again, or to know how it ended. It is one line of
 // fields parted by single blanks, written whole by one write:
 //
-//	WORD PID TICKS BOOT CORE STATUS
+//	WORD PID TICKS BOOT CORE STATUS PIPE
 //
 // WORD is one of the Life words below. PID is the process (0 while it is being
 // made), TICKS its start in clock ticks since boot as in field 22 of
 // /proc/PID/stat (while it is being made: the time before that), BOOT the
 // kernel's boot id, CORE the process that wrote it (0: a runsv of one
 // directory), STATUS the wait status of
-// the last ./run, for ./finish. The file is written by the core before and
+// the last ./run, for ./finish, PIPE the inode of the pipe to the log service that
+// ./run writes to. The file is written by the core before and
 // after it makes a process and when one has ended, before the end can be seen
 // in any other file; it is removed when the service is let go. So a line that
 // is there while no core holds supervise/lock tells of a core that was killed.
@@ -33,6 +34,7 @@ type Life struct {
 	Boot   string
 	Core   int
 	Status unix.WaitStatus
+	Pipe   uint64
 }
 
 // The words of supervise/proc.
@@ -49,7 +51,7 @@ const (
 const lifeSize = 128
 
 func (l Life) bytes() []byte {
-	b := fmt.Appendf(nil, "%s %d %d %s %d %d", l.Word, l.PID, l.Ticks, l.Boot, l.Core, uint32(l.Status))
+	b := fmt.Appendf(nil, "%s %d %d %s %d %d %d", l.Word, l.PID, l.Ticks, l.Boot, l.Core, uint32(l.Status), l.Pipe)
 	for len(b) < lifeSize-1 {
 		b = append(b, ' ')
 	}
@@ -62,14 +64,15 @@ func parseLife(b []byte) (Life, bool) {
 		return Life{}, false
 	}
 	f := strings.Fields(string(b))
-	if len(f) != 6 {
+	if len(f) != 7 {
 		return Life{}, false
 	}
 	pid, err1 := strconv.Atoi(f[1])
 	ticks, err2 := strconv.ParseUint(f[2], 10, 64)
 	core, err3 := strconv.Atoi(f[4])
 	status, err4 := strconv.ParseUint(f[5], 10, 32)
-	if err1 != nil || err2 != nil || err3 != nil || err4 != nil || pid < 0 || core < 0 {
+	pipe, err5 := strconv.ParseUint(f[6], 10, 64)
+	if err1 != nil || err2 != nil || err3 != nil || err4 != nil || err5 != nil || pid < 0 || core < 0 {
 		return Life{}, false
 	}
 	switch f[0] {
@@ -81,7 +84,7 @@ func parseLife(b []byte) (Life, bool) {
 	default:
 		return Life{}, false
 	}
-	return Life{f[0], pid, ticks, f[3], core, unix.WaitStatus(status)}, true
+	return Life{f[0], pid, ticks, f[3], core, unix.WaitStatus(status), pipe}, true
 }
 
 // writeLife overwrites the file at path, relative to at, in place: one write

@@ -14,7 +14,7 @@ func TestLife(t *testing.T) {
 	for _, l := range []Life{
 		{Word: LifeMaking, Ticks: 1 << 40, Boot: boot, Core: 1 << 22},
 		{Word: LifeRun, PID: 1 << 22, Ticks: 1<<63 - 1, Boot: boot, Core: 1 << 22, Status: statusUnknown},
-		{Word: LifeEnded, Boot: boot, Core: 7, Status: 139},
+		{Word: LifeEnded, Boot: boot, Core: 7, Status: 139, Pipe: 1 << 63},
 		{Word: LifeFinish, PID: 9, Ticks: 12, Boot: boot, Status: 3 << 8},
 		{Word: LifeDown, Boot: "-"},
 	} {
@@ -38,7 +38,7 @@ func TestLife(t *testing.T) {
 		"garbage":      strings.Repeat("\xff", lifeSize-1) + "\n",
 		"no pid":       strings.Replace(whole, "run 9 ", "run 0 ", 1),
 		"another word": strings.Replace(whole, "run 9 ", "ran 9 ", 1),
-		"a field less": strings.Replace(whole, " 3 0 ", " 3   ", 1),
+		"a field less": strings.Replace(whole, " 3 0 0 ", " 3 0   ", 1),
 	} {
 		if l, ok := parseLife([]byte(text)); ok {
 			t.Errorf("%s: accepted as %+v", name, l)
