@@ -329,29 +329,13 @@ func (tr *tree) service(t *testing.T, dir, name string) string {
 	return path
 }
 
-// process is one line of the table of processes.
-type process struct {
-	pid, parent int
-	comm        string
-}
-
 // below lists the processes that descend from root.
-func below(root int) []process {
-	children := map[int][]process{}
-	paths, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, path := range paths {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			continue
-		}
-		open, end := bytes.IndexByte(text, '('), bytes.LastIndexByte(text, ')')
-		fields := strings.Fields(string(text[end+1:]))
-		p := process{comm: string(text[open+1 : end])}
-		p.pid, _ = strconv.Atoi(strings.TrimSpace(string(text[:open])))
-		p.parent, _ = strconv.Atoi(fields[1])
+func below(root int) []task {
+	children := map[int][]task{}
+	for _, p := range processes() {
 		children[p.parent] = append(children[p.parent], p)
 	}
-	var all []process
+	var all []task
 	for next := []int{root}; len(next) > 0; next = next[1:] {
 		for _, p := range children[next[0]] {
 			all = append(all, p)
@@ -361,9 +345,19 @@ func below(root int) []process {
 	return all
 }
 
+// child is the one of a process's children that has the name and lives.
+func child(of int, comm string) int {
+	for _, p := range processes() {
+		if p.parent == of && p.comm == comm && p.state != 'Z' {
+			return p.pid
+		}
+	}
+	return 0
+}
+
 // parts tells the services of the tree from the processes that supervise them;
 // the shell that has started it belongs to neither.
-func (tr *tree) parts() (services map[string]int, supervisors []process) {
+func (tr *tree) parts() (services map[string]int, supervisors []task) {
 	services = map[string]int{}
 	for _, p := range below(tr.init) {
 		if exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", p.pid)); exe == tr.tiny {
@@ -377,7 +371,7 @@ func (tr *tree) parts() (services map[string]int, supervisors []process) {
 }
 
 // private is the sum of the processes' private memory in bytes.
-func private(t *testing.T, of []process) int {
+func private(t *testing.T, of []task) int {
 	t.Helper()
 	sum := 0
 	for _, p := range of {
@@ -396,7 +390,7 @@ func private(t *testing.T, of []process) int {
 }
 
 // wakeups is how often the processes have slept until now, threads and all.
-func wakeups(of []process) int {
+func wakeups(of []task) int {
 	sum := 0
 	for _, p := range of {
 		paths, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", p.pid))
@@ -698,7 +692,7 @@ func TestBenchAdopt(t *testing.T) {
 			for range 7 {
 				time.Sleep(time.Second)
 				before, supervisors := tr.parts()
-				core := slices.IndexFunc(supervisors, func(p process) bool { return p.comm == "runsv" })
+				core := slices.IndexFunc(supervisors, func(p task) bool { return p.comm == "runsv" })
 				if core < 0 {
 					t.Fatalf("no core among %v", supervisors)
 				}
@@ -708,14 +702,11 @@ func TestBenchAdopt(t *testing.T) {
 				}
 				// That its locks are held says that a core has taken a service over;
 				// the FIFOs answer all the while.
+				next := 0
 				for end := begin.Add(time.Minute); ; time.Sleep(time.Millisecond) {
-					next := 0
-					for _, p := range below(tr.init) {
-						if p.comm == "runsv" && p.parent == supervisors[core].parent && p.pid != supervisors[core].pid {
-							next = p.pid
-						}
-					}
-					if next != 0 && len(locksOf(next)) == n {
+					if next == 0 || next == supervisors[core].pid {
+						next = child(supervisors[core].parent, "runsv")
+					} else if len(locksOf(next)) == n {
 						break
 					}
 					if time.Now().After(end) {
