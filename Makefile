@@ -14,7 +14,7 @@ PEERS   := runit busybox-static user-mode-linux s6 libs6-2.11 libskarnet2.13 lib
 ENTRY := $(if $(filter amd64 arm64,$(shell go env GOARCH)),-E runitbox/procenv.entry)
 
 build:
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w $(ENTRY) -X runitbox/applets.version=$(VERSION) -X runitbox/applets.serviceDirs=$(SVDIRS)' -o $(OUT)/runitbox .
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w $(ENTRY) -X runitbox/applets/loaders.Version=$(VERSION) -X runitbox/applets.serviceDirs=$(SVDIRS)' -o $(OUT)/runitbox .
 
 # test is all that a change must pass. What the tests need of others is fetched
 # into build/peers, never installed; what cannot be had is skipped and counted.

@@ -12,13 +12,16 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"runitbox/applets/loaders"
 )
 
-// version is what -V prints; the Makefile sets it.
-var version = "devel"
+// version is what -V prints.
+var version = loaders.Version
 
-// commands is the suite. A new command is a new file and a line here. Each
-// gets argv[0] as it was typed, since runit shows that in its usage.
+// commands and loaders.All are the suite. A new command is a new file and a
+// line here. Each gets argv[0] as it was typed, since runit shows that in its
+// usage. The loaders have run before Main, if one was called.
 var commands = map[string]func(argv0 string) *cobra.Command{
 	"runsv":      newRunsv,
 	"runsvdir":   newRunsvdir,
@@ -28,19 +31,11 @@ var commands = map[string]func(argv0 string) *cobra.Command{
 	"init":       newRunitInit,
 	"runit":      newRunit,
 	"runit-init": newRunitInit,
-}
-
-// loaders are the commands that become another program. They are on the path
-// of every service start, so they get their arguments without cobra. Each gets
-// its name without daemontools' d, and its arguments as they were typed.
-var loaders = map[string]func(name string, argv []string) error{
-	"chpst":     chpst,
-	"envdir":    envdir,
-	"envuidgid": envuidgid,
-	"pgrphack":  pgrphack,
-	"setlock":   setlock,
-	"setuidgid": setuidgid,
-	"softlimit": softlimit,
+	"utmpset":    newUtmpset,
+	"halt":       newHalt,
+	"poweroff":   newHalt,
+	"reboot":     newHalt,
+	"shutdown":   newShutdown,
 }
 
 // Main runs the applet that argv[0] names and returns its exit status.
@@ -54,10 +49,13 @@ func Main(argv []string) int {
 
 // dispatch finds the applet: by argv[0]'s base name, as the first argument of
 // runitbox itself, or as sv where argv[0] is a link that leads through one
-// called sv (/etc/init.d/web -> /sbin/sv -> runitbox).
+// called sv (/etc/init.d/web -> /sbin/sv -> runitbox). An init script is called
+// by its path, so there a service may also have the name of an applet.
 func dispatch(argv []string) error {
 	name := filepath.Base(argv[0])
 	switch {
+	case name != "sv" && strings.Contains(argv[0], "/") && leadsThrough(argv[0], "sv"):
+		return call("sv", argv)
 	case known(name):
 		return call(name, argv)
 	case strings.HasPrefix(name, "runitbox"):
@@ -69,24 +67,11 @@ func dispatch(argv []string) error {
 }
 
 // known says whether name is an applet of the suite.
-func known(name string) bool {
-	return commands[name] != nil || loaders[personality(name)] != nil
-}
-
-// personality takes the d off a daemontools name: denvdir is envdir.
-func personality(name string) string {
-	if rest, ok := strings.CutPrefix(name, "d"); ok && loaders[rest] != nil {
-		return rest
-	}
-	return name
-}
+func known(name string) bool { return commands[name] != nil || loaders.Known(name) }
 
 // call runs one applet. Only the command that was called is built.
 func call(name string, argv []string) error {
 	setComm(name)
-	if load := loaders[personality(name)]; load != nil {
-		return load(personality(name), argv)
-	}
 	cmd := commands[name](argv[0])
 	cmd.SetArgs(argv[1:])
 	cmd.Flags().SetInterspersed(false)

@@ -32,6 +32,8 @@ import (
 //	container ARG...  and as process 1 of a PID namespace, started so
 //	oracle            the container shows the same with Debian's runit
 //	uncapable         the container may not call reboot(2)
+//	mapped            the container's root is an ordinary user of the machine
+//	nproc N           process 1 may have so many processes from now on
 //	file HOSTPATH PATH, link TARGET PATH, node PATH MAJOR MINOR, dir PATH, mode OCTAL PATH
 //	want TEXT         a line with this text comes, after the one wanted before
 //	never TEXT        no line has this text
@@ -48,6 +50,7 @@ type recipe struct {
 	container []string
 	oracle    bool
 	uncapable bool
+	mapped    bool
 	steps     []bootStep
 	never     []string
 	files     map[string]bootFile
@@ -109,6 +112,8 @@ func readRecipe(t *testing.T, file, init string) *recipe {
 			r.oracle = true
 		case "uncapable":
 			r.uncapable = true
+		case "mapped":
+			r.mapped = true
 		case "link":
 			r.files[args[1]] = bootFile{mode: unix.S_IFLNK | 0o777, data: []byte(args[0])}
 		case "dir":
@@ -125,7 +130,7 @@ func readRecipe(t *testing.T, file, init string) *recipe {
 			r.files[args[1]] = f
 		case "never":
 			r.never = append(r.never, rest)
-		case "want", "cad", "signal", "ends", "within":
+		case "want", "cad", "signal", "ends", "within", "nproc":
 			r.steps = append(r.steps, bootStep{verb, rest})
 		default:
 			t.Fatalf("%s: what is %q?", file, line)
@@ -238,7 +243,7 @@ func (r *recipe) writeTree(root string) error {
 }
 
 // bootLimit is when a boot has hung. It is for a machine that is very busy.
-const bootLimit = 1 * time.Minute
+const bootLimit = 3 * time.Minute
 
 // kernels is how many systems run at a time.
 var kernels = make(chan bool, 2)
@@ -404,7 +409,7 @@ func containerInit(argv []string) int {
 	}
 	unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
 	root, uncapable, argv := argv[0], argv[1] == "uncapable", argv[2:]
-	if err := unix.Mount("proc", filepath.Join(root, "proc"), "proc", 0, ""); err != nil {
+	if err := unix.Mount("proc", filepath.Join(root, "proc"), "proc", 0, ""); err != nil && !errors.Is(err, unix.EPERM) { // a user's namespace may have none
 		return failed("mount", err)
 	}
 	if err := unix.Chroot(root); err != nil {
@@ -447,10 +452,30 @@ func bootContainer(t *testing.T, r *recipe, who string) *guest {
 		Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWUTS | unix.CLONE_NEWNET | unix.CLONE_NEWIPC,
 		Pdeathsig:  unix.SIGKILL,
 	}
-	if os.Geteuid() != 0 {
+	uid, gid := os.Geteuid(), os.Getegid()
+	if r.mapped && uid == 0 {
+		uid, gid = 54321, 54321
+		cmd.SysProcAttr.Credential = &syscall.Credential{NoSetGroups: true} // its root
+		copied, err := os.ReadFile(self)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd.Path = filepath.Join(root, "container-init")
+		if err := os.WriteFile(cmd.Path, copied, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for dir := root; dir != "/"; dir = filepath.Dir(dir) { // it must be able to get there
+			if info, err := os.Stat(dir); err == nil && info.Mode()&0o005 != 0o005 {
+				if err := os.Chmod(dir, info.Mode()|0o055); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	if uid != 0 {
 		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
-		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
-		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: uid, Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: gid, Size: 1}}
 	}
 	g := &guest{t: t, name: r.name + " in a container, " + who, cmd: cmd}
 	g.end = func(sig unix.Signal) error { return cmd.Process.Signal(sig) }
@@ -482,6 +507,14 @@ func (g *guest) follow(r *recipe) {
 			asked = time.Now()
 			if err := g.end(sig); err != nil {
 				g.fail("%s: %v", s.text, err)
+			}
+		case "nproc":
+			n, err := strconv.ParseUint(s.text, 10, 64)
+			if err != nil {
+				g.t.Fatal(err)
+			}
+			if err := unix.Prlimit(g.cmd.Process.Pid, unix.RLIMIT_NPROC, &unix.Rlimit{Cur: n, Max: 10000}, nil); err != nil {
+				g.fail("prlimit: %v", err)
 			}
 		case "ends":
 			g.ends(s.text)

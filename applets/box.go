@@ -11,19 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
-)
 
-// loaderShorts says what each of the loaders does, for the list of applets.
-// The commands say it themselves.
-var loaderShorts = map[string]string{
-	"chpst":     "run a program with a changed process state",
-	"envdir":    "run a program with the environment that a directory holds",
-	"envuidgid": "run a program with a user's ids in its environment",
-	"pgrphack":  "run a program in a session of its own",
-	"setlock":   "run a program that holds a lock",
-	"setuidgid": "run a program as a user",
-	"softlimit": "run a program with other resource limits",
-}
+	"runitbox/applets/loaders"
+)
 
 // box is runitbox called by its own name: an applet as the first argument, or
 // what concerns the suite as a whole.
@@ -53,12 +43,11 @@ func box(argv []string) error {
 	}
 	getoptErrors(root, "runitbox", "runitbox [--help | --version | applet [arg ...]]", 100)
 	root.Flags().SetInterspersed(false) // what follows an unknown applet is not ours
-	for _, name := range names() {
-		if build := commands[name]; build != nil {
-			root.AddCommand(rename(build(name), name))
-		} else {
-			root.AddCommand(&cobra.Command{Use: name, Short: loaderShorts[name], Run: func(*cobra.Command, []string) {}})
-		}
+	for name, build := range commands {
+		root.AddCommand(rename(build(name), name)) // cobra sorts them
+	}
+	for _, l := range loaders.All {
+		root.AddCommand(&cobra.Command{Use: l.Name, Short: l.Short, Run: func(*cobra.Command, []string) {}})
 	}
 	root.AddCommand(newInstall(), newCompletion())
 	root.SetArgs(argv[1:])
@@ -76,7 +65,9 @@ func rename(cmd *cobra.Command, name string) *cobra.Command {
 // names lists the applets in order.
 func names() []string {
 	all := slices.Collect(maps.Keys(commands))
-	all = slices.AppendSeq(all, maps.Keys(loaders))
+	for _, l := range loaders.All {
+		all = append(all, l.Name)
+	}
 	slices.Sort(all)
 	return all
 }

@@ -158,7 +158,8 @@ func inspect(t *testing.T, cmd *exec.Cmd, look func(proc string)) {
 	defer cmd.Process.Kill()
 	proc := "/proc/" + strconv.Itoa(cmd.Process.Pid)
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(2 * time.Millisecond) {
-		if comm, err := os.ReadFile(proc + "/comm"); err != nil || string(comm) == "sleep\n" {
+		// It has been loaded when it sleeps.
+		if stat, err := os.ReadFile(proc + "/stat"); err != nil || strings.Contains(string(stat), " (sleep) S ") {
 			break
 		}
 		if time.Now().After(end) {
@@ -321,6 +322,24 @@ func TestSmallLimits(t *testing.T) {
 		if out, err := exec.Command(filepath.Join(bin, "chpst"), "-u", ":54321:54321", "-p", "1", "-P", "echo", "it runs").CombinedOutput(); err != nil || string(out) != "it runs\n" {
 			t.Fatalf("under a limit of one process: %v: %s", err, out)
 		}
+	}
+}
+
+// TestLimitsOfSupervisors: the limits that chpst takes out of its way while it
+// starts are there for every other applet and what it starts.
+func TestLimitsOfSupervisors(t *testing.T) {
+	t.Parallel()
+	exe, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := contained(t, exec.Command("/bin/sh", "-c", `ulimit -Sv 3000000; ulimit -Sd 2000000; "$0" runsv . & until test -s out; do sleep 0.05; done; cat out`, exe))
+	cmd.Dir = t.TempDir()
+	if err := os.WriteFile(filepath.Join(cmd.Dir, "run"), []byte("#!/bin/sh\n{ ulimit -Sv; ulimit -Sd; } >new && mv new out\nexec sleep 1000\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := cmd.CombinedOutput(); err != nil || string(out) != "3000000\n2000000\n" {
+		t.Errorf("the service's limits: %v: %s", err, out)
 	}
 }
 

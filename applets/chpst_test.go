@@ -193,6 +193,7 @@ var lines = []line{
 	{name: "processor time", sh: `exec chpst -t 1 sh -c 'while :; do :; done'`, want: "152"},
 	{name: "program that dies of its limits", sh: `for n in 0 1 1000; do (chpst -m $n true; echo $?) 2>/dev/null; done`, want: "139\n139\n139\n0"},
 	{name: "loader that dies of its limits", sh: `chpst -o 3 true 2>/dev/null`, want: "127"},
+	{name: "chpst under limits", sh: `chpst -m 30000000 chpst -u nobody chpst -o 50 sh -c 'ulimit -Sv; ulimit -Sd; id -u'; chpst -p 1 -u :54321:54321 chpst -P sh -c 'echo one'`, want: "29296\n29296\n65534\none\n0"},
 	{name: "failed exec under limits", sh: `chpst -m 0 -o 0 nosuchprog`, want: "chpst: fatal: unable to run: nosuchprog: file does not exist\n111"},
 	{name: "new descriptors of a new session", sh: `chpst -P sh -c 'test $(ps -o sid= -p $$) = $$'`, want: "0"},
 	{name: "a leader leads already", sh: `chpst -P chpst -P true`, want: "0"},

@@ -2,6 +2,7 @@ package applets
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	goflag "flag"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -192,7 +194,9 @@ func script(t *testing.T, path, bin string) {
 			t.Fatal(err)
 		}
 	}
-	cmd := contained(t, exec.Command("/bin/sh", "-e"))
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute) // what hangs is told with what it said
+	defer cancel()
+	cmd := contained(t, exec.CommandContext(ctx, "/bin/sh", "-e"))
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "T="+dir, "SVDIR=", "TZ=UTC", "LC_ALL=C",
 		"GORACE=atexit_sleep_ms=0") // a program made for the race detector would end a second late

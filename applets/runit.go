@@ -61,7 +61,7 @@ func newRunitInit(argv0 string) *cobra.Command {
 				return nil
 			}
 			if args[0] == "-V" {
-				use.note = version
+				use.note = "runitbox " + version + "\n"
 			}
 			return use
 		},

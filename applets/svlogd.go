@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -58,6 +59,7 @@ func newSvlogd(argv0 string) *cobra.Command {
 	f.StringVarP(&head, "len", "l", "", "so many bytes of a line are matched and replaced")
 	f.StringVarP(&buffer, "buflen", "b", "", "read and write so many bytes at least")
 	f.BoolVarP(&showVersion, "version", "V", false, "show the version")
+	f.Bool("help", false, "print this help") // without -h, which is no option
 	getoptErrors(cmd, argv0, usage, 111)
 	return cmd
 }
@@ -84,10 +86,14 @@ func replaced(others string) *[256]bool {
 
 // runLogger runs an engine as this process: its signals, its messages.
 func runLogger(o logger.Options, verbose bool) error {
-	// There is next to no garbage, so collecting it by the clock would only
-	// wake the process up; a limit sees to what gathers in the long run.
+	// There is next to no garbage, and collecting it by the clock would wake
+	// the process up for nothing.
 	debug.SetGCPercent(-1)
-	debug.SetMemoryLimit(6 << 20)
+
+	// Signals are taken first, before anything of theirs can be missed.
+	// SIGPIPE is caught and not ignored, since processors would inherit that.
+	sigs := make(chan os.Signal, 8)
+	signal.Notify(sigs, unix.SIGTERM, unix.SIGHUP, unix.SIGALRM, unix.SIGCHLD, unix.SIGPIPE)
 
 	e := voice{verbose: verbose}
 	root, err := unix.Open(".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -99,9 +105,7 @@ func runLogger(o logger.Options, verbose bool) error {
 	if err != nil {
 		return fatal{"svlogd", 111, err}
 	}
-	sigs := make(chan os.Signal, 8)
-	// SIGPIPE is caught and not ignored, since processors would inherit that.
-	signal.Notify(sigs, unix.SIGTERM, unix.SIGHUP, unix.SIGALRM, unix.SIGCHLD, unix.SIGPIPE)
+	boundMemory()
 	go func() {
 		for sig := range sigs {
 			switch sig {
@@ -124,6 +128,15 @@ func runLogger(o logger.Options, verbose bool) error {
 		return fatal{"svlogd", 111, err}
 	}
 	return nil
+}
+
+// boundMemory has garbage collected only when this much has gathered: a
+// rotation makes some 2 KiB of it, a line none.
+func boundMemory() {
+	const garbage = 256 << 10
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	debug.SetMemoryLimit(int64(m.Sys-m.HeapReleased) + garbage)
 }
 
 // voice is svlogd on stderr.

@@ -27,6 +27,7 @@ type loggerRun struct {
 	mu     sync.Mutex
 	errs   bytes.Buffer
 	exited chan struct{}
+	racy   bool // it is runit's
 }
 
 // Write takes what it says on stderr.
@@ -60,10 +61,19 @@ func startLogger(t *testing.T, program, dir string, args ...string) *loggerRun {
 // startLoggerOn starts a svlogd with an input of the caller's.
 func startLoggerOn(t *testing.T, program, dir string, in *os.File, args ...string) *loggerRun {
 	t.Helper()
+	return startLoggerWith(t, program, dir, in, nil, args...)
+}
+
+// startLoggerWith starts a svlogd with an input and a stderr of the caller's.
+func startLoggerWith(t *testing.T, program, dir string, in, stderr *os.File, args ...string) *loggerRun {
+	t.Helper()
 	r := &loggerRun{t: t, dir: dir, exited: make(chan struct{})}
 	r.cmd = exec.Command(program)
 	r.cmd.Args = append([]string{"svlogd"}, args...)
 	r.cmd.Dir, r.cmd.Stdin, r.cmd.Stderr = dir, in, r
+	if stderr != nil {
+		r.cmd.Stderr = stderr
+	}
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	r.cmd.WaitDelay = 5 * time.Second // a processor that outlives it may hold stderr
 	if err := r.cmd.Start(); err != nil {
@@ -87,8 +97,16 @@ func (r *loggerRun) write(text string) {
 	}
 }
 
+// signal sends a signal. Runit's svlogd must be asleep then: it loses one that
+// comes between its look at the signals and its poll.
 func (r *loggerRun) signal(sig syscall.Signal) {
 	r.t.Helper()
+	if r.racy {
+		r.until("sleeps", func() bool {
+			text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", r.cmd.Process.Pid))
+			return err != nil || bytes.Contains(text, []byte(") S "))
+		})
+	}
 	if err := r.cmd.Process.Signal(sig); err != nil {
 		r.t.Fatal(err)
 	}
@@ -99,7 +117,7 @@ func (r *loggerRun) until(what string, cond func() bool) {
 	r.t.Helper()
 	for end := time.Now().Add(20 * time.Second); !cond(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			r.t.Fatalf("never %s; stderr:\n%s", what, r.said())
+			r.t.Fatalf("%s never %s; stderr:\n%s", r.cmd.Path, what, r.said())
 		}
 	}
 }
@@ -221,6 +239,7 @@ func TestSvlogd(t *testing.T) {
 	}{
 		{name: "no argument", want: "exit 111\n" + usage},
 		{name: "illegal option", args: []string{"-x", "d"}, want: "exit 111\nsvlogd: illegal option -- x\n" + usage},
+		{name: "no help", args: []string{"-h", "d"}, want: "exit 111\nsvlogd: illegal option -- h\n" + usage},
 		{name: "missing argument", args: []string{"-l"}, want: "exit 111\nsvlogd: option requires an argument -- l\n" + usage},
 		{name: "len as large as buflen", args: []string{"-l", "1024", "d"}, files: map[string]string{"d/": ""}, want: "exit 111\n" + usage + "d/\n"},
 		{name: "two bytes for -r", args: []string{"-r", "ab", "d"}, want: "exit 111\n" + usage},
@@ -352,6 +371,7 @@ func TestSvlogd(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
+			ours := ourLogger(t)
 			check := func(program, want string) {
 				t.Helper()
 				dir := t.TempDir()
@@ -375,6 +395,7 @@ func TestSvlogd(t *testing.T) {
 					tt.setup(t, dir)
 				}
 				r := startLogger(t, program, dir, tt.args...)
+				r.racy = program != ours
 				if tt.drive != nil {
 					tt.drive(r)
 				} else {
@@ -385,11 +406,7 @@ func TestSvlogd(t *testing.T) {
 					t.Errorf("%s (-want +got):\n%s", program, diff)
 				}
 			}
-			bin, err := links()
-			if err != nil {
-				t.Fatal(err)
-			}
-			check(filepath.Join(bin, "svlogd"), tt.want)
+			check(ours, tt.want)
 			want, differs := runitSvlogd[tt.name]
 			if !differs {
 				want = tt.want

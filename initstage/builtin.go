@@ -67,7 +67,7 @@ var mounts = []struct {
 
 // begin is stage 1: what every system needs before its services.
 func (s *Stage) begin() {
-	contained := unix.Reboot(unix.LINUX_REBOOT_CMD_CAD_OFF) != nil
+	contained := inContainer()
 	for _, m := range mounts {
 		if mounted(m.at) || contained && m.kind == "devtmpfs" { // which has the devices of the machine
 			continue
@@ -201,7 +201,7 @@ func (s *Stage) end() {
 	}
 	s.endOthers()
 	unix.Sync()
-	if unix.Reboot(unix.LINUX_REBOOT_CMD_CAD_OFF) != nil {
+	if inContainer() {
 		return // in a container the disks are another's
 	}
 	s.swapOff()
@@ -222,6 +222,9 @@ func (s *Stage) stop(dir string) {
 	}
 	if len(services) == 0 {
 		return
+	}
+	if os.Getenv("SVWAIT") == "" && inContainer() {
+		os.Setenv("SVWAIT", "5") // not 7: container engines kill after 10, and there is more to end
 	}
 	for _, verb := range []string{"force-stop", "exit"} {
 		for some := range slices.Chunk(services, 1000) { // well below the kernel's limit of an argument list

@@ -7,7 +7,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"strconv"
 	"syscall"
 	"time"
@@ -44,9 +43,8 @@ func Run(c Config) int {
 
 	k := &kernel{Config: c, self: executable()}
 	k.console = openConsole()
-	k.inContainer = unix.Reboot(unix.LINUX_REBOOT_CMD_CAD_OFF) != nil && !initialNamespace()
+	k.inContainer = inContainer()
 	k.say("%s: booting.", c.Version)
-	debug.FreeOSMemory() // what the start has used is not needed again
 	return newOne(k).loop(children, signals)
 }
 
@@ -99,6 +97,12 @@ func makeSpares() {
 		<-ready
 	}
 	close(release)
+}
+
+// inContainer says whether this is no machine of its own: ctrl-alt-del cannot be
+// turned into a signal. Where it can, it now is.
+func inContainer() bool {
+	return unix.Reboot(unix.LINUX_REBOOT_CMD_CAD_OFF) != nil && !initialNamespace()
 }
 
 // initialNamespace says whether this is certainly the PID namespace of the

@@ -105,7 +105,7 @@ func New(o Options) (*Engine, error) {
 		e.in.close()
 		return nil, err
 	}
-	e.buf, e.out = make([]byte, size), make([]byte, 0, size+4<<10)
+	e.buf, e.out = make([]byte, size), make([]byte, 0, 2*size)
 	e.batch = uint64(time.Now().UnixNano()) // unlike any number a logger before us left behind
 	for _, dir := range o.Dirs {
 		e.logs = append(e.logs, newLog(e, dir))
@@ -333,7 +333,8 @@ func (e *Engine) pump() (more, ended bool, err error) {
 		e.have = copy(e.buf, e.buf[whole:n])
 		return true, final, nil
 	}
-	return whole < n || n >= 4<<10, what == atEnd, nil
+	// Nobody will wake us for a tail whose writer is gone, or for the end.
+	return whole < n || n >= 4<<10 || e.poll.hung, what == atEnd, nil
 }
 
 // handle writes a batch: whole lines, or a piece of one that is too long. What
@@ -438,7 +439,7 @@ func (e *Engine) replace(data []byte) {
 // batch, and the rest of a line whose begin cannot be left in the input. What
 // it does not take it leaves to the next logger, at a line's begin.
 func (e *Engine) lastLine() error {
-	if e.have == 0 {
+	if e.in.pipe {
 		if _, _, err := e.pump(); err != nil {
 			return err
 		}

@@ -17,6 +17,7 @@ type poller struct {
 	file *os.File
 	conn syscall.RawConn
 	look func(fd uintptr) bool // made once, so that waiting does not allocate
+	hung bool                  // nobody is left who could write
 }
 
 // newPoller watches fd. What epoll cannot watch, such as a file, is always
@@ -46,6 +47,7 @@ func newPoller(fd int, edge bool) (*poller, error) {
 	var events [1]unix.EpollEvent
 	p.look = func(fd uintptr) bool {
 		n, _ := unix.EpollWait(int(fd), events[:], 0)
+		p.hung = p.hung || n > 0 && events[0].Events&unix.EPOLLHUP != 0
 		return n > 0
 	}
 	return p, nil

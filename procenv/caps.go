@@ -1,7 +1,6 @@
 package procenv
 
 import (
-	"strings"
 	"syscall"
 	"unsafe"
 )
@@ -28,10 +27,13 @@ func ParseCaps(list string) (Caps, error) {
 	if list == "" {
 		return set, nil
 	}
-	for name := range strings.SplitSeq(list, ",") {
-		short := strings.TrimPrefix(strings.ToLower(name), "cap_")
+	for name := range split(list, ',') {
+		short := lower(name)
+		if len(short) > len("cap_") && short[:len("cap_")] == "cap_" {
+			short = short[len("cap_"):]
+		}
 		known := false
-		for n, have := range capNames {
+		for n, have := range capNames[:] {
 			if have == short {
 				set |= 1 << n
 				known = true
@@ -42,6 +44,17 @@ func ParseCaps(list string) (Caps, error) {
 		}
 	}
 	return set, nil
+}
+
+// lower makes capital letters small.
+func lower(text string) string {
+	b := []byte(text)
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] += 'a' - 'A'
+		}
+	}
+	return string(b)
 }
 
 const (

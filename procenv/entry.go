@@ -8,15 +8,21 @@ import (
 // What the process was given before Go's runtime changed it: the runtime
 // catches signals that were ignored, unblocks some that were blocked, and puts
 // /dev/null where there was no descriptor. A program run from here would find
-// it so, unlike one that runit ran. So, on the machines that there is an entry
-// in assembly for, this is written down at the very first and put back at the
-// last. A plain go build leaves the entry out; then nothing is put back.
+// it so, unlike one that runit ran. And the runtime starts only where it may
+// have some 700 MB of addresses and four threads, although it uses little of
+// them. So, on the machines that there is an entry in assembly for, all this is
+// written down at the very first, with the soft limits out of the way, and put
+// back at the last. A plain go build leaves the entry out; then nothing is put
+// back, because nothing is known.
 var (
 	recorded bool
 	ignored  uint64     // the signals ignored: signal 1 is bit 0
 	blocked  uint64     // the signals blocked, likewise
 	closed   uint32     // which of the descriptors 0 to 2 were closed
-	action   [8]uintptr // the kernel's struct sigaction: the handler is first
+	action   [8]uintptr // room for a struct of the kernel's
+
+	raised = [3]uint32{uint32(AS), uint32(Data), uint32(NProc)}
+	given  [3]syscall.Rlimit // the limits that they had
 )
 
 // restoreSignals ignores and blocks what was ignored and blocked.
@@ -61,3 +67,23 @@ func restoreStdio() {
 
 // wasClosed says whether descriptor fd was closed from the beginning.
 func wasClosed(fd int) bool { return closed&(1<<fd) != 0 }
+
+// givenLimit is the limit that a resource had before it was raised.
+func givenLimit(r Resource) (limit syscall.Rlimit, ok bool) {
+	for i := range raised {
+		if recorded && raised[i] == uint32(r) {
+			return given[i], given[i].Cur != given[i].Max
+		}
+	}
+	return limit, false
+}
+
+// RestoreLimits gives a process that stays as it is the limits that it was
+// given.
+func RestoreLimits() {
+	for _, r := range raised {
+		if limit, ok := givenLimit(Resource(r)); ok {
+			syscall.Setrlimit(int(r), &limit)
+		}
+	}
+}

@@ -41,6 +41,28 @@ descriptor:				// for stderr, stdout, stdin: is it open?
 	DECL	BX
 	JGE	descriptor
 
+	LEAQ	·raised(SB), R8
+	LEAQ	·given(SB), R9
+	MOVL	$3, BX
+limit:					// for each resource: raise the soft limit
+	MOVL	$302, AX		// prlimit64
+	XORL	DI, DI
+	MOVL	(R8), SI
+	XORL	DX, DX
+	MOVQ	R9, R10
+	SYSCALL
+	MOVQ	8(R9), AX
+	MOVQ	AX, ·action+0(SB)	// the hard limit, twice
+	MOVQ	AX, ·action+8(SB)
+	MOVL	$302, AX
+	LEAQ	·action(SB), DX
+	XORL	R10, R10
+	SYSCALL
+	ADDQ	$4, R8
+	ADDQ	$16, R9
+	DECL	BX
+	JNZ	limit
+
 	MOVB	$1, ·recorded(SB)
 	MOVQ	R13, DX
 	JMP	_rt0_amd64_linux(SB)

@@ -44,6 +44,28 @@ descriptor:				// for stderr, stdout, stdin: is it open?
 	BPL	descriptor
 	MOVW	R20, ·closed(SB)
 
+	MOVD	$·raised(SB), R22
+	MOVD	$·given(SB), R23
+	MOVD	$3, R21
+limit:					// for each resource: raise the soft limit
+	MOVD	$0, R0
+	MOVWU	(R22), R1
+	MOVD	$0, R2
+	MOVD	R23, R3
+	MOVD	$261, R8		// prlimit64
+	SVC
+	MOVD	8(R23), R4
+	MOVD	R4, ·action+0(SB)	// the hard limit, twice
+	MOVD	R4, ·action+8(SB)
+	MOVD	$0, R0
+	MOVD	$·action(SB), R2
+	MOVD	$0, R3
+	SVC
+	ADD	$4, R22
+	ADD	$16, R23
+	SUBS	$1, R21
+	BNE	limit
+
 	MOVD	$1, R4
 	MOVB	R4, ·recorded(SB)
 	MOVD	R19, R0

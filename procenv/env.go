@@ -1,9 +1,7 @@
 package procenv
 
 import (
-	"bytes"
 	"errors"
-	"strings"
 	"syscall"
 )
 
@@ -43,9 +41,20 @@ func variable(content []byte) (value string, set bool) {
 	if len(content) == 0 {
 		return "", false
 	}
-	line, _, _ := bytes.Cut(content, []byte{'\n'})
-	line = bytes.TrimRight(line, " \t")
-	return string(bytes.ReplaceAll(line, []byte{0}, []byte{'\n'})), true
+	line, _, _ := cut(string(content), '\n')
+	for line != "" && (line[len(line)-1] == ' ' || line[len(line)-1] == '\t') {
+		line = line[:len(line)-1]
+	}
+	if !contains(line, 0) {
+		return line, true
+	}
+	text := []byte(line)
+	for i, b := range text {
+		if b == 0 {
+			text[i] = '\n'
+		}
+	}
+	return string(text), true
 }
 
 // errEqual is why a file is not a variable.
@@ -82,7 +91,7 @@ func (c *Change) envDir(env *Environment) error {
 			continue
 		case err != nil:
 			return failed("read "+path, err)
-		case strings.Contains(name, "="):
+		case contains(name, '='):
 			c.warn(failed("set variable "+path, errEqual))
 			continue
 		}
@@ -110,7 +119,7 @@ func list(dir string) ([]string, error) {
 	}
 	defer syscall.Close(fd)
 	var names []string
-	buf := make([]byte, 4096)
+	buf := make([]byte, 1024)
 	for {
 		n, err := syscall.ReadDirent(fd, buf)
 		if err != nil {

@@ -2,7 +2,6 @@ package procenv
 
 import (
 	"slices"
-	"strings"
 	"syscall"
 	"unsafe"
 )
@@ -71,7 +70,7 @@ func (c *Change) exec(argv []string, env Environment) error {
 // candidates are the files that prog may be, to be tried in this order. PATH
 // is the one that this process was given, not one that it gives.
 func candidates(prog string) ([]*byte, error) {
-	if strings.Contains(prog, "/") {
+	if contains(prog, '/') {
 		path, err := syscall.BytePtrFromString(prog)
 		return []*byte{path}, failed("run: "+prog, err)
 	}
@@ -80,7 +79,7 @@ func candidates(prog string) ([]*byte, error) {
 		list = "/bin:/usr/bin"
 	}
 	var paths []*byte
-	for dir := range strings.SplitSeq(list, ":") {
+	for dir := range split(list, ':') {
 		if dir == "" {
 			dir = "."
 		}
@@ -101,3 +100,9 @@ func beforeExec()
 
 //go:linkname afterExec syscall.runtime_AfterExec
 func afterExec()
+
+// Args are the arguments of the process, as os.Args, but there before package
+// os is.
+//
+//go:linkname Args os.runtime_args
+func Args() []string

@@ -59,20 +59,24 @@ type setting struct {
 	after    syscall.Rlimit
 }
 
-// settings are the limits that differ from those in force. A value beyond the
-// hard limit is the hard limit; one that is negative as the kernel's loff_t is
-// nothing, as it is to runit.
+// settings are the limits to be put in force. A value beyond the hard limit is
+// the hard limit; one that is negative as the kernel's loff_t is nothing, as it
+// is to runit.
 func (l *Limits) settings() ([]setting, error) {
 	var all []setting
 	for _, r := range order {
-		if !l[r].Set || l[r].Value >= 1<<63 && l[r].Value != Hard {
+		given, put := givenLimit(r)
+		asked := l[r].Set && (l[r].Value < 1<<63 || l[r].Value == Hard)
+		if !asked && !put {
 			continue
 		}
-		s := setting{resource: r}
+		s := setting{resource: r, after: given}
 		if err := syscall.Getrlimit(int(r), &s.before); err != nil {
 			return nil, failed("getrlimit()", err)
 		}
-		s.after = syscall.Rlimit{Cur: min(l[r].Value, s.before.Max), Max: s.before.Max}
+		if asked {
+			s.after = syscall.Rlimit{Cur: min(l[r].Value, s.before.Max), Max: s.before.Max}
+		}
 		all = append(all, s)
 	}
 	return all, nil

@@ -5,10 +5,7 @@
 // and nice value to a thread, and exec keeps those of its caller.
 package procenv
 
-import (
-	"runtime"
-	"syscall"
-)
+import "syscall"
 
 // Change is what to do before exec. Its zero value changes nothing; a nil
 // pointer is a change that nobody asked for.
@@ -68,9 +65,9 @@ func (e *LockError) Unwrap() error { return e.Err }
 
 // Exec makes the changes in the order that runit has them and becomes the
 // program argv. It returns only where a step failed, and then the program has
-// not run. The goroutine that calls it stays on its thread.
+// not run. It is to be called by an init function: these are on the thread that
+// the process began with, and so is the goroutine that calls it to the end.
 func (c *Change) Exec(argv []string) error {
-	runtime.LockOSThread() // never unlocked: what follows is another program
 	env := Environment(syscall.Environ())
 	for _, change := range []func(*Environment) error{
 		c.session,

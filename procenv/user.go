@@ -1,9 +1,7 @@
 package procenv
 
 import (
-	"bytes"
 	"strconv"
-	"strings"
 	"syscall"
 )
 
@@ -32,12 +30,12 @@ const (
 // ":uid:gid[:gid...]" as it stands. With all, the user's groups are all that
 // list him as a member, his primary one, and those named.
 func lookUp(who string, all bool) (ids, error) {
-	if numbers, ok := strings.CutPrefix(who, ":"); ok {
-		return parseIDs(numbers)
+	if who != "" && who[0] == ':' {
+		return parseIDs(who[1:])
 	}
 	const step = "get password/group file entry"
 	unknown := &Unknown{"unknown user/group", who}
-	name, list, named := strings.Cut(who, ":")
+	name, list, named := cut(who, ':')
 	passwd, err := read(passwdFile)
 	if err != nil {
 		return ids{}, failed(step, err)
@@ -58,7 +56,7 @@ func lookUp(who string, all bool) (ids, error) {
 	}
 	primary := user.gid
 	if named {
-		for name := range strings.SplitSeq(list, ":") {
+		for name := range split(list, ':') {
 			gid, ok := findGroup(group, name)
 			if !ok {
 				return ids{}, unknown
@@ -92,7 +90,7 @@ func lookUpAccount(name string) (ids, error) {
 // parseIDs reads "uid:gid[:gid...]".
 func parseIDs(text string) (ids, error) {
 	var numbers []uint32
-	for field := range strings.SplitSeq(text, ":") {
+	for field := range split(text, ':') {
 		n, err := number(field)
 		if err != nil {
 			return ids{}, &Unknown{"invalid uid/gids", text}
@@ -118,8 +116,8 @@ func number(text string) (uint32, error) {
 // findUser looks name up in a password file. Lines that are no entries, as
 // comments and those for NIS, are passed over.
 func findUser(passwd []byte, name string) (ids, bool) {
-	for line := range bytes.Lines(passwd) {
-		f := strings.SplitN(string(bytes.TrimRight(line, "\n")), ":", 5)
+	for line := range split(string(passwd), '\n') {
+		f := fields(line, ':')
 		if len(f) < 4 || f[0] != name || !isName(name) {
 			continue
 		}
@@ -134,8 +132,8 @@ func findUser(passwd []byte, name string) (ids, bool) {
 
 // findGroup looks name up in a group file.
 func findGroup(group []byte, name string) (uint32, bool) {
-	for line := range bytes.Lines(group) {
-		f := strings.SplitN(string(bytes.TrimRight(line, "\n")), ":", 4)
+	for line := range split(string(group), '\n') {
+		f := fields(line, ':')
 		if len(f) < 3 || f[0] != name || !isName(name) {
 			continue
 		}
@@ -149,13 +147,16 @@ func findGroup(group []byte, name string) (uint32, bool) {
 // memberships lists the groups that have the user as a member.
 func memberships(group []byte, user string) []uint32 {
 	var gids []uint32
-	for line := range bytes.Lines(group) {
-		f := strings.Split(string(bytes.TrimRight(line, "\n")), ":")
+	for line := range split(string(group), '\n') {
+		f := fields(line, ':')
 		if len(f) < 4 || !isName(f[0]) {
 			continue
 		}
-		for member := range strings.SplitSeq(f[3], ",") {
-			if gid, err := number(f[2]); err == nil && strings.TrimSpace(member) == user {
+		for member := range split(f[3], ',') {
+			for member != "" && member[0] == ' ' {
+				member = member[1:]
+			}
+			if gid, err := number(f[2]); err == nil && member == user {
 				gids = append(gids, gid)
 			}
 		}
@@ -165,7 +166,7 @@ func memberships(group []byte, user string) []uint32 {
 
 // isName says whether a line with this name is an entry of the file.
 func isName(name string) bool {
-	return name != "" && !strings.ContainsAny(name[:1], "#+-")
+	return name != "" && name[0] != '#' && name[0] != '+' && name[0] != '-'
 }
 
 // unique drops what is there twice.

@@ -83,7 +83,7 @@ func (r *Remote) Probe() (Record, error) {
 		return Record{}, fmt.Errorf("unable to open supervise/status: %w", err)
 	}
 	defer unix.Close(fd)
-	b := make([]byte, StatusSize+1) // one more, to refuse what is longer
+	b := make([]byte, StatusSize)
 	n, err := unix.Read(fd, b)
 	if err != nil {
 		return Record{}, fmt.Errorf("unable to read supervise/status: %w", err)
@@ -247,15 +247,16 @@ func (c *Client) Send(path, cmd, until string) (*Order, error) {
 		return nil, err
 	}
 	defer r.Close()
-	for {
-		if o.Before, err = r.ProbeUntil(c.Patience); err != nil {
-			return nil, err
-		}
-		err := c.post(r, o, cmd)
-		if !errors.Is(err, ErrNotRunning) || !r.abandoned() || time.Now().After(c.Patience) {
-			return o, err
+	if o.Before, err = r.ProbeUntil(c.Patience); err != nil {
+		return nil, err
+	}
+	err = c.post(r, o, cmd)
+	if errors.Is(err, ErrNotRunning) && r.abandoned() { // it went between the two
+		if o.Before, err = r.ProbeUntil(c.Patience); err == nil {
+			err = c.post(r, o, cmd)
 		}
 	}
+	return o, err
 }
 
 // post puts cmd into the service's FIFO. The FIFO stays open until the command
@@ -264,6 +265,11 @@ func (c *Client) post(r *Remote, o *Order, cmd string) error {
 	fd, err := r.open("supervise/control")
 	if err != nil {
 		return err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err == nil && st.Mode&unix.S_IFMT != unix.S_IFIFO {
+		unix.Close(fd)
+		return errors.New("supervise/control exists but is not a fifo") // nobody would read it
 	}
 	// A service on its way down is not told twice: the second TERM makes some
 	// programs hurry. An unread command may be another, so then it is.

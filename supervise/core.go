@@ -51,6 +51,7 @@ type Core struct {
 	lacking  sync.Once
 	changed  chan struct{} // of one: a service is gone, or the scanner
 	doors    chan struct{}
+	broom    *time.Timer
 	rescued  map[uint64]bool // logs of earlier scanners that are read on, by inode
 }
 
@@ -366,6 +367,7 @@ func (c *Core) add(key, name string, dir Dir, k kept, dropped bool) {
 	c.services[key] = s
 	c.mu.Unlock()
 	c.opening.Add(1)
+	c.tidy()
 	go func() {
 		defer s.crash()
 		err := c.opened(s, k)
@@ -396,6 +398,17 @@ func (c *Core) add(key, name string, dir Dir, k kept, dropped bool) {
 		}
 		c.notice()
 	}()
+}
+
+// tidy gives back, when no service has been added for a while, the memory that
+// adding them took.
+func (c *Core) tidy() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.broom != nil {
+		c.broom.Stop()
+	}
+	c.broom = time.AfterFunc(3*time.Second, debug.FreeOSMemory)
 }
 
 // opened opens a service, a few at a time, in a goroutine whose large stack
@@ -549,7 +562,9 @@ func (c *Core) poll() {
 			switch {
 			case !ok:
 			case w.pid == 0:
-				w.unit.svc.events <- event{kind: evReadable, who: w.unit}
+				if w.unit.told.CompareAndSwap(false, true) {
+					w.unit.svc.events <- event{kind: evReadable, who: w.unit}
+				}
 			default:
 				c.ending(w, int(ev.Fd))
 			}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -89,7 +90,8 @@ type unit struct {
 	pidfd   int  // of an adopted process, else -1
 	foreign bool // that is no child of the scanner
 	rest    *time.Timer
-	unread  bool // bytes were left in the FIFO on purpose
+	unread  bool        // bytes were left in the FIFO on purpose
+	told    atomic.Bool // of bytes in the FIFO, and has not looked since
 
 	written struct { // what the files say
 		pid    int
@@ -129,8 +131,8 @@ func (s *service) units() []*unit {
 }
 
 func newService(c *Core, name, key string, dir Dir) *service {
-	s := &service{core: c, name: name, key: key, dir: dir, events: make(chan event, 24)}
-	s.main = unit{svc: s, control: -1, ok: -1, lock: -1, pidfd: -1}
+	s := &service{core: c, name: name, key: key, dir: dir, events: make(chan event, 12)}
+	s.main.svc, s.main.control, s.main.ok, s.main.lock, s.main.pidfd = s, -1, -1, -1, -1
 	return s
 }
 
@@ -219,6 +221,7 @@ func (s *service) drain(u *unit) {
 	var buf [256]byte
 	for {
 		u.unread = false
+		u.told.Store(false)
 		for i := range s.lanes {
 			if len(s.lanes[i].queue) > laneMax {
 				u.unread = true

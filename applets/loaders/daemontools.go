@@ -1,8 +1,7 @@
-package applets
+package loaders
 
 import (
 	"errors"
-	"path/filepath"
 
 	"runitbox/procenv"
 )
@@ -10,37 +9,37 @@ import (
 // setuidgid is chpst -u with an account's name and nothing else.
 func setuidgid(name string, argv []string) error {
 	if len(argv) < 3 {
-		return misread("", name+" account child")
+		return misuse("", name+" account child")
 	}
 	c := procenv.Change{User: &argv[1], Account: true}
-	return chpstFailed(c.Exec(argv[2:]))
+	return c.Exec(argv[2:])
 }
 
 // envuidgid is chpst -U with an account's name and nothing else.
 func envuidgid(name string, argv []string) error {
 	if len(argv) < 3 {
-		return misread("", name+" account child")
+		return misuse("", name+" account child")
 	}
 	c := procenv.Change{EnvUser: &argv[1], Account: true}
-	return chpstFailed(c.Exec(argv[2:]))
+	return c.Exec(argv[2:])
 }
 
 // envdir is chpst -e for a directory without subdirectories.
 func envdir(name string, argv []string) error {
 	if len(argv) < 3 {
-		return misread("", name+" dir child")
+		return misuse("", name+" dir child")
 	}
-	c := procenv.Change{EnvDir: &argv[1], NoSubdirs: true, Warn: chpstWarn}
-	return chpstFailed(c.Exec(argv[2:]))
+	c := procenv.Change{EnvDir: &argv[1], NoSubdirs: true, Warn: warn}
+	return c.Exec(argv[2:])
 }
 
 // pgrphack is chpst -P.
 func pgrphack(name string, argv []string) error {
 	if len(argv) < 2 {
-		return misread("", name+" child")
+		return misuse("", name+" child")
 	}
 	c := procenv.Change{Session: true}
-	return chpstFailed(c.Exec(argv[1:]))
+	return c.Exec(argv[1:])
 }
 
 // setlock holds a lock for the program. It does what daemontools' does, where
@@ -59,10 +58,10 @@ func setlock(name string, argv []string) error {
 		}
 	}
 	if opts.wrong != "" {
-		return misread(filepath.Base(argv[0])+": "+opts.wrong, usage)
+		return misuse(base(argv[0])+": "+opts.wrong, usage)
 	}
 	if len(opts.args) < 2 {
-		return misread("", usage)
+		return misuse("", usage)
 	}
 	c.Lock = &opts.args[0]
 	err := c.Exec(opts.args[1:])
@@ -70,7 +69,7 @@ func setlock(name string, argv []string) error {
 	if silent && errors.As(err, &held) {
 		return nil
 	}
-	return chpstFailed(err)
+	return err
 }
 
 // softlimit is chpst with limits alone, which may be = for the hard limit.
@@ -86,14 +85,14 @@ func softlimit(name string, argv []string) error {
 		if opts.value == "=" {
 			c.Limits.Set(procenv.Hard, resources(opts.name)...)
 		} else if err := limit(&c.Limits, opts.name, opts.value); err != nil {
-			return misread("", name+chpstUsage) // not softlimit's own line, as in runit
+			return misuse("", name+chpstUsage) // not softlimit's own line, as in runit
 		}
 	}
 	if opts.wrong != "" {
-		return misread(filepath.Base(argv[0])+": "+opts.wrong, usage)
+		return misuse(base(argv[0])+": "+opts.wrong, usage)
 	}
 	if len(opts.args) == 0 {
-		return misread("", usage)
+		return misuse("", usage)
 	}
-	return chpstFailed(c.Exec(opts.args))
+	return c.Exec(opts.args)
 }

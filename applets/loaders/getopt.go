@@ -1,6 +1,4 @@
-package applets
-
-import "strings"
+package loaders
 
 // option is an option: a letter, a long name, or both.
 type option struct {
@@ -20,8 +18,7 @@ func (f option) name() string {
 // getopt reads options as the C library does: letters may be combined, a value
 // may be attached or be the next argument, and the first argument that is no
 // option, or --, ends them. Beside it there are long options: --name value or
-// --name=value. It is here for the applets on the path of every service start,
-// which cannot afford cobra.
+// --name=value. The loaders cannot afford cobra.
 type getopt struct {
 	flags   []option
 	args    []string // what has not been read: in the end, the operands
@@ -68,7 +65,7 @@ func (g *getopt) next() bool {
 
 // long reads --name or --name=value.
 func (g *getopt) long(text string) bool {
-	name, value, attached := strings.Cut(text, "=")
+	name, value, attached := cut(text, '=')
 	for _, f := range g.flags {
 		if f.long != name || name == "" {
 			continue

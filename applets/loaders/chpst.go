@@ -1,10 +1,8 @@
-package applets
+package loaders
 
 import (
-	"os"
-	"path/filepath"
 	"strconv"
-	"strings"
+	"syscall"
 
 	"runitbox/procenv"
 )
@@ -77,19 +75,19 @@ Limits are soft and at most the hard ones. Any failure: exit 111, and no prog.
 // chpstUsage is what follows the name in chpst's usage line.
 const chpstUsage = " [-vP012] [-u user[:group]] [-U user[:group]] [-b argv0] [-e dir] [-/ root] [-C pwd] [-n nice] [-l|-L lock] [-m n] [-d n] [-o n] [-p n] [-f n] [-c n] [-r n] [-t n] prog"
 
-// misread is how chpst's personalities answer a call that they do not
-// understand: a note, where there is one, and the usage line.
-func misread(note, line string) error { return misuse{note, line, 100} }
-
-// chpstFailed is an error of any personality: they all tell it as chpst.
-func chpstFailed(err error) error { return fatal{"chpst", 111, err} }
-
-// chpstWarn tells what does not keep the program from running.
-func chpstWarn(err error) { os.Stderr.WriteString("chpst: warning: " + words(err) + "\n") }
+// help is apart so that its text is not copied to the stack of every chpst,
+// which would have to grow for it.
+//
+//go:noinline
+func help() error {
+	_, err := syscall.Write(1, []byte(chpstHelp))
+	return err
+}
 
 // chpst changes the process state as its options say and becomes the program.
 func chpst(name string, argv []string) error {
-	c := procenv.Change{Warn: chpstWarn}
+	var c procenv.Change
+	c.Warn = warn
 	usage := name + chpstUsage
 	opts := getopt{flags: chpstFlags, args: argv[1:]}
 	for opts.next() {
@@ -117,13 +115,13 @@ func chpst(name string, argv []string) error {
 		case "keep-caps":
 			c.Caps = new(procenv.Caps)
 			if *c.Caps, err = procenv.ParseCaps(value); err != nil {
-				return chpstFailed(err)
+				return err
 			}
 		case "no-new-privs":
 			c.NoNewPrivs = true
 		case "l", "L":
 			if c.Lock != nil {
-				return misread("", usage)
+				return misuse("", usage)
 			}
 			c.Lock, c.TryLock = &value, opts.name == "L"
 		case "umask":
@@ -135,26 +133,25 @@ func chpst(name string, argv []string) error {
 		case "v":
 			c.Verbose = true
 		case "V":
-			return misread(version, usage)
+			return misuse("runitbox "+Version, usage)
 		case "help":
-			os.Stdout.WriteString(chpstHelp)
-			return nil
+			return help()
 		default:
 			err = limit(&c.Limits, opts.name, value)
 		}
 		if err != nil {
-			return misread("", usage)
+			return misuse("", usage)
 		}
 	}
 	switch {
 	case opts.wrong != "":
-		return misread(filepath.Base(argv[0])+": "+opts.wrong, usage)
+		return misuse(base(argv[0])+": "+opts.wrong, usage)
 	case len(opts.args) == 0:
-		return misread("", usage)
-	case c.AllGroups && (c.User == nil || strings.HasPrefix(*c.User, ":")):
-		return misread(name+": --groups is for -u with a name", usage)
+		return misuse("", usage)
+	case c.AllGroups && (c.User == nil || hasPrefix(*c.User, ":")):
+		return misuse(name+": --groups is for -u with a name", usage)
 	}
-	return chpstFailed(c.Exec(opts.args))
+	return c.Exec(opts.args)
 }
 
 // resources says which limits a letter sets, in chpst and in softlimit; -l, -a
@@ -197,9 +194,9 @@ func limit(l *procenv.Limits, letter, number string) error {
 // parseNice reads an increment: a sign, or none, and digits, or none. A number
 // that no machine can hold is as good as the greatest step there is.
 func parseNice(text string) (int, error) {
-	digits, negative := strings.CutPrefix(text, "-")
-	if !negative {
-		digits = strings.TrimPrefix(text, "+")
+	digits, negative := text, false
+	if digits != "" && (digits[0] == '-' || digits[0] == '+') {
+		digits, negative = text[1:], text[0] == '-'
 	}
 	step := 0
 	for _, digit := range []byte(digits) {

@@ -1,0 +1,355 @@
+package applets
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"runitbox/supervise"
+)
+
+func TestSvAction(t *testing.T) {
+	type answer struct {
+		Send, Until string
+		Wait, Kill  bool
+		Odd         string
+		OK          bool
+	}
+	for _, tt := range []struct {
+		words string
+		lsb   bool
+		want  answer
+	}{
+		{"start", false, answer{"u", "u", true, false, "", true}},
+		{"start", true, answer{"u", "u", true, false, "", true}},
+		{"shutdown2 startx s stat", true, answer{}},
+		{"stop", true, answer{"d", "d", true, false, "", true}},
+		{"shutdown", true, answer{"x", "x", true, false, "", true}},
+		{"status s st stat", false, answer{OK: true}},
+		{"sto start-it", false, answer{Odd: "status", OK: true}},
+		{"restart", false, answer{"tcu", "tcu", true, false, "", true}},
+		{"try-restart", false, answer{"tc", "tc", true, false, "", true}},
+		{"reload", false, answer{"h", "", true, false, "", true}},
+		{"check", false, answer{"", "C", true, false, "", true}},
+		{"force-stop D", false, answer{"d", "d", true, true, "", true}},
+		{"Down", false, answer{"d", "d", true, true, "D", true}},
+		{"force-reload T", false, answer{"tc", "tc", true, true, "", true}},
+		{"force-restart", false, answer{"tcu", "tcu", true, true, "", true}},
+		{"force-shutdown X E", false, answer{"x", "x", true, true, "", true}},
+		{"u up", false, answer{"u", "u", false, false, "", true}},
+		{"usr1 under", false, answer{"u", "u", false, false, "up", true}},
+		{"d do down", true, answer{"d", "d", false, false, "", true}},
+		{"disable", false, answer{"d", "d", false, false, "down", true}},
+		{"o once", false, answer{"o", "o", false, false, "", true}},
+		{"p pause", false, answer{"p", "p", false, false, "", true}},
+		{"c cont continue", false, answer{"c", "c", false, false, "", true}},
+		{"checks", false, answer{"c", "c", false, false, "cont", true}},
+		{"h hup", false, answer{"h", "", false, false, "", true}},
+		{"help", false, answer{"h", "", false, false, "hup", true}},
+		{"a alarm", false, answer{"a", "", false, false, "", true}},
+		{"i int interrupt", false, answer{"i", "", false, false, "", true}},
+		{"q quit", false, answer{"q", "", false, false, "", true}},
+		{"k kill", false, answer{"k", "k", false, false, "", true}},
+		{"t term", false, answer{"t", "t", false, false, "", true}},
+		{"try", false, answer{"t", "t", false, false, "term", true}},
+		{"1", false, answer{"1", "", false, false, "", true}},
+		{"2", false, answer{"2", "", false, false, "", true}},
+		{"e exit", false, answer{"x", "x", false, false, "", true}},
+		{"enable", false, answer{"x", "x", false, false, "exit", true}},
+		{"x", false, answer{"x", "x", false, false, "", true}},
+		{"re restar r force f foo list 3 - \xff S U", false, answer{}},
+	} {
+		for word := range strings.FieldsSeq(tt.words) {
+			act, odd, ok := svAction(word, tt.lsb)
+			got := answer{act.send, act.until, act.wait, act.kill, odd, ok}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("%q (-want +got):\n%s", word, diff)
+			}
+			if status := ok && got.Send == "" && got.Until == ""; act.status != status {
+				t.Errorf("%q: status is %v", word, act.status)
+			}
+		}
+	}
+	if _, _, ok := svAction("", false); ok {
+		t.Error("an empty word is a command")
+	}
+}
+
+// FuzzSvAction tries words: none may do what its first letter does not say.
+func FuzzSvAction(f *testing.F) {
+	for _, word := range []string{"", "s", "start", "\xff", "D", "enable"} {
+		f.Add(word, true)
+		f.Add(word, false)
+	}
+	f.Fuzz(func(t *testing.T, word string, lsb bool) {
+		act, _, ok := svAction(word, lsb)
+		if !ok {
+			return
+		}
+		if _, exact := actions[word]; !exact && act.send != actions[word[:1]].send {
+			t.Errorf("%q sends %q", word, act.send)
+		}
+	})
+}
+
+func TestSvPath(t *testing.T) {
+	first, second := t.TempDir(), t.TempDir()
+	defer func(was string) { serviceDirs = was }(serviceDirs)
+	serviceDirs = "/nosuch:" + first + ":" + second
+	for _, tt := range []struct{ svdir, name, want string }{
+		{"-", "web", first + "/web"},
+		{"-", "web/log", first + "/web/log"},
+		{"-", "-v", first + "/-v"},
+		{"/srv", "web", "/srv/web"},
+		{"srv", "web", "srv/web"},
+		{"", "web", ""},
+		{"/srv", "./web", "./web"},
+		{"/srv", ".web", ".web"},
+		{"/srv", "/web", "/web"},
+		{"/srv", "web/", "web/"},
+		{"/srv", "", ""},
+	} {
+		t.Setenv("SVDIR", tt.svdir)
+		if tt.svdir == "-" {
+			os.Unsetenv("SVDIR")
+		}
+		if got := svPath(tt.name); got != tt.want {
+			t.Errorf("SVDIR=%s: %q is %q, want %q", tt.svdir, tt.name, got, tt.want)
+		}
+	}
+	serviceDirs = "/nosuch:/none"
+	os.Unsetenv("SVDIR")
+	if got := svPath("web"); got != "/nosuch/web" {
+		t.Errorf("with none of the directories: %q", got)
+	}
+}
+
+func TestSvLine(t *testing.T) {
+	since := time.Unix(1000, 600e6)
+	now := time.Unix(1003, 100e6)
+	for _, tt := range []struct {
+		rec  supervise.Record
+		down bool
+		want string
+	}{
+		{supervise.Record{Want: supervise.WantDown}, true, "down: web: 3s"},
+		{supervise.Record{Want: supervise.WantDown}, false, "down: web: 3s, normally up"},
+		{supervise.Record{Want: supervise.WantUp}, false, "down: web: 3s, normally up, want up"},
+		{supervise.Record{Paused: true, Termed: true, Want: supervise.WantDown}, true, "down: web: 3s"},
+		{supervise.Record{PID: 5, State: supervise.Run}, false, "run: web: (pid 5) 3s"},
+		{supervise.Record{PID: 5, State: supervise.Run}, true, "run: web: (pid 5) 3s, normally down"},
+		{supervise.Record{PID: 5, State: supervise.Run, Paused: true, Termed: true, Want: supervise.WantDown}, true, "run: web: (pid 5) 3s, normally down, paused, want down, got TERM"},
+		{supervise.Record{PID: 5, State: supervise.Finish, Want: supervise.WantDown}, false, "finish: web: (pid 5) 3s, want down"},
+		{supervise.Record{State: supervise.Finish}, false, "finish: web: (pid 0) 3s, normally up, want up"},
+		{supervise.Record{PID: 5, State: 7}, false, "web: (pid 5) 3s"},
+	} {
+		tt.rec.Since = since
+		if got := svLine("web", tt.rec, tt.down, now); got != tt.want {
+			t.Errorf("%+v: %q, want %q", tt.rec, got, tt.want)
+		}
+	}
+	if got := svLine("web", supervise.Record{Since: now.Add(time.Hour), Want: supervise.WantDown}, true, now); got != "down: web: 0s" {
+		t.Errorf("from the future: %q", got)
+	}
+}
+
+func TestLeadingSeconds(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"7": 7, "0": 0, "": 0, "x": 0, "5x": 5, " 5": 0, "-5": 0, "007": 7, "12.9": 12,
+		"99999999999999999999999999": 1<<31 - 1,
+	} {
+		if got := leadingSeconds(text); got != want*time.Second {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+}
+
+// TestSvSoon measures how soon sv has answered and ended once the service is
+// up, by the time in supervise/status. The best of some tries must be below
+// 20 ms, which no looking at intervals can give.
+func TestSvSoon(t *testing.T) {
+	for _, maker := range []string{"runitbox", "runit"} {
+		t.Run("runsv of "+maker, func(t *testing.T) {
+			t.Parallel()
+			bin := toolbox(t, transcript{body: "sv; runsv"}, "runitbox", maker)
+			out := run(t, bin, `
+mk a; mkdir a/control; printf '#!/bin/sh\nexec sleep .1\n' >a/control/u; chmod 755 a/control/u; : >a/down; rs a .3
+for i in 1 2 3 4 5 6 7 8; do
+	sv start ./a >/dev/null || echo failed; end=${EPOCHREALTIME/./}
+	set -- $(od -An -tx1 -N12 a/supervise/status)
+	echo "up $(( end - (0x$1$2$3$4$5$6$7$8 - 0x400000000000000a) * 1000000 - 0x$9${10}${11}${12} / 1000 ))"
+	sleep 1; sv stop ./a >/dev/null
+done; end`)
+			var took []int
+			for _, m := range regexp.MustCompile(`(?m)^up (\d+)$`).FindAllStringSubmatch(out, -1) {
+				took = append(took, atoi(t, m[1]))
+			}
+			if len(took) != 8 || strings.Contains(out, "failed") {
+				t.Fatalf("%s", out)
+			}
+			slices.Sort(took)
+			t.Logf("from the service's start to the end of sv: best %d µs, median %d µs", took[0], took[len(took)/2])
+			if took[0] > 20000 {
+				t.Errorf("%d µs at best", took[0])
+			}
+		})
+	}
+}
+
+func atoi(t *testing.T, text string) (n int) {
+	t.Helper()
+	for _, c := range text {
+		n = 10*n + int(c-'0')
+	}
+	return n
+}
+
+// run runs a script with the transcripts' helpers and the programs of bin, and
+// returns what it printed.
+func run(t *testing.T, bin, body string) string {
+	t.Helper()
+	tr := transcript{body: body, limit: 2 * time.Minute}
+	return tr.play(t, bin)
+}
+
+// TestSvCheckEnds ends a check that hangs, and what it has started, when the
+// time is over and when sv itself is ended.
+func TestSvCheckEnds(t *testing.T) {
+	t.Parallel()
+	bin := toolbox(t, transcript{body: "sv; runsv"}, "runitbox", "runitbox")
+	out := run(t, bin, `
+mk a; rs a .5
+printf '#!/bin/sh\nsleep 1000 & echo $! >sleeper; echo $$ >checker; wait\n' >a/check; chmod 755 a/check
+gone() { for i in $(seq 100); do kill -0 $(cat a/checker) 2>/dev/null || kill -0 $(cat a/sleeper) 2>/dev/null || { echo gone; return; }; sleep .05; done; echo "there is $(ps -o args= -p $(cat a/checker) -p $(cat a/sleeper))"; }
+sv -w 1 check ./a; echo rc=$?; gone
+for s in TERM HUP; do
+	rm -f a/checker; sv -w 60 check ./a & S=$!; until [ -s a/checker ]; do sleep .02; done
+	kill -$s $S; wait $S; echo rc=$?; gone
+done
+sv -v down ./a >/dev/null; end`)
+	want := "timeout: run: ./a: (pid N) Ns\nrc=1\ngone\nrc=143\ngone\nrc=129\ngone\nrc=0\n"
+	got := regexp.MustCompile(`\) \d+s`).ReplaceAllString(out, ") Ns")
+	got = regexp.MustCompile(`(?m)^.*line \d+:.*\n`).ReplaceAllString(got, "") // bash tells of those killed
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestSvMany controls many services with one call.
+func TestSvMany(t *testing.T) {
+	t.Parallel()
+	bin := toolbox(t, transcript{body: "sv; runsv; runsvdir"}, "runitbox", "runitbox")
+	out := run(t, bin, `
+mkdir sv; for i in $(seq 60); do mk sv/s$i; done
+setsid runsvdir sv >log 2>&1 </dev/null & P=$!; export SVDIR=$T/sv
+until [ $(ls sv/*/supervise/ok 2>/dev/null | wc -l) = 60 ]; do sleep .05; done
+c() { sv -w 60 "$@" >out; echo "$1 rc=$? $(grep -c '^ok: ' out) $(cut -d: -f3 out | sort | uniq | wc -l)"; }
+cd sv; c start s*; c restart s*; c stop s*; c -v up s*; c check s* s*; c try-restart s* nosuch; sv status s* | grep -c '^run: '; c force-stop s*
+sv exit s*; kill -HUP $P; wait $P; echo rc=$?`)
+	want := `start rc=0 60 60
+restart rc=0 60 60
+stop rc=0 60 60
+-v rc=0 60 60
+check rc=0 120 60
+try-restart rc=1 60 61
+60
+force-stop rc=0 60 60
+rc=111
+`
+	if diff := cmp.Diff(want, out); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestSvReplaced has sv meet a core that is killed again and again: every
+// command arrives, and none comes twice.
+func TestSvReplaced(t *testing.T) {
+	t.Parallel()
+	bin := toolbox(t, transcript{body: "sv; runsv; runsvdir"}, "runitbox", "runitbox")
+	out := run(t, bin, `
+mkdir sv; mk sv/a 'trap "echo >>../../hups" HUP; : >>../../starts; while :; do sleep .05; done'
+setsid runsvdir sv >log 2>&1 </dev/null & P=$!; export SVDIR=$T/sv
+until sv check a >/dev/null 2>&1 && [ -e starts ]; do sleep .05; done; : >hups
+core() { ps -o pid=,args= --ppid $P | awk '/runsv/{print $1}'; }
+for i in 1 2 3 4; do
+	pid=$(cat sv/a/supervise/pid)
+	(sleep .00$((3*i)); kill -9 $(core)) & sv hup a; echo rc=$?; wait $!
+	n=0; until [ $(wc -l <hups) = $i ] || [ $((n += 1)) = 200 ]; do sleep .05; done; echo "$(wc -l <hups) hups"
+	[ "$pid" = "$(cat sv/a/supervise/pid)" ] || echo "another process"
+	kill -9 $(core); sv status a | sed 's/(.*//'
+	sleep 5
+done
+pid=$(cat sv/a/supervise/pid); kill -9 $(core); sv restart a | sed 's/(.*//'; [ "$pid" != "$(cat sv/a/supervise/pid)" ] && echo restarted
+sv -w 10 stop a >/dev/null; echo "stop rc=$?"
+kill -HUP $P; wait $P; echo rc=$?`)
+	want := ""
+	for i := range 4 {
+		want += "rc=0\n" + string(rune('1'+i)) + " hups\nrun: a: \n"
+	}
+	want += "ok: run: a: \nrestarted\nstop rc=0\nrc=111\n"
+	out = regexp.MustCompile(`(?m)^.*line \d+:.*Killed.*\n`).ReplaceAllString(out, "")
+	if diff := cmp.Diff(want, out); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestSvThroughLinks is sv as an init script, by links that lead through one
+// called sv, relative ones and one found in PATH among them.
+func TestSvThroughLinks(t *testing.T) {
+	t.Parallel()
+	ours, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for _, d := range []string{"sbin", "init.d", "services"} {
+		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for to, from := range map[string]string{
+		"sbin/runitbox": ours, "sbin/sv": "runitbox", "init.d/web": "../sbin/sv", "init.d/mail": "web",
+		"init.d/other": ours, "sbin/busy": "busy", "init.d/svlogd": "../sbin/sv",
+	} {
+		if err := os.Symlink(from, filepath.Join(dir, to)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct {
+		argv0, want string
+		status      int
+	}{
+		{dir + "/init.d/web", "fail: web: unable to change to service directory: file does not exist\n", 1},
+		{dir + "/init.d/mail", "fail: mail: unable to change to service directory: file does not exist\n", 1},
+		{"init.d/web", "fail: web: unable to change to service directory: file does not exist\n", 1},
+		{"web", "fail: web: unable to change to service directory: file does not exist\n", 1}, // in PATH
+		{dir + "/init.d/svlogd", "fail: svlogd: unable to change to service directory: file does not exist\n", 1},
+		{dir + "/init.d/other", "runitbox: fatal: other: applet not found\n", 127},
+		{"nosuch", "runitbox: fatal: nosuch: applet not found\n", 127},
+		{dir + "/sbin/busy", "runitbox: fatal: busy: applet not found\n", 127},
+	} {
+		cmd := exec.Command(ours, "status")
+		cmd.Args[0] = tt.argv0
+		cmd.Dir = dir
+		cmd.Env = []string{"SVDIR=" + dir + "/services", "PATH=/nosuch:" + dir + "/init.d"}
+		var out bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &out
+		err := cmd.Run()
+		var status *exec.ExitError
+		if err != nil && !errors.As(err, &status) {
+			t.Fatal(err)
+		}
+		if got := cmd.ProcessState.ExitCode(); got != tt.status || out.String() != tt.want {
+			t.Errorf("%s: exit %d, %q, want %d, %q", tt.argv0, got, out.String(), tt.status, tt.want)
+		}
+	}
+}

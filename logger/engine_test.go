@@ -1,0 +1,273 @@
+package logger
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// bench is an engine in this process, on a pipe, with a clock of its own.
+type bench struct {
+	t    *testing.T
+	dir  string
+	in   *os.File // the pipe's writing end
+	e    *Engine
+	done chan error
+	mu   sync.Mutex
+	now  time.Time
+	said []string
+	errs bytes.Buffer
+}
+
+// start runs an engine on dir.
+func start(t *testing.T, dir string, change func(*Options)) *bench {
+	t.Helper()
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{t: t, dir: dir, in: os.NewFile(uintptr(p[1]), "in"), done: make(chan error, 1), now: time.Now()}
+	o := Options{
+		Dirs: []string{dir}, Root: unix.AT_FDCWD, Input: p[0], Head: 1000, Buffer: 1024, Start: StartChild,
+		Now: func() time.Time {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			return b.now
+		},
+		Report: func(level Level, text string, err error) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.said = append(b.said, fmt.Sprint(level, ": ", text, ": ", err))
+		},
+		Stderr: func(lines []byte) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.errs.Write(lines)
+		},
+	}
+	if change != nil {
+		change(&o)
+	}
+	var err error
+	if b.e, err = New(o); err != nil {
+		t.Fatal(err)
+	}
+	go func() { b.done <- b.e.Run() }()
+	t.Cleanup(func() {
+		b.in.Close()
+		unix.Close(p[0])
+	})
+	return b
+}
+
+// write writes into the pipe.
+func (b *bench) write(text string) {
+	b.t.Helper()
+	if _, err := b.in.WriteString(text); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// until waits for a condition.
+func (b *bench) until(what string, cond func() bool) {
+	b.t.Helper()
+	for end := time.Now().Add(20 * time.Second); !cond(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.t.Fatalf("never %s; said %q", what, b.said)
+		}
+	}
+}
+
+// current waits until current has this content.
+func (b *bench) current(want string) {
+	b.t.Helper()
+	b.until("has "+want, func() bool {
+		text, err := os.ReadFile(filepath.Join(b.dir, "current"))
+		return err == nil && string(text) == want
+	})
+}
+
+// end closes the input and waits for the engine.
+func (b *bench) end() error {
+	b.t.Helper()
+	b.in.Close()
+	select {
+	case err := <-b.done:
+		return err
+	case <-time.After(20 * time.Second):
+		b.t.Fatal("the engine does not end")
+		return nil
+	}
+}
+
+// old are the names of the old logs, the oldest first.
+func (b *bench) old() []string {
+	b.t.Helper()
+	names, err := filepath.Glob(filepath.Join(b.dir, "@*"))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// text is all that is in the files, the oldest first.
+func (b *bench) text() string {
+	b.t.Helper()
+	var all strings.Builder
+	for _, name := range append(b.old(), filepath.Join(b.dir, "current")) {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		all.Write(text)
+	}
+	return all.String()
+}
+
+func config(t *testing.T, dir, text string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, "config"), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestClockSteps sets the clock back and forth between rotations: the logs
+// that stay are always the last, in order.
+func TestClockSteps(t *testing.T) {
+	dir := t.TempDir()
+	config(t, dir, "n2\n")
+	b := start(t, dir, nil)
+	for i, step := range []time.Duration{0, time.Hour, -3 * time.Hour, 0, -time.Hour, 24 * time.Hour, -48 * time.Hour, 0} {
+		b.mu.Lock()
+		b.now = b.now.Add(step)
+		b.mu.Unlock()
+		line := fmt.Sprintf("line %d\n", i)
+		b.write(line)
+		b.current(line)
+		b.e.Rotate()
+		b.current("")
+		want := line
+		if i > 0 {
+			want = fmt.Sprintf("line %d\n", i-1) + line
+		}
+		b.until("keeps the last two", func() bool { return len(b.old()) <= 2 && b.text() == want })
+	}
+	if err := b.end(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestFutureLogs begins with old logs from the future: the one just made stays.
+func TestFutureLogs(t *testing.T) {
+	dir := t.TempDir()
+	config(t, dir, "n2\n")
+	for i, name := range []string{"@4fffffff6b034ba322cffacc.s", "@4fffffff6b034ba322cffacd.s"} {
+		if err := os.WriteFile(filepath.Join(dir, name), fmt.Appendf(nil, "future %d\n", i), 0o744); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := start(t, dir, nil)
+	b.write("now\n")
+	b.current("now\n")
+	b.e.Rotate()
+	b.until("rotates", func() bool { return b.text() == "future 1\nnow\n" })
+	if err := b.end(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAgeUnderSteps rotates by age as time passes.
+func TestAge(t *testing.T) {
+	dir := t.TempDir()
+	config(t, dir, "t1h\n")
+	b := start(t, dir, nil)
+	b.write("a\n")
+	b.current("a\n")
+	b.mu.Lock()
+	b.now = b.now.Add(59 * time.Minute)
+	b.mu.Unlock()
+	b.write("b\n")
+	b.current("a\nb\n")
+	b.mu.Lock()
+	b.now = b.now.Add(2 * time.Minute)
+	b.mu.Unlock()
+	b.write("c\n")
+	b.current("c\n")
+	if err := b.end(); err != nil {
+		t.Error(err)
+	}
+	if got := b.text(); got != "a\nb\nc\n" {
+		t.Errorf("files: %q", got)
+	}
+}
+
+// TestManyEngines runs engines side by side: they share nothing.
+func TestManyEngines(t *testing.T) {
+	var all []*bench
+	for range 30 {
+		all = append(all, start(t, t.TempDir(), nil))
+	}
+	for i, b := range all {
+		b.write(fmt.Sprintf("this is %d\n", i))
+	}
+	for i, b := range all {
+		b.current(fmt.Sprintf("this is %d\n", i))
+	}
+	for _, b := range all {
+		b.e.Stop()
+	}
+	for _, b := range all {
+		if err := <-b.done; err != nil {
+			t.Error(err)
+		}
+		b.e.Stop() // a late signal does no harm
+	}
+}
+
+// TestNoLogs is the end without a directory.
+func TestNoLogs(t *testing.T) {
+	b := start(t, filepath.Join(t.TempDir(), "none"), nil)
+	if err := <-b.done; !errors.Is(err, ErrNoLogs) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestSteadyState writes batches and rotates without garbage to speak of.
+func TestSteadyState(t *testing.T) {
+	dir := t.TempDir()
+	config(t, dir, "s0\n-nothing\n")
+	b := start(t, dir, func(o *Options) { o.Stamp = TAI64N })
+	text := strings.Repeat("some line\n", 5000)
+	size := int64(0)
+	batch := func() {
+		b.write(text)
+		size += int64(len(text) + 26*5000)
+		b.until("is written", func() bool {
+			var st unix.Stat_t
+			return unix.Stat(filepath.Join(dir, "current"), &st) == nil && st.Size == size
+		})
+	}
+	batch()
+	var before, after = memory(), uint64(0)
+	for range 50 {
+		batch()
+	}
+	if after = memory(); after-before > 200_000 {
+		t.Errorf("250,000 lines made %d bytes of garbage", after-before)
+	}
+	if err := b.end(); err != nil {
+		t.Error(err)
+	}
+}
