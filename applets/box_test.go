@@ -57,7 +57,7 @@ func TestBoxApplets(t *testing.T) {
 		"runsvchdir": {"usage: %s dir\n\n", 1},
 		"runsvdir":   {"usage: %s [-P] dir\n\n", 1},
 		"sv":         {"usage: sv [-v] [-w sec] command service ...\n\n", 100},
-		"svlogd":     {"", 1},
+		"svlogd":     {"usage: %s [-ttv] [-r c] [-R abc] [-l len] [-b buflen] dir ...\n\n", 111},
 	}
 	for name, want := range usages {
 		if !known(name) {

@@ -255,7 +255,7 @@ func (c *chaos) taken(limit time.Duration) {
 			break
 		}
 		if time.Since(begin) > limit {
-			c.fault("not taken over within %v:%s", limit, missing)
+			c.fault("not taken over within %v: %s%s", limit, missing, supervisors())
 			break
 		}
 		time.Sleep(10 * time.Millisecond)
@@ -272,6 +272,27 @@ func answers(ok string) bool {
 		unix.Close(fd)
 	}
 	return err == nil
+}
+
+// supervisors tells of the scanners and cores there are: what they wait for,
+// and how they are connected.
+func supervisors() string {
+	var b strings.Builder
+	for _, p := range processes() {
+		if p.comm != "runsvdir" && p.comm != "runsv" {
+			continue
+		}
+		wchan, _ := os.ReadFile(fmt.Sprintf("/proc/%d/wchan", p.pid))
+		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.pid))
+		fmt.Fprintf(&b, "\n\t%s (%d), a child of %d, %c in %s, %q:", p.comm, p.pid, p.parent, p.state, wchan, line)
+		fds, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", p.pid))
+		for _, fd := range fds {
+			if to, _ := os.Readlink(fd); strings.HasPrefix(to, "socket:") {
+				fmt.Fprintf(&b, " %s %s", filepath.Base(fd), to)
+			}
+		}
+	}
+	return b.String()
 }
 
 // locksOf lists the inodes of the files that a process has locked.
@@ -296,7 +317,7 @@ func (c *chaos) replaced(old int) {
 			return
 		}
 		if time.Now().After(end) {
-			c.fault("no core took over from %d", old)
+			c.fault("no core took over from %d: %s", old, supervisors())
 			return
 		}
 		time.Sleep(5 * time.Millisecond)
