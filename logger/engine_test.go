@@ -188,7 +188,7 @@ func TestFutureLogs(t *testing.T) {
 	}
 }
 
-// TestAgeUnderSteps rotates by age as time passes.
+// TestAge rotates by age as time passes.
 func TestAge(t *testing.T) {
 	dir := t.TempDir()
 	config(t, dir, "t1h\n")
