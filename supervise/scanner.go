@@ -361,6 +361,7 @@ func (s *Scanner) read(l letter) {
 		}
 		e.fds, e.tags = e.fds[:1], ""
 		e.gone, e.lacking = true, l.b == lacking
+		e.offered = time.Now() // runit's sv looks every 0.42 s for the end of an exit
 		if e.dropped {
 			s.forget(e)
 			s.wanted = true // its name may be waited for

@@ -204,6 +204,7 @@ func (s *service) handle(ev event) {
 	case evReadable:
 		s.drain(ev.who)
 	case evCommand:
+		s.drain(&s.main) // what was written before it counts before it, as with runit
 		s.command(&s.main, ev.cmd)
 	case evLetGo:
 		s.letGo = true
