@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -72,6 +73,7 @@ type chaos struct {
 	rand     *rand.Rand
 	events   int
 	scanner  *exec.Cmd
+	pid      atomic.Int64 // of the scanner
 	subjects []*subject
 
 	mu       sync.Mutex
@@ -176,15 +178,13 @@ func (c *chaos) start() {
 		Env: []string{"PATH=" + c.bin + ":/usr/bin:/bin"}, Stderr: messages,
 	}
 	c.must(c.scanner.Start())
+	c.pid.Store(int64(c.scanner.Process.Pid))
 }
 
 // core is the scanner's child that supervises; 0 while there is none.
 func (c *chaos) core() int {
-	if c.scanner == nil {
-		return 0
-	}
 	for _, p := range processes() {
-		if p.parent == c.scanner.Process.Pid && p.comm == "runsv" && p.state != 'Z' {
+		if p.parent == c.scannerPid() && p.comm == "runsv" && p.state != 'Z' {
 			return p.pid
 		}
 	}
@@ -762,12 +762,7 @@ func (c *chaos) watch(stop chan struct{}) {
 	}
 }
 
-func (c *chaos) scannerPid() int {
-	if s := c.scanner; s != nil && s.Process != nil {
-		return s.Process.Pid
-	}
-	return 0
-}
+func (c *chaos) scannerPid() int { return int(c.pid.Load()) }
 
 // end stops the tree with SIGHUP; after that there is nothing.
 func (c *chaos) end() {
