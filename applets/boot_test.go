@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -233,7 +234,11 @@ func (r *recipe) writeTree(root string) error {
 				err = unix.Mknod(at, f.mode, int(unix.Mkdev(f.dev[0], f.dev[1])))
 			}
 		default:
+			// A child that is forked meanwhile must not have it open for
+			// writing: then it could not be executed.
+			syscall.ForkLock.RLock()
 			err = os.WriteFile(at, f.data, fs.FileMode(f.mode&0o777))
+			syscall.ForkLock.RUnlock()
 		}
 		if err != nil && !errors.Is(err, unix.EPERM) {
 			return err
@@ -245,8 +250,11 @@ func (r *recipe) writeTree(root string) error {
 // bootLimit is when a boot has hung. It is for a machine that is very busy.
 const bootLimit = 3 * time.Minute
 
-// kernels is how many systems run at a time.
-var kernels = make(chan bool, 2)
+// kernels and containers are how many of each run at a time.
+var (
+	kernels    = make(chan bool, 2)
+	containers = make(chan bool, 4) // which mostly wait
+)
 
 // guest is a system that runs.
 type guest struct {
@@ -407,6 +415,7 @@ func containerInit(argv []string) int {
 		fmt.Fprintln(os.Stderr, "container-init:", what+":", err)
 		return 125
 	}
+	runtime.LockOSThread() // what it may do is the thread's
 	unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
 	root, uncapable, argv := argv[0], argv[1] == "uncapable", argv[2:]
 	if err := unix.Mount("proc", filepath.Join(root, "proc"), "proc", 0, ""); err != nil && !errors.Is(err, unix.EPERM) { // a user's namespace may have none
@@ -461,7 +470,10 @@ func bootContainer(t *testing.T, r *recipe, who string) *guest {
 			t.Fatal(err)
 		}
 		cmd.Path = filepath.Join(root, "container-init")
-		if err := os.WriteFile(cmd.Path, copied, 0o755); err != nil {
+		syscall.ForkLock.RLock()
+		err = os.WriteFile(cmd.Path, copied, 0o755)
+		syscall.ForkLock.RUnlock()
+		if err != nil {
 			t.Fatal(err)
 		}
 		for dir := root; dir != "/"; dir = filepath.Dir(dir) { // it must be able to get there
@@ -596,16 +608,16 @@ func TestBoot(t *testing.T) {
 			if r.container != nil {
 				t.Run("container", func(t *testing.T) {
 					t.Parallel()
-					kernels <- true
-					defer func() { <-kernels }()
+					containers <- true
+					defer func() { <-containers }()
 					bootContainer(t, r, "with runitbox").follow(r)
 				})
 			}
 			if r.oracle {
 				t.Run("oracle", func(t *testing.T) {
 					t.Parallel()
-					kernels <- true
-					defer func() { <-kernels }()
+					containers <- true
+					defer func() { <-containers }()
 					o := readRecipe(t, path, init)
 					o.copyWithLibraries(t, peer(t, "runit"), "sbin/runit")
 					bootContainer(t, o, "with Debian's runit").follow(o)

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -20,7 +21,10 @@ func privately(t *testing.T, program, script string) string {
 	t.Helper()
 	dir := t.TempDir()
 	text := "#!/bin/sh\nexec " + program + " \"$@\"\n" // an applet goes by its name
-	if err := os.WriteFile(filepath.Join(dir, "p"), []byte(text), 0o755); err != nil {
+	syscall.ForkLock.RLock()                           // no child shall have it open for writing
+	err := os.WriteFile(filepath.Join(dir, "p"), []byte(text), 0o755)
+	syscall.ForkLock.RUnlock()
+	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := contained(t, exec.Command("/bin/sh", "-c", "mount -t tmpfs tmpfs /run && mount -t tmpfs tmpfs /var/log || exit 125\n"+script))

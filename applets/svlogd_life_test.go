@@ -192,6 +192,10 @@ func TestSvlogdInput(t *testing.T) {
 	out.WriteString("lf\n")
 	r.has("d/current", "one\nhalf\n")
 	out.WriteString("partial")
+	r.until("has read it", func() bool {
+		left, err := unix.IoctlGetInt(pair[0], unix.TIOCINQ)
+		return err == nil && left == 0
+	})
 	r.signal(unix.SIGTERM)
 	out.WriteString(" line\n")
 	if status := r.wait(); status != 0 {
@@ -460,6 +464,34 @@ func TestSvlogdProcessorSurvivesHUP(t *testing.T) {
 	}
 	if n := strings.Count(r.said(), "processing: "); n != 1 {
 		t.Errorf("started %d times", n)
+	}
+}
+
+// TestSvlogdSecondTerm does not wait for a processor any more; the next logger
+// processes the file.
+func TestSvlogdSecondTerm(t *testing.T) {
+	t.Parallel()
+	dir := logDir(t, "!until test -e go; do sleep 0.05; done; tr a-z A-Z\n")
+	r := startLogger(t, ourLogger(t), dir, "-v", "d")
+	defer os.WriteFile(filepath.Join(dir, "d/go"), nil, 0o644) // ends the processor
+	r.write("abc\n")
+	r.has("d/current", "abc\n")
+	r.signal(unix.SIGALRM)
+	r.says("processing: ", 1)
+	r.signal(unix.SIGTERM)
+	r.says("sigterm received.", 1)
+	r.signal(unix.SIGTERM)
+	if status := r.wait(); status != 0 {
+		t.Errorf("exit %d", status)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "d/go"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r = startLogger(t, ourLogger(t), dir, "d")
+	r.until("is processed", func() bool { return len(glob(t, dir, "d/@*.u")) == 0 })
+	r.end()
+	if text, _ := logFiles(t, filepath.Join(dir, "d")); string(text) != "ABC\n" {
+		t.Errorf("files: %q", text)
 	}
 }
 

@@ -45,7 +45,11 @@ func newInput(fd, batch int) (*input, error) {
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
 		return nil, err
 	}
-	in.pipe, in.dev, in.ino, in.r, in.w = true, st.Dev, st.Ino, p[0], p[1]
+	in.dev, in.ino, in.r, in.w = st.Dev, st.Ino, p[0], p[1]
+	if _, err := rawTee(fd, in.w, 0); err != nil {
+		return in, nil // a kernel without tee: read, as from anything else
+	}
+	in.pipe = true
 	size, err := unix.FcntlInt(uintptr(fd), unix.F_GETPIPE_SZ, 0)
 	if want := max(pipeSize, batch); err == nil && size < want {
 		if got, err := unix.FcntlInt(uintptr(fd), unix.F_SETPIPE_SZ, want); err == nil {

@@ -149,16 +149,18 @@ func (j *journal) begin(e entry) {
 // writing says that current is about to grow from size0 to size1, and that
 // then next bytes of the batch are done.
 func (j *journal) writing(size1, next uint64) {
-	e := j.entry()
-	atomic.StoreUint64(&e.next, next)
-	atomic.StoreUint64(&e.size1, size1)
+	if e := j.entry(); e != nil {
+		atomic.StoreUint64(&e.next, next)
+		atomic.StoreUint64(&e.size1, size1)
+	}
 }
 
 // wrote says that the write is done.
 func (j *journal) wrote() {
-	e := j.entry()
-	atomic.StoreUint64(&e.done, e.next)
-	atomic.StoreUint64(&e.size0, e.size1)
+	if e := j.entry(); e != nil {
+		atomic.StoreUint64(&e.done, e.next)
+		atomic.StoreUint64(&e.size0, e.size1)
+	}
 }
 
 // settle says that done bytes are in the files and that current, whatever file
@@ -178,6 +180,13 @@ func (j *journal) onto(current, size uint64) {
 		atomic.StoreUint64(&e.size0, size)
 		atomic.StoreUint64(&e.size1, size)
 		atomic.StoreUint64(&e.current, current)
+	}
+}
+
+// ends says whether the batch ends inside of a line.
+func (j *journal) ends(cont continuation) {
+	if e := j.entry(); e != nil {
+		e.cont1 = uint64(cont)
 	}
 }
 

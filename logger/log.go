@@ -29,6 +29,7 @@ type log struct {
 	proc     *processor
 	journal  *journal
 	skip     int    // so much of the input is in the files already
+	done     int    // so much of the batch is in the files
 	selects  bool   // the line that goes on is for the file
 	lead     []byte // what goes before each line of a batch
 	lost     loss
@@ -108,7 +109,7 @@ func (l *log) open(p plan) (usable bool, err error) {
 		l.warn("unable to stat current", err)
 		return false, nil
 	}
-	l.fd, l.lock = fd, lock
+	l.fd, l.lock, l.proc.due = fd, lock, true
 	if err := l.openCurrent(p); err != nil {
 		l.shut()
 		return false, err
@@ -190,9 +191,7 @@ func (l *log) openCurrent(p plan) error {
 			}
 		}
 	})
-	if l.e.in.pipe {
-		l.journal, _ = openJournal(l.fd) // without it only a kill between writing and consuming doubles lines
-	}
+	l.openJournal()
 	if p.entry != nil {
 		l.recover(p)
 	}
@@ -219,6 +218,14 @@ func (l *log) openCurrent(p plan) error {
 	}
 	l.info(word + l.dir + "/current")
 	return nil
+}
+
+// openJournal opens the journal, unless it is. A full disk may refuse it; then
+// a kill between writing and consuming doubles a batch.
+func (l *log) openJournal() {
+	if l.journal == nil && l.e.in.pipe {
+		l.journal, _ = openJournal(l.fd)
+	}
 }
 
 // recover brings current to where the input goes on.
@@ -267,6 +274,7 @@ func (l *log) create() error {
 		return err
 	}
 	l.cur, l.size, l.inode = fd, st.Size, st.Ino
+	l.openJournal()
 	l.guard(func(j *journal) { j.onto(l.inode, uint64(l.size)) })
 	return nil
 }
@@ -381,6 +389,7 @@ func (l *log) rotate() error {
 	if err := l.prune(); err != nil {
 		return err
 	}
+	l.proc.due = true
 	l.proc.step(l.e.o.Now())
 	return nil
 }
@@ -581,6 +590,7 @@ func (l *log) write(b []byte, next int) error {
 			return stop
 		}
 	}
+	l.done = next
 	l.guard(func(j *journal) { j.wrote() })
 	return nil
 }
@@ -594,6 +604,7 @@ func (l *log) drop(b []byte, written, next int) {
 	} else {
 		whole = written
 	}
+	l.done = next
 	now := l.e.o.Now()
 	if l.lost.bytes == 0 {
 		l.lost.from = now

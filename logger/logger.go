@@ -229,7 +229,7 @@ func (e *Engine) pause(text string, cause error) error {
 // reload closes all logs and opens them anew.
 func (e *Engine) reload() error {
 	for l := range e.usable {
-		l.close(true)
+		l.close(!e.mid && l.skip == 0)
 	}
 	usable := false
 	for _, l := range e.logs {
@@ -405,10 +405,10 @@ func (e *Engine) consume(data []byte) error {
 	marks, i := e.markCount(len(data)), 0
 	e.marks = e.marks[:0]
 	for l := range e.usable {
-		l.guard(func(j *journal) { j.entry().cont1 = uint64(l.continuation()) })
+		l.guard(func(j *journal) { j.ends(l.continuation()) })
 		if i++; i <= marks {
 			mark := &e.scrap // for a log without a journal
-			if l.journal != nil {
+			if l.journal != nil && l.journal.entry() != nil {
 				mark = &l.journal.entry().mark[0]
 			}
 			e.marks = append(e.marks, mark)
@@ -525,7 +525,10 @@ func (e *Engine) recall() []plan {
 		}
 		if there == nil {
 			n, _, _ := e.in.fetch(e.buf, 0)
-			there = e.buf[:n]
+			if there = e.buf[:n]; !e.in.pipe {
+				e.have = n // it was read
+				return make([]plan, len(e.logs))
+			}
 		}
 		if left.n > uint64(len(there)) || checksum(there[:left.n]) != left.sum {
 			continue
@@ -577,9 +580,5 @@ func (e *Engine) settleOne() bool {
 		}
 		only = l
 	}
-	if only == nil || only.journal == nil {
-		return false
-	}
-	done := int(only.journal.entry().done)
-	return e.in.consume(done, e.buf, nil) == nil
+	return only != nil && e.in.consume(only.done, e.buf, nil) == nil
 }

@@ -74,6 +74,7 @@ type processor struct {
 	rest    time.Duration
 	retry   time.Time // no start before
 	last    bool      // no start at all
+	due     bool      // there may be a file that waits
 	source  func() (dir int, command string)
 	scan    []byte
 }
@@ -96,15 +97,15 @@ func (p *processor) step(now time.Time) {
 		}
 		return
 	}
-	if now.Before(p.retry) {
+	if !p.due || now.Before(p.retry) {
 		return
 	}
 	p.retry = time.Time{}
-	stem := p.oldest(dir)
-	if stem == "" {
-		return
+	if stem := p.oldest(dir); stem != "" {
+		p.start(dir, stem, command, now)
+	} else {
+		p.due = false
 	}
-	p.start(dir, stem, command, now)
 }
 
 // oldest finds the first file that waits to be processed.

@@ -32,6 +32,7 @@ func (l *log) slack(room int) int {
 // The batch is whole lines or a piece of one; final ends it as a line.
 func (l *log) put(data []byte, final bool) error {
 	mid := l.e.mid
+	l.done = min(l.skip, len(data))
 	l.lead = append(append(l.lead[:0], l.e.stamp...), l.conf.Prefix...)
 	if l.skip == 0 && l.plain() {
 		l.selects = true

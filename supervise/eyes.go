@@ -10,13 +10,15 @@ import (
 )
 
 // eyes see a directory change, by inotify: the directory itself and every link
-// on the way to it. Where that is not to be had (or the change comes over the
-// network) the looks every five seconds remain.
+// on the way to it. Where that is not to be had, or may miss something (what
+// another machine changes, a link further up), the looks every five seconds
+// remain.
 type eyes struct {
 	seen chan struct{} // of one
 	fd   int
 	file *os.File
 	path string // what is watched, with the links on the way
+	sure bool   // no change can go unseen
 }
 
 const (
@@ -40,9 +42,16 @@ func (e *eyes) watch(dir string) {
 		return
 	}
 	hops, final := chain(dir)
+	sure := local(final)
+	for _, p := range append(hops, final) { // a link further up is not watched
+		real, err := filepath.EvalSymlinks(filepath.Dir(p))
+		sure = sure && err == nil && real == filepath.Dir(p)
+	}
+	defer func() { e.sure = sure && e.path != "" }()
 	path := strings.Join(append(hops, final), "\x00")
 	if path == e.path {
-		unix.InotifyAddWatch(e.fd, final, dirEvents) // a new directory of the same name
+		_, err := unix.InotifyAddWatch(e.fd, final, dirEvents) // a new directory of the same name
+		sure = sure && err == nil
 		return
 	}
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
@@ -58,6 +67,7 @@ func (e *eyes) watch(dir string) {
 	for _, hop := range hops {
 		wd, err := unix.InotifyAddWatch(fd, filepath.Dir(hop), linkEvents)
 		if err != nil {
+			sure = false
 			continue
 		}
 		if names[int32(wd)] == nil {
@@ -65,9 +75,24 @@ func (e *eyes) watch(dir string) {
 		}
 		names[int32(wd)][filepath.Base(hop)] = true
 	}
-	whole, _ := unix.InotifyAddWatch(fd, final, dirEvents)
+	whole, err := unix.InotifyAddWatch(fd, final, dirEvents)
+	sure = sure && err == nil
 	e.fd, e.path, e.file = fd, path, os.NewFile(uintptr(fd), "inotify")
 	go e.look(e.file, int32(whole), names)
+}
+
+// local says whether path is on a file system that no other machine changes.
+func local(path string) bool {
+	var fs unix.Statfs_t
+	if unix.Statfs(path, &fs) != nil {
+		return false
+	}
+	switch int64(fs.Type) {
+	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC,
+		unix.TMPFS_MAGIC, unix.RAMFS_MAGIC, unix.SQUASHFS_MAGIC, unix.EROFS_SUPER_MAGIC_V1:
+		return true
+	}
+	return false
 }
 
 // look reads events until the descriptor is closed. Of a directory that only

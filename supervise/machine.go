@@ -1,5 +1,7 @@
 package supervise
 
+import "sync"
+
 // Phase is where the machine is with a service. It is finer than State, which
 // is what the world sees: a service that is about to start, or rests before
 // its next start, is down.
@@ -100,52 +102,54 @@ type move struct {
 var wants = map[Event]Want{CmdUp: WantUp, CmdDown: WantDown, CmdOnce: WantOnce, CmdExit: WantExit, Unfed: WantExit}
 
 // moves is the whole machine. A pair that is not listed does nothing, on purpose.
-var moves = map[Phase]map[Event]move{
-	Idle: {
-		CmdUp:   {Starting, []Effect{Start}},
-		CmdOnce: {Starting, []Effect{Start}},
-	},
-	Starting: {
-		Ready:    {Starting, []Effect{Spawn}},
-		Spawned:  {Running, nil},
-		Unmade:   {Resting, []Effect{RestLong}},
-		Died:     {Finishing, []Effect{SpawnFinish}}, // ./run could not be executed
-		Gone:     {Starting, []Effect{Start}},
-		GoneSoon: {Resting, []Effect{Rest}},
-	},
-	Running: {
-		CmdDown:  {Running, []Effect{Stop}},
-		CmdExit:  {Running, []Effect{Stop}},
-		CmdTerm:  {Running, []Effect{Stop}},
-		CmdKill:  {Running, []Effect{SendKill}},
-		CmdPause: {Running, []Effect{SendStop}},
-		CmdCont:  {Running, []Effect{SendCont}},
-		CmdHup:   {Running, []Effect{SendHup}},
-		CmdAlarm: {Running, []Effect{SendAlarm}},
-		CmdInt:   {Running, []Effect{SendInt}},
-		CmdQuit:  {Running, []Effect{SendQuit}},
-		CmdUsr1:  {Running, []Effect{SendUsr1}},
-		CmdUsr2:  {Running, []Effect{SendUsr2}},
-		Died:     {Finishing, []Effect{SpawnFinish}},
-		Gone:     {Starting, []Effect{Start}},
-		GoneSoon: {Resting, []Effect{Rest}},
-	},
-	Finishing: {
-		Spawned:  {Finishing, nil},
-		Unmade:   {Finishing, []Effect{RestLong}},
-		Rested:   {Finishing, []Effect{SpawnFinish}},
-		Gone:     {Starting, []Effect{Start}},
-		GoneSoon: {Resting, []Effect{Rest}},
-	},
-	Resting: {
-		CmdUp:   {Starting, []Effect{Start}},
-		CmdOnce: {Starting, []Effect{Start}},
-		CmdDown: {Idle, nil},
-		CmdExit: {Idle, nil},
-		Unfed:   {Idle, nil},
-		Rested:  {Starting, []Effect{Start}},
-	},
-}
+var moves = sync.OnceValue(func() map[Phase]map[Event]move {
+	return map[Phase]map[Event]move{
+		Idle: {
+			CmdUp:   {Starting, []Effect{Start}},
+			CmdOnce: {Starting, []Effect{Start}},
+		},
+		Starting: {
+			Ready:    {Starting, []Effect{Spawn}},
+			Spawned:  {Running, nil},
+			Unmade:   {Resting, []Effect{RestLong}},
+			Died:     {Finishing, []Effect{SpawnFinish}}, // ./run could not be executed
+			Gone:     {Starting, []Effect{Start}},
+			GoneSoon: {Resting, []Effect{Rest}},
+		},
+		Running: {
+			CmdDown:  {Running, []Effect{Stop}},
+			CmdExit:  {Running, []Effect{Stop}},
+			CmdTerm:  {Running, []Effect{Stop}},
+			CmdKill:  {Running, []Effect{SendKill}},
+			CmdPause: {Running, []Effect{SendStop}},
+			CmdCont:  {Running, []Effect{SendCont}},
+			CmdHup:   {Running, []Effect{SendHup}},
+			CmdAlarm: {Running, []Effect{SendAlarm}},
+			CmdInt:   {Running, []Effect{SendInt}},
+			CmdQuit:  {Running, []Effect{SendQuit}},
+			CmdUsr1:  {Running, []Effect{SendUsr1}},
+			CmdUsr2:  {Running, []Effect{SendUsr2}},
+			Died:     {Finishing, []Effect{SpawnFinish}},
+			Gone:     {Starting, []Effect{Start}},
+			GoneSoon: {Resting, []Effect{Rest}},
+		},
+		Finishing: {
+			Spawned:  {Finishing, nil},
+			Unmade:   {Finishing, []Effect{RestLong}},
+			Rested:   {Finishing, []Effect{SpawnFinish}},
+			Gone:     {Starting, []Effect{Start}},
+			GoneSoon: {Resting, []Effect{Rest}},
+		},
+		Resting: {
+			CmdUp:   {Starting, []Effect{Start}},
+			CmdOnce: {Starting, []Effect{Start}},
+			CmdDown: {Idle, nil},
+			CmdExit: {Idle, nil},
+			Unfed:   {Idle, nil},
+			Rested:  {Starting, []Effect{Start}},
+		},
+	}
+})
 
 // step decides what an event means. It starts nothing and reads no clock.
 func step(s Status, ev Event) (Status, []Effect) {
@@ -162,7 +166,7 @@ func step(s Status, ev Event) (Status, []Effect) {
 	case Spawned, Died, Gone, GoneSoon: // flags are of one process
 		s.Paused, s.Termed = false, false
 	}
-	m, ok := moves[s.Phase][ev]
+	m, ok := moves()[s.Phase][ev]
 	if !ok {
 		return s, nil
 	}

@@ -158,12 +158,16 @@ func timerOf(t *time.Timer) <-chan time.Time {
 	return t.C
 }
 
-// pause is how long until the next look: five seconds, or less where
-// something waits for its second to pass.
+// pause is how long until the next look: five seconds, or less where something
+// waits for its second to pass, or a minute where no change can go unseen, since
+// a look costs several wake-ups.
 func (s *Scanner) pause() time.Duration {
 	d := 5 * time.Second
-	if s.wanted {
+	switch {
+	case s.wanted:
 		d = time.Second
+	case s.eyes.sure && !s.again:
+		d = time.Minute
 	}
 	now := time.Now()
 	for _, e := range s.entries {
@@ -396,6 +400,8 @@ func (s *Scanner) scan(force bool) {
 		return
 	}
 	defer s.reoffer()
+	watched := s.eyes.sure
+	s.eyes.sure = false // until the directory was found as it should be
 	var st unix.Stat_t
 	if err := unix.Stat(s.Dir, &st); err != nil {
 		s.warn(fmt.Errorf("unable to stat %s: %w", s.Dir, err))
@@ -404,6 +410,7 @@ func (s *Scanner) scan(force bool) {
 	now := look{uint64(st.Dev), st.Ino, st.Mtim}
 	quiet := !force && now == s.last // only what could not be read is tried again
 	if quiet && !s.wanted && !s.again {
+		s.eyes.sure = watched
 		return
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
