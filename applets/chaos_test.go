@@ -87,7 +87,7 @@ type chaos struct {
 	absent   [][2]time.Time // from any kill of the scanner to its return
 	unknown  int            // ends told as unknown in such gaps
 	flaws    int
-	again    int            // ends told twice in such gaps
+	again    int // ends told twice in such gaps
 	lines    int
 	torn     int // lines that a killed logger had read
 	slowest  time.Duration
