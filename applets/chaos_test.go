@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,7 +27,7 @@ func TestChaos(t *testing.T) {
 	if _, err := os.Stat("/usr/bin/perl"); err != nil {
 		skip(t, "no perl here for the services")
 	}
-	count, seed := "70", os.Getenv("RUNITBOX_CHAOS_SEED")
+	count, seed := "50", os.Getenv("RUNITBOX_CHAOS_SEED")
 	if n := os.Getenv("RUNITBOX_CHAOS"); n != "" {
 		count = n
 	}
@@ -54,7 +55,8 @@ func TestChaos(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The driver and all it starts live in a PID namespace and end with it.
-	cmd := contained(t, exec.Command(driver, dir, bin, files, count, seed))
+	strict := strconv.FormatBool(os.Getenv("RUNITBOX_CHAOS") != "")
+	cmd := contained(t, exec.Command(driver, dir, bin, files, count, seed, strict))
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s", out)
 	if err != nil {
@@ -71,7 +73,9 @@ type chaos struct {
 	dir, bin string
 	rand     *rand.Rand
 	events   int
+	strict   bool // what costs no line and no service is a fault too
 	scanner  *exec.Cmd
+	pid      atomic.Int64 // of the scanner
 	subjects []*subject
 
 	mu       sync.Mutex
@@ -82,7 +86,8 @@ type chaos struct {
 	cuts     [][2]time.Time // from any kill of core or scanner to the return
 	absent   [][2]time.Time // from any kill of the scanner to its return
 	unknown  int            // ends told as unknown in such gaps
-	again    int            // ends told twice in such gaps
+	flaws    int
+	again    int // ends told twice in such gaps
 	lines    int
 	torn     int // lines that a killed logger had read
 	slowest  time.Duration
@@ -117,7 +122,7 @@ func newChaos(argv []string) *chaos {
 	events, _ := strconv.Atoi(argv[3])
 	seed, _ := strconv.ParseUint(argv[4], 10, 64)
 	fmt.Printf("chaos: %d events, seed %d\n", events, seed)
-	c := &chaos{dir: argv[0], bin: argv[1], events: events, rand: rand.New(rand.NewPCG(seed, 1)), done: map[string]int{}}
+	c := &chaos{dir: argv[0], bin: argv[1], events: events, strict: argv[5] == "true", rand: rand.New(rand.NewPCG(seed, 1)), done: map[string]int{}}
 	for i := range 50 {
 		s := &subject{name: fmt.Sprintf("s%02d", i), linked: true, up: true}
 		c.subjects = append(c.subjects, s)
@@ -146,6 +151,19 @@ func (c *chaos) must(err error) {
 
 // clock is how times of the day are told.
 const clock = "15:04:05.000"
+
+// flaw notes what should not happen but hurts no service and loses no line: a
+// log service that was started again, or that reads its lines late. The short
+// run only tells of it.
+func (c *chaos) flaw(format string, args ...any) {
+	if c.strict {
+		c.fault(format, args...)
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.flaws++
+}
 
 // fault notes, once, what must never happen.
 func (c *chaos) fault(format string, args ...any) {
@@ -176,15 +194,13 @@ func (c *chaos) start() {
 		Env: []string{"PATH=" + c.bin + ":/usr/bin:/bin"}, Stderr: messages,
 	}
 	c.must(c.scanner.Start())
+	c.pid.Store(int64(c.scanner.Process.Pid))
 }
 
 // core is the scanner's child that supervises; 0 while there is none.
 func (c *chaos) core() int {
-	if c.scanner == nil {
-		return 0
-	}
 	for _, p := range processes() {
-		if p.parent == c.scanner.Process.Pid && p.comm == "runsv" && p.state != 'Z' {
+		if p.parent == c.scannerPid() && p.comm == "runsv" && p.state != 'Z' {
 			return p.pid
 		}
 	}
@@ -753,7 +769,7 @@ func (c *chaos) watch(stop chan struct{}) {
 		apart = c.count("meanwhile")
 		for name, how := range apart {
 			if how == before[name] && !strings.HasSuffix(how, `""`) {
-				c.fault("%s %s", name, how)
+				c.flaw("%s %s", name, how)
 			}
 		}
 		if text, _ := filepath.Glob(filepath.Join(c.dir, "sv/*/lives")); text == nil {
@@ -762,12 +778,7 @@ func (c *chaos) watch(stop chan struct{}) {
 	}
 }
 
-func (c *chaos) scannerPid() int {
-	if s := c.scanner; s != nil && s.Process != nil {
-		return s.Process.Pid
-	}
-	return 0
-}
+func (c *chaos) scannerPid() int { return int(c.pid.Load()) }
 
 // end stops the tree with SIGHUP; after that there is nothing.
 func (c *chaos) end() {
@@ -892,7 +903,7 @@ func (c *chaos) examine(s *subject) {
 	// and core are killed while ./run is not there, nobody holds its pipe.
 	starts, _ := os.ReadFile(c.at(s, "log/starts"))
 	if n, most := bytes.Count(starts, []byte("\n")), s.links+s.logger+c.done["both"]; n > most {
-		c.fault("%s: the log service was started %d times, for %d reasons", s.name, n, most)
+		c.flaw("%s: the log service was started %d times, for %d reasons", s.name, n, most)
 	}
 	c.readLog(s, lives)
 }
@@ -961,8 +972,8 @@ func (c *chaos) report() int {
 		lives += len(c.lives(s))
 	}
 	fmt.Printf("chaos: %s\n", strings.Join(did, ", "))
-	fmt.Printf("chaos: %d lives, %d lines in the logs, %d lost with killed loggers; %d ends unknown, %d told twice; sv at most %v, %d timeouts; takeover at most %v\n",
-		lives, c.lines, c.torn, c.unknown, c.again, c.slowest.Round(time.Millisecond), c.timeouts, c.takeover.Round(time.Millisecond))
+	fmt.Printf("chaos: %d lives, %d lines in the logs, %d lost with killed loggers; %d ends unknown, %d told twice; sv at most %v, %d timeouts; takeover at most %v; %d flaws of log services\n",
+		lives, c.lines, c.torn, c.unknown, c.again, c.slowest.Round(time.Millisecond), c.timeouts, c.takeover.Round(time.Millisecond), c.flaws)
 	if len(c.faults) == 0 {
 		return 0
 	}

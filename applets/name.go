@@ -2,6 +2,7 @@ package applets
 
 import (
 	"os"
+	"runtime"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -9,8 +10,10 @@ import (
 
 // setComm names the process as ps -C, pgrep -x and pidof look for it: the
 // kernel has put the name of the executable there, which may be a link's
-// target or "exe".
+// target or "exe". The name is the first thread's, which need not be this one.
 func setComm(name string) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	if unix.Gettid() == unix.Getpid() {
 		c := append([]byte(name), 0)
 		unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&c[0])), 0, 0, 0)
