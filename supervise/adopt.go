@@ -305,6 +305,11 @@ func (s *service) lock(u *unit, k kept) (remains, error) {
 		return was, err
 	}
 	u.lock = fd
+	// The record is there before it is needed: the spawner, which makes one
+	// process after the other, only has to write it.
+	if fd, err := open(s.dir.fd, u.prefix+"supervise/proc", unix.O_WRONLY|unix.O_CREAT|unix.O_NOFOLLOW, 0o644); err == nil {
+		unix.Close(fd)
+	}
 	now := s.earlier(u, k) // nobody writes it any more
 	if was.pidfd >= 0 {
 		if now.pidfd < 0 && now.ok && now.life.PID == was.life.PID && now.life.Ticks == was.life.Ticks {

@@ -145,12 +145,21 @@ func (d Dir) openFIFO(name string, flags int, verb string) (int, error) {
 }
 
 // replace writes name whole or not at all, by way of name.new: a reader never
-// sees half of it. opened says whether it got as far as writing.
-func (d Dir) replace(prefix, name string, content []byte) (opened bool, err error) {
+// sees half of it. opened says whether it got as far as writing. Before there
+// are readers a file that is not there yet is written directly, which spares a
+// rename.
+func (d Dir) replace(prefix, name string, content []byte, readers bool) (opened bool, err error) {
 	to, next := prefix+"supervise/"+name, prefix+"supervise/"+name+".new"
-	fd, err := open(d.fd, next, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_TRUNC|unix.O_CREAT, 0o644)
-	if err != nil {
-		return false, fmt.Errorf("unable to open %s: %w", next, err)
+	const flags = unix.O_WRONLY | unix.O_NONBLOCK | unix.O_CREAT
+	fd := -1
+	if !readers {
+		fd, _ = open(d.fd, to, flags|unix.O_EXCL, 0o644)
+	}
+	direct := fd >= 0
+	if !direct {
+		if fd, err = open(d.fd, next, flags|unix.O_TRUNC, 0o644); err != nil {
+			return false, fmt.Errorf("unable to open %s: %w", next, err)
+		}
 	}
 	if len(content) > 0 {
 		n, werr := unix.Write(fd, content)
@@ -161,6 +170,9 @@ func (d Dir) replace(prefix, name string, content []byte) (opened bool, err erro
 		}
 	}
 	unix.Close(fd)
+	if direct {
+		return true, err
+	}
 	if err != nil {
 		unix.Unlinkat(d.fd, next, 0)
 		return true, err

@@ -615,14 +615,14 @@ func (u *unit) write() {
 		if r.PID != 0 {
 			content = strconv.Itoa(r.PID) + "\n"
 		}
-		if _, err := d.replace(u.prefix, "pid", []byte(content)); err != nil {
+		if _, err := d.replace(u.prefix, "pid", []byte(content), w.any); err != nil {
 			u.svc.warnOnDeleted(err)
 			return
 		}
 		w.pid = r.PID
 	}
 	if text := r.Text(); !w.any || w.stat != text {
-		opened, err := d.replace(u.prefix, "stat", []byte(text))
+		opened, err := d.replace(u.prefix, "stat", []byte(text), w.any)
 		if err != nil {
 			u.svc.warnOnDeleted(err)
 			if !opened {
@@ -633,7 +633,7 @@ func (u *unit) write() {
 		}
 	}
 	if b := [StatusSize]byte(r.Bytes()); !w.any || w.status != b {
-		if _, err := d.replace(u.prefix, "status", b[:]); err != nil {
+		if _, err := d.replace(u.prefix, "status", b[:], w.any); err != nil {
 			u.svc.warnOnDeleted(err)
 			return
 		}

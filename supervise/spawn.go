@@ -64,7 +64,7 @@ func newSpawner(core int) (*spawner, error) {
 	// The runtime's poller must exist before the tables part: its descriptors
 	// are then the same in both.
 	time.AfterFunc(0, func() {}).Stop()
-	s := &spawner{in: pair[0], env: os.Environ(), core: core, more: make(chan struct{}, 1), next: make(chan order, 1)}
+	s := &spawner{in: pair[0], env: os.Environ(), core: core, more: make(chan struct{}, 1), next: make(chan order, 32)}
 	ready := make(chan error)
 	go s.run(pair[1], pair[0], ready)
 	if err := <-ready; err != nil {
