@@ -61,6 +61,9 @@ func (s *service) open(k kept) error {
 		}
 	}
 	s.opened = true
+	if s.piped { // what is started from here on has it
+		s.core.keep(s)
+	}
 	return nil
 }
 

@@ -597,15 +597,22 @@ func (c *Core) keep(s *service) {
 	if c.link == nil {
 		return
 	}
-	tags, fds := []string{"control", "ok"}, []int{s.main.control, s.main.ok}
-	if s.log != nil && s.piped {
-		tags = append(tags, "pipe", "log/control", "log/ok")
-		fds = append(fds, s.pipe[1], s.log.control, s.log.ok)
+	var tags []string
+	var fds []int
+	add := func(tag string, fd int) {
+		if fd >= 0 {
+			tags, fds = append(tags, tag), append(fds, fd)
+		}
 	}
 	for _, u := range s.units() {
-		if u.foreign && u.pidfd >= 0 {
-			tags, fds = append(tags, pidTag(u, u.pid)), append(fds, u.pidfd)
+		add(u.prefix+"control", u.control)
+		add(u.prefix+"ok", u.ok)
+		if u.foreign {
+			add(pidTag(u, u.pid), u.pidfd)
 		}
+	}
+	if s.piped {
+		add("pipe", s.pipe[1])
 	}
 	c.link.send(message{word: "keep", a: s.key, b: strings.Join(tags, ","), fds: fds})
 }
