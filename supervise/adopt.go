@@ -169,8 +169,11 @@ type remains struct {
 	life  Life
 	ok    bool
 	pidfd int    // of the process the record names, if it is still there; else -1
+	told  Life   // the record as it was read
 	seen  Record // supervise/status
+	state []byte // the same, undecoded
 	stat  string // supervise/stat
+	pid   string // supervise/pid
 }
 
 // earlier looks for the traces of a core that did not let go. A process is
@@ -181,12 +184,12 @@ func (s *service) earlier(u *unit, k kept) (was remains) {
 	if was.life, was.ok = readLife(s.dir.fd, prefix+"supervise/proc"); !was.ok {
 		return was
 	}
-	if b, err := s.dir.slurp(prefix+"supervise/status", StatusSize+1); err == nil {
-		was.seen, _ = ParseRecord(b)
-	}
-	if b, err := s.dir.slurp(prefix+"supervise/stat", 64); err == nil {
-		was.stat = string(b)
-	}
+	was.told = was.life
+	was.state, _ = s.dir.slurp(prefix+"supervise/status", StatusSize+1)
+	was.seen, _ = ParseRecord(was.state)
+	stat, _ := s.dir.slurp(prefix+"supervise/stat", 64)
+	pid, _ := s.dir.slurp(prefix+"supervise/pid", 16)
+	was.stat, was.pid = string(stat), string(pid)
 	if was.life.Word == LifeMaking || was.life.Word == LifeFinishing {
 		if pid, ticks := s.orphan(prefix, was.life); pid != 0 {
 			was.life.PID, was.life.Ticks = pid, ticks
@@ -308,12 +311,18 @@ func (s *service) lock(u *unit, k kept) (remains, error) {
 		return was, err
 	}
 	u.lock = fd
-	// The record is there before it is needed: the spawner, which makes one
-	// process after the other, only has to write it.
-	if fd, err := open(s.dir.fd, u.prefix+"supervise/proc", unix.O_WRONLY|unix.O_CREAT|unix.O_NOFOLLOW, 0o644); err == nil {
-		unix.Close(fd)
+	if !was.ok {
+		// The record is there before it is needed: the spawner, which makes one
+		// process after the other, only has to write it.
+		if fd, err := open(s.dir.fd, u.prefix+"supervise/proc", unix.O_WRONLY|unix.O_CREAT|unix.O_NOFOLLOW, 0o644); err == nil {
+			unix.Close(fd)
+		}
 	}
-	now := s.earlier(u, k) // nobody writes it any more
+	// Nobody writes it any more.
+	if life, ok := readLife(s.dir.fd, u.prefix+"supervise/proc"); ok == was.ok && life == was.told {
+		return was, nil
+	}
+	now := s.earlier(u, k)
 	if was.pidfd >= 0 {
 		if now.pidfd < 0 && now.ok && now.life.PID == was.life.PID && now.life.Ticks == was.life.Ticks {
 			now.pidfd = was.pidfd
@@ -440,12 +449,16 @@ func (s *service) closePipe() {
 // its pipe would end.
 func (s *service) holdPipes() kept {
 	k := kept{}
-	for tag, path := range map[string]string{"": "/fd/1", "log/": "/fd/0"} {
-		if l, ok := readLife(s.dir.fd, tag+"supervise/proc"); ok && l.PID > 0 {
+	hold := func(prefix, path string) {
+		if l, ok := readLife(s.dir.fd, prefix+"supervise/proc"); ok && l.PID > 0 {
 			if fd := reopenPipe("/proc/"+strconv.Itoa(l.PID)+path, unix.O_RDWR); fd >= 0 {
-				k[tag] = fd
+				k[prefix] = fd
 			}
 		}
+	}
+	if s.dir.has("log/supervise/proc") {
+		hold("log/", "/fd/0")
+		hold("", "/fd/1")
 	}
 	return k
 }
@@ -565,6 +578,10 @@ func (s *service) restore(u *unit, was remains) {
 	}
 	// An order counts beyond a kill: it is read from the files that tell it.
 	if !was.seen.Since.IsZero() {
+		w := &u.written // and only what is not right any more is written again
+		if w.pid, _ = strconv.Atoi(strings.TrimSpace(was.pid)); w.pid == was.seen.PID {
+			w.stat, w.status, w.any = was.stat, [StatusSize]byte(was.state), true
+		}
 		u.since = was.seen.Since
 		u.st.Want = was.seen.Want
 		if strings.Contains(was.stat, "want exit") {
