@@ -645,8 +645,8 @@ func (s *service) resume(u *unit) {
 		s.ended(u, isRun, u.ws)
 	case u.st.Phase == Finishing && u.pid == 0:
 		s.ended(u, isFinish, u.ws)
-	case u.st.Phase == Running && u == &s.main && !u.st.Termed && (u.st.Want == WantDown || u.st.Want == WantExit):
-		s.do(u, Stop) // the order may have been cut off before the signal
+	case u.st.Phase == Running && u == &s.main && !u.st.Termed && u.st.Want == WantExit:
+		s.do(u, Stop) // the order was cut off before the signal; down without it is once
 	}
 }
 

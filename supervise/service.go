@@ -282,11 +282,11 @@ func (s *service) feed(u *unit, ev Event) {
 			u.since = time.Now()
 		}
 	}
-	if ev != Gone || st.Phase != Starting { // what starts again at once is written when it runs
-		u.write()
-	}
-	for _, e := range effects {
+	for _, e := range effects { // first: that down is wanted is written together with the TERM
 		s.do(u, e)
+	}
+	if ev != Gone || u.st.Phase != Starting { // what starts again at once is written when it runs
+		u.write()
 	}
 }
 
