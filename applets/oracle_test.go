@@ -276,7 +276,7 @@ func (tr *transcript) play(t *testing.T, bin string) string {
 		t.Fatal(err) // how the script itself exits is no matter
 	}
 	text := strings.ReplaceAll(out.String(), dir, "$T")
-	text = regexp.MustCompile(`(?m)^(?:environment|\S*bash): line \d+: +\d+ .*\n`).ReplaceAllString(text, "") // the shell tells which jobs were killed
+	text = regexp.MustCompile(`(?m)^(?:environment|\S*bash): line \d+: +\d+ .*\n`).ReplaceAllString(text, "")            // the shell tells which jobs were killed
 	text = regexp.MustCompile(`\brunitbox (v?\d[\w.-]*|[0-9a-f]{7,}(-dirty)?)`).ReplaceAllString(text, "runitbox devel") // whatever version was built
 	return regexp.MustCompile(`\(pid \d+\)`).ReplaceAllString(text, "(pid N)")
 }
