@@ -96,8 +96,9 @@ func contained(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
 }
 
 // links is a directory of the applets, each a link to the test binary, with
-// the helper eventually beside them: it repeats a command until it succeeds,
-// for ten seconds.
+// two helpers beside them: eventually repeats a command until it succeeds, for
+// ten seconds, and not fails where its command succeeds (the shell's own "!"
+// does not end a script).
 var links = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "runitbox-links")
 	if err != nil {
@@ -113,7 +114,10 @@ var links = sync.OnceValues(func() (string, error) {
 		}
 	}
 	eventually := "#!/bin/sh\nn=0\nuntil \"$@\"; do\n\tn=$((n+1))\n\t[ $n -lt 200 ] || { echo \"never: $*\" >&2; exit 1; }\n\tsleep 0.05\ndone\n"
-	return dir, os.WriteFile(filepath.Join(dir, "eventually"), []byte(eventually), 0o755)
+	not := "#!/bin/sh\nif \"$@\"; then exit 1; fi\n"
+	return dir, errors.Join(
+		os.WriteFile(filepath.Join(dir, "eventually"), []byte(eventually), 0o755),
+		os.WriteFile(filepath.Join(dir, "not"), []byte(not), 0o755))
 })
 
 // binary is the static executable as users get it, built once for a test run.
@@ -196,7 +200,7 @@ func script(t *testing.T, path, bin string) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute) // what hangs is told with what it said
 	defer cancel()
-	cmd := contained(t, exec.CommandContext(ctx, "/bin/sh", "-e"))
+	cmd := contained(t, exec.CommandContext(ctx, "/bin/sh", "-ex"))
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "T="+dir, "SVDIR=", "TZ=UTC", "LC_ALL=C",
 		"GORACE=atexit_sleep_ms=0") // a program made for the race detector would end a second late
