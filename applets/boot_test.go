@@ -182,16 +182,17 @@ func (r *recipe) copyWithLibraries(t *testing.T, from, to string) {
 }
 
 // paths are the files in an order in which they can be made: directories
-// before what is in them.
-func (r *recipe) paths() []string {
-	for name := range maps.Clone(r.files) {
+// before what is in them, whether the recipe names them or not.
+func (r *recipe) paths() ([]string, map[string]bootFile) {
+	files := maps.Clone(r.files)
+	for name := range r.files {
 		for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
-			if _, ok := r.files[dir]; !ok {
-				r.files[dir] = bootFile{mode: unix.S_IFDIR | 0o755}
+			if _, ok := files[dir]; !ok {
+				files[dir] = bootFile{mode: unix.S_IFDIR | 0o755}
 			}
 		}
 	}
-	return slices.Sorted(maps.Keys(r.files))
+	return slices.Sorted(maps.Keys(files)), files
 }
 
 // writeImage writes the root file system as the kernel wants an initramfs: a
@@ -211,8 +212,9 @@ func (r *recipe) writeImage(w io.Writer) error {
 		b.Write(f.data)
 		pad()
 	}
-	for i, name := range r.paths() {
-		entry(i+1, name, r.files[name])
+	names, files := r.paths()
+	for i, name := range names {
+		entry(i+1, name, files[name])
 	}
 	entry(0, "TRAILER!!!", bootFile{})
 	_, err := w.Write(b.Bytes())
@@ -221,8 +223,9 @@ func (r *recipe) writeImage(w io.Writer) error {
 
 // writeTree writes the root file system as a directory.
 func (r *recipe) writeTree(root string) error {
-	for _, name := range r.paths() {
-		f, at := r.files[name], filepath.Join(root, name)
+	names, files := r.paths()
+	for _, name := range names {
+		f, at := files[name], filepath.Join(root, name)
 		var err error
 		switch f.mode & unix.S_IFMT {
 		case unix.S_IFDIR:
