@@ -80,6 +80,20 @@ func newSpawner(core int) (*spawner, error) {
 // run is the thread. It touches descriptors by system calls only.
 func (s *spawner) run(out, in int, ready chan<- error) {
 	runtime.LockOSThread() // for ever: no other goroutine may meet this thread's table
+	if unix.Gettid() == unix.Getpid() {
+		// The first thread's table is what /proc/self/fd shows: it stays the
+		// process's. While this thread is locked the next is another.
+		other := make(chan error)
+		go s.run(out, in, other)
+		err, failed := <-other
+		runtime.UnlockOSThread()
+		if failed {
+			ready <- err
+		} else {
+			close(ready)
+		}
+		return
+	}
 	if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_FILES); err != nil {
 		runtime.UnlockOSThread()
 		ready <- err
