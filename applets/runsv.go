@@ -3,9 +3,12 @@ package applets
 import (
 	"fmt"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"runitbox/procenv"
 	"runitbox/supervise"
 )
 
@@ -18,6 +21,7 @@ func newRunsv(argv0 string) *cobra.Command {
 		Short:              "start and monitor a service and optionally its log service",
 		DisableFlagParsing: true,
 		RunE: func(_ *cobra.Command, args []string) error {
+			keepIgnored()
 			switch {
 			case len(args) > 2 && args[0] == supervise.SessionArg:
 				supervise.Session(args[1], args[2:])
@@ -33,6 +37,18 @@ func newRunsv(argv0 string) *cobra.Command {
 			}
 			return nil
 		},
+	}
+}
+
+// keepIgnored ignores what was ignored when the process began, so that the
+// services, too, are as whoever started it wants them: nohup, or a shell that
+// keeps the terminal's INT from what it starts in the background. The Go
+// runtime knows of HUP and INT only. CHLD is how a supervisor lives.
+func keepIgnored() {
+	for _, sig := range procenv.Ignored() {
+		if sig != syscall.SIGCHLD {
+			signal.Ignore(sig)
+		}
 	}
 }
 

@@ -19,6 +19,7 @@ func newRunsvdir(argv0 string) *cobra.Command {
 		Short:              "start and monitor a collection of services",
 		DisableFlagParsing: true,
 		RunE: func(_ *cobra.Command, args []string) error {
+			keepIgnored()
 			s := supervise.Scanner{Args: os.Args, StopTime: stopTime(os.Getenv("RUNSVDIR_STOP_TIMEOUT"))}
 			if len(args) > 0 && strings.HasPrefix(args[0], "-") {
 				switch {

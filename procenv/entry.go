@@ -39,6 +39,19 @@ func restoreSignals() {
 	syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, setMask, uintptr(unsafe.Pointer(&blocked)), 0, 8, 0, 0)
 }
 
+// Ignored lists the signals that were ignored when the process began, for a
+// program that lives on and wants its children to be as it was; none where the
+// entry is left out.
+func Ignored() []syscall.Signal {
+	var sigs []syscall.Signal
+	for sig := range syscall.Signal(64) {
+		if ignored&(1<<sig) != 0 {
+			sigs = append(sigs, sig+1)
+		}
+	}
+	return sigs
+}
+
 // resetSignals makes signals do what they do to a program that cares for none:
 // the runtime lets some end the process in ways of its own, and some not at
 // all. It leaves HUP and INT ignored where they were.

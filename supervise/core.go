@@ -139,7 +139,8 @@ func raiseLimit() {
 // error is what kept it from starting.
 func RunDir(name string, say func(Level, string, error)) error {
 	stop := make(chan os.Signal, 8)
-	signal.Notify(stop, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT)
+	signal.Notify(stop, unix.SIGTERM)
+	notify(stop, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT)
 	ignorePipe()
 	c, err := newCore(say, 0, false)
 	if err != nil {
@@ -175,7 +176,7 @@ func RunDir(name string, say func(Level, string, error)) error {
 // ignorePipe keeps a lost stderr from killing the process. It is caught rather
 // than ignored: children would inherit that.
 func ignorePipe() {
-	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
+	notify(make(chan os.Signal, 1), unix.SIGPIPE)
 }
 
 // Tree is what the core of a tree is started with.
@@ -190,7 +191,8 @@ type Tree struct {
 // service has been told to exit.
 func (t Tree) Run() error {
 	sigs := make(chan os.Signal, 8) // the others are for the scanner, which may share the terminal
-	signal.Notify(sigs, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM)
+	signal.Notify(sigs, unix.SIGTERM)
+	notify(sigs, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM)
 	ignorePipe()
 	debug.SetGCPercent(50)
 	unix.CloseOnExec(t.Link)

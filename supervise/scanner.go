@@ -444,6 +444,9 @@ func (s *Scanner) scan(force bool) {
 		}
 		var st unix.Stat_t
 		if err := unix.Fstatat(fd, name, &st, 0); err != nil {
+			if unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) == unix.ENOENT {
+				continue // it was taken away since it was listed
+			}
 			if !quiet {
 				s.warn(fmt.Errorf("unable to stat %s: %w", name, err))
 			}

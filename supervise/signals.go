@@ -1,17 +1,32 @@
 package supervise
 
 import (
+	"os"
+	"os/signal"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
+// notify relays signals to c, but for those that are ignored, since whoever
+// started the process wants them to be, here and in the children.
+func notify(c chan<- os.Signal, sigs ...os.Signal) {
+	for _, sig := range sigs {
+		if !signal.Ignored(sig) {
+			signal.Notify(c, sig)
+		}
+	}
+}
+
 // defaultAction gives signals their default action, which ends the process as
-// it would end any other program. The Go runtime catches all signals at start
-// and ignores those that nobody asked for.
+// it would end any other program, unless they are ignored. The Go runtime
+// catches all signals at start and ignores those that nobody asked for.
 func defaultAction(sigs ...unix.Signal) {
 	var action [64]byte // a sigaction of zeros is SIG_DFL without flags, whatever its layout
 	for _, sig := range sigs {
+		if signal.Ignored(sig) {
+			continue
+		}
 		unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&action)), 0, 8, 0, 0)
 	}
 }
