@@ -28,7 +28,7 @@ var loaderLinks = sync.OnceValues(func() (string, error) {
 })
 
 func linkAll(to string) (string, error) {
-	dir, err := os.MkdirTemp("", "runitbox-chpst")
+	dir, err := os.MkdirTemp(suiteDir, "chpst")
 	if err != nil {
 		return "", err
 	}

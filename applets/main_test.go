@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -35,11 +36,37 @@ func TestMain(m *testing.M) {
 		os.Exit(Main(os.Args))
 	}
 	goflag.Parse()
+	unignore()
 	if p := goflag.Lookup("test.parallel"); p.Value.String() == p.DefValue {
 		goflag.Set("test.parallel", "10") // the tests wait more than they work
 	}
-	os.Exit(m.Run())
+	var err error
+	if suiteDir, err = os.MkdirTemp("", "runitbox-test"); err == nil {
+		err = os.Chmod(suiteDir, 0o755) // some tests become nobody
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	status := m.Run()
+	os.RemoveAll(suiteDir)
+	os.Exit(status)
 }
+
+// unignore gives the signals that whoever runs the tests ignores their default
+// action: what the tests start inherits it.
+func unignore() {
+	for sig := uintptr(1); sig <= 64; sig++ {
+		var action [8]uintptr // the handler first; zero is the default
+		unix.RawSyscall6(unix.SYS_RT_SIGACTION, sig, 0, uintptr(unsafe.Pointer(&action)), 8, 0, 0)
+		if action[0] == 1 {
+			unix.RawSyscall6(unix.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(new([8]uintptr))), 0, 8, 0, 0)
+		}
+	}
+}
+
+// suiteDir holds what the tests share, for as long as they run.
+var suiteDir string
 
 // scriptInit is process 1 of a script's PID namespace: it reaps, and when the
 // script ends the kernel ends all that the script has left behind.
@@ -100,8 +127,8 @@ func contained(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
 // ten seconds, and not fails where its command succeeds (the shell's own "!"
 // does not end a script).
 var links = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "runitbox-links")
-	if err != nil {
+	dir := filepath.Join(suiteDir, "links")
+	if err := os.Mkdir(dir, 0o755); err != nil {
 		return "", err
 	}
 	self, err := os.Executable()
@@ -122,10 +149,7 @@ var links = sync.OnceValues(func() (string, error) {
 
 // binary is the static executable as users get it, built once for a test run.
 var binary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "runitbox-build")
-	if err != nil {
-		return "", err
-	}
+	dir := filepath.Join(suiteDir, "build")
 	out := filepath.Join(dir, "runitbox")
 	if text, err := exec.Command("make", "-C", "..", "build", "OUT="+dir).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("make build: %w: %s", err, text)
