@@ -22,20 +22,23 @@ var version = loaders.Version
 // commands and loaders.All are the suite. A new command is a new file and a
 // line here. Each gets argv[0] as it was typed, since runit shows that in its
 // usage. The loaders have run before Main, if one was called.
-var commands = map[string]func(argv0 string) *cobra.Command{
-	"runsv":      newRunsv,
-	"runsvdir":   newRunsvdir,
-	"runsvchdir": newRunsvchdir,
-	"sv":         newSv,
-	"svlogd":     newSvlogd,
-	"init":       newRunitInit,
-	"runit":      newRunit,
-	"runit-init": newRunitInit,
-	"utmpset":    newUtmpset,
-	"halt":       newHalt,
-	"poweroff":   newHalt,
-	"reboot":     newHalt,
-	"shutdown":   newShutdown,
+var commands = [...]struct {
+	name  string
+	build func(argv0 string) *cobra.Command
+}{
+	{"runsv", newRunsv},
+	{"runsvdir", newRunsvdir},
+	{"runsvchdir", newRunsvchdir},
+	{"sv", newSv},
+	{"svlogd", newSvlogd},
+	{"init", newRunitInit},
+	{"runit", newRunit},
+	{"runit-init", newRunitInit},
+	{"utmpset", newUtmpset},
+	{"halt", newHalt},
+	{"poweroff", newHalt},
+	{"reboot", newHalt},
+	{"shutdown", newShutdown},
 }
 
 // Main runs the applet that argv[0] names and returns its exit status.
@@ -67,12 +70,22 @@ func dispatch(argv []string) error {
 }
 
 // known says whether name is an applet of the suite.
-func known(name string) bool { return commands[name] != nil || loaders.Known(name) }
+func known(name string) bool { return find(name) != nil || loaders.Known(name) }
+
+// find is what builds the command of that name, nil if there is none.
+func find(name string) func(argv0 string) *cobra.Command {
+	for _, c := range commands {
+		if c.name == name {
+			return c.build
+		}
+	}
+	return nil
+}
 
 // call runs one applet. Only the command that was called is built.
 func call(name string, argv []string) error {
 	setComm(name)
-	cmd := commands[name](argv[0])
+	cmd := find(name)(argv[0])
 	cmd.SetArgs(argv[1:])
 	cmd.Flags().SetInterspersed(false)
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true

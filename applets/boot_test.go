@@ -87,8 +87,8 @@ func readRecipe(t *testing.T, file, init string) *recipe {
 		r.files["bin/"+name] = bootFile{mode: unix.S_IFLNK | 0o777, data: []byte("busybox")}
 	}
 	r.copy(t, init, "init")
-	for name := range commands {
-		r.files["sbin/"+name] = bootFile{mode: unix.S_IFLNK | 0o777, data: []byte("/init")}
+	for _, c := range commands {
+		r.files["sbin/"+c.name] = bootFile{mode: unix.S_IFLNK | 0o777, data: []byte("/init")}
 	}
 	r.copy(t, peer(t, "busybox"), "bin/busybox")
 

@@ -2,7 +2,6 @@ package applets
 
 import (
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -43,8 +42,8 @@ func box(argv []string) error {
 	}
 	getoptErrors(root, "runitbox", "runitbox [--help | --version | applet [arg ...]]", 100)
 	root.Flags().SetInterspersed(false) // what follows an unknown applet is not ours
-	for name, build := range commands {
-		root.AddCommand(rename(build(name), name)) // cobra sorts them
+	for _, c := range commands {
+		root.AddCommand(rename(c.build(c.name), c.name)) // cobra sorts them
 	}
 	for _, l := range loaders.All {
 		root.AddCommand(&cobra.Command{Use: l.Name, Short: l.Short, Run: func(*cobra.Command, []string) {}})
@@ -64,7 +63,10 @@ func rename(cmd *cobra.Command, name string) *cobra.Command {
 
 // names lists the applets in order.
 func names() []string {
-	all := slices.Collect(maps.Keys(commands))
+	var all []string
+	for _, c := range commands {
+		all = append(all, c.name)
+	}
 	for _, l := range loaders.All {
 		all = append(all, l.Name)
 	}

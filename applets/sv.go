@@ -23,6 +23,8 @@ var serviceDirs = "/service:/var/service:/etc/service"
 
 // action is what sv does for a command word.
 type action struct {
+	word   string // the command, or the letter for any word that begins with it
+	meant  string // of a letter: the word it was made for
 	send   string // bytes for the service's control
 	until  string // conditions of success, a letter each
 	wait   bool   // reports without -v
@@ -30,50 +32,52 @@ type action struct {
 	status bool   // shows the status and sends nothing
 }
 
-// actions are sv's words, and the letters that stand for any other word that
-// begins with them.
-var actions = map[string]action{
-	"start":          {send: "u", until: "u", wait: true},
-	"stop":           {send: "d", until: "d", wait: true},
-	"restart":        {send: "tcu", until: "tcu", wait: true},
-	"reload":         {send: "h", wait: true},
-	"shutdown":       {send: "x", until: "x", wait: true},
-	"try-restart":    {send: "tc", until: "tc", wait: true},
-	"force-stop":     {send: "d", until: "d", wait: true, kill: true},
-	"force-reload":   {send: "tc", until: "tc", wait: true, kill: true},
-	"force-restart":  {send: "tcu", until: "tcu", wait: true, kill: true},
-	"force-shutdown": {send: "x", until: "x", wait: true, kill: true},
-	"check":          {until: "C", wait: true},
-	"status":         {status: true},
+// actions are sv's words and letters. A word that only shares its first letter
+// with the word that was meant does what the letter says, but with a warning.
+var actions = [...]action{
+	{word: "start", send: "u", until: "u", wait: true},
+	{word: "stop", send: "d", until: "d", wait: true},
+	{word: "restart", send: "tcu", until: "tcu", wait: true},
+	{word: "reload", send: "h", wait: true},
+	{word: "shutdown", send: "x", until: "x", wait: true},
+	{word: "try-restart", send: "tc", until: "tc", wait: true},
+	{word: "force-stop", send: "d", until: "d", wait: true, kill: true},
+	{word: "force-reload", send: "tc", until: "tc", wait: true, kill: true},
+	{word: "force-restart", send: "tcu", until: "tcu", wait: true, kill: true},
+	{word: "force-shutdown", send: "x", until: "x", wait: true, kill: true},
+	{word: "check", until: "C", wait: true},
+	{word: "status", status: true},
 
-	"u": {send: "u", until: "u"},
-	"d": {send: "d", until: "d"},
-	"o": {send: "o", until: "o"},
-	"p": {send: "p", until: "p"},
-	"c": {send: "c", until: "c"},
-	"t": {send: "t", until: "t"},
-	"k": {send: "k", until: "k"},
-	"x": {send: "x", until: "x"},
-	"e": {send: "x", until: "x"},
-	"h": {send: "h"},
-	"a": {send: "a"},
-	"i": {send: "i"},
-	"q": {send: "q"},
-	"1": {send: "1"},
-	"2": {send: "2"},
-	"s": {status: true},
-	"D": {send: "d", until: "d", wait: true, kill: true},
-	"T": {send: "tc", until: "tc", wait: true, kill: true},
-	"X": {send: "x", until: "x", wait: true, kill: true},
-	"E": {send: "x", until: "x", wait: true, kill: true},
+	{word: "u", meant: "up", send: "u", until: "u"},
+	{word: "d", meant: "down", send: "d", until: "d"},
+	{word: "o", meant: "once", send: "o", until: "o"},
+	{word: "p", meant: "pause", send: "p", until: "p"},
+	{word: "c", meant: "cont", send: "c", until: "c"},
+	{word: "t", meant: "term", send: "t", until: "t"},
+	{word: "k", meant: "kill", send: "k", until: "k"},
+	{word: "x", meant: "x", send: "x", until: "x"},
+	{word: "e", meant: "exit", send: "x", until: "x"},
+	{word: "h", meant: "hup", send: "h"},
+	{word: "a", meant: "alarm", send: "a"},
+	{word: "i", meant: "interrupt", send: "i"},
+	{word: "q", meant: "quit", send: "q"},
+	{word: "1", meant: "1", send: "1"},
+	{word: "2", meant: "2", send: "2"},
+	{word: "s", meant: "status", status: true},
+	{word: "D", meant: "D", send: "d", until: "d", wait: true, kill: true},
+	{word: "T", meant: "T", send: "tc", until: "tc", wait: true, kill: true},
+	{word: "X", meant: "X", send: "x", until: "x", wait: true, kill: true},
+	{word: "E", meant: "E", send: "x", until: "x", wait: true, kill: true},
 }
 
-// meant are the words that a letter was made for. A word that only shares its
-// first letter with them does what the letter says, but with a warning.
-var meant = map[string]string{
-	"u": "up", "d": "down", "o": "once", "p": "pause", "c": "cont", "t": "term", "k": "kill", "x": "x", "e": "exit",
-	"h": "hup", "a": "alarm", "i": "interrupt", "q": "quit", "1": "1", "2": "2", "s": "status",
-	"D": "D", "T": "T", "X": "X", "E": "E",
+// findAction is the action of exactly this word or letter, nil if there is none.
+func findAction(word string) *action {
+	for i := range actions {
+		if actions[i].word == word {
+			return &actions[i]
+		}
+	}
+	return nil
 }
 
 // svPatience is how long sv waits for a runsv that is about to be replaced,
@@ -105,8 +109,8 @@ func newSv(argv0 string) *cobra.Command {
 			if len(args) == 0 || !s.lsb && len(args) < 2 {
 				return misuse{line: line, status: misused}
 			}
-			act, odd, ok := svAction(args[0], s.lsb)
-			if !ok {
+			act, odd := svAction(args[0], s.lsb)
+			if act == nil {
 				return misuse{line: line, status: misused}
 			}
 			s.out, s.err = bufio.NewWriter(cmd.OutOrStdout()), cmd.ErrOrStderr()
@@ -129,7 +133,7 @@ func newSv(argv0 string) *cobra.Command {
 			if act.status {
 				return s.status(services)
 			}
-			return s.control(act, act.wait || verbose, services)
+			return s.control(*act, act.wait || verbose, services)
 		},
 	}
 	flags := cmd.Flags()
@@ -141,26 +145,26 @@ func newSv(argv0 string) *cobra.Command {
 	return cmd
 }
 
-// svAction finds what a command word means, and the word it was taken for
-// where that may surprise.
-func svAction(word string, lsb bool) (act action, odd string, ok bool) {
+// svAction finds what a command word means, nil for nothing, and the word it
+// was taken for where that may surprise.
+func svAction(word string, lsb bool) (act *action, odd string) {
 	if word == "" {
-		return action{}, "", false
+		return nil, ""
 	}
-	if act, ok := actions[word]; ok && (len(word) > 1 || !lsb || word != "s") {
-		return act, "", true
+	if act := findAction(word); act != nil && (len(word) > 1 || !lsb || word != "s") {
+		return act, ""
 	}
 	letter := word[:1]
 	if lsb && letter == "s" {
-		return action{}, "", false
+		return nil, ""
 	}
-	if act, ok = actions[letter]; !ok {
-		return action{}, "", false
+	if act = findAction(letter); act == nil {
+		return nil, ""
 	}
-	if full := meant[letter]; !strings.HasPrefix(full, word) && (len(full) == 1 || !strings.HasPrefix(word, full)) {
-		odd = full
+	if !strings.HasPrefix(act.meant, word) && (len(act.meant) == 1 || !strings.HasPrefix(word, act.meant)) {
+		odd = act.meant
 	}
-	return act, odd, true
+	return act, odd
 }
 
 // leadingSeconds reads the number a text begins with; without one it is 0.

@@ -69,7 +69,11 @@ func TestSvAction(t *testing.T) {
 		{"re restar r force f foo list 3 - \xff S U", false, answer{}},
 	} {
 		for word := range strings.FieldsSeq(tt.words) {
-			act, odd, ok := svAction(word, tt.lsb)
+			act, odd := svAction(word, tt.lsb)
+			ok := act != nil
+			if !ok {
+				act = &action{}
+			}
 			got := answer{act.send, act.until, act.wait, act.kill, odd, ok}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("%q (-want +got):\n%s", word, diff)
@@ -79,7 +83,7 @@ func TestSvAction(t *testing.T) {
 			}
 		}
 	}
-	if _, _, ok := svAction("", false); ok {
+	if act, _ := svAction("", false); act != nil {
 		t.Error("an empty word is a command")
 	}
 }
@@ -91,11 +95,11 @@ func FuzzSvAction(f *testing.F) {
 		f.Add(word, false)
 	}
 	f.Fuzz(func(t *testing.T, word string, lsb bool) {
-		act, _, ok := svAction(word, lsb)
-		if !ok {
+		act, _ := svAction(word, lsb)
+		if act == nil {
 			return
 		}
-		if _, exact := actions[word]; !exact && act.send != actions[word[:1]].send {
+		if findAction(word) == nil && act.send != findAction(word[:1]).send {
 			t.Errorf("%q sends %q", word, act.send)
 		}
 	})

@@ -53,11 +53,11 @@ func Run(c Config) int {
 func askForSignals(children, signals chan os.Signal) {
 	nowhere := make(chan os.Signal, 1)
 	for n := unix.Signal(1); n <= 64; n++ {
-		switch _, asking := asks[n]; {
+		switch {
 		case n == unix.SIGKILL, n == unix.SIGSTOP, n == unix.SIGURG: // the runtime's own
 		case n == unix.SIGCHLD:
 			signal.Notify(children, n)
-		case n == unix.SIGCONT, asking:
+		case n == unix.SIGCONT, asks[n].halt, asks[n].reboot:
 			signal.Notify(signals, n)
 		default:
 			signal.Notify(nowhere, n)

@@ -24,11 +24,11 @@ const (
 
 // asks are the signals that ask for the end in a container, where no one can
 // set a flag first. PWR does so on any machine: it is from the power supply.
-var asks = map[unix.Signal]struct{ reboot, anywhere bool }{
-	unix.SIGTERM: {},
-	unix.SIGPWR:  {anywhere: true},
-	sigHalt:      {},
-	sigPowerOff:  {},
+var asks = [65]struct{ halt, reboot, anywhere bool }{
+	unix.SIGTERM: {halt: true},
+	unix.SIGPWR:  {halt: true, anywhere: true},
+	sigHalt:      {halt: true},
+	sigPowerOff:  {halt: true},
 	sigReboot:    {reboot: true},
 	unix.SIGINT:  {reboot: true},
 }
@@ -168,7 +168,7 @@ func verdict(ws unix.WaitStatus) event {
 
 // signal answers the signals that mean something.
 func (o *one) signal(sig unix.Signal) {
-	a, asking := asks[sig]
+	a := asks[sig]
 	contained := o.sys.contained()
 	switch {
 	case sig == unix.SIGCONT && o.script != 0:
@@ -181,7 +181,7 @@ func (o *one) signal(sig unix.Signal) {
 		o.happen(ctrlaltdel)
 	case sig == unix.SIGINT && !contained:
 		o.happen(inted)
-	case asking && (contained || a.anywhere):
+	case (a.halt || a.reboot) && (contained || a.anywhere):
 		o.want(a.reboot)
 		o.happen(ask)
 	}

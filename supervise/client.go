@@ -165,25 +165,30 @@ func changed(before, now Record) bool {
 	return now.PID != before.PID || !now.Since.Equal(before.Since)
 }
 
-// arrived says for each letter when the service is where the command of that
-// letter wanted it, given its status before the command was sent and now.
-// There is no status by which 'x' is met: runsv is gone then.
-var arrived = map[byte]func(before, now Record) bool{
-	'u': func(_, now Record) bool { return now.PID != 0 && now.State == Run && now.Want == WantUp },
-	'd': func(_, now Record) bool { return now.PID == 0 && now.State == Down && now.Want == WantDown },
-	't': renewed,
-	'k': renewed,
-	'c': func(_, now Record) bool { return now.PID == 0 || !now.Paused },
-	'p': func(_, now Record) bool { return now.PID == 0 || now.Paused },
-	'o': func(before, now Record) bool {
+// arrived says when the service is where the command of a letter wanted it,
+// given its status before the command was sent and now. There is no status by
+// which 'x' is met: runsv is gone then.
+func arrived(letter byte, before, now Record) bool {
+	switch letter {
+	case 'u':
+		return now.PID != 0 && now.State == Run && now.Want == WantUp
+	case 'd':
+		return now.PID == 0 && now.State == Down && now.Want == WantDown
+	case 't', 'k':
+		return renewed(before, now)
+	case 'c':
+		return now.PID == 0 || !now.Paused
+	case 'p':
+		return now.PID == 0 || now.Paused
+	case 'o':
 		return now.Want == WantDown && (now.PID != 0 || changed(before, now))
-	},
-	'C': func(_, now Record) bool {
+	case 'C':
 		if now.Want == WantUp {
 			return now.PID != 0 && now.State == Run
 		}
 		return now.PID == 0 && now.State == Down
-	},
+	}
+	return false
 }
 
 // renewed is met by a process that was started since, or by none where none
@@ -198,7 +203,7 @@ func renewed(before, now Record) bool {
 // met says whether all conditions, a letter each, are met.
 func met(conditions string, before, now Record) bool {
 	for i := range len(conditions) {
-		if holds := arrived[conditions[i]]; holds == nil || !holds(before, now) {
+		if !arrived(conditions[i], before, now) {
 			return false
 		}
 	}

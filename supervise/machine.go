@@ -98,8 +98,20 @@ type move struct {
 	do   []Effect
 }
 
-// wants are the standing orders that some events give.
-var wants = map[Event]Want{CmdUp: WantUp, CmdDown: WantDown, CmdOnce: WantOnce, CmdExit: WantExit, Unfed: WantExit}
+// wants is the standing order that an event gives: up, down, once and exit do.
+func (ev Event) wants() (w Want, ok bool) {
+	switch ev {
+	case CmdUp:
+		return WantUp, true
+	case CmdDown:
+		return WantDown, true
+	case CmdOnce:
+		return WantOnce, true
+	case CmdExit, Unfed:
+		return WantExit, true
+	}
+	return 0, false
+}
 
 // moves is the whole machine. A pair that is not listed does nothing, on purpose.
 var moves = sync.OnceValue(func() map[Phase]map[Event]move {
@@ -153,7 +165,7 @@ var moves = sync.OnceValue(func() map[Phase]map[Event]move {
 
 // step decides what an event means. It starts nothing and reads no clock.
 func step(s Status, ev Event) (Status, []Effect) {
-	if w, ok := wants[ev]; ok { // up, down, once and exit are standing orders
+	if w, ok := ev.wants(); ok {
 		s.Want = w
 	}
 	switch ev {

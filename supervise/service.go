@@ -290,8 +290,10 @@ func (s *service) feed(u *unit, ev Event) {
 	}
 }
 
-// sends are the effects that send a signal, and the script that may suppress it.
-var sends = map[Effect]struct {
+// sends are the effects that send a signal, and the script that may suppress
+// it. Like all tables here it is an array or a function, since each start of an
+// applet would have to fill a map.
+var sends = [...]struct {
 	hook byte
 	sig  unix.Signal
 	lane int
@@ -326,7 +328,7 @@ func (s *service) do(u *unit, e Effect) {
 	case RestLong:
 		u.rest = time.NewTimer(5 * time.Second)
 	default:
-		if send, ok := sends[e]; ok {
+		if send := sends[e]; send.sig != 0 {
 			pid := u.pid
 			s.hook(u, send.lane, send.hook, func(suppressed bool) {
 				if !suppressed {
