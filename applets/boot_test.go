@@ -237,11 +237,7 @@ func (r *recipe) writeTree(root string) error {
 				err = unix.Mknod(at, f.mode, int(unix.Mkdev(f.dev[0], f.dev[1])))
 			}
 		default:
-			// A child that is forked meanwhile must not have it open for
-			// writing: then it could not be executed.
-			syscall.ForkLock.RLock()
-			err = os.WriteFile(at, f.data, fs.FileMode(f.mode&0o777))
-			syscall.ForkLock.RUnlock()
+			err = writeFile(at, f.data, fs.FileMode(f.mode&0o777))
 		}
 		if err != nil && !errors.Is(err, unix.EPERM) {
 			return err
@@ -473,10 +469,7 @@ func bootContainer(t *testing.T, r *recipe, who string) *guest {
 			t.Fatal(err)
 		}
 		cmd.Path = filepath.Join(root, "container-init")
-		syscall.ForkLock.RLock()
-		err = os.WriteFile(cmd.Path, copied, 0o755)
-		syscall.ForkLock.RUnlock()
-		if err != nil {
+		if err := writeFile(cmd.Path, copied, 0o755); err != nil {
 			t.Fatal(err)
 		}
 		for dir := root; dir != "/"; dir = filepath.Dir(dir) { // it must be able to get there

@@ -216,7 +216,7 @@ func TestBoxInstall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(self, text, 0o755); err != nil {
+	if err := writeFile(self, text, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	install := func(want answer, args ...string) {

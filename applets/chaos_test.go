@@ -130,7 +130,7 @@ func newChaos(argv []string) *chaos {
 			text, err := os.ReadFile(filepath.Join(argv[2], from))
 			c.must(err)
 			c.must(os.MkdirAll(filepath.Dir(c.at(s, to)), 0o755))
-			c.must(os.WriteFile(c.at(s, to), text, 0o755))
+			c.must(writeFile(c.at(s, to), text, 0o755))
 		}
 		c.must(os.Mkdir(c.at(s, "counts"), 0o755))
 	}

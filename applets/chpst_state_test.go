@@ -335,7 +335,7 @@ func TestLimitsOfSupervisors(t *testing.T) {
 	}
 	cmd := contained(t, exec.Command("/bin/sh", "-c", `ulimit -Sv 3000000; ulimit -Sd 2000000; "$0" runsv . & until test -s out; do sleep 0.05; done; cat out`, exe))
 	cmd.Dir = t.TempDir()
-	if err := os.WriteFile(filepath.Join(cmd.Dir, "run"), []byte("#!/bin/sh\n{ ulimit -Sv; ulimit -Sd; } >new && mv new out\nexec sleep 1000\n"), 0o755); err != nil {
+	if err := writeFile(filepath.Join(cmd.Dir, "run"), []byte("#!/bin/sh\n{ ulimit -Sv; ulimit -Sd; } >new && mv new out\nexec sleep 1000\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := cmd.CombinedOutput(); err != nil || string(out) != "3000000\n2000000\n" {
@@ -404,7 +404,7 @@ func TestGroups(t *testing.T) {
 		"busybox": string(busybox), "etc/passwd": "who:x:77:78::/:\n",
 		"etc/group": "a:x:1:who\nb:x:2:whoever,who\nc:x:3:whoever\nd:x:4:\nwho:x:78:\n",
 	} {
-		if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o755); err != nil {
+		if err := writeFile(filepath.Join(root, name), []byte(text), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -246,7 +246,7 @@ func fixture(t *testing.T, busybox string) string {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(path, []byte(text), mode); err != nil {
+		if err := writeFile(path, []byte(text), mode); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -34,7 +34,7 @@ func demo(t *testing.T, box string) (cmd *exec.Cmd, tmp string) {
 		t.Fatal(err)
 	}
 	at := filepath.Join(dir, "runitbox")
-	if err := os.WriteFile(at, text, 0o755); err != nil {
+	if err := writeFile(at, text, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Mkdir(tmp, 0o777); err != nil {
@@ -147,7 +147,7 @@ func TestDemoEnds(t *testing.T) {
 		// A suite that cannot do what the demo asks for: sv does nothing.
 		broken := filepath.Join(t.TempDir(), "runitbox")
 		text := "#!/bin/sh\nln -s " + built(t) + " $2/runsvdir\nln -s " + built(t) + " $2/runsv\nln -s " + built(t) + " $2/svlogd\nln -s /bin/true $2/sv\n"
-		if err := os.WriteFile(broken, []byte(text), 0o755); err != nil {
+		if err := writeFile(broken, []byte(text), 0o755); err != nil {
 			t.Fatal(err)
 		}
 		cmd, tmp := demo(t, broken)

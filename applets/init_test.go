@@ -22,7 +22,7 @@ func privately(t *testing.T, program, script string) string {
 	dir := t.TempDir()
 	text := "#!/bin/sh\nexec " + program + " \"$@\"\n" // an applet goes by its name
 	syscall.ForkLock.RLock()                           // no child shall have it open for writing
-	err := os.WriteFile(filepath.Join(dir, "p"), []byte(text), 0o755)
+	err := writeFile(filepath.Join(dir, "p"), []byte(text), 0o755)
 	syscall.ForkLock.RUnlock()
 	if err != nil {
 		t.Fatal(err)

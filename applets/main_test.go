@@ -143,8 +143,8 @@ var links = sync.OnceValues(func() (string, error) {
 	eventually := "#!/bin/sh\nn=0\nuntil \"$@\"; do\n\tn=$((n+1))\n\t[ $n -lt 200 ] || { echo \"never: $*\" >&2; exit 1; }\n\tsleep 0.05\ndone\n"
 	not := "#!/bin/sh\nif \"$@\"; then exit 1; fi\n"
 	return dir, errors.Join(
-		os.WriteFile(filepath.Join(dir, "eventually"), []byte(eventually), 0o755),
-		os.WriteFile(filepath.Join(dir, "not"), []byte(not), 0o755))
+		writeFile(filepath.Join(dir, "eventually"), []byte(eventually), 0o755),
+		writeFile(filepath.Join(dir, "not"), []byte(not), 0o755))
 })
 
 // binary is the static executable as users get it, built once for a test run.
@@ -218,7 +218,7 @@ func script(t *testing.T, path, bin string) {
 		case base == "run", base == "finish", base == "check", parent == "control", parent == "bin":
 			mode = 0o755
 		}
-		if err := os.WriteFile(to, []byte(content), mode); err != nil {
+		if err := writeFile(to, []byte(content), mode); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -234,6 +234,15 @@ func script(t *testing.T, path, bin string) {
 	if err := cmd.Run(); err != nil {
 		t.Errorf("%s: %v\n%s", path, err, out.String())
 	}
+}
+
+// writeFile is os.WriteFile for what may be executed. No process is forked
+// meanwhile: it would have the file open for writing until it executes
+// something, and a file so opened is not executed ("text file busy").
+func writeFile(path string, text []byte, mode os.FileMode) error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	return os.WriteFile(path, text, mode)
 }
 
 // unpack parts a script from the files below it.

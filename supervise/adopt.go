@@ -133,9 +133,7 @@ func (s *service) close() {
 	}
 	s.closePipe()
 	for _, u := range slices.Backward(units) { // who gets the first lock gets all
-		if u.lock >= 0 {
-			unix.Close(u.lock)
-		}
+		u.lock.release()
 	}
 	unix.Close(s.dir.fd)
 }
@@ -293,7 +291,7 @@ func ancestors() map[int]bool {
 // that still holds it but has lost its scanner is asked to let go.
 func (s *service) lock(u *unit, k kept) (remains, error) {
 	was := s.earlier(u, k) // from here on the end of its process is not missed
-	fd, err := s.dir.lock(u.prefix)
+	l, err := s.dir.lock(u.prefix)
 	if errors.Is(err, unix.EAGAIN) && s.core.link != nil {
 		patience := 100 * time.Millisecond // it may be letting go already
 		if s.askFor(u.prefix) {
@@ -301,7 +299,7 @@ func (s *service) lock(u *unit, k kept) (remains, error) {
 		}
 		for deadline := time.Now().Add(patience); errors.Is(err, unix.EAGAIN) && time.Now().Before(deadline); {
 			time.Sleep(2 * time.Millisecond)
-			fd, err = s.dir.lock(u.prefix)
+			l, err = s.dir.lock(u.prefix)
 		}
 	}
 	if err != nil {
@@ -310,12 +308,14 @@ func (s *service) lock(u *unit, k kept) (remains, error) {
 		}
 		return was, err
 	}
-	u.lock = fd
+	u.lock = l
 	if !was.ok {
 		// The record is there before it is needed: the spawner, which makes one
 		// process after the other, only has to write it.
-		if fd, err := open(s.dir.fd, u.prefix+"supervise/proc", unix.O_WRONLY|unix.O_CREAT|unix.O_NOFOLLOW, 0o644); err == nil {
+		fd, err := open(s.dir.fd, u.prefix+"supervise/proc", unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o644)
+		if err == nil {
 			unix.Close(fd)
+			return was, nil
 		}
 	}
 	// Nobody writes it any more.
@@ -359,7 +359,11 @@ func (s *service) findLog(k kept) (was remains, err error) {
 		s.warnOfLog(errors.New("./log: not a directory."))
 		return was, nil
 	}
-	u := &unit{svc: s, prefix: "log/", control: -1, ok: -1, lock: -1, pidfd: -1, since: time.Now()}
+	if !s.core.take(needLog) {
+		return was, errRoom
+	}
+	s.taken += needLog
+	u := &unit{svc: s, prefix: "log/", control: -1, ok: -1, pidfd: -1, since: time.Now()}
 	if was, err = s.lock(u, k); err != nil {
 		return was, err
 	}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -180,7 +181,10 @@ func boot(t *testing.T) string {
 // write makes a file of the service directory.
 func (s *stage) write(name, text string, mode os.FileMode) {
 	s.t.Helper()
-	if err := os.WriteFile(filepath.Join(s.path, name), []byte(text), mode); err != nil {
+	syscall.ForkLock.RLock() // a process forked meanwhile would have it open for writing: "text file busy"
+	err := os.WriteFile(filepath.Join(s.path, name), []byte(text), mode)
+	syscall.ForkLock.RUnlock()
+	if err != nil {
 		s.t.Fatal(err)
 	}
 }

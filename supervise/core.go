@@ -48,7 +48,9 @@ type Core struct {
 	orphaned bool           // the scanner is gone
 	stopping bool           // when the last service is gone, so is the core
 	owners   map[int]owner
-	lacking  sync.Once
+	room     int           // descriptors that services may still take
+	limit    int           // of all descriptors
+	lacking  bool          // and that was said
 	changed  chan struct{} // of one: a service is gone, or the scanner
 	doors    chan struct{}
 	broom    *time.Timer
@@ -85,7 +87,9 @@ func newCore(say func(Level, string, error), self int, session bool) (*Core, err
 		c.owners[pid] = owner{o.who, o.role}
 		c.mu.Unlock()
 	}
-	raiseLimit()
+	files := raiseFiles()
+	c.spawner.files = files.given
+	c.limit, c.room = files.most, files.most-reserve
 	if c.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("unable to create epoll: %w", err)
 	}
@@ -113,27 +117,16 @@ func sealInherited() {
 	}
 }
 
-// raiseLimit raises the limit of descriptors to what the kernel allows. The
-// call goes past the libraries, so that children get the old one back.
-func raiseLimit() {
-	var lim unix.Rlimit
-	if unix.Getrlimit(unix.RLIMIT_NOFILE, &lim) != nil {
-		return
-	}
-	raised := lim
-	if b, err := os.ReadFile("/proc/sys/fs/nr_open"); err == nil {
-		if n, err := strconv.ParseUint(string(b[:max(0, len(b)-1)]), 10, 64); err == nil && n > raised.Max {
-			raised.Max = n
-		}
-	}
-	for _, hard := range []uint64{raised.Max, lim.Max} {
-		next := unix.Rlimit{Cur: hard, Max: hard}
-		_, _, no := unix.RawSyscall6(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, uintptr(unsafe.Pointer(&next)), 0, 0, 0)
-		if no == 0 {
-			return
-		}
-	}
-}
+// What a service takes of the process's descriptors, at most: the directory,
+// control, ok, and the pidfd of an adopted process; and with a log service its
+// control, ok, pidfd and the two ends of the pipe. What the limit leaves beyond
+// the reserve is for what is opened for a moment: a tree that has as many
+// services as it can still writes their files and takes them over.
+const (
+	needMain = 4
+	needLog  = 5
+	reserve  = 64
+)
 
 // RunDir supervises one service directory until it is told to exit: runsv. The
 // error is what kept it from starting.
@@ -329,7 +322,10 @@ func (c *Core) obey() {
 		}
 		switch m.word {
 		case "add":
-			if len(m.fds) > 0 {
+			switch {
+			case len(m.fds) == 0: // there was no room for them
+				c.refuse(m.a, m.name)
+			default:
 				dropped, tags, _ := strings.Cut(m.b, ",")
 				k := kept{}
 				for i, tag := range strings.Split(tags, ",") {
@@ -364,7 +360,14 @@ func (c *Core) obey() {
 
 // add takes a service in. What cannot be opened is told and gone.
 func (c *Core) add(key, name string, dir Dir, k kept, dropped bool) {
+	if !c.take(needMain) {
+		k.close()
+		unix.Close(dir.fd)
+		c.refuse(key, name)
+		return
+	}
 	s := newService(c, name, key, dir)
+	s.taken = needMain
 	c.mu.Lock()
 	c.services[key] = s
 	c.mu.Unlock()
@@ -375,16 +378,17 @@ func (c *Core) add(key, name string, dir Dir, k kept, dropped bool) {
 		err := c.opened(s, k)
 		c.opening.Done()
 		status := "0"
-		if err != nil {
+		switch {
+		case errors.Is(err, errRoom):
+			c.sayLack(name)
+			status = lacking
+		case err != nil:
 			c.Say(Fatal, name, err)
-			if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
-				c.lacking.Do(c.sayLack)
-			}
 			status = "111"
 			if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
 				status = lacking
 			}
-		} else {
+		default:
 			if dropped {
 				s.main.st.Want = WantExit
 			}
@@ -394,6 +398,7 @@ func (c *Core) add(key, name string, dir Dir, k kept, dropped bool) {
 		s.close()
 		c.mu.Lock()
 		delete(c.services, key)
+		c.room += s.taken
 		c.mu.Unlock()
 		if !s.letGo {
 			c.link.send(message{word: "gone", a: key, b: status})
@@ -432,14 +437,44 @@ const doors = 4
 // lacking is the status of gone where descriptors ran out.
 const lacking = "24"
 
-// sayLack says once, with the numbers, that there are too few descriptors.
-func (c *Core) sayLack() {
-	var lim unix.Rlimit
-	unix.Getrlimit(unix.RLIMIT_NOFILE, &lim)
+// take reserves descriptors for a service of a tree, if there are as many.
+func (c *Core) take(n int) bool {
 	c.mu.Lock()
-	n := len(c.services)
+	defer c.mu.Unlock()
+	if c.link == nil {
+		return true
+	}
+	if c.room < n {
+		return false
+	}
+	c.room -= n
+	return true
+}
+
+// errRoom says that there are no descriptors left for a service.
+var errRoom = errors.New("too few descriptors")
+
+// refuse leaves a service that there is no room for with the scanner.
+func (c *Core) refuse(key, name string) {
+	c.sayLack(name)
+	go c.link.send(message{word: "gone", a: key, b: lacking}) // who reads the link never waits for it
+}
+
+// sayLack says, once, that there are too few descriptors for a service.
+func (c *Core) sayLack(name string) {
+	c.mu.Lock()
+	said := c.lacking
+	c.lacking = true
 	c.mu.Unlock()
-	c.Say(Warning, "", fmt.Errorf("too few descriptors for %d services: the limit is %d, each service needs %d, and %d more with a log service", n, lim.Max, 4, 5))
+	if !said {
+		c.Say(Warning, "", lack(name, c.limit))
+	}
+}
+
+// lack is the message of too few descriptors, with the numbers.
+func lack(name string, limit int) error {
+	return fmt.Errorf("%w: %s waits until another service is gone, and so does what comes after it: the limit is %d, each service needs %d, and %d more with a log service.",
+		errRoom, name, limit, needMain, needLog)
 }
 
 func (c *Core) notice() {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -100,22 +101,47 @@ func (d Dir) superviseDir(prefix string) error {
 	return nil
 }
 
-// lock takes the exclusive lock of prefix+"supervise"; it lasts as long as the
-// descriptor that it returns.
-func (d Dir) lock(prefix string) (int, error) {
+// lock takes the exclusive lock of prefix+"supervise".
+func (d Dir) lock(prefix string) (*lock, error) {
 	if err := d.superviseDir(prefix); err != nil {
-		return -1, err
+		return nil, err
 	}
 	name := prefix + "supervise/lock"
-	fd, err := open(d.fd, name, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_APPEND|unix.O_CREAT, 0o600)
+	fd, err := open(d.fd, name, unix.O_RDWR|unix.O_NONBLOCK|unix.O_APPEND|unix.O_CREAT, 0o600)
 	if err != nil {
-		return -1, fmt.Errorf("unable to open %s: %w", name, err)
+		return nil, fmt.Errorf("unable to open %s: %w", name, err)
 	}
 	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		unix.Close(fd)
-		return -1, fmt.Errorf("unable to lock %s: %w", name, err)
+		return nil, fmt.Errorf("unable to lock %s: %w", name, err)
 	}
-	return fd, nil
+	page, err := unix.MmapPtr(fd, 0, nil, lockMap, unix.PROT_NONE, unix.MAP_SHARED)
+	if err != nil { // not on this file system, or too many of them
+		return &lock{fd: fd}, nil
+	}
+	unix.Close(fd)
+	return &lock{fd: -1, page: page}, nil
+}
+
+// lock is a file lock. It lasts as long as its file is open or mapped: mapped,
+// it takes no descriptor, and these are scarce.
+type lock struct {
+	fd   int
+	page unsafe.Pointer
+}
+
+// lockMap is how much is mapped of a locked file, which is empty.
+const lockMap = 1
+
+// release gives the lock up; one that was never taken is nil.
+func (l *lock) release() {
+	switch {
+	case l == nil:
+	case l.fd >= 0:
+		unix.Close(l.fd)
+	default:
+		unix.MunmapPtr(l.page, lockMap)
+	}
 }
 
 // makeFIFO makes name a FIFO if nothing is there yet.

@@ -45,6 +45,8 @@ type Scanner struct {
 	wanted bool                 // a scan is due, whatever the directory looks like
 	again  bool                 // the next look is a scan
 	held   map[string]time.Time // new directories without a run file, by key
+	files  fileLimits
+	full   bool // and it was said that there are too few
 	stop   *stopping
 	eyes   *eyes
 }
@@ -96,6 +98,7 @@ func (s *Scanner) Run() int {
 		defaultAction(unix.SIGUSR1, unix.SIGQUIT, unix.SIGPWR, unix.SIGVTALRM, unix.SIGPROF, unix.SIGXCPU, unix.SIGXFSZ)
 	}
 	ignorePipe()
+	s.files = raiseFiles()
 	// A core's children come to the scanner when the core is killed.
 	unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 	s.self = executable(s.Args[0])
@@ -220,15 +223,25 @@ func (s *Scanner) startCore() {
 	if s.Session {
 		argv = append(argv, "-P")
 	}
-	files := []uintptr{0, 1, 2, uintptr(pair[1])}
+	files := []int{pair[1]}
 	if s.ring != nil { // the reader stays when the scanner goes
 		argv = append(argv, "-l")
-		files = append(files, uintptr(s.ring.r))
+		files = append(files, s.ring.r)
 	}
-	argv = append(argv, "--", s.Dir)
-	pid, err := syscall.ForkExec(s.self, argv, &syscall.ProcAttr{Env: os.Environ(), Files: files})
+	c := child{path: s.self, argv: append(argv, "--", s.Dir), env: os.Environ(), files: []int{0, 1, 2}}
+	for _, fd := range files { // to where none is in the way of another
+		if fd, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 16); err != nil {
+			unix.Close(pair[0])
+			s.retryCore(fmt.Errorf("unable to start runsv: %w", err))
+			return
+		}
+		defer unix.Close(fd)
+		c.files = append(c.files, fd)
+	}
+	pid, err := c.start(s.files.given)
 	if err != nil && s.self != selfExe {
-		pid, err = syscall.ForkExec(selfExe, argv, &syscall.ProcAttr{Env: os.Environ(), Files: files})
+		c.path = selfExe
+		pid, err = c.start(s.files.given)
 	}
 	if err != nil {
 		unix.Close(pair[0])
@@ -367,6 +380,14 @@ func (s *Scanner) read(l letter) {
 			s.wanted = true // its name may be waited for
 			s.scan(false)
 		}
+		if l.b != lacking { // one goes, one comes
+			for _, e := range s.entries {
+				if e.lacking && e.gone && !e.dropped {
+					s.offer(e)
+					break
+				}
+			}
+		}
 	case "seen":
 		if pid, err := strconv.Atoi(l.a); err == nil && pid == s.told {
 			unix.Wait4(pid, nil, unix.WNOHANG, nil)
@@ -475,7 +496,21 @@ func (s *Scanner) scan(force bool) {
 			}
 		}
 	}
+	room := s.files.most - reserve
+	for _, e := range s.entries {
+		room -= max(needMain, len(e.fds))
+	}
 	for _, e := range fresh {
+		if room < 0 { // the core would refuse it too
+			delete(s.entries, e.key)
+			room += needMain
+			s.again = true
+			if !s.full {
+				s.full = true
+				s.warn(lack(e.name, s.files.most))
+			}
+			continue
+		}
 		if err := s.begin(fd, e); err != nil {
 			delete(s.entries, e.key)
 			s.wanted = true
@@ -602,7 +637,9 @@ func (s *Scanner) upgrade() {
 			unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0)
 		}
 		env := append(os.Environ(), fmt.Sprintf("%s=%d,%d", stateVar, memfd, ringFD))
+		s.files.lower()
 		err = syscall.Exec(s.self, s.Args, env)
+		s.files.raise()
 		for _, fd := range keep { // still here
 			unix.CloseOnExec(fd)
 		}

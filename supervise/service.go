@@ -86,7 +86,7 @@ type unit struct {
 	word    string // the record's word while a process is being made or runs
 	control int
 	ok      int
-	lock    int
+	lock    *lock
 	pidfd   int  // of an adopted process, else -1
 	foreign bool // that is no child of the scanner
 	rest    *time.Timer
@@ -114,6 +114,7 @@ type service struct {
 	piped     bool // the pipe to the log service is open
 	unfed     bool // the log service was told to end by closing the pipe
 	ordered   int  // processes being made
+	taken     int  // descriptors that are its to open
 	opened    bool
 	published bool // the status files are written and ok answers
 	letGo     bool
@@ -132,7 +133,7 @@ func (s *service) units() []*unit {
 
 func newService(c *Core, name, key string, dir Dir) *service {
 	s := &service{core: c, name: name, key: key, dir: dir, events: make(chan event, 12)}
-	s.main.svc, s.main.control, s.main.ok, s.main.lock, s.main.pidfd = s, -1, -1, -1, -1
+	s.main.svc, s.main.control, s.main.ok, s.main.pidfd = s, -1, -1, -1
 	return s
 }
 

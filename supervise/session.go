@@ -11,21 +11,22 @@ import (
 // SessionArg is the argument with which runsv makes a session: see Session.
 const SessionArg = "--session"
 
-// sessionExec is syscall.ForkExec into a session and process group of the
-// process's own that it does not lead, as under a runsv below runsvdir -P: a
+// startInSession makes the process in a session and process group of its own
+// that it does not lead, as under a runsv below runsvdir -P: a
 // run script may then call setsid(1), which forks away where it is called by a
 // leader. Who leads a session must have made it, so a second process does that,
 // has the child made as this one's (CLONE_PARENT), reports its pid and ends.
-func sessionExec(path string, argv []string, attr *syscall.ProcAttr) (int, error) {
+func (c child) startInSession(files *unix.Rlimit) (int, error) {
 	var p [2]int
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
 		return 0, err
 	}
 	defer unix.Close(p[0])
-	leader := *attr
-	leader.Files = append(leader.Files[:3:3], uintptr(p[1]))
-	leader.Sys = &syscall.SysProcAttr{Setsid: true}
-	_, err := syscall.ForkExec(selfExe, append([]string{"runsv", SessionArg, path}, argv...), &leader)
+	leader := child{
+		path: selfExe, argv: append([]string{"runsv", SessionArg, c.path}, c.argv...), env: c.env,
+		files: append(c.files[:3:3], p[1]), session: true,
+	}
+	_, err := leader.start(files)
 	unix.Close(p[1])
 	if err != nil {
 		return 0, err
@@ -49,7 +50,7 @@ func sessionExec(path string, argv []string, attr *syscall.ProcAttr) (int, error
 	}
 }
 
-// Session is the leader's part of sessionExec: it has argv made by its parent's
+// Session is the leader's part of that: it has argv made by its parent's
 // side and reports pid and errno on descriptor 3.
 func Session(path string, argv []string) {
 	unix.CloseOnExec(3)

@@ -21,9 +21,11 @@ import (
 //
 // The children are the process's own all the same, with no helper in between.
 type spawner struct {
-	in   int // the socket's end in the process's table
-	env  []string
-	core int
+	in    int // the socket's end in the process's table
+	env   []string
+	core  int
+	files *unix.Rlimit // the children's limit of descriptors
+	clock bool         // the start of a process can be told from the time alone
 
 	mu    sync.Mutex
 	queue []order
@@ -209,22 +211,23 @@ func (s *spawner) make(o order, fds []int) {
 			return
 		}
 	}
-	attr := &syscall.ProcAttr{Env: s.env, Files: []uintptr{0, 1, 2}}
+	c := child{path: o.argv[0], argv: o.argv, env: s.env, files: []int{0, 1, 2}}
 	next := 1
 	if o.stdin {
-		attr.Files[0] = uintptr(fds[next])
+		c.files[0] = fds[next]
 		next++
 	}
 	if o.stdout {
-		attr.Files[1] = uintptr(fds[next])
+		c.files[1] = fds[next]
 	}
 	s.making.Lock()
 	defer s.making.Unlock()
-	forkExec := syscall.ForkExec
+	start := c.start
 	if o.session {
-		forkExec = sessionExec
+		start = c.startInSession
 	}
-	pid, err := forkExec(o.argv[0], o.argv, attr)
+	begun := ticksNow()
+	pid, err := start(s.files)
 	switch err {
 	case nil:
 	case syscall.EAGAIN, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE:
@@ -236,8 +239,12 @@ func (s *spawner) make(o order, fds []int) {
 	}
 	s.made(o, pid)
 	if o.life != "" && recordErr == nil {
-		st, _ := statOf(pid)
-		life.Word, life.PID, life.Ticks = o.after, pid, st.ticks
+		life.Word, life.PID, life.Ticks = o.after, pid, begun
+		if now := ticksNow(); now != begun || !s.clock {
+			st, ok := statOf(pid)
+			life.Ticks = st.ticks
+			s.clock = ok && begun <= st.ticks && st.ticks <= now
+		}
 		if o.dir != "" {
 			unix.Fchdir(fds[0])
 		}

@@ -1,0 +1,104 @@
+package supervise
+
+import (
+	"os"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+)
+
+// TestChild makes processes each way that there is and has them say how they
+// are: arguments, environment, descriptors, limits, session, signals.
+func TestChild(t *testing.T) {
+	sealInherited() // of what the tests were started with
+	signal.Ignore(unix.SIGHUP)
+	defer signal.Reset(unix.SIGHUP)
+	const shows = `echo "$0 $1 $A"
+		ulimit -Sn; ulimit -Hn
+		fds=; for fd in 0 1 2 3 4 5 6 7 8 9 10 11 12; do [ -e /proc/$$/fd/$fd ] && fds="$fds $fd"; done; echo $fds
+		cat <&0; cat <&3
+		set -- $(cat /proc/$$/stat); echo $1 $6 | sed 's/^\([0-9]*\) \1$/leads/; s/[0-9][0-9]*/N/g'
+		exec sed -n 's/^Sig\(Blk\|Cgt\):[^0-9a-f]*/\1 /p; s/^SigIgn:.*\(.\)$/Ign \1/p; $q7' /proc/self/status`
+	dir := t.TempDir()
+	file := func(name, text string) int {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { unix.Close(fd) })
+		return fd
+	}
+	var own unix.Rlimit
+	unix.Getrlimit(unix.RLIMIT_NOFILE, &own)
+	for _, way := range ways(t) {
+		t.Run(way.name, func(t *testing.T) {
+			way.use()
+			for _, tt := range []struct {
+				name    string
+				session bool
+				limit   *unix.Rlimit
+				want    string
+			}{
+				{"as it is", false, nil, "N N\n"},
+				{"a session", true, nil, "leads\n"},
+				{"limits", false, &unix.Rlimit{Cur: 50, Max: 60}, "N N\n"},
+			} {
+				if tt.limit != nil && !limitsChildren {
+					continue
+				}
+				out := file("out", "")
+				c := child{
+					path: "/bin/sh", argv: []string{"sh", "-c", shows, "zero", "one"}, env: []string{"A=value", "PATH=/usr/bin:/bin"},
+					files: []int{file("in", "stdin\n"), out, 2, file("three", "three\n")}, session: tt.session,
+				}
+				pid, err := c.start(tt.limit)
+				if err != nil {
+					t.Fatal(tt.name, err)
+				}
+				var ws unix.WaitStatus
+				if _, err := unix.Wait4(pid, &ws, 0, nil); err != nil || ws.ExitStatus() != 7 {
+					t.Error(tt.name, ws, err)
+				}
+				got, _ := os.ReadFile(filepath.Join(dir, "out"))
+				text := string(got)
+				limits := regexp.MustCompile(`(?m)^(\d+)\n(\d+)$`)
+				if tt.limit != nil {
+					if !strings.Contains(text, "\n50\n60\n") {
+						t.Errorf("%s: limits: %s", tt.name, text)
+					}
+				}
+				text = limits.ReplaceAllString(text, "SOFT HARD")
+				want := "zero one value\nSOFT HARD\n0 1 2 3\nstdin\nthree\n" + tt.want + "Blk 0000000000000000\nIgn 1\nCgt 0000000000000000\n"
+				if diff := cmp.Diff(want, text); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", tt.name, diff)
+				}
+			}
+			for path, want := range map[string]error{
+				dir + "/none": unix.ENOENT, dir: unix.EACCES, dir + "/in": unix.EACCES, "/dev/null/x": unix.ENOTDIR, "a\x00b": unix.EINVAL,
+			} {
+				if pid, err := (child{path: path, argv: []string{"x"}, files: []int{0, 1, 2}}).start(nil); err != want {
+					t.Errorf("%q: pid %d, %v, want %v", path, pid, err, want)
+				}
+			}
+			if pid, err := (child{path: "/bin/true", argv: []string{"true"}, files: []int{0, 1, 99999}}).start(nil); err != unix.EBADF {
+				t.Errorf("no descriptor: pid %d, %v", pid, err)
+			}
+			if pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); err != unix.ECHILD {
+				t.Errorf("a child is left: %d, %v", pid, err)
+			}
+		})
+	}
+	var now unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &now); now != own {
+		t.Errorf("the process's own limit is %v, was %v", now, own)
+	}
+}

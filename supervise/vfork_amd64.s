@@ -1,0 +1,50 @@
+#include "textflag.h"
+
+// func vfork(args *cloneArgs, flags uintptr, calls *call, n uintptr, failed *failure) uintptr
+//
+// The child shares the parent's memory and stack, so it only makes system
+// calls: it writes nothing but what failed.
+TEXT ·vfork(SB),NOSPLIT|NOFRAME,$0-48
+	MOVQ	calls+16(FP), R12
+	MOVQ	n+24(FP), R13
+	MOVQ	failed+32(FP), BX
+	MOVQ	args+0(FP), DI
+	TESTQ	DI, DI
+	JZ	old
+	MOVL	$64, SI
+	MOVL	$435, AX		// clone3
+	SYSCALL
+	JMP	both
+old:
+	MOVQ	flags+8(FP), DI
+	XORL	SI, SI
+	XORL	DX, DX
+	XORL	R10, R10
+	XORL	R8, R8
+	MOVL	$56, AX			// clone
+	SYSCALL
+both:
+	TESTQ	AX, AX
+	JZ	child
+	MOVQ	AX, ret+40(FP)
+	RET
+child:
+	MOVQ	0(R12), AX
+	MOVQ	8(R12), DI
+	MOVQ	16(R12), SI
+	MOVQ	24(R12), DX
+	MOVQ	32(R12), R10
+	SYSCALL
+	CMPQ	AX, $0xfffffffffffff001
+	JCC	fail
+	ADDQ	$40, R12
+	DECQ	R13
+	JMP	child			// the last call does not return
+fail:
+	NEGQ	AX
+	MOVQ	AX, 0(BX)
+	MOVQ	R13, 8(BX)
+	MOVL	$127, DI
+	MOVL	$231, AX		// exit_group
+	SYSCALL
+	INT	$3
