@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -115,12 +116,13 @@ func (d Dir) lock(prefix string) (*lock, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("unable to lock %s: %w", name, err)
 	}
-	page, err := unix.MmapPtr(fd, 0, nil, lockMap, unix.PROT_NONE, unix.MAP_SHARED)
-	if err != nil { // not on this file system, or too many of them
-		return &lock{fd: fd}, nil
+	if d.mappingHolds(name, fd) {
+		if page, err := mapLock(fd); err == nil { // there may be too many
+			unix.Close(fd)
+			return &lock{fd: -1, page: page}, nil
+		}
 	}
-	unix.Close(fd)
-	return &lock{fd: -1, page: page}, nil
+	return &lock{fd: fd}, nil
 }
 
 // lock is a file lock. It lasts as long as its file is open or mapped: mapped,
@@ -132,6 +134,54 @@ type lock struct {
 
 // lockMap is how much is mapped of a locked file, which is empty.
 const lockMap = 1
+
+func mapLock(fd int) (unsafe.Pointer, error) {
+	return unix.MmapPtr(fd, 0, nil, lockMap, unix.PROT_NONE, unix.MAP_SHARED)
+}
+
+// holding says of which file systems it is known whether a mapping holds a lock.
+var holding sync.Map
+
+// fileSystem is one that is mounted. The number of its device may be given to
+// another later.
+type fileSystem struct {
+	dev uint64
+	typ int64
+}
+
+// mappingHolds says whether a lock on this file lasts when the file is closed
+// and still mapped. It does not where the file system maps another file in its
+// place, as overlayfs does. It is tried, once for each, with a lock of another
+// kind, which disturbs nobody: fd, which has the one that counts, can see it.
+func (d Dir) mappingHolds(name string, fd int) bool {
+	var st unix.Stat_t
+	var fs unix.Statfs_t
+	if unix.Fstat(fd, &st) != nil || unix.Fstatfs(fd, &fs) != nil {
+		return false
+	}
+	at := fileSystem{uint64(st.Dev), int64(fs.Type)}
+	if holds, known := holding.Load(at); known {
+		return holds.(bool)
+	}
+	other, err := open(d.fd, name, unix.O_RDWR|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return false
+	}
+	probe := unix.Flock_t{Type: unix.F_WRLCK, Len: 1}
+	err = unix.FcntlFlock(uintptr(other), unix.F_OFD_SETLK, &probe)
+	page, noMap := mapLock(other)
+	unix.Close(other)
+	holds := err == nil && noMap == nil
+	if holds {
+		probe = unix.Flock_t{Type: unix.F_WRLCK, Len: 1}
+		holds = unix.FcntlFlock(uintptr(fd), unix.F_OFD_GETLK, &probe) == nil && probe.Type != unix.F_UNLCK
+	}
+	if noMap == nil {
+		unix.MunmapPtr(page, lockMap)
+	}
+	holding.Store(at, holds)
+	return holds
+}
 
 // release gives the lock up; one that was never taken is nil.
 func (l *lock) release() {
