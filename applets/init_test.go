@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -21,10 +20,7 @@ func privately(t *testing.T, program, script string) string {
 	t.Helper()
 	dir := t.TempDir()
 	text := "#!/bin/sh\nexec " + program + " \"$@\"\n" // an applet goes by its name
-	syscall.ForkLock.RLock()                           // no child shall have it open for writing
-	err := writeFile(filepath.Join(dir, "p"), []byte(text), 0o755)
-	syscall.ForkLock.RUnlock()
-	if err != nil {
+	if err := writeFile(filepath.Join(dir, "p"), []byte(text), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	cmd := contained(t, exec.Command("/bin/sh", "-c", "mount -t tmpfs tmpfs /run && mount -t tmpfs tmpfs /var/log || exit 125\n"+script))
