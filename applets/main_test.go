@@ -24,6 +24,7 @@ import (
 var players = map[string]func(argv []string) int{
 	"script-init":    scriptInit,
 	"container-init": containerInit,
+	"given":          given,
 }
 
 // TestMain plays the applets: the test binary, called through a link of

@@ -101,14 +101,9 @@ func (c *Change) keepCaps() error {
 	if c.Caps == nil {
 		return nil
 	}
-	header := struct {
-		version uint32
-		pid     int32
-	}{version: capVersion3}
 	lo, hi := uint32(*c.Caps), uint32(*c.Caps>>32)
-	data := [2]struct{ effective, permitted, inheritable uint32 }{{lo, lo, lo}, {hi, hi, hi}}
-	if _, _, no := syscall.RawSyscall(syscall.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data)), 0); no != 0 {
-		return failed("set capabilities", no)
+	if err := capset(&capData{{lo, lo, lo}, {hi, hi, hi}}); err != nil {
+		return failed("set capabilities", err)
 	}
 	for n := range 64 {
 		if *c.Caps&(1<<n) != 0 {
@@ -118,6 +113,41 @@ func (c *Change) keepCaps() error {
 		}
 	}
 	return nil
+}
+
+// dropCaps takes away what a new uid has left: the kernel clears the effective
+// and permitted capabilities of a thread that was root, but no inheritable
+// ones, nothing where the securebits say so, and nothing of a thread that was
+// another user, whose ambient ones would even outlive exec. They go with the
+// permitted and the inheritable ones.
+func dropCaps() error {
+	var have, none capData
+	err := capget(&have)
+	if err == nil && have != none {
+		err = capset(&none)
+	}
+	return failed("drop capabilities", err)
+}
+
+// capData is the capabilities of a thread, as the kernel takes them: first
+// those of numbers below 32.
+type capData [2]struct{ effective, permitted, inheritable uint32 }
+
+type capHeader struct {
+	version uint32
+	pid     int32 // 0 is the calling thread
+}
+
+func capget(data *capData) error {
+	header := capHeader{version: capVersion3}
+	_, _, no := syscall.RawSyscall(syscall.SYS_CAPGET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(data)), 0)
+	return errno(no)
+}
+
+func capset(data *capData) error {
+	header := capHeader{version: capVersion3}
+	_, _, no := syscall.RawSyscall(syscall.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(data)), 0)
+	return errno(no)
 }
 
 func capName(n int) string {

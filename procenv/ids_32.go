@@ -7,6 +7,6 @@ import "syscall"
 // Here the plain names are calls of 16 bits.
 const (
 	sysSetgroups = syscall.SYS_SETGROUPS32
-	sysSetgid    = syscall.SYS_SETGID32
-	sysSetuid    = syscall.SYS_SETUID32
+	sysSetresgid = syscall.SYS_SETRESGID32
+	sysSetresuid = syscall.SYS_SETRESUID32
 )

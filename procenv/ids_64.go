@@ -6,6 +6,6 @@ import "syscall"
 
 const (
 	sysSetgroups = syscall.SYS_SETGROUPS
-	sysSetgid    = syscall.SYS_SETGID
-	sysSetuid    = syscall.SYS_SETUID
+	sysSetresgid = syscall.SYS_SETRESGID
+	sysSetresuid = syscall.SYS_SETRESUID
 )

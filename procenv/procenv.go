@@ -176,10 +176,11 @@ func (c *Change) lock(*Environment) error {
 }
 
 func (c *Change) umask(*Environment) error {
-	if c.Umask != nil {
-		syscall.Umask(*c.Umask)
+	if c.Umask == nil {
+		return nil
 	}
-	return nil
+	_, _, no := syscall.RawSyscall(syscall.SYS_UMASK, uintptr(*c.Umask), 0, 0)
+	return failed("set umask", errno(no)) // only a filter of system calls refuses it
 }
 
 func (c *Change) closeStdio(*Environment) error {

@@ -226,6 +226,9 @@ func (c *Change) user(*Environment) error {
 		if err := setuid(user.uid); err != nil {
 			return failed("setuid", err)
 		}
+		if user.uid != 0 && c.Caps == nil {
+			return dropCaps()
+		}
 	}
 	return c.keepCaps()
 }
