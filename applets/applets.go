@@ -121,23 +121,20 @@ func (e exit) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
 // report prints what an applet returned and says the exit status.
 func report(w io.Writer, err error) int {
-	var (
-		status exit
-		m      misuse
-		f      fatal
-	)
-	switch {
-	case err == nil:
+	if err == nil {
 		return 0
-	case errors.As(err, &status):
+	}
+	if status, ok := errors.AsType[exit](err); ok {
 		return int(status)
-	case errors.As(err, &m):
+	}
+	if m, ok := errors.AsType[misuse](err); ok {
 		if m.note != "" {
 			fmt.Fprintln(w, m.note)
 		}
 		fmt.Fprintf(w, "usage: %s\n\n", m.line)
 		return m.status
-	case errors.As(err, &f):
+	}
+	if f, ok := errors.AsType[fatal](err); ok {
 		fmt.Fprintf(w, "%s: fatal: %s\n", f.who, words(f.cause))
 		return f.status
 	}
@@ -155,11 +152,11 @@ func getoptErrors(cmd *cobra.Command, argv0, line string, status int) {
 
 // getoptWords tells what the flag parser found in getopt's words.
 func getoptWords(err error) string {
-	var flag interface {
+	flag, ok := errors.AsType[interface {
 		error
 		GetSpecifiedName() string
-	}
-	if !errors.As(err, &flag) {
+	}](err)
+	if !ok {
 		return "illegal option -- h" // the flag parser calls it a wish for help
 	}
 	if strings.Contains(flag.Error(), "needs an argument") {

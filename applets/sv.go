@@ -237,8 +237,8 @@ func (s *svCall) code() error {
 
 // trouble says why a service cannot be asked.
 func trouble(name string, err error) string {
-	var far supervise.Unreachable
-	if errors.Is(err, supervise.ErrNotRunning) || errors.As(err, &far) {
+	_, far := errors.AsType[supervise.Unreachable](err)
+	if far || errors.Is(err, supervise.ErrNotRunning) {
 		return "fail: " + name + ": " + words(err)
 	}
 	return "warning: " + name + ": " + words(err)
@@ -279,8 +279,7 @@ func (s *svCall) control(act action, wait bool, services []string) error {
 func (s *svCall) report(act action, name string, o *supervise.Order, out supervise.Outcome) {
 	switch out.Result {
 	case supervise.Notice:
-		var check supervise.CheckError
-		if errors.As(out.Err, &check) {
+		if check, ok := errors.AsType[supervise.CheckError](out.Err); ok {
 			s.warn("warning: %s %s/check: %s", check.Doing, name, words(check.Err))
 		}
 	case supervise.Done:

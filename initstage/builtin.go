@@ -211,12 +211,13 @@ func (s *Stage) end() {
 
 // stop has the services stopped, as scripts for stage 3 do.
 func (s *Stage) stop(dir string) {
-	entries, err := os.ReadDir(dir)
+	names, err := list(dir)
 	s.warn("read "+dir, err)
+	slices.Sort(names)
 	var services []string
-	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		if _, err := os.Stat(filepath.Join(path, "supervise/ok")); err == nil && !strings.HasPrefix(e.Name(), ".") {
+	for _, name := range names {
+		path := filepath.Join(dir, name)
+		if _, err := os.Stat(filepath.Join(path, "supervise/ok")); err == nil && !strings.HasPrefix(name, ".") {
 			services = append(services, path)
 		}
 	}
@@ -271,20 +272,30 @@ func alone(limit time.Duration) bool {
 	}
 }
 
+// list names what is in a directory.
+func list(dir string) ([]string, error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.Readdirnames(-1)
+}
+
 // others says whether there are processes but this one, process 1, the
 // kernel's own, and the dead. Without /proc there may always be some.
 func others() bool {
-	stats, err := filepath.Glob("/proc/[0-9]*/stat")
-	if err != nil || len(stats) == 0 {
+	names, err := list("/proc")
+	if err != nil || !slices.Contains(names, "1") {
 		return true
 	}
 	self := os.Getpid()
-	for _, path := range stats {
-		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-		if pid == 1 || pid == self {
+	for _, name := range names {
+		pid, err := strconv.Atoi(name)
+		if err != nil || pid == 1 || pid == self {
 			continue
 		}
-		text, err := os.ReadFile(path)
+		text, err := os.ReadFile("/proc/" + name + "/stat")
 		if err != nil {
 			continue // it has just ended
 		}

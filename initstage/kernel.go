@@ -139,8 +139,7 @@ type kernel struct {
 }
 
 func (k *kernel) words(err error) string {
-	var no *forkError
-	if errors.As(err, &no) {
+	if no, ok := errors.AsType[*forkError](err); ok {
 		err = no.cause
 	}
 	return k.Words(err)

@@ -251,8 +251,7 @@ func openLocked(path string, flags int) (*os.File, error) {
 
 // cause is what is in an os.PathError, whose text names the path again.
 func cause(err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
 		return p.Err
 	}
 	return err

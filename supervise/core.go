@@ -106,12 +106,14 @@ func sealInherited() {
 	if unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC) == nil {
 		return
 	}
-	fds, err := os.ReadDir("/proc/self/fd") // a kernel before 5.11
+	dir, err := os.Open("/proc/self/fd") // a kernel before 5.11
 	if err != nil {
 		return
 	}
-	for _, e := range fds {
-		if fd, err := strconv.Atoi(e.Name()); err == nil && fd > 2 {
+	defer dir.Close()
+	fds, _ := dir.Readdirnames(-1)
+	for _, name := range fds {
+		if fd, err := strconv.Atoi(name); err == nil && fd > 2 {
 			unix.CloseOnExec(fd)
 		}
 	}

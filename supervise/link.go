@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -62,13 +63,28 @@ func (l *link) send(m message) error {
 	}
 }
 
+// recvmsg is recvmsg(2) without the sender's address: Recvmsg of package unix
+// brings the code for each kind of address that there is.
+func recvmsg(fd int, buf, oob []byte) (n, on int, err error) {
+	iov := unix.Iovec{Base: &buf[0]}
+	iov.SetLen(len(buf))
+	msg := unix.Msghdr{Iov: &iov, Control: &oob[0]}
+	msg.SetIovlen(1)
+	msg.SetControllen(len(oob))
+	r, _, no := unix.Syscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&msg)), unix.MSG_CMSG_CLOEXEC)
+	if no != 0 {
+		return 0, 0, no
+	}
+	return int(r), int(msg.Controllen), nil
+}
+
 // receive waits for a message; io.EOF says that the other end is gone.
 func (l *link) receive() (message, error) {
 	buf, oob := make([]byte, linkMax), make([]byte, unix.CmsgSpace(4*16))
 	var n, on int
 	var err error
 	for {
-		n, on, _, _, err = unix.Recvmsg(l.fd, buf, oob, unix.MSG_CMSG_CLOEXEC)
+		n, on, err = recvmsg(l.fd, buf, oob)
 		if err != unix.EINTR {
 			break
 		}

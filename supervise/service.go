@@ -530,8 +530,7 @@ func (s *service) answered(ev event) {
 
 // cause is the errno at the end of err.
 func cause(err error) error {
-	var no unix.Errno
-	if errors.As(err, &no) {
+	if no, ok := errors.AsType[unix.Errno](err); ok {
 		return no
 	}
 	return err
@@ -539,8 +538,8 @@ func cause(err error) error {
 
 // unexecuted tells in runsv's words why a process could not be executed.
 func unexecuted(u *unit, ev event) error {
-	var no unix.Errno
-	if !errors.As(ev.err, &no) || error(no) != ev.err { // it did not get as far as exec
+	no, ok := errors.AsType[unix.Errno](ev.err)
+	if !ok || error(no) != ev.err { // it did not get as far as exec
 		return ev.err
 	}
 	switch {

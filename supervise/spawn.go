@@ -121,7 +121,7 @@ func (s *spawner) run(out, in int, ready chan<- error) {
 func receive(sock int, oob []byte) ([]int, error) {
 	var b [1]byte
 	for {
-		_, n, _, _, err := unix.Recvmsg(sock, b[:], oob, unix.MSG_CMSG_CLOEXEC)
+		_, n, err := recvmsg(sock, b[:], oob)
 		if err == unix.EINTR {
 			continue
 		}

@@ -65,8 +65,7 @@ func setlock(name string, argv []string) error {
 	}
 	c.Lock = &opts.args[0]
 	err := c.Exec(opts.args[1:])
-	var held *procenv.LockError
-	if silent && errors.As(err, &held) {
+	if _, lock := errors.AsType[*procenv.LockError](err); lock && silent {
 		return nil
 	}
 	return err

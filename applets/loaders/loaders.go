@@ -104,11 +104,10 @@ func misuse(note, line string) error { return &usage{note, line} }
 // report prints what a loader returned and says the exit status. All of them
 // tell of themselves as chpst.
 func report(err error) int {
-	var u *usage
-	switch {
-	case err == nil:
+	if err == nil {
 		return 0
-	case errors.As(err, &u):
+	}
+	if u, ok := errors.AsType[*usage](err); ok {
 		if u.note != "" {
 			say(u.note + "\n")
 		}

@@ -9,8 +9,7 @@ import (
 // an errno, runit's own text stands instead.
 func Words(err error) string {
 	text := err.Error()
-	var no syscall.Errno
-	if errors.As(err, &no) {
+	if no, ok := errors.AsType[syscall.Errno](err); ok {
 		tail := no.Error()
 		if head := len(text) - len(tail); head >= 0 && text[head:] == tail {
 			return text[:head] + errnoText(no)
