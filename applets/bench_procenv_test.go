@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -126,7 +127,7 @@ func TestBenchApplets(t *testing.T) {
 		return &starter{name: name, argv: append(argv, target...)}
 	}
 	fmt.Println("start to exec:")
-	race(t, 200, []*starter{
+	contenders := []*starter{
 		contend("bare Go program", goProgram(t, bareExec)),
 		contend("chpst", filepath.Join(bin, "chpst")),
 		contend("chpst -u nobody -e DIR -o 100", filepath.Join(bin, "chpst"), "-u", "nobody", "-e", dir, "-o", "100"),
@@ -135,7 +136,13 @@ func TestBenchApplets(t *testing.T) {
 		contend("runit's chpst -u -e -o", peer(t, "chpst"), "-u", "nobody", "-e", dir, "-o", "100"),
 		contend("daemontools' setuidgid nobody", peer(t, "setuidgid"), "nobody"),
 		contend("s6-setuidgid nobody", peer(t, "s6-setuidgid"), "nobody"),
-	}, &starter{argv: target})
+	}
+	if applets, err := exec.Command(target[0], "--list").Output(); err == nil && slices.Contains(strings.Fields(string(applets)), "chpst") {
+		contenders = append(contenders, contend("busybox chpst", target[0], "chpst"))
+	} else {
+		fmt.Println("(this busybox has no chpst)")
+	}
+	race(t, 200, contenders, &starter{argv: target})
 
 	fmt.Println("start to exit:")
 	exe, err := binary()

@@ -325,6 +325,27 @@ func TestSmallLimits(t *testing.T) {
 	}
 }
 
+// TestLeastLimits: chpst starts under the limits that the README names.
+func TestLeastLimits(t *testing.T) {
+	t.Parallel()
+	bin := ours(t)
+	for _, sh := range []string{
+		"ulimit -v 800000; exec chpst echo it runs",
+		"ulimit -d 48000; exec chpst echo it runs",
+		"ulimit -Sv 4000; exec chpst -m 1000000000 echo it runs",
+		"chpst -u :54322:54322 sh -c 'ulimit -p 6; exec chpst echo it runs'",
+		"chpst -p 1 -u :54323:54323 chpst echo it runs",
+	} {
+		for range 5 {
+			cmd := exec.Command("/bin/dash", "-c", sh)
+			cmd.Env = []string{"PATH=" + bin + ":/usr/bin:/bin"}
+			if out, err := cmd.CombinedOutput(); err != nil || string(out) != "it runs\n" {
+				t.Errorf("%s: %v: %.200s", sh, err, out)
+			}
+		}
+	}
+}
+
 // TestLimitsOfSupervisors: the limits that chpst takes out of its way while it
 // starts are there for every other applet and what it starts.
 func TestLimitsOfSupervisors(t *testing.T) {
