@@ -15,10 +15,10 @@ const (
 	CPU     Resource = syscall.RLIMIT_CPU
 	Data    Resource = syscall.RLIMIT_DATA
 	FSize   Resource = syscall.RLIMIT_FSIZE
-	MemLock Resource = 8
+	MemLock Resource = rlimitMemLock
 	NoFile  Resource = syscall.RLIMIT_NOFILE
-	NProc   Resource = 6
-	RSS     Resource = 5
+	NProc   Resource = rlimitNProc
+	RSS     Resource = rlimitRSS
 	Stack   Resource = syscall.RLIMIT_STACK
 )
 

@@ -391,3 +391,15 @@ func TestRead(t *testing.T) {
 		t.Errorf("read of nothing: %v", err)
 	}
 }
+
+// TestResources: the numbers are the kernel's on the machine that this is.
+func TestResources(t *testing.T) {
+	for r, want := range map[Resource]int{
+		AS: unix.RLIMIT_AS, Core: unix.RLIMIT_CORE, CPU: unix.RLIMIT_CPU, Data: unix.RLIMIT_DATA, FSize: unix.RLIMIT_FSIZE,
+		MemLock: unix.RLIMIT_MEMLOCK, NoFile: unix.RLIMIT_NOFILE, NProc: unix.RLIMIT_NPROC, RSS: unix.RLIMIT_RSS, Stack: unix.RLIMIT_STACK,
+	} {
+		if int(r) != want {
+			t.Errorf("resource %d, want %d", r, want)
+		}
+	}
+}
