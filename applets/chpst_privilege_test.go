@@ -260,6 +260,9 @@ func TestNoPrivilegeInAnyCombination(t *testing.T) {
 // make: then either nothing runs, or what runs is what was asked for.
 func TestRefusedSteps(t *testing.T) {
 	t.Parallel()
+	if strconv.IntSize == 32 {
+		skip(t, "the system calls have second numbers on machines of 32 bits")
+	}
 	bin := ours(t)
 	lock := filepath.Join(everyones(t), "lock")
 	envdir := t.TempDir()
@@ -288,7 +291,7 @@ func TestRefusedSteps(t *testing.T) {
 		unix.SYS_SETSID, unix.SYS_CHDIR, unix.SYS_FCHDIR, unix.SYS_CHROOT, unix.SYS_GETPRIORITY, unix.SYS_SETPRIORITY,
 		unix.SYS_SETGROUPS, unix.SYS_SETGID, unix.SYS_SETUID, unix.SYS_SETRESGID, unix.SYS_SETRESUID, unix.SYS_CAPGET, unix.SYS_CAPSET, unix.SYS_PRCTL,
 		unix.SYS_FLOCK, unix.SYS_UMASK, unix.SYS_PRLIMIT64, unix.SYS_RT_SIGPROCMASK,
-		unix.SYS_MMAP, unix.SYS_MUNMAP, unix.SYS_MADVISE, unix.SYS_SIGALTSTACK, unix.SYS_SCHED_GETAFFINITY, unix.SYS_CLONE,
+		unix.SYS_MUNMAP, unix.SYS_MADVISE, unix.SYS_SIGALTSTACK, unix.SYS_SCHED_GETAFFINITY, unix.SYS_CLONE,
 		unix.SYS_GETPID, unix.SYS_GETTID, unix.SYS_TGKILL, unix.SYS_NANOSLEEP, unix.SYS_EPOLL_CREATE1,
 	} {
 		switch said, lines, code := run(denied, argv); {
