@@ -194,6 +194,9 @@ var lines = []line{
 	{name: "program that dies of its limits", sh: `for n in 0 1 1000; do (chpst -m $n true; echo $?) 2>/dev/null; done`, want: "139\n139\n139\n0"},
 	{name: "loader that dies of its limits", sh: `chpst -o 3 true 2>/dev/null`, want: "127"},
 	{name: "chpst under limits", sh: `chpst -m 30000000 chpst -u nobody chpst -o 50 sh -c 'ulimit -Sv; ulimit -Sd; id -u'; chpst -p 1 -u :54321:54321 chpst -P sh -c 'echo one'`, want: "29296\n29296\n65534\none\n0"},
+	{name: "a user with too many processes", sh: `for n in 1 2 3; do chpst -u :54324:54324 sleep 100 >/dev/null 2>&1 & done
+		until test $(ps -o comm= -U 54324 | grep -c sleep) -ge 3; do sleep 0.02; done
+		(ulimit -Sp 2; chpst -u :54324:54324 echo it runs); (ulimit -Sp 2; chpst -p 500 -u :54324:54324 echo it runs with more)`, want: "it runs with more\nchpst: fatal: unable to run: echo: temporary failure\n0"},
 	{name: "failed exec under limits", sh: `chpst -m 0 -o 0 nosuchprog`, want: "chpst: fatal: unable to run: nosuchprog: file does not exist\n111"},
 	{name: "new descriptors of a new session", sh: `chpst -P sh -c 'test $(ps -o sid= -p $$) = $$'`, want: "0"},
 	{name: "a leader leads already", sh: `chpst -P chpst -P true`, want: "0"},

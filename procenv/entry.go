@@ -91,6 +91,24 @@ func givenLimit(r Resource) (limit syscall.Rlimit, ok bool) {
 	return limit, false
 }
 
+// whileGiven calls f under the limit that the process was given, and lets no
+// thread be made meanwhile.
+func whileGiven(r Resource, f func() error) error {
+	limit, ok := givenLimit(r)
+	if !ok {
+		return f()
+	}
+	beforeExec()
+	defer afterExec()
+	if err := syscall.Setrlimit(int(r), &limit); err != nil {
+		return err
+	}
+	err := f()
+	limit.Cur = limit.Max
+	syscall.Setrlimit(int(r), &limit) // up to the hard limit: as it was a moment ago
+	return err
+}
+
 // RestoreLimits gives a process that stays as it is the limits that it was
 // given.
 func RestoreLimits() {

@@ -223,7 +223,9 @@ func (c *Change) user(*Environment) error {
 		if err := setgid(user.gid); err != nil {
 			return failed("setgid", err)
 		}
-		if err := setuid(user.uid); err != nil {
+		// Here the kernel counts the user's processes; if they are more than
+		// the limit it notes that, and exec fails.
+		if err := whileGiven(NProc, func() error { return setuid(user.uid) }); err != nil {
 			return failed("setuid", err)
 		}
 		if user.uid != 0 && c.Caps == nil {
