@@ -274,6 +274,30 @@ rc=111
 	}
 }
 
+// TestSvFew controls more services with one call than sv may open files.
+func TestSvFew(t *testing.T) {
+	t.Parallel()
+	bin := toolbox(t, transcript{body: "sv; runsv; runsvdir"}, "runitbox", "runitbox")
+	out := run(t, bin, `
+mkdir sv; for i in $(seq 40); do mk sv/s$i; printf '#!/bin/sh\nsleep .3\n' >sv/s$i/check; chmod 755 sv/s$i/check; done
+setsid runsvdir sv >log 2>&1 </dev/null & P=$!; export SVDIR=$T/sv
+cd sv; until sv status s* >/dev/null 2>&1; do sleep .05; done
+c() { sv -w 60 "$@" >../out 2>&1; echo "$1 rc=$? $(grep -c '^ok: ' ../out)"; grep -v '^ok: ' ../out; }
+ulimit -n 32; c restart s*; c stop s*; c start s*; c check s*; c status s* | grep -v run:; c force-shutdown s*
+kill -HUP $P; wait $P; echo rc=$?`)
+	want := `restart rc=0 40
+stop rc=0 40
+start rc=0 40
+check rc=0 40
+status rc=0 0
+force-shutdown rc=0 40
+rc=111
+`
+	if diff := cmp.Diff(want, out); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // TestSvReplaced has sv meet a core that is killed again and again: every
 // command arrives, and none comes twice.
 func TestSvReplaced(t *testing.T) {

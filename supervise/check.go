@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"errors"
 	"os"
 	"os/signal"
 	"sync"
@@ -23,12 +24,13 @@ func (c CheckError) Unwrap() error { return c.Err }
 // check is a ./check that runs, in a process group of its own.
 type check struct {
 	pid int
-	fd  int // pidfd, readable at its end; -1 on a kernel without
+	fd  int // pidfd, readable at its end; -1 if there is none
 }
 
-// startCheck runs the check script of the service directory at path. What it
-// writes to its standard output is nobody's.
-func startCheck(path string) (*check, error) {
+// startCheck runs the check script of the service directory at path, with a
+// pidfd if there is to be one. What it writes to its standard output is
+// nobody's.
+func startCheck(path string, watched bool) (*check, error) {
 	out := ^uintptr(0) // closed, where there is no /dev/null
 	if null, err := unix.Open("/dev/null", unix.O_WRONLY|unix.O_CLOEXEC, 0); err == nil {
 		defer unix.Close(null)
@@ -46,11 +48,24 @@ func startCheck(path string) (*check, error) {
 		return nil, err
 	}
 	guard.groups[pid] = true
-	fd, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
-		fd = -1
+	c := &check{pid, -1}
+	if watched {
+		if fd, err := unix.PidfdOpen(pid, 0); err == nil {
+			c.fd = fd
+		}
 	}
-	return &check{pid, fd}, nil
+	return c, nil
+}
+
+// passing says whether err, of starting a program, says nothing about the
+// program: there is no room at present, or it is being written.
+func passing(err error) bool {
+	for _, e := range []error{unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.ENFILE, unix.ETXTBSY} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // ended says whether the check is over, and then whether it passed: only by

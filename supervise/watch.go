@@ -41,7 +41,7 @@ type vigil struct {
 	checkGood  bool      // it has passed, for that pid
 	checkDue   time.Time // when to start it again
 	checkPause time.Duration
-	checkSick  bool // that ./check cannot be looked for has been told
+	checkSick  bool // that ./check cannot be asked for now has been told
 }
 
 // asleep is a vigil before its first look.
@@ -111,7 +111,8 @@ type waiter struct {
 
 	fds     map[int32]*Order   // by descriptor: ok, or ./check's pidfd
 	watches map[int32][]*Order // by inotify's number; one directory may be waited for twice
-	oks     int
+	oks     int                // how many descriptors are for ok
+	pidfds  int                // and for the ends of checks
 }
 
 // look says what is known of an order and whether that is its end.
@@ -182,19 +183,24 @@ func (w *waiter) ask(r *Remote, o *Order, end func(Result, error) bool, say func
 		o.due = o.checkDue
 		return false
 	}
-	exists, err := r.has("check")
-	if err != nil {
+	sick := func(doing string, err error) bool {
 		if !o.checkSick {
 			o.checkSick = true
-			say(o, Outcome{Notice, o.status, CheckError{"unable to stat", err}})
+			say(o, Outcome{Notice, o.status, CheckError{doing, err}})
 		}
 		return o.later(askUnwatched)
+	}
+	exists, err := r.has("check")
+	if err != nil {
+		return sick("unable to stat", err)
 	}
 	if !exists {
 		return end(Done, nil)
 	}
-	if o.check, err = startCheck(o.Path); err != nil {
-		o.check = nil
+	switch o.check, err = startCheck(o.Path, w.pidfds < maxHeld()); {
+	case passing(err):
+		return sick("unable to run", err)
+	case err != nil:
 		say(o, Outcome{Notice, o.status, CheckError{"unable to run", err}})
 		return end(Done, nil)
 	}
@@ -202,6 +208,7 @@ func (w *waiter) ask(r *Remote, o *Order, end func(Result, error) bool, say func
 	if o.check.fd < 0 { // its end has to be asked for
 		return o.later(askUnwatched)
 	}
+	w.pidfds++
 	return o.later(0)
 }
 
@@ -214,7 +221,7 @@ func (w *waiter) reap(o *Order) {
 	if !over {
 		return
 	}
-	w.forget(o.check.fd)
+	w.unwatch(o.check)
 	o.check, o.checkGood = nil, passed
 	if !passed {
 		o.checkPause = min(max(2*o.checkPause, checkFirst), askWatched)
@@ -272,7 +279,7 @@ func (w *waiter) attend(o *Order) {
 			o.due = time.Time{}
 		}
 	}
-	if w.epoll >= 0 && o.ok < 0 && w.oks < maxHeld {
+	if w.epoll >= 0 && o.ok < 0 && w.oks < maxHeld() {
 		fd, err := unix.Open(o.Path+"/supervise/ok", unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 		if err == nil {
 			o.ok = fd
@@ -281,8 +288,7 @@ func (w *waiter) attend(o *Order) {
 		}
 	}
 	if o.check != nil && o.check.fd >= 0 && w.fds[int32(o.check.fd)] == nil && !w.expect(o.check.fd, unix.EPOLLIN, o) {
-		unix.Close(o.check.fd)
-		o.check.fd = -1
+		w.unwatch(o.check)
 	}
 }
 
@@ -303,6 +309,15 @@ func (w *waiter) forget(fd int) {
 	}
 }
 
+// unwatch closes the descriptor of a check.
+func (w *waiter) unwatch(c *check) {
+	if c.fd >= 0 {
+		w.forget(c.fd)
+		c.fd = -1
+		w.pidfds--
+	}
+}
+
 // drop ends the vigil on an order.
 func (w *waiter) drop(o *Order) {
 	o.release()
@@ -312,7 +327,7 @@ func (w *waiter) drop(o *Order) {
 	}
 	if o.check != nil {
 		o.check.kill()
-		w.forget(o.check.fd)
+		w.unwatch(o.check)
 	}
 	o.vigil = vigil{status: o.status, watch: -1, ok: -1}
 }
