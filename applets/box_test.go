@@ -341,9 +341,24 @@ func TestMakeInstall(t *testing.T) {
 		skip(t, "no make here")
 	}
 	dir := t.TempDir()
-	dest, out := filepath.Join(dir, "dest"), filepath.Join(dir, "out")
-	for range 2 { // the second time over what is there
+	dest, out := filepath.Join(dir, "the dest"), filepath.Join(dir, "the out")
+	// The second time is over what is there, and as root, who may have no go.
+	bin := filepath.Join(dir, "bin")
+	if err := os.Mkdir(bin, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, tool := range []string{"sh", "make", "install", "mv"} {
+		path, err := exec.LookPath(tool)
+		if err != nil {
+			skip(t, "no "+tool+" here")
+		}
+		if err := os.Symlink(path, filepath.Join(bin, tool)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, path := range []string{os.Getenv("PATH"), bin} {
 		cmd := exec.Command("make", "-C", "..", "install", "DESTDIR="+dest, "PREFIX=/usr", "OUT="+out)
+		cmd.Env = append(os.Environ(), "PATH="+path)
 		if text, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("make install: %v\n%s", err, text)
 		}
