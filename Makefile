@@ -6,6 +6,8 @@ OUT     ?= build
 SVDIRS  ?= /service:/var/service:/etc/service
 PREFIX  ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
+# LINKS are options for the making of links, such as --no-init.
+LINKS   ?=
 PEERS   := runit busybox-static user-mode-linux s6 libs6-2.11 libskarnet2.13 libexecline2.9 daemontools
 
 .PHONY: build demo test bench chaos install clean peers
@@ -35,7 +37,7 @@ install:
 	install -d '$(SBIN)'
 	install -m 755 '$(OUT)/runitbox' '$(SBIN)/.runitbox.new'
 	mv -f '$(SBIN)/.runitbox.new' '$(SBIN)/runitbox'
-	'$(SBIN)/runitbox' install '$(SBIN)'
+	'$(SBIN)/runitbox' install $(LINKS) '$(SBIN)'
 
 clean:
 	rm -rf build

@@ -125,8 +125,8 @@ func TestBoxUnknown(t *testing.T) {
 		{[]string{"runitbox", "nosuch"}, answer{"", "runitbox: fatal: nosuch: applet not found\n", 127}},
 		{[]string{"runitbox", "nosuch", "--force", "-x"}, answer{"", "runitbox: fatal: nosuch: applet not found\n", 127}},
 		{[]string{"runitbox", "-x"}, answer{"", "runitbox: illegal option -- x\nusage: runitbox [--help | --version | applet [arg ...]]\n\n", 100}},
-		{[]string{"runitbox", "install"}, answer{"", "usage: runitbox install [--hard] [--force] dir\n\n", 100}},
-		{[]string{"runitbox", "install", "a", "b"}, answer{"", "usage: runitbox install [--hard] [--force] dir\n\n", 100}},
+		{[]string{"runitbox", "install"}, answer{"", "usage: runitbox install [--hard] [--force] [--no-init] dir\n\n", 100}},
+		{[]string{"runitbox", "install", "a", "b"}, answer{"", "usage: runitbox install [--hard] [--force] [--no-init] dir\n\n", 100}},
 		{[]string{"runitbox", "completion", "nosh"}, answer{"", "usage: runitbox completion bash|zsh|fish\n\n", 100}},
 	} {
 		if diff := cmp.Diff(tt.want, ask(t, self, nil, tt.argv...)); diff != "" {
@@ -316,6 +316,26 @@ func TestBoxInstall(t *testing.T) {
 		t.Errorf("by force (-want +got):\n%s", diff)
 	}
 
+	// The names of the machine's own init are left out if that is wanted.
+	machine := filepath.Join(dir, "machine")
+	if err := os.Mkdir(machine, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	want := all(self)
+	for _, name := range []string{"halt", "init", "poweroff", "reboot", "shutdown"} {
+		if err := os.Symlink("systemctl", filepath.Join(machine, name)); err != nil {
+			t.Fatal(err)
+		}
+		want[name] = "systemctl"
+	}
+	if got := ask(t, self, nil, "runitbox", "install", machine); got.Status != 111 || !strings.Contains(got.Stderr, "--no-init leaves out") {
+		t.Errorf("install beside another init: %+v", got)
+	}
+	install(ok, "--no-init", machine)
+	if diff := cmp.Diff(want, listing(machine)); diff != "" {
+		t.Errorf("beside another init (-want +got):\n%s", diff)
+	}
+
 	// A directory is not replaced by any force.
 	if err := os.Remove(stands); err != nil {
 		t.Fatal(err)
@@ -326,7 +346,7 @@ func TestBoxInstall(t *testing.T) {
 	if got := ask(t, self, nil, "runitbox", "install", "--force", mixed); got.Status != 111 || !strings.Contains(got.Stderr, stands+": ") {
 		t.Errorf("install over a directory: %+v", got)
 	}
-	want := all(self)
+	want = all(self)
 	want[names()[1]] = "file"
 	if diff := cmp.Diff(want, listing(mixed)); diff != "" {
 		t.Errorf("after a directory stood in the way (-want +got):\n%s", diff)
