@@ -82,7 +82,7 @@ func newInstall() *cobra.Command {
 		Use:   "install [--hard] [--force] [--no-init] dir",
 		Short: "link every applet's name to this executable",
 		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 1 {
+			if len(args) != 1 || args[0] == "" { // an unset variable is not this directory
 				return misuse{"", line, 100}
 			}
 			return nil
