@@ -30,6 +30,7 @@ type Outcome struct {
 // vigil is what the client keeps on a service it waits for.
 type vigil struct {
 	due    time.Time     // when to look again, if nothing happens before
+	blind  time.Duration // what to wait at most where nothing wakes us
 	pause  time.Duration // what to wait for the look after that
 	status Record        // seen at the last look
 
@@ -50,7 +51,7 @@ var asleep = vigil{watch: -1, ok: -1}
 // What is not told is asked for: at first soon, then at these intervals.
 const (
 	askWatched   = 420 * time.Millisecond // while events are expected to come first
-	askUnwatched = 50 * time.Millisecond
+	askUnwatched = 15 * time.Millisecond  // or more, if there are many to ask about
 	askFirst     = time.Millisecond
 	checkFirst   = 20 * time.Millisecond
 )
@@ -61,6 +62,9 @@ const (
 // nothing can be watched it asks.
 func (c *Client) Wait(orders []*Order, until time.Time, say func(*Order, Outcome)) {
 	orders = slices.Clone(orders)
+	for _, o := range orders {
+		o.blind = max(askUnwatched, time.Duration(len(orders))*100*time.Microsecond)
+	}
 	w := waiter{epoll: -1, inotify: -1}
 	defer w.close()
 	round := func(all bool) { // looks at those that are due, keeps those to wait for
@@ -129,7 +133,7 @@ func (w *waiter) look(o *Order, say func(*Order, Outcome)) bool {
 	defer r.Close()
 	switch rec, err := r.Probe(); {
 	case errors.Is(err, ErrNotRunning) && r.abandoned():
-		return o.later(askUnwatched)
+		return o.later(o.blind)
 	case errors.Is(err, ErrNotRunning) && o.leaves():
 		return end(Done, err)
 	case err != nil:
@@ -138,7 +142,7 @@ func (w *waiter) look(o *Order, say func(*Order, Outcome)) bool {
 		o.status = rec
 	}
 	if !o.delivered() {
-		return o.later(askUnwatched)
+		return o.later(o.blind)
 	}
 	if !met(o.Until, o.Before, o.status) {
 		return o.later(0)
@@ -158,7 +162,7 @@ func (o *Order) later(most time.Duration) bool {
 	if most == 0 {
 		most = askWatched
 		if o.watch < 0 {
-			most = askUnwatched
+			most = o.blind
 		} else {
 			o.pause = most
 		}
@@ -177,7 +181,7 @@ func (w *waiter) ask(r *Remote, o *Order, end func(Result, error) bool, say func
 	case o.check != nil && o.check.fd >= 0:
 		return o.later(0)
 	case o.check != nil:
-		return o.later(askUnwatched)
+		return o.later(o.blind)
 	}
 	if now := time.Now(); o.checkDue.After(now) {
 		o.due = o.checkDue
@@ -188,7 +192,7 @@ func (w *waiter) ask(r *Remote, o *Order, end func(Result, error) bool, say func
 			o.checkSick = true
 			say(o, Outcome{Notice, o.status, CheckError{doing, err}})
 		}
-		return o.later(askUnwatched)
+		return o.later(o.blind)
 	}
 	exists, err := r.has("check")
 	if err != nil {
@@ -206,7 +210,7 @@ func (w *waiter) ask(r *Remote, o *Order, end func(Result, error) bool, say func
 	}
 	o.checkOf = o.status.PID
 	if o.check.fd < 0 { // its end has to be asked for
-		return o.later(askUnwatched)
+		return o.later(o.blind)
 	}
 	w.pidfds++
 	return o.later(0)
