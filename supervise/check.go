@@ -6,6 +6,7 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -87,8 +88,13 @@ func (c *check) kill() {
 	guard.begin()
 	defer guard.end()
 	unix.Kill(-c.pid, unix.SIGKILL)
-	unix.Wait4(c.pid, nil, 0, nil)
 	delete(guard.groups, c.pid)
+	for range 100 { // one that hangs in the kernel is not waited for
+		if pid, err := unix.Wait4(c.pid, nil, unix.WNOHANG, nil); err != nil || pid == c.pid {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // guard sees to it that a signal that ends the client ends its checks too:
