@@ -14,7 +14,8 @@ PEERS   := runit busybox-static user-mode-linux s6 libs6-2.11 libskarnet2.13 lib
 
 # The entry writes down what Go's runtime changes at its start (procenv/entry.go);
 # it is assembly, so not for every machine.
-ENTRY := $(if $(filter amd64 arm64,$(shell go env GOARCH 2>/dev/null)),-E runitbox/procenv.entry)
+GOARCH ?= $(shell go env GOARCH 2>/dev/null)
+ENTRY  := $(if $(filter amd64 arm64,$(GOARCH)),-E runitbox/procenv.entry)
 
 # The go command itself is not to ask git: it fails where somebody else owns the tree.
 build:
