@@ -1,6 +1,6 @@
 module runitbox
 
-go 1.26.8
+go 1.26.0
 
 // The runtime is not to look at the container's share of the processors: that
 // is three files read at every start, and descriptors held open.

@@ -76,13 +76,13 @@ func names() []string {
 
 // newInstall makes the links by which the applets are called.
 func newInstall() *cobra.Command {
-	const line = "runitbox install [--hard] [--force] dir"
-	var hard, force bool
+	const line = "runitbox install [--hard] [--force] [--no-init] dir"
+	var hard, force, noInit bool
 	cmd := &cobra.Command{
-		Use:   "install [--hard] [--force] dir",
+		Use:   "install [--hard] [--force] [--no-init] dir",
 		Short: "link every applet's name to this executable",
 		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 1 {
+			if len(args) != 1 || args[0] == "" { // an unset variable is not this directory
 				return misuse{"", line, 100}
 			}
 			return nil
@@ -92,7 +92,11 @@ func newInstall() *cobra.Command {
 			if err != nil {
 				return fatal{"runitbox", 111, fmt.Errorf("unable to find the executable: %w", err)}
 			}
-			if err := install(self, args[0], hard, force); err != nil {
+			names := names()
+			if noInit {
+				names = slices.DeleteFunc(names, ofInit)
+			}
+			if err := install(self, args[0], names, hard, force); err != nil {
 				return fatal{"runitbox", 111, err}
 			}
 			return nil
@@ -101,6 +105,7 @@ func newInstall() *cobra.Command {
 	getoptErrors(cmd, "runitbox", line, 100)
 	cmd.Flags().BoolVar(&hard, "hard", false, "make hard links")
 	cmd.Flags().BoolVar(&force, "force", false, "replace files that are not such links")
+	cmd.Flags().BoolVar(&noInit, "no-init", false, "leave out init, halt, poweroff, reboot and shutdown")
 	return cmd
 }
 
@@ -125,21 +130,31 @@ func newCompletion() *cobra.Command {
 	}
 }
 
-// install links every applet's name in dir to self. A name that is such a link
+// ofInit says whether name is one that every init has, so that where the
+// machine has another its own are meant.
+func ofInit(name string) bool {
+	return slices.Contains([]string{"init", "halt", "poweroff", "reboot", "shutdown"}, name)
+}
+
+// install links the applets' names in dir to self. A name that is such a link
 // already stays. One that is something else stays too, unless force is set,
 // and then nothing is linked at all: half a suite would be a surprise.
-func install(self, dir string, hard, force bool) error {
+func install(self, dir string, names []string, hard, force bool) error {
 	var foreign []string
-	for _, name := range names() {
+	advice := "--force replaces it"
+	for _, name := range names {
 		path := filepath.Join(dir, name)
 		if _, err := os.Lstat(path); err == nil && !same(path, self) {
 			foreign = append(foreign, path)
+			if ofInit(name) {
+				advice = "--force replaces it, --no-init leaves out what is the machine's own init's"
+			}
 		}
 	}
 	if len(foreign) > 0 && !force {
-		return fmt.Errorf("unable to link %s: not a link to runitbox (--force replaces it)", strings.Join(foreign, ", "))
+		return fmt.Errorf("unable to link %s: not a link to runitbox (%s)", strings.Join(foreign, ", "), advice)
 	}
-	for _, name := range names() {
+	for _, name := range names {
 		path := filepath.Join(dir, name)
 		if at, err := os.Lstat(path); err == nil && same(path, self) && (at.Mode()&os.ModeSymlink == 0) == hard {
 			continue

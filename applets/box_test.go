@@ -125,8 +125,9 @@ func TestBoxUnknown(t *testing.T) {
 		{[]string{"runitbox", "nosuch"}, answer{"", "runitbox: fatal: nosuch: applet not found\n", 127}},
 		{[]string{"runitbox", "nosuch", "--force", "-x"}, answer{"", "runitbox: fatal: nosuch: applet not found\n", 127}},
 		{[]string{"runitbox", "-x"}, answer{"", "runitbox: illegal option -- x\nusage: runitbox [--help | --version | applet [arg ...]]\n\n", 100}},
-		{[]string{"runitbox", "install"}, answer{"", "usage: runitbox install [--hard] [--force] dir\n\n", 100}},
-		{[]string{"runitbox", "install", "a", "b"}, answer{"", "usage: runitbox install [--hard] [--force] dir\n\n", 100}},
+		{[]string{"runitbox", "install"}, answer{"", "usage: runitbox install [--hard] [--force] [--no-init] dir\n\n", 100}},
+		{[]string{"runitbox", "install", ""}, answer{"", "usage: runitbox install [--hard] [--force] [--no-init] dir\n\n", 100}},
+		{[]string{"runitbox", "install", "a", "b"}, answer{"", "usage: runitbox install [--hard] [--force] [--no-init] dir\n\n", 100}},
 		{[]string{"runitbox", "completion", "nosh"}, answer{"", "usage: runitbox completion bash|zsh|fish\n\n", 100}},
 	} {
 		if diff := cmp.Diff(tt.want, ask(t, self, nil, tt.argv...)); diff != "" {
@@ -316,6 +317,26 @@ func TestBoxInstall(t *testing.T) {
 		t.Errorf("by force (-want +got):\n%s", diff)
 	}
 
+	// The names of the machine's own init are left out if that is wanted.
+	machine := filepath.Join(dir, "machine")
+	if err := os.Mkdir(machine, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	want := all(self)
+	for _, name := range []string{"halt", "init", "poweroff", "reboot", "shutdown"} {
+		if err := os.Symlink("systemctl", filepath.Join(machine, name)); err != nil {
+			t.Fatal(err)
+		}
+		want[name] = "systemctl"
+	}
+	if got := ask(t, self, nil, "runitbox", "install", machine); got.Status != 111 || !strings.Contains(got.Stderr, "--no-init leaves out") {
+		t.Errorf("install beside another init: %+v", got)
+	}
+	install(ok, "--no-init", machine)
+	if diff := cmp.Diff(want, listing(machine)); diff != "" {
+		t.Errorf("beside another init (-want +got):\n%s", diff)
+	}
+
 	// A directory is not replaced by any force.
 	if err := os.Remove(stands); err != nil {
 		t.Fatal(err)
@@ -326,7 +347,7 @@ func TestBoxInstall(t *testing.T) {
 	if got := ask(t, self, nil, "runitbox", "install", "--force", mixed); got.Status != 111 || !strings.Contains(got.Stderr, stands+": ") {
 		t.Errorf("install over a directory: %+v", got)
 	}
-	want := all(self)
+	want = all(self)
 	want[names()[1]] = "file"
 	if diff := cmp.Diff(want, listing(mixed)); diff != "" {
 		t.Errorf("after a directory stood in the way (-want +got):\n%s", diff)
@@ -341,9 +362,24 @@ func TestMakeInstall(t *testing.T) {
 		skip(t, "no make here")
 	}
 	dir := t.TempDir()
-	dest, out := filepath.Join(dir, "dest"), filepath.Join(dir, "out")
-	for range 2 { // the second time over what is there
+	dest, out := filepath.Join(dir, "the dest"), filepath.Join(dir, "the out")
+	// The second time is over what is there, and as root, who may have no go.
+	bin := filepath.Join(dir, "bin")
+	if err := os.Mkdir(bin, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, tool := range []string{"sh", "make", "install", "mv"} {
+		path, err := exec.LookPath(tool)
+		if err != nil {
+			skip(t, "no "+tool+" here")
+		}
+		if err := os.Symlink(path, filepath.Join(bin, tool)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, path := range []string{os.Getenv("PATH"), bin} {
 		cmd := exec.Command("make", "-C", "..", "install", "DESTDIR="+dest, "PREFIX=/usr", "OUT="+out)
+		cmd.Env = append(os.Environ(), "PATH="+path)
 		if text, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("make install: %v\n%s", err, text)
 		}

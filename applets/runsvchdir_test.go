@@ -201,6 +201,28 @@ func TestSwitchWaits(t *testing.T) {
 	}
 }
 
+// TestSwitchHeld has somebody hold the lock who never lets go, as any user can
+// who may read the directory: the level is switched all the same.
+func TestSwitchHeld(t *testing.T) {
+	t.Parallel()
+	dir := levelDirs(t)
+	lock, err := unix.Open(dir, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(lock)
+	if err := unix.Flock(lock, unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	got := ask(t, built(t), []string{"RUNSVDIR=" + dir}, "runsvchdir", "single")
+	if diff := cmp.Diff(answer{"runsvchdir: single: now current.\n", "", 0}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if now, _ := os.Readlink(dir + "/current"); now != "single" {
+		t.Errorf("current -> %s", now)
+	}
+}
+
 // waits says whether /proc/locks shows pid waiting.
 func waits(locks string, pid int) bool {
 	n, kind, mode, access, who := 0, "", "", "", 0

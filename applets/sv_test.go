@@ -2,6 +2,7 @@ package applets
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
@@ -166,6 +167,54 @@ func TestSvLine(t *testing.T) {
 	}
 }
 
+// TestSvJSON shows the status to a program: every form of it must be JSON.
+func TestSvJSON(t *testing.T) {
+	t.Parallel()
+	bin := toolbox(t, transcript{body: "sv; runsv"}, "runitbox", "runitbox")
+	out := run(t, bin, `
+mk 'a"\'; ml 'a"\'
+n=$(printf 'b\n\377'); mkdir "$n"; : >"$n/down"; printf '#!/bin/sh\n' >"$n/run"; : >"$n/log"
+for s in 'a"\' "$n"; do runsv "$s" </dev/null >/dev/null 2>&1 & eval "P$((i += 1))=$!"; done
+until [ -s 'a"\/log/supervise/pid' ] && [ -e "$n/supervise/status" ]; do sleep .05; done; sleep .2
+sv --json status './a"\' "./$n" ./nosuch; echo "rc=$?"; sv --json up ./x 2>/dev/null; echo "rc=$?"
+kill $P1 $P2; wait`)
+	type said struct {
+		Service, State, Want, Normally, Error string
+		Paused, Term                          bool
+		PID                                   int
+		Seconds                               *int
+		Since                                 *time.Time
+		Log                                   *said
+	}
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	if len(lines) != 5 || lines[3] != "rc=2" || lines[4] != "rc=100" {
+		t.Fatalf("%s", out)
+	}
+	var got [3]said
+	for i := range got {
+		if err := json.Unmarshal([]byte(lines[i]), &got[i]); err != nil {
+			t.Fatalf("%v: %s", err, lines[i])
+		}
+		for s := &got[i]; s != nil; s = s.Log {
+			if known := s.Error == ""; known != (s.Seconds != nil) || known != (s.Since != nil && time.Since(*s.Since) < time.Hour) {
+				t.Errorf("age: %s", lines[i])
+			}
+			if (s.State == "run") != (s.PID > 1) {
+				t.Errorf("pid: %s", lines[i])
+			}
+			s.PID, s.Seconds, s.Since = 0, nil, nil
+		}
+	}
+	want := [3]said{
+		{Service: `./a"\`, State: "run", Want: "up", Normally: "up", Log: &said{Service: `./a"\/log`, State: "run", Want: "up", Normally: "up"}},
+		{Service: "./b\n\uFFFD", State: "down", Want: "down", Normally: "down", Log: &said{Service: "./b\n\uFFFD/log", Error: "unable to change to service directory: not a directory"}},
+		{Service: "./nosuch", Error: "unable to change to service directory: file does not exist"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestLeadingSeconds(t *testing.T) {
 	for text, want := range map[string]time.Duration{
 		"7": 7, "0": 0, "": 0, "x": 0, "5x": 5, " 5": 0, "-5": 0, "007": 7, "12.9": 12,
@@ -179,16 +228,24 @@ func TestLeadingSeconds(t *testing.T) {
 
 // TestSvSoon measures how soon sv has answered and ended once the service is
 // up, by the time in supervise/status. The best of some tries must be below
-// 20 ms, which no looking at intervals can give.
+// 20 ms, also for a user who may not watch supervise/.
 func TestSvSoon(t *testing.T) {
-	for _, maker := range []string{"runitbox", "runit"} {
-		t.Run("runsv of "+maker, func(t *testing.T) {
+	for _, tt := range []struct{ name, maker, user string }{
+		{"runsv of runitbox", "runitbox", ""},
+		{"runsv of runit", "runit", ""},
+		{"not to be watched", "runitbox", "chpst -u nobody"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
+			if tt.user != "" && os.Geteuid() != 0 {
+				skip(t, "needs root")
+			}
+			maker := tt.maker
 			bin := toolbox(t, transcript{body: "sv; runsv"}, "runitbox", maker)
-			out := run(t, bin, `
-mk a; mkdir a/control; printf '#!/bin/sh\nexec sleep .1\n' >a/control/u; chmod 755 a/control/u; : >a/down; rs a .3
+			out := run(t, bin, `as="`+tt.user+`"
+mk a; mkdir a/control; printf '#!/bin/sh\nexec sleep .1\n' >a/control/u; chmod 755 a/control/u; : >a/down; rs a .3; [ -z "$as" ] || { chmod 711 a/supervise; chmod 666 a/supervise/ok a/supervise/control; }
 for i in 1 2 3 4 5 6 7 8; do
-	sv start ./a >/dev/null || echo failed; end=${EPOCHREALTIME/./}
+	$as sv start ./a >/dev/null || echo failed; end=${EPOCHREALTIME/./}
 	set -- $(od -An -tx1 -N12 a/supervise/status)
 	echo "up $(( end - (0x$1$2$3$4$5$6$7$8 - 0x400000000000000a) * 1000000 - 0x$9${10}${11}${12} / 1000 ))"
 	sleep 1; sv stop ./a >/dev/null
@@ -206,6 +263,32 @@ done; end`)
 				t.Errorf("%d µs at best", took[0])
 			}
 		})
+	}
+}
+
+// TestSvTimeout has sv end when the time is over, where runit's takes another
+// look 420 ms later: never before, and the best of some tries hardly after.
+func TestSvTimeout(t *testing.T) {
+	t.Parallel()
+	bin := toolbox(t, transcript{body: "sv; runsv"}, "runitbox", "runitbox")
+	out := run(t, bin, `
+mk a 'trap "" TERM; echo >ready; while :; do sleep .1; done'; rs a .1; until [ -e a/ready ]; do sleep .05; done
+for w in 1 1 1 1 0 0 0 0; do
+	begin=${EPOCHREALTIME/./}; sv -w $w stop ./a >/dev/null; r=$?; end=${EPOCHREALTIME/./}
+	echo "w$w rc=$r took $((end - begin))"
+done
+sv -w 0 force-shutdown ./a >/dev/null; wait $P`)
+	for w, least := range map[string]int{"1": 1000000, "0": 420000} {
+		best := 1 << 30
+		for _, m := range regexp.MustCompile(`(?m)^w`+w+` rc=1 took (\d+)$`).FindAllStringSubmatch(out, -1) {
+			took := atoi(t, m[1])
+			if best = min(best, took); took < least {
+				t.Errorf("-w %s: over after %d µs", w, took)
+			}
+		}
+		if best > least+200000 {
+			t.Errorf("-w %s: over after %d µs at best\n%s", w, best, out)
+		}
 	}
 }
 
@@ -267,6 +350,30 @@ check rc=0 120 60
 try-restart rc=1 60 61
 60
 force-stop rc=0 60 60
+rc=111
+`
+	if diff := cmp.Diff(want, out); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestSvFew controls more services with one call than sv may open files.
+func TestSvFew(t *testing.T) {
+	t.Parallel()
+	bin := toolbox(t, transcript{body: "sv; runsv; runsvdir"}, "runitbox", "runitbox")
+	out := run(t, bin, `
+mkdir sv; for i in $(seq 40); do mk sv/s$i; printf '#!/bin/sh\nsleep .3\n' >sv/s$i/check; chmod 755 sv/s$i/check; done
+setsid runsvdir sv >log 2>&1 </dev/null & P=$!; export SVDIR=$T/sv
+cd sv; until sv status s* >/dev/null 2>&1; do sleep .05; done
+c() { sv -w 60 "$@" >../out 2>&1; echo "$1 rc=$? $(grep -c '^ok: ' ../out)"; grep -v '^ok: ' ../out; }
+ulimit -n 32; c restart s*; c stop s*; c start s*; c check s*; c status s* | grep -v run:; c force-shutdown s*
+kill -HUP $P; wait $P; echo rc=$?`)
+	want := `restart rc=0 40
+stop rc=0 40
+start rc=0 40
+check rc=0 40
+status rc=0 0
+force-shutdown rc=0 40
 rc=111
 `
 	if diff := cmp.Diff(want, out); diff != "" {

@@ -1,10 +1,12 @@
 package supervise
 
 import (
+	"errors"
 	"os"
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,12 +25,13 @@ func (c CheckError) Unwrap() error { return c.Err }
 // check is a ./check that runs, in a process group of its own.
 type check struct {
 	pid int
-	fd  int // pidfd, readable at its end; -1 on a kernel without
+	fd  int // pidfd, readable at its end; -1 if there is none
 }
 
-// startCheck runs the check script of the service directory at path. What it
-// writes to its standard output is nobody's.
-func startCheck(path string) (*check, error) {
+// startCheck runs the check script of the service directory at path, with a
+// pidfd if there is to be one. What it writes to its standard output is
+// nobody's.
+func startCheck(path string, watched bool) (*check, error) {
 	out := ^uintptr(0) // closed, where there is no /dev/null
 	if null, err := unix.Open("/dev/null", unix.O_WRONLY|unix.O_CLOEXEC, 0); err == nil {
 		defer unix.Close(null)
@@ -46,11 +49,24 @@ func startCheck(path string) (*check, error) {
 		return nil, err
 	}
 	guard.groups[pid] = true
-	fd, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
-		fd = -1
+	c := &check{pid, -1}
+	if watched {
+		if fd, err := unix.PidfdOpen(pid, 0); err == nil {
+			c.fd = fd
+		}
 	}
-	return &check{pid, fd}, nil
+	return c, nil
+}
+
+// passing says whether err, of starting a program, says nothing about the
+// program: there is no room at present, or it is being written.
+func passing(err error) bool {
+	for _, e := range []error{unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.ENFILE, unix.ETXTBSY} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // ended says whether the check is over, and then whether it passed: only by
@@ -72,8 +88,13 @@ func (c *check) kill() {
 	guard.begin()
 	defer guard.end()
 	unix.Kill(-c.pid, unix.SIGKILL)
-	unix.Wait4(c.pid, nil, 0, nil)
 	delete(guard.groups, c.pid)
+	for range 100 { // one that hangs in the kernel is not waited for
+		if pid, err := unix.Wait4(c.pid, nil, unix.WNOHANG, nil); err != nil || pid == c.pid {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // guard sees to it that a signal that ends the client ends its checks too:

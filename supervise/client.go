@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -236,9 +237,17 @@ type Client struct {
 	held []*Order // those whose control is open
 }
 
-// maxHeld is how many orders keep descriptors open at once. What they are open
-// for, to be woken and to lose nothing in a crash, others go without.
-const maxHeld = 1000
+// maxHeld is how many orders keep a descriptor of one kind open at once: the
+// command FIFO, supervise/ok, the end of ./check. What they are open for, to be
+// woken and to lose nothing in a crash, the others go without; where few
+// descriptors are allowed, there are enough left for one thing after the other.
+var maxHeld = sync.OnceValue(func() int {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 0
+	}
+	return int(min(1000, max(limit.Cur, 32)/3-10))
+})
 
 // Send writes cmd, command bytes, to the service at path and returns the
 // order to wait for. An empty cmd is an order to wait for without a command.
@@ -287,7 +296,7 @@ func (c *Client) post(r *Remote, o *Order, cmd string) error {
 		return err
 	}
 	o.control = fd
-	if c.held = append(c.held, o); len(c.held) > maxHeld {
+	if c.held = append(c.held, o); len(c.held) > maxHeld() {
 		c.held[0].release()
 		c.held = c.held[1:]
 	}

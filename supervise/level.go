@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -53,21 +54,36 @@ func SwitchLevel(dir, name string) (switched bool, err error) {
 // levels is the directory of the services directories, as a descriptor.
 type levels struct{ fd int }
 
+// lockPatience is how long a switch waits for another. Whoever may read the
+// directory can hold its lock for ever, and a system that boots or ends must
+// not hang on that: without the lock too current is right at every moment.
+const lockPatience = 5 * time.Second
+
 // lock keeps other switches out until unlock is called.
 func (l levels) lock() (unlock func(), err error) {
 	fd, err := unix.Openat(l.fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}
-	for {
-		if err = unix.Flock(fd, unix.LOCK_EX); err == nil {
-			return func() { unix.Close(fd) }, nil
+	locked := make(chan error, 1)
+	go func() {
+		for {
+			if err := unix.Flock(fd, unix.LOCK_EX); !errors.Is(err, unix.EINTR) {
+				locked <- err
+				return
+			}
 		}
-		if !errors.Is(err, unix.EINTR) {
-			unix.Close(fd)
-			return nil, err
-		}
+	}()
+	select {
+	case err = <-locked:
+	case <-time.After(lockPatience):
+		return func() {}, nil
 	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return func() { unix.Close(fd) }, nil
 }
 
 // current says whether current leads to the directory to. One that leads

@@ -30,6 +30,7 @@ type Outcome struct {
 // vigil is what the client keeps on a service it waits for.
 type vigil struct {
 	due    time.Time     // when to look again, if nothing happens before
+	blind  time.Duration // what to wait at most where nothing wakes us
 	pause  time.Duration // what to wait for the look after that
 	status Record        // seen at the last look
 
@@ -41,7 +42,7 @@ type vigil struct {
 	checkGood  bool      // it has passed, for that pid
 	checkDue   time.Time // when to start it again
 	checkPause time.Duration
-	checkSick  bool // that ./check cannot be looked for has been told
+	checkSick  bool // that ./check cannot be asked for now has been told
 }
 
 // asleep is a vigil before its first look.
@@ -50,7 +51,7 @@ var asleep = vigil{watch: -1, ok: -1}
 // What is not told is asked for: at first soon, then at these intervals.
 const (
 	askWatched   = 420 * time.Millisecond // while events are expected to come first
-	askUnwatched = 50 * time.Millisecond
+	askUnwatched = 15 * time.Millisecond  // or more, if there are many to ask about
 	askFirst     = time.Millisecond
 	checkFirst   = 20 * time.Millisecond
 )
@@ -61,6 +62,9 @@ const (
 // nothing can be watched it asks.
 func (c *Client) Wait(orders []*Order, until time.Time, say func(*Order, Outcome)) {
 	orders = slices.Clone(orders)
+	for _, o := range orders {
+		o.blind = max(askUnwatched, time.Duration(len(orders))*100*time.Microsecond)
+	}
 	w := waiter{epoll: -1, inotify: -1}
 	defer w.close()
 	round := func(all bool) { // looks at those that are due, keeps those to wait for
@@ -111,7 +115,8 @@ type waiter struct {
 
 	fds     map[int32]*Order   // by descriptor: ok, or ./check's pidfd
 	watches map[int32][]*Order // by inotify's number; one directory may be waited for twice
-	oks     int
+	oks     int                // how many descriptors are for ok
+	pidfds  int                // and for the ends of checks
 }
 
 // look says what is known of an order and whether that is its end.
@@ -128,7 +133,7 @@ func (w *waiter) look(o *Order, say func(*Order, Outcome)) bool {
 	defer r.Close()
 	switch rec, err := r.Probe(); {
 	case errors.Is(err, ErrNotRunning) && r.abandoned():
-		return o.later(askUnwatched)
+		return o.later(o.blind)
 	case errors.Is(err, ErrNotRunning) && o.leaves():
 		return end(Done, err)
 	case err != nil:
@@ -137,7 +142,7 @@ func (w *waiter) look(o *Order, say func(*Order, Outcome)) bool {
 		o.status = rec
 	}
 	if !o.delivered() {
-		return o.later(askUnwatched)
+		return o.later(o.blind)
 	}
 	if !met(o.Until, o.Before, o.status) {
 		return o.later(0)
@@ -157,7 +162,7 @@ func (o *Order) later(most time.Duration) bool {
 	if most == 0 {
 		most = askWatched
 		if o.watch < 0 {
-			most = askUnwatched
+			most = o.blind
 		} else {
 			o.pause = most
 		}
@@ -176,32 +181,38 @@ func (w *waiter) ask(r *Remote, o *Order, end func(Result, error) bool, say func
 	case o.check != nil && o.check.fd >= 0:
 		return o.later(0)
 	case o.check != nil:
-		return o.later(askUnwatched)
+		return o.later(o.blind)
 	}
 	if now := time.Now(); o.checkDue.After(now) {
 		o.due = o.checkDue
 		return false
 	}
-	exists, err := r.has("check")
-	if err != nil {
+	sick := func(doing string, err error) bool {
 		if !o.checkSick {
 			o.checkSick = true
-			say(o, Outcome{Notice, o.status, CheckError{"unable to stat", err}})
+			say(o, Outcome{Notice, o.status, CheckError{doing, err}})
 		}
-		return o.later(askUnwatched)
+		return o.later(o.blind)
+	}
+	exists, err := r.has("check")
+	if err != nil {
+		return sick("unable to stat", err)
 	}
 	if !exists {
 		return end(Done, nil)
 	}
-	if o.check, err = startCheck(o.Path); err != nil {
-		o.check = nil
+	switch o.check, err = startCheck(o.Path, w.pidfds < maxHeld()); {
+	case passing(err):
+		return sick("unable to run", err)
+	case err != nil:
 		say(o, Outcome{Notice, o.status, CheckError{"unable to run", err}})
 		return end(Done, nil)
 	}
 	o.checkOf = o.status.PID
 	if o.check.fd < 0 { // its end has to be asked for
-		return o.later(askUnwatched)
+		return o.later(o.blind)
 	}
+	w.pidfds++
 	return o.later(0)
 }
 
@@ -214,7 +225,7 @@ func (w *waiter) reap(o *Order) {
 	if !over {
 		return
 	}
-	w.forget(o.check.fd)
+	w.unwatch(o.check)
 	o.check, o.checkGood = nil, passed
 	if !passed {
 		o.checkPause = min(max(2*o.checkPause, checkFirst), askWatched)
@@ -272,7 +283,7 @@ func (w *waiter) attend(o *Order) {
 			o.due = time.Time{}
 		}
 	}
-	if w.epoll >= 0 && o.ok < 0 && w.oks < maxHeld {
+	if w.epoll >= 0 && o.ok < 0 && w.oks < maxHeld() {
 		fd, err := unix.Open(o.Path+"/supervise/ok", unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 		if err == nil {
 			o.ok = fd
@@ -281,8 +292,7 @@ func (w *waiter) attend(o *Order) {
 		}
 	}
 	if o.check != nil && o.check.fd >= 0 && w.fds[int32(o.check.fd)] == nil && !w.expect(o.check.fd, unix.EPOLLIN, o) {
-		unix.Close(o.check.fd)
-		o.check.fd = -1
+		w.unwatch(o.check)
 	}
 }
 
@@ -303,6 +313,15 @@ func (w *waiter) forget(fd int) {
 	}
 }
 
+// unwatch closes the descriptor of a check.
+func (w *waiter) unwatch(c *check) {
+	if c.fd >= 0 {
+		w.forget(c.fd)
+		c.fd = -1
+		w.pidfds--
+	}
+}
+
 // drop ends the vigil on an order.
 func (w *waiter) drop(o *Order) {
 	o.release()
@@ -312,7 +331,7 @@ func (w *waiter) drop(o *Order) {
 	}
 	if o.check != nil {
 		o.check.kill()
-		w.forget(o.check.fd)
+		w.unwatch(o.check)
 	}
 	o.vigil = vigil{status: o.status, watch: -1, ok: -1}
 }
