@@ -3,6 +3,8 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 OUT     ?= build
 # SVDIRS are where sv looks for bare names without SVDIR: the first that exists.
 SVDIRS  ?= /service:/var/service:/etc/service
+# GOLDFLAGS are more of these: -X runitbox/initstage.dirRunit=/etc/init, for one.
+GOLDFLAGS ?=
 PREFIX  ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
 PEERS   := runit busybox-static user-mode-linux s6 libs6-2.11 libskarnet2.13 libexecline2.9 daemontools
@@ -14,7 +16,7 @@ PEERS   := runit busybox-static user-mode-linux s6 libs6-2.11 libskarnet2.13 lib
 ENTRY := $(if $(filter amd64 arm64,$(shell go env GOARCH)),-E runitbox/procenv.entry)
 
 build:
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w $(ENTRY) -X runitbox/applets/loaders.Version=$(VERSION) -X runitbox/applets.serviceDirs=$(SVDIRS)' -o $(OUT)/runitbox .
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w $(ENTRY) -X runitbox/applets/loaders.Version=$(VERSION) -X runitbox/applets.serviceDirs=$(SVDIRS) $(GOLDFLAGS)' -o $(OUT)/runitbox .
 
 # test is all that a change must pass. What the tests need of others is fetched
 # into build/peers, never installed; what cannot be had is skipped and counted.
