@@ -79,7 +79,7 @@ const (
 	kill                    // KILL to it
 	runScript               // ctrlaltdel
 	leaveScript             // ctrlaltdel has been; does it want an end?
-	noWait                  // a stage that is not to be followed by the next need not be forked any more
+	noWait                  // for a stage 1 that has no process yet: it would be the last
 	killAll                 // KILL to every process there is
 	power                   // off, or reboot if that is asked for
 	halt                    // where the power would not go off
