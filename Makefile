@@ -4,6 +4,8 @@ VERSION := $(shell test -e .git && git describe --tags --always --dirty 2>/dev/n
 OUT     ?= build
 # SVDIRS are where sv looks for bare names without SVDIR: the first that exists.
 SVDIRS  ?= /service:/var/service:/etc/service
+# GOLDFLAGS are more of these: -X runitbox/initstage.dirRunit=/etc/init, for one.
+GOLDFLAGS ?=
 PREFIX  ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
 # LINKS are options for the making of links, such as --no-init.
@@ -23,7 +25,7 @@ SMALL := fmt reflect regexp/syntax text/template github.com/spf13/cobra
 
 # The go command itself is not to ask git: it fails where somebody else owns the tree.
 build:
-	CGO_ENABLED=0 go build -trimpath -buildvcs=false $(SMALL:%=-gcflags=%=-l) -ldflags '-s -w -funcalign=16 $(ENTRY) -X runitbox/applets/loaders.Version=$(VERSION) -X runitbox/applets.serviceDirs=$(SVDIRS)' -o '$(OUT)/runitbox' .
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false $(SMALL:%=-gcflags=%=-l) -ldflags '-s -w -funcalign=16 $(ENTRY) -X runitbox/applets/loaders.Version=$(VERSION) -X runitbox/applets.serviceDirs=$(SVDIRS) $(GOLDFLAGS)' -o '$(OUT)/runitbox' .
 
 # test is all that a change must pass. What the tests need of others is fetched
 # into build/peers, never installed; what cannot be had is skipped and counted.

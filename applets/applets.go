@@ -85,6 +85,9 @@ func find(name string) func(argv0 string) *cobra.Command {
 // call runs one applet. Only the command that was called is built.
 func call(name string, argv []string) error {
 	setComm(name)
+	if os.Getpid() == 1 && (name == "runit" || name == "runit-init" || name == "init") {
+		argv = argv[:1] // leftovers of the kernel's command line, none of which may mean anything
+	}
 	cmd := find(name)(argv[0])
 	cmd.SetArgs(argv[1:])
 	cmd.Flags().SetInterspersed(false)

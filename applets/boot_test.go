@@ -32,12 +32,14 @@ import (
 //	kernel ARG...     boot it with a real kernel (user-mode-linux)
 //	container ARG...  and as process 1 of a PID namespace, started so
 //	oracle            the container shows the same with Debian's runit
-//	uncapable         the container may not call reboot(2)
+//	uncapable         the container may neither call reboot(2) nor mount
 //	mapped            the container's root is an ordinary user of the machine
 //	nproc N           process 1 may have so many processes from now on
+//	stall             from now on nobody reads what the container says
 //	file HOSTPATH PATH, link TARGET PATH, node PATH MAJOR MINOR, dir PATH, mode OCTAL PATH
 //	want TEXT         a line with this text comes, after the one wanted before
 //	never TEXT        no line has this text
+//	touch PATH        a file appears in the container
 //	cad               press ctrl-alt-del (INT to process 1 in a container)
 //	signal NAME       the container's process 1 gets it
 //	within TIME       it has ended so long after the last signal
@@ -131,7 +133,7 @@ func readRecipe(t *testing.T, file, init string) *recipe {
 			r.files[args[1]] = f
 		case "never":
 			r.never = append(r.never, rest)
-		case "want", "cad", "signal", "ends", "within", "nproc":
+		case "want", "cad", "signal", "ends", "within", "nproc", "touch", "stall":
 			r.steps = append(r.steps, bootStep{verb, rest})
 		default:
 			t.Fatalf("%s: what is %q?", file, line)
@@ -264,15 +266,19 @@ type guest struct {
 	ended chan error
 	end   func(sig unix.Signal) error // signal to process 1
 	cad   func() error
+	root  string // of a container
 
 	mu    sync.Mutex
 	text  []byte
 	at    int           // what is before has been seen by wait
 	grown chan struct{} // closed when text has grown
+	stall sync.Mutex    // held while nobody reads
 }
 
 // Write takes what the console says.
 func (g *guest) Write(p []byte) (int, error) {
+	g.stall.Lock()
+	g.stall.Unlock()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.text = append(g.text, bytes.ReplaceAll(p, []byte("\r"), nil)...)
@@ -318,6 +324,17 @@ func (g *guest) wait(text string) {
 			over = true
 		case <-limit:
 			g.fail("it hangs: no %q", text)
+		}
+	}
+}
+
+// stalled waits for the end of a guest that nobody reads from, and reads again.
+func (g *guest) stalled() {
+	g.t.Helper()
+	defer g.stall.Unlock()
+	for limit := time.Now().Add(bootLimit); g.cmd.Process.Signal(syscall.Signal(0)) == nil; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(limit) {
+			g.fail("it hangs while nobody reads what it says")
 		}
 	}
 }
@@ -368,7 +385,9 @@ func bootKernel(t *testing.T, r *recipe) *guest {
 		t.Fatal(err)
 	}
 	image.Close()
-	args := append([]string{"mem=128M", "initrd=" + image.Name(), "uml_dir=" + dir, "umid=u", "con=null", "con0=fd:0,fd:1"}, r.kernel...)
+	// Half of the time that a kernel takes to boot is for finding out how fast
+	// its RAID is, and for counting how fast it counts.
+	args := append([]string{"initcall_blacklist=raid6_select_algo,calibrate_xor_blocks", "lpj=10000000", "mem=128M", "initrd=" + image.Name(), "uml_dir=" + dir, "umid=u", "con=null", "con0=fd:0,fd:1"}, r.kernel...)
 	if !slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, "rdinit=") }) {
 		args = append(args, "rdinit=/init")
 	}
@@ -408,7 +427,8 @@ func mconsole(socket, command string) error {
 }
 
 // containerInit becomes argv[1] as process 1 of a container whose root file
-// system is argv[0]; with "uncapable" as argv[2] it may not call reboot(2).
+// system is argv[0]; with "uncapable" as argv[1] it may do as little as docker
+// allows.
 func containerInit(argv []string) int {
 	failed := func(what string, err error) int {
 		fmt.Fprintln(os.Stderr, "container-init:", what+":", err)
@@ -427,8 +447,10 @@ func containerInit(argv []string) int {
 		return failed("chdir", err)
 	}
 	if uncapable {
-		if err := unix.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_SYS_BOOT, 0, 0, 0); err != nil {
-			return failed("drop CAP_SYS_BOOT", err)
+		for _, c := range []uintptr{unix.CAP_SYS_BOOT, unix.CAP_SYS_ADMIN} {
+			if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); err != nil {
+				return failed("drop capabilities", err)
+			}
 		}
 	}
 	return failed(argv[0], syscall.Exec(argv[0], argv, os.Environ()))
@@ -485,7 +507,7 @@ func bootContainer(t *testing.T, r *recipe, who string) *guest {
 		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: uid, Size: 1}}
 		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: gid, Size: 1}}
 	}
-	g := &guest{t: t, name: r.name + " in a container, " + who, cmd: cmd}
+	g := &guest{t: t, name: r.name + " in a container, " + who, cmd: cmd, root: root}
 	g.end = func(sig unix.Signal) error { return cmd.Process.Signal(sig) }
 	g.cad = func() error { return cmd.Process.Signal(unix.SIGINT) }
 	g.run()
@@ -524,6 +546,13 @@ func (g *guest) follow(r *recipe) {
 			if err := unix.Prlimit(g.cmd.Process.Pid, unix.RLIMIT_NPROC, &unix.Rlimit{Cur: n, Max: 10000}, nil); err != nil {
 				g.fail("prlimit: %v", err)
 			}
+		case "touch":
+			if err := os.WriteFile(filepath.Join(g.root, s.text), nil, 0o644); err != nil {
+				g.fail("%v", err)
+			}
+		case "stall":
+			g.stall.Lock()
+			g.stalled()
 		case "ends":
 			g.ends(s.text)
 		case "within":

@@ -88,6 +88,26 @@ func TestRunitInit(t *testing.T) {
 	})
 }
 
+// TestPathsWhenBuilt: the linker can name other places.
+func TestPathsWhenBuilt(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	flags := "-X runitbox/initstage.stopFlags=" + dir + "/stop -X runitbox/initstage.rebootFlags=" + dir + "/no/no:" + dir + "/again"
+	if text, err := exec.Command("make", "-C", "..", "build", "OUT="+dir, "GOLDFLAGS="+flags).CombinedOutput(); err != nil {
+		t.Fatalf("make build: %v: %s", err, text)
+	}
+	cmd := contained(t, exec.Command(filepath.Join(dir, "runitbox"), "runit-init", "6"))
+	cmd.Env = []string{}
+	if text, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("runit-init 6: %v: %s", err, text)
+	}
+	for _, name := range []string{"stop", "again"} {
+		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode() != 0o100 {
+			t.Errorf("%s: %v, %v, want the mode 0100", name, info, err)
+		}
+	}
+}
+
 // TestNotProcessOne: runit by hand says what it is for.
 func TestNotProcessOne(t *testing.T) {
 	bin, err := links()

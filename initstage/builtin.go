@@ -78,6 +78,9 @@ func (s *Stage) begin() {
 			err = unix.Mount("tmpfs", m.at, "tmpfs", m.flags, m.data)
 			s.warn("make devices", makeNodes(m.at))
 		}
+		if contained && errors.Is(err, unix.EPERM) {
+			continue // it is the container's manager that mounts
+		}
 		s.warn("mount "+m.at, err)
 	}
 	s.hostname()
@@ -85,6 +88,10 @@ func (s *Stage) begin() {
 	// Where services keep their supervise directories, by the distributions' habits.
 	for _, dir := range []string{"/run/runit", "/run/runit/supervise", "/run/runit/sv"} {
 		s.warn("make "+dir, os.MkdirAll(dir, 0o755))
+	}
+	// A shutdown has kept the users out, of the system that ended.
+	if text, err := os.ReadFile(nologin); err == nil && string(text) == goingDown {
+		s.warn("remove "+nologin, os.Remove(nologin))
 	}
 	// Flags that were left from before must not end the system that begins.
 	for _, flag := range []Flag{s.Paths.Stop, s.Paths.Reboot} {
@@ -187,11 +194,12 @@ func (s *Stage) services() string {
 	return ""
 }
 
-// The time that processes have, together, to end by themselves in stage 3, and
-// then to be gone.
+// The time that processes have, together, to end by themselves in stage 3, in a
+// container too, and then to be gone.
 const (
-	politeTime = 3 * time.Second
-	killTime   = 2 * time.Second
+	politeTime    = 3 * time.Second
+	containerTime = 2 * time.Second
+	killTime      = 2 * time.Second
 )
 
 // end is stage 3: the services end, then everything else, then the disks.
@@ -252,7 +260,11 @@ func run(argv []string) error {
 func (s *Stage) endOthers() {
 	unix.Kill(-1, unix.SIGTERM)
 	unix.Kill(-1, unix.SIGCONT)
-	if alone(politeTime) {
+	limit := politeTime
+	if inContainer() {
+		limit = containerTime
+	}
+	if alone(limit) {
 		return
 	}
 	fmt.Fprintf(s.Out, "- runit: processes are left that TERM does not end, sending KILL...\n")

@@ -47,6 +47,9 @@ func put(fd int, at ...int) {
 	}
 }
 
+// pipeBuf is what a pipe takes as a whole.
+const pipeBuf = 4096
+
 // say puts a line on the console. It never waits and never fails: what the
 // console does not take is lost.
 func (c *console) say(format string, args ...any) {
@@ -54,11 +57,13 @@ func (c *console) say(format string, args ...any) {
 	if fd, err := unix.Open(device, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0); err == nil {
 		_, err := unix.Write(fd, line)
 		unix.Close(fd)
-		if err == nil {
+		if err == nil || err == unix.EAGAIN { // somebody has stopped it
 			return
 		}
 	}
 	// Descriptor 2 is shared with others, so that it cannot be told not to block.
+	// A pipe that is ready takes as much as this without.
+	line = line[:min(len(line), pipeBuf)]
 	ready := []unix.PollFd{{Fd: 2, Events: unix.POLLOUT}}
 	if n, err := unix.Poll(ready, 0); n == 1 && err == nil && ready[0].Revents&unix.POLLOUT != 0 {
 		unix.Write(2, line)
@@ -81,9 +86,11 @@ func (c *console) lend() error {
 	return nil
 }
 
-// foreground lets the process group of stage 1 read from the console.
+// foreground lets the process group of stage 1 read from the console. It may
+// have tried to before, and be stopped by TTIN.
 func (c *console) foreground(pid int) {
 	unix.IoctlSetPointerInt(0, unix.TIOCSPGRP, pid)
+	unix.Kill(-pid, unix.SIGCONT)
 }
 
 // takeBack gives the terminal up, so that a getty can have it. Whoever is in

@@ -29,8 +29,7 @@ const spares = 3
 // Run is process 1. It does not return but in a container that cannot be ended
 // by reboot(2); what it returns is the status to exit with.
 func Run(c Config) int {
-	children := make(chan os.Signal, 1)
-	signals := make(chan os.Signal, 64)
+	children, signals := make(chan os.Signal, 1), make(chan os.Signal)
 	askForSignals(children, signals)
 	catchRest()
 	unix.Setsid() // fails where a container's manager has done it
@@ -49,7 +48,8 @@ func Run(c Config) int {
 }
 
 // askForSignals has every signal delivered that a process can ask for, so that
-// none ends process 1. Those without a meaning go where nobody looks.
+// none ends process 1. Those without a meaning go where nobody looks. The others
+// wait each in a place of its own: a storm of one must not cost another.
 func askForSignals(children, signals chan os.Signal) {
 	nowhere := make(chan os.Signal, 1)
 	for n := unix.Signal(1); n <= 64; n++ {
@@ -58,7 +58,13 @@ func askForSignals(children, signals chan os.Signal) {
 		case n == unix.SIGCHLD:
 			signal.Notify(children, n)
 		case n == unix.SIGCONT, asks[n].halt, asks[n].reboot:
-			signal.Notify(signals, n)
+			waits := make(chan os.Signal, 1)
+			signal.Notify(waits, n)
+			go func() {
+				for sig := range waits {
+					signals <- sig
+				}
+			}()
 		default:
 			signal.Notify(nowhere, n)
 		}
@@ -253,7 +259,7 @@ func (k *kernel) killAll() {
 
 // power ends the system from another thread, since reboot(2) may end the
 // thread that calls it.
-func (k *kernel) power(what powerDown, refused func(error)) {
+func (k *kernel) power(what powerDown, tell func(error)) {
 	cmd := map[powerDown]uint32{
 		powerOff:    unix.LINUX_REBOOT_CMD_POWER_OFF,
 		powerReboot: unix.LINUX_REBOOT_CMD_RESTART,
@@ -264,8 +270,9 @@ func (k *kernel) power(what powerDown, refused func(error)) {
 		if _, err := os.Lstat(nosync); err != nil {
 			unix.Sync()
 		}
+		tell(nil)
 		if err := unix.Reboot(int(cmd)); err != nil {
-			refused(fmt.Errorf("reboot: %w", err))
+			tell(fmt.Errorf("reboot: %w", err))
 		}
 	}()
 }

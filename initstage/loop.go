@@ -51,7 +51,9 @@ type system interface {
 	setReboot(on bool) error
 	contained() bool
 	killAll()
-	power(what powerDown, refused func(error)) // refused is called later, or never
+	// power calls back later: with nil when reboot(2) is about to be called, and
+	// with an error where it is refused.
+	power(what powerDown, tell func(error))
 }
 
 // errNoFork is in the chain of what keeps a stage from having a process.
@@ -68,23 +70,23 @@ const (
 
 // one is process 1. A single goroutine owns it: the one that runs loop.
 type one struct {
-	sys     system
-	phase   phase
-	pid     int  // the process of the stage, 0 where there is none
-	group   int  // the process group of the stage that ran last
-	script  int  // the process of ctrlaltdel
-	asked   bool // a signal asked for the end
-	reboot  bool // and for a reboot
-	tries   int  // forks of the present stage that failed
-	timer   *time.Timer
-	refused chan error
-	status  int // to exit with, once leave is set
-	leave   bool
+	sys    system
+	phase  phase
+	pid    int  // the process of the stage, 0 where there is none
+	group  int  // the process group of the stage that ran last
+	script int  // the process of ctrlaltdel
+	asked  bool // a signal asked for the end
+	reboot bool // and for a reboot
+	tries  int  // forks of the present stage that failed
+	timer  *time.Timer
+	told   chan error // what comes of reboot(2), as power tells it
+	status int        // to exit with, once leave is set
+	leave  bool
 }
 
 // newOne is process 1 before anything has happened.
 func newOne(sys system) *one {
-	o := &one{sys: sys, timer: time.NewTimer(time.Hour), refused: make(chan error, 1)}
+	o := &one{sys: sys, timer: time.NewTimer(time.Hour), told: make(chan error, 4)}
 	o.timer.Stop()
 	return o
 }
@@ -108,11 +110,13 @@ func (o *one) turn(children, signals <-chan os.Signal) {
 		o.signal(sig.(unix.Signal))
 	case <-o.timer.C:
 		o.happen(timeout)
-	case err := <-o.refused:
-		o.sys.say("warning: unable to end the system: %s", o.sys.words(err))
-		if errors.Is(err, unix.EPERM) {
-			o.happen(notPermitted)
+	case err := <-o.told:
+		if err == nil {
+			o.timer.Reset(2 * time.Second) // the disks are written, and it is up to the power now
+			return
 		}
+		o.sys.say("warning: unable to end the system: %s", o.sys.words(err))
+		o.happen(notPermitted)
 	}
 }
 
@@ -244,6 +248,10 @@ func (o *one) do(e effect, stage int) {
 		o.runScript()
 	case leaveScript:
 		o.leaveScript()
+	case noWait:
+		if o.pid == 0 {
+			o.happen(timeout)
+		}
 	case killAll:
 		sys.say("sending KILL signal to all processes...")
 		sys.killAll()
@@ -251,7 +259,7 @@ func (o *one) do(e effect, stage int) {
 		o.power()
 	case halt:
 		sys.say("system halt.")
-		sys.power(powerHalt, o.tell)
+		sys.power(powerHalt, o.refused)
 	case exit:
 		o.exit()
 	}
@@ -337,19 +345,25 @@ func (o *one) leaveScript() {
 func (o *one) power() {
 	if o.rebooting() {
 		o.sys.say("system reboot.")
-		o.sys.power(powerReboot, o.tell)
+		o.sys.power(powerReboot, o.refused)
 		return
 	}
 	o.sys.say("power off...")
 	o.sys.power(powerOff, o.tell)
-	o.timer.Reset(2 * time.Second)
 }
 
-// tell brings the kernel's refusal to the loop.
+// tell brings to the loop what power tells.
 func (o *one) tell(err error) {
 	select {
-	case o.refused <- err:
+	case o.told <- err:
 	default:
+	}
+}
+
+// refused is tell where nothing follows a call that was made.
+func (o *one) refused(err error) {
+	if err != nil {
+		o.tell(err)
 	}
 }
 

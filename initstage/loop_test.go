@@ -25,7 +25,7 @@ type world struct {
 	readOnly  bool
 	starting  func(w *world, stage int) (int, error)
 	killed    func(w *world, pid int, sig unix.Signal)
-	powered   func(w *world, what powerDown, refused func(error))
+	powered   func(w *world, what powerDown, tell func(error))
 	pids      int
 	dead      chan death
 	stopAt    time.Duration
@@ -90,11 +90,13 @@ func (w *world) setReboot(on bool) error {
 	return nil
 }
 
-func (w *world) power(what powerDown, refused func(error)) {
+func (w *world) power(what powerDown, tell func(error)) {
 	w.note("power %s", [...]string{"off", "reboot", "halt"}[what])
 	if w.powered != nil {
-		w.powered(w, what, refused)
+		w.powered(w, what, tell)
+		return
 	}
+	tell(nil)
 }
 
 // die makes a child die.
@@ -134,8 +136,22 @@ type life struct {
 }
 
 // refusing has reboot(2) refused.
-func refusing(_ *world, _ powerDown, refused func(error)) {
-	refused(fmt.Errorf("reboot: %w", unix.EPERM))
+func refusing(_ *world, _ powerDown, tell func(error)) {
+	tell(nil)
+	tell(fmt.Errorf("reboot: %w", unix.EPERM))
+}
+
+// filtering has reboot(2) refused as a filter of system calls does.
+func filtering(_ *world, _ powerDown, tell func(error)) {
+	tell(nil)
+	tell(fmt.Errorf("reboot: %w", unix.ENOSYS))
+}
+
+// syncing has a disk that takes ten seconds to be written.
+func syncing(_ *world, what powerDown, tell func(error)) {
+	if what == powerOff {
+		time.AfterFunc(10*time.Second, func() { tell(nil) })
+	}
 }
 
 func TestLoop(t *testing.T) {
@@ -161,6 +177,33 @@ func TestLoop(t *testing.T) {
 			want: []string{"0 enter stage: /1", "0 leave stage: /1", "0 enter stage: /2", "3 leave stage: /2", "3 enter stage: /3",
 				"3 leave stage: /3", "3 sending KILL signal to all processes...", "3 kill all", "3 power off...", "3 power off",
 				"3 warning: unable to end the system: reboot: operation not permitted"},
+		},
+		{
+			name:  "a container where a filter knows no reboot(2)",
+			world: world{container: true, powered: filtering},
+			ends:  map[int][]life{1: {{ws: exited(100)}}, 3: {{}}},
+			want: []string{"0 enter stage: /1", "0 warning: child failed: /1", "0 leave stage: /1", "0 warning: skipping stage 2...",
+				"0 enter stage: /3", "0 leave stage: /3", "0 sending KILL signal to all processes...", "0 kill all",
+				"0 power off...", "0 power off", "0 warning: unable to end the system: reboot: function not implemented"},
+		},
+		{
+			name:  "a machine is not halted while its disks are written for the power off",
+			world: world{powered: syncing},
+			ends:  map[int][]life{1: {{ws: exited(100)}}, 3: {{}}},
+			want: []string{"0 enter stage: /1", "0 warning: child failed: /1", "0 leave stage: /1", "0 warning: skipping stage 2...",
+				"0 enter stage: /3", "0 leave stage: /3", "0 sending KILL signal to all processes...", "0 kill all",
+				"0 power off...", "0 power off", "12 system halt.", "12 power halt"},
+			status: -1,
+		},
+		{
+			name:  "a container is to end while stage 1 cannot be forked",
+			world: world{container: true, powered: refusing},
+			ends:  map[int][]life{1: {{err: noFork}}, 3: {{}}},
+			sent:  []sent{{second, unix.SIGTERM}},
+			want: []string{"0 enter stage: /1",
+				"0 fatal: unable to fork for \"/1\" pausing: unable to fork: resource temporarily unavailable",
+				"1 warning: skipping stage 2...", "1 enter stage: /3", "1 leave stage: /3", "1 sending KILL signal to all processes...", "1 kill all",
+				"1 power off...", "1 power off", "1 warning: unable to end the system: reboot: operation not permitted"},
 		},
 		{
 			name:  "INT is a container's reboot, and its flag cannot be written",

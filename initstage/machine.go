@@ -79,6 +79,7 @@ const (
 	kill                    // KILL to it
 	runScript               // ctrlaltdel
 	leaveScript             // ctrlaltdel has been; does it want an end?
+	noWait                  // for a stage 1 that has no process yet: it would be the last
 	killAll                 // KILL to every process there is
 	power                   // off, or reboot if that is asked for
 	halt                    // where the power would not go off
@@ -106,7 +107,7 @@ var moves = sync.OnceValue(func() map[phase]map[event]move {
 			quit100:    {third, []effect{sayFailed, sayLeave, saySkip, enter}},
 			crashed:    {third, []effect{sayCrashed, sayLeave, saySkip, enter}},
 			timeout:    {first, []effect{enter}},
-			ask:        {only, nil},
+			ask:        {only, []effect{noWait}},
 			cont:       {first, []effect{saySignals}},
 			stop:       {first, []effect{saySignals}},
 			inted:      {first, []effect{saySignals}},

@@ -22,7 +22,7 @@ func TestStep(t *testing.T) {
 		{"stage 1 is killed: the manual skips stage 2", first, crashed, third, []effect{sayCrashed, sayLeave, saySkip, enter}},
 		{"stage 1 could not be forked yet", first, timeout, first, []effect{enter}},
 		{"CONT is too early", first, stop, first, []effect{saySignals}},
-		{"a container is to end while stage 1 runs", first, ask, only, nil},
+		{"a container is to end while stage 1 runs", first, ask, only, []effect{noWait}},
 		{"then there is no stage 2", only, done, third, []effect{sayLeave, saySkip, enter}},
 		{"stage 2 ends", second, done, third, []effect{sayLeave, enter}},
 		{"stage 2 fails", second, failed, third, []effect{sayFailed, sayLeave, enter}},

@@ -36,6 +36,7 @@ func Force(what string) error {
 const (
 	shutdownPid = "/run/runit/shutdown.pid"
 	nologin     = "/etc/nologin"
+	goingDown   = "the system is going down\n" // which is in it
 )
 
 // noticeTime is how long before the end nobody can log in any more, and a last
@@ -74,7 +75,7 @@ func (s *Shutdown) Run() error {
 		s.notice(noticeTime)
 	}
 	if s.Delay > 0 {
-		if err := os.WriteFile(nologin, []byte("the system is going down\n"), 0o644); err != nil {
+		if err := os.WriteFile(nologin, []byte(goingDown), 0o644); err != nil {
 			s.Complain(&verbError{"create " + nologin, cause(err)})
 		}
 		if !wait(min(s.Delay, noticeTime), cancel) {

@@ -90,11 +90,12 @@ const stateVar = "RUNSVDIR_STATE"
 // them exit. As process 1 it waits for that.
 func (s *Scanner) Run() int {
 	pid1 := os.Getpid() == 1
-	sigs := make(chan os.Signal, 16)
+	sigs := make(chan os.Signal)
+	notifyEach(sigs, unix.SIGTERM, unix.SIGHUP, unix.SIGALRM, unix.SIGUSR2, unix.SIGCHLD)
 	if pid1 {
-		signal.Notify(sigs) // unasked, some would end it, and with it all
+		signal.Notify(make(chan os.Signal, 1)) // unasked, some would end it, and with it all
+		notifyEach(sigs, unix.SIGINT)
 	} else {
-		signal.Notify(sigs, unix.SIGTERM, unix.SIGHUP, unix.SIGALRM, unix.SIGUSR2, unix.SIGCHLD)
 		defaultAction(unix.SIGUSR1, unix.SIGQUIT, unix.SIGPWR, unix.SIGVTALRM, unix.SIGPROF, unix.SIGXCPU, unix.SIGXFSZ)
 	}
 	ignorePipe()

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"os"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,6 +28,10 @@ func (c child) startInSession(files *unix.Rlimit) (int, error) {
 		files: append(c.files[:3:3], p[1]), session: true,
 	}
 	_, err := leader.start(files)
+	if err == unix.ENOENT { // there is no /proc
+		leader.path = execPath()
+		_, err = leader.start(files)
+	}
 	unix.Close(p[1])
 	if err != nil {
 		return 0, err
@@ -48,6 +53,20 @@ func (c child) startInSession(files *unix.Rlimit) (int, error) {
 			return int(pid), nil
 		}
 	}
+}
+
+// execPath is the path that this program was executed by, as the kernel tells it
+// in the auxiliary vector.
+func execPath() string {
+	const execfn = 31
+	aux, _ := unix.Auxv()
+	for _, a := range aux {
+		if a[0] == execfn && a[1] != 0 {
+			// The vector lives as long as the process.
+			return unix.BytePtrToString(*(**byte)(unsafe.Pointer(&a[1])))
+		}
+	}
+	return ""
 }
 
 // Session is the leader's part of that: it has argv made by its parent's

@@ -18,6 +18,20 @@ func notify(c chan<- os.Signal, sigs ...os.Signal) {
 	}
 }
 
+// notifyEach relays signals to c as they are taken from it. Each waits in a place
+// of its own: a storm of one must not cost another.
+func notifyEach(c chan<- os.Signal, sigs ...os.Signal) {
+	for _, sig := range sigs {
+		waits := make(chan os.Signal, 1)
+		signal.Notify(waits, sig)
+		go func() {
+			for sig := range waits {
+				c <- sig
+			}
+		}()
+	}
+}
+
 // defaultAction gives signals their default action, which ends the process as
 // it would end any other program, unless they are ignored. The Go runtime
 // catches all signals at start and ignores those that nobody asked for.
