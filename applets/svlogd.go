@@ -169,7 +169,11 @@ func (v *voice) write(b []byte) {
 	defer v.mu.Unlock()
 	for len(b) > 0 {
 		p := [1]unix.PollFd{{Fd: 2, Events: unix.POLLOUT}}
-		if n, err := unix.Poll(p[:], 1000); err == nil && n == 0 || err == unix.EINTR {
+		patience := 1000
+		if v.ending.Load() {
+			patience = 50
+		}
+		if n, err := unix.Poll(p[:], patience); err == nil && n == 0 || err == unix.EINTR {
 			if v.ending.Load() {
 				return
 			}
