@@ -92,8 +92,9 @@ func runLogger(o logger.Options, verbose bool) error {
 
 	// Signals are taken first, before anything of theirs can be missed.
 	// SIGPIPE is caught and not ignored, since processors would inherit that.
-	sigs := make(chan os.Signal, 8)
-	signal.Notify(sigs, unix.SIGTERM, unix.SIGHUP, unix.SIGALRM, unix.SIGCHLD, unix.SIGPIPE)
+	sigs, terms := make(chan os.Signal, 8), make(chan os.Signal, 2)
+	signal.Notify(sigs, unix.SIGHUP, unix.SIGALRM, unix.SIGCHLD, unix.SIGPIPE)
+	signal.Notify(terms, unix.SIGTERM)
 
 	e := voice{verbose: verbose}
 	root, err := unix.Open(".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -106,13 +107,16 @@ func runLogger(o logger.Options, verbose bool) error {
 		return fatal{"svlogd", 111, err}
 	}
 	boundMemory()
+	go func() { // apart from the others: one of those may wait for stderr
+		for range terms {
+			e.ending.Store(true)
+			e.report(logger.Info, "sigterm received.", nil)
+			engine.Stop()
+		}
+	}()
 	go func() {
 		for sig := range sigs {
 			switch sig {
-			case unix.SIGTERM:
-				e.report(logger.Info, "sigterm received.", nil)
-				e.ending.Store(true)
-				engine.Stop()
 			case unix.SIGHUP:
 				e.report(logger.Info, "sighangup received.", nil)
 				engine.Reload()
@@ -165,7 +169,11 @@ func (v *voice) write(b []byte) {
 	defer v.mu.Unlock()
 	for len(b) > 0 {
 		p := [1]unix.PollFd{{Fd: 2, Events: unix.POLLOUT}}
-		if n, err := unix.Poll(p[:], 1000); err == nil && n == 0 || err == unix.EINTR {
+		patience := 1000
+		if v.ending.Load() {
+			patience = 50
+		}
+		if n, err := unix.Poll(p[:], patience); err == nil && n == 0 || err == unix.EINTR {
 			if v.ending.Load() {
 				return
 			}

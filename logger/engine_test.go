@@ -31,6 +31,12 @@ type bench struct {
 // start runs an engine on dir.
 func start(t *testing.T, dir string, change func(*Options)) *bench {
 	t.Helper()
+	return startBatch(t, dir, batchSize, change)
+}
+
+// startBatch runs an engine that takes so much at once.
+func startBatch(t *testing.T, dir string, batch int, change func(*Options)) *bench {
+	t.Helper()
 	var p [2]int
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
 		t.Fatal(err)
@@ -58,7 +64,7 @@ func start(t *testing.T, dir string, change func(*Options)) *bench {
 		change(&o)
 	}
 	var err error
-	if b.e, err = New(o); err != nil {
+	if b.e, err = newEngine(o, batch); err != nil {
 		t.Fatal(err)
 	}
 	go func() { b.done <- b.e.Run() }()
@@ -185,6 +191,113 @@ func TestFutureLogs(t *testing.T) {
 	b.until("rotates", func() bool { return b.text() == "future 1\nnow\n" })
 	if err := b.end(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestTakenName rotates when the name that is next is taken, or when a name
+// that is none of a time is there: no file is overwritten.
+func TestTakenName(t *testing.T) {
+	dir := t.TempDir()
+	config(t, dir, "n0\n")
+	const last = "@ffffffffffffffffffffffff.s"
+	put := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o744); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(last, "last\n")
+	put("@ffffffffffffffff00000000.s", "first of the second\n")
+	b := start(t, dir, nil)
+	b.write("x\n")
+	b.current("x\n")
+	l := labelOf(b.now)
+	put(string(l.appendTo(nil))+".u", "taken\n")
+	b.e.Rotate()
+	b.until("rotates", func() bool { return len(b.old()) == 4 })
+	if err := b.end(); err != nil {
+		t.Error(err)
+	}
+	if got := b.text(); got != "taken\nx\nfirst of the second\nlast\n" {
+		t.Errorf("files: %q", got)
+	}
+}
+
+// TestJournal begins where a killed logger has left a batch in the pipe, whole
+// or in part in current. Of another pipe, boot or batch the journal counts for
+// nothing.
+func TestJournal(t *testing.T) {
+	const text = "one\ntwo\nthree\n"
+	for _, tt := range []struct {
+		name   string
+		change func(*entry)
+		batch  int
+		want   string
+	}{
+		{"between two writes", func(e *entry) { e.done, e.size0 = 8, e.size1 }, 100, "one\ntwo\nthree\n"},
+		{"after the last", func(e *entry) { e.next = 14 }, 100, "one\ntwo\n"}, // as it says
+		{"inside of a write", func(e *entry) { e.done, e.size0, e.size1 = 4, 4, 100 }, 100, "one\ntwo\nthree\n"},
+		{"consumed", func(e *entry) { e.mark[0] = byte(e.want) }, 100, "one\ntwo\none\ntwo\nthree\n"},
+		{"a batch larger than ours", func(e *entry) { e.done, e.size0 = 8, e.size1 }, 10, "one\ntwo\nthree\n"},
+		{"another boot", func(e *entry) { e.boot++ }, 100, "one\ntwo\none\ntwo\nthree\n"},
+		{"another pipe", func(e *entry) { e.ino++ }, 100, "one\ntwo\none\ntwo\nthree\n"},
+		{"the same pipe of another device", func(e *entry) { e.dev++ }, 100, "one\ntwo\none\ntwo\nthree\n"},
+		{"other bytes", func(e *entry) { e.sum++ }, 100, "one\ntwo\none\ntwo\nthree\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			config(t, dir, "n0\n")
+			if err := os.WriteFile(filepath.Join(dir, "current"), []byte("one\ntwo\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			var st unix.Stat_t
+			if err := unix.Stat(filepath.Join(dir, "current"), &st); err != nil {
+				t.Fatal(err)
+			}
+			b := startBatch(t, dir, tt.batch, func(o *Options) {
+				o.Buffer = 0
+				in, err := newInput(o.Input, 1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				in.close()
+				if _, err := unix.Write(o.Input+1, []byte(text)); err != nil { // the other end
+					t.Fatal(err)
+				}
+				fd, err := unix.Open(dir, unix.O_RDONLY, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer unix.Close(fd)
+				j, err := openJournal(fd)
+				if err != nil {
+					t.Fatal(err)
+				}
+				e := entry{boot: bootID(), dev: in.dev, ino: in.ino, batch: 7, n: uint64(len(text)), sum: checksum([]byte(text)),
+					current: st.Ino, size0: 0, size1: 8, next: 8, want: '\n'}
+				j.begin(e)
+				tt.change(j.entry())
+				j.close()
+			})
+			if err := b.end(); err != nil {
+				t.Fatal(err)
+			}
+			if got := b.text(); got != tt.want {
+				t.Errorf("files: %q, want %q; said %q", got, tt.want, b.said)
+			}
+		})
+	}
+}
+
+// TestChecksum is of both ends.
+func TestChecksum(t *testing.T) {
+	b := bytes.Repeat([]byte("x"), 100000)
+	sum := checksum(b)
+	for _, i := range []int{0, 4000, 99999, 97000} {
+		b[i] = 'y'
+		if checksum(b) == sum {
+			t.Errorf("byte %d does not matter", i)
+		}
+		b[i] = 'x'
 	}
 }
 

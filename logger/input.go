@@ -16,6 +16,7 @@ type input struct {
 	pipe     bool
 	dev, ino uint64
 	r, w     int // our pipe, that input's content is copied to
+	size     int // of both
 }
 
 // got is what came of an attempt to get input.
@@ -58,6 +59,7 @@ func newInput(fd, batch int) (*input, error) {
 	}
 	// As many slots as the input has: when ours is full, so is that one.
 	unix.FcntlInt(uintptr(in.w), unix.F_SETPIPE_SZ, size)
+	in.size = size
 	return in, nil
 }
 
@@ -147,6 +149,10 @@ func (in *input) copied(b []byte, n int) (int, got, error) {
 // copying what there is once more: a slot of a pipe may hold a single byte, so
 // only a pipe with the same number of slots can tell.
 func (in *input) stuck(b []byte) (int, bool) {
+	if size, err := unix.FcntlInt(uintptr(in.fd), unix.F_GETPIPE_SZ, 0); err == nil && size != in.size {
+		unix.FcntlInt(uintptr(in.w), unix.F_SETPIPE_SZ, size) // somebody has changed it
+		in.size = size
+	}
 	n, err := rawTee(in.fd, in.w, len(b))
 	if err != nil || n == 0 {
 		return 0, false
@@ -170,16 +176,24 @@ func (in *input) holds() int {
 	return n
 }
 
-// consume takes n bytes off the pipe; b is room for them. The last of them go
+// Consumed bytes all go into the same few kilobytes, which stay in the
+// processor's nearest cache: nobody looks at them.
+const (
+	wasteSize = 16 << 10
+	maxWastes = 64
+)
+
+// consume takes n bytes off the pipe; b is room for some. The last of them go
 // to marks, one each, in the same system call: the kernel itself writes down,
 // in memory that outlives us, that the bytes are gone.
 func (in *input) consume(n int, b []byte, marks []*byte) error {
-	var room [maxMarks + 1]unix.Iovec
+	var room [maxMarks + maxWastes]unix.Iovec
 	iov := room[:0]
 	for n > 0 {
 		iov = iov[:0]
-		if bulk := n - len(marks); bulk > 0 {
-			iov = append(iov, unix.Iovec{Base: &b[0], Len: uint64(bulk)})
+		bulk := n - len(marks)
+		for waste := max(wasteSize, (bulk+maxWastes-1)/maxWastes); bulk > 0; bulk -= waste {
+			iov = append(iov, unix.Iovec{Base: &b[0], Len: uint64(min(bulk, waste))})
 		}
 		for _, m := range marks {
 			iov = append(iov, unix.Iovec{Base: m, Len: 1})

@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -50,7 +51,7 @@ type entry struct {
 	dev, ino     uint64  // of the pipe
 	batch        uint64  // its number, the same in all directories of one logger
 	n            uint64  // bytes of input in it
-	sum          uint64  // of those bytes
+	sum          uint64  // of the first and the last of those bytes
 	current      uint64  // the inode that size0 and size1 are about
 	size0, size1 uint64  // before and after the write under way; equal if none is
 	done, next   uint64  // bytes of input that are in the files at size0 and at size1
@@ -97,15 +98,36 @@ type journal struct {
 // castagnoli is the checksum that processors have an instruction for.
 var castagnoli = sync.OnceValue(func() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) })
 
-func checksum(b []byte) uint64 { return uint64(crc32.Checksum(b, castagnoli())) }
+// checksum is to tell one batch at a pipe's begin from another: of a long one
+// both ends are enough for that.
+func checksum(b []byte) uint64 {
+	const part = 4 << 10
+	if len(b) <= 2*part {
+		return uint64(crc32.Checksum(b, castagnoli()))
+	}
+	sum := crc32.Checksum(b[:part], castagnoli())
+	return uint64(crc32.Update(sum, castagnoli(), b[len(b)-part:]))
+}
 
 // bootID tells this run of the system from others: numbers of pipes come again.
+// Without /proc that is the instant of the boot, in hundredths of a second: if
+// the clock is set between a kill and the next start the journal counts for
+// nothing, and a batch may be doubled.
 var bootID = sync.OnceValue(func() uint64 {
-	text, _ := os.ReadFile("/proc/sys/kernel/random/boot_id") // without it the rest must do
+	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return bootInstant()
+	}
 	h := fnv.New64a()
 	h.Write(text)
 	return h.Sum64()
 })
+
+func bootInstant() uint64 {
+	var since unix.Timespec
+	unix.ClockGettime(unix.CLOCK_BOOTTIME, &since)
+	return uint64((time.Now().UnixNano() - since.Nano()) / 1e7)
+}
 
 // openJournal opens the journal of dir, with what the last logger left in it.
 // All bytes are written, since a store into a page that has no place on the

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -34,8 +33,9 @@ type log struct {
 	lead     []byte // what goes before each line of a batch
 	lost     loss
 	scan     []byte // room for directory entries
-	syncing  *atomic.Bool
+	chores   *chores
 	lax      bool // the file system cannot keep modes, and that was said
+	ahead    bool // a part of the config was read before its time
 }
 
 // loss is what a full disk made us drop.
@@ -43,6 +43,13 @@ type loss struct {
 	lines, bytes int64
 	from, to     time.Time
 	retry        time.Time
+}
+
+// String says it in words, of which people can search for the first four.
+func (l loss) String() string {
+	text := fmt.Appendf(nil, "out of disk space: dropped %d lines, %d bytes, from ", l.lines, l.bytes)
+	text = append(appendStamp(text, Underscore, l.from), "to "...)
+	return string(bytes.TrimRight(appendStamp(text, Underscore, l.to), " "))
 }
 
 // plan is what a killed logger's journal means for a log.
@@ -56,7 +63,7 @@ type plan struct {
 const scanSize = 4 << 10
 
 func newLog(e *Engine, dir string) *log {
-	l := &log{e: e, dir: dir, fd: -1, lock: -1, cur: -1, conf: defaults(), scan: make([]byte, scanSize), syncing: new(atomic.Bool)}
+	l := &log{e: e, dir: dir, fd: -1, lock: -1, cur: -1, conf: defaults(), scan: make([]byte, scanSize), chores: newChores()}
 	l.proc = &processor{e: e, dir: dir, scan: l.scan, source: func() (int, string) { return l.fd, l.conf.Command }}
 	return l
 }
@@ -139,6 +146,8 @@ func (l *log) configure(dir int) {
 	if l.udp != nil {
 		l.udp.close()
 	}
+	command := l.conf.Command
+	l.ahead = false
 	text, err := readAll(dir, "config")
 	switch {
 	case errors.Is(err, unix.ENOENT):
@@ -153,6 +162,7 @@ func (l *log) configure(dir int) {
 			l.e.o.Report(Warning, p, nil)
 		}
 	}
+	l.proc.changes(command, l.conf.Command)
 	l.udp = nil
 	if l.conf.UDP.IsValid() {
 		l.udp = newForwarder(l.conf.UDP)
@@ -213,7 +223,7 @@ func (l *log) openCurrent(p plan) error {
 			}
 		}
 	}
-	if err := l.retry("unable to open current", l.create); err != nil {
+	if err := l.begin("unable to open current"); err != nil {
 		return err
 	}
 	l.info(word + l.dir + "/current")
@@ -279,6 +289,21 @@ func (l *log) create() error {
 	return nil
 }
 
+// begin opens current, and pauses as long as that fails.
+func (l *log) begin(complaint string) error {
+	return l.retry(complaint, func() error {
+		err := l.create()
+		if full(err) && (l.chores.wait() || l.makeRoom()) {
+			err = l.create()
+		}
+		if full(err) && l.conf.Drop {
+			l.size = 0
+			return nil // the next write tries again
+		}
+		return err
+	})
+}
+
 // mark sets a mode that says what state a file is in. A file system that has
 // no modes is no reason to stop.
 func (l *log) mark(fd int, mode uint32) error {
@@ -310,6 +335,7 @@ func (l *log) finish() error {
 // logger must know.
 func (l *log) close(tidy bool) {
 	l.info("close: " + l.dir)
+	l.chores.wait()
 	if l.cur >= 0 {
 		if l.lost.bytes > 0 {
 			l.announce(l.e.o.Now())
@@ -345,13 +371,26 @@ func (l *log) shut() {
 
 // nextStem is a name for an old log, @STAMP. without its last letter: the
 // time, but after all names there are, so that the oldest is always the first.
+// Somebody may have put a file there since we looked.
 func (l *log) nextStem() string {
 	next := labelOf(l.e.o.Now())
 	if bytes.Compare(next[:], l.newest[:]) <= 0 {
 		next = l.newest.after()
 	}
-	l.newest = next
-	return string(append(next.appendTo(make([]byte, 0, 27)), '.'))
+	for {
+		l.newest = next
+		stem := string(append(next.appendTo(make([]byte, 0, 27)), '.'))
+		if !l.exists(stem+"s") && !l.exists(stem+"u") && !l.exists(stem+"t") {
+			return stem
+		}
+		next = next.after()
+	}
+}
+
+// exists says whether there is a file of this name.
+func (l *log) exists(name string) bool {
+	var st unix.Stat_t
+	return unix.Fstatat(l.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil
 }
 
 // rotate makes current an old log and begins another.
@@ -376,41 +415,18 @@ func (l *log) rotate() error {
 	l.fresh = name
 	unix.Close(l.cur)
 	l.cur, l.size = -1, 0
-	if err := l.retry("unable to create new current", func() error {
-		err := l.create()
-		if full(err) && l.conf.Drop {
-			return nil // the next write tries again
-		}
-		return err
-	}); err != nil {
+	if err := l.begin("unable to create new current"); err != nil {
 		return err
 	}
-	l.syncDir()
+	// Until that is done current and the old log may appear under their former
+	// names after a crash of the machine; both are complete.
+	l.chores.sync(l.fd)
 	if err := l.prune(); err != nil {
 		return err
 	}
 	l.proc.due = true
 	l.proc.step(l.e.o.Now())
 	return nil
-}
-
-// syncDir makes the directory durable beside what goes on: until then current
-// and the old log may appear under their former names, and both are complete.
-func (l *log) syncDir() {
-	if !l.syncing.CompareAndSwap(false, true) {
-		return
-	}
-	fd, err := unix.FcntlInt(uintptr(l.fd), unix.F_DUPFD_CLOEXEC, 3)
-	if err != nil {
-		l.syncing.Store(false)
-		return
-	}
-	syncing := l.syncing
-	go func() {
-		unix.Fsync(fd)
-		unix.Close(fd)
-		syncing.Store(false)
-	}()
 }
 
 // full says that an error is a full disk.
@@ -511,7 +527,7 @@ func (l *log) prune() error {
 			}
 		}
 		l.info("delete: " + l.dir + "/" + s.first)
-		if err := unix.Unlinkat(l.fd, s.first, 0); err != nil {
+		if err := l.chores.unlink(l.fd, s.first); err != nil {
 			l.warn("unable to unlink oldest logfile", err)
 			return nil
 		}
@@ -529,7 +545,26 @@ func (l *log) awaitProcessor(name string) (waited bool, err error) {
 		if l.e.asked(stopRequest) {
 			return false, errStopped
 		}
-		l.e.wait(l.e.idle(), reapRequest|stopRequest)
+		news := uint32(reapRequest | stopRequest)
+		if !l.ahead {
+			if l.e.asked(reloadRequest) {
+				l.reconsider()
+				return true, nil
+			}
+			news |= reloadRequest
+		}
+		l.e.wait(l.e.idle(), news)
+	}
+}
+
+// reconsider takes from the config file, after a Reload, what the wait for a
+// processor depends on. All else in it has to wait for its turn.
+func (l *log) reconsider() {
+	l.ahead = true
+	if text, err := readAll(l.fd, "config"); err == nil || errors.Is(err, unix.ENOENT) {
+		c, _ := ParseConfig(text)
+		l.proc.changes(l.conf.Command, c.Command)
+		l.conf.Command, l.conf.Keep, l.conf.Total = c.Command, c.Keep, c.Total
 	}
 }
 
@@ -542,6 +577,9 @@ func (l *log) makeRoom() bool {
 	if err != nil {
 		l.warn("unable to read directory, want remove old logfile", err)
 		return false
+	}
+	if s.first == "" {
+		s.first = l.fresh // N0 lets even that go
 	}
 	if s.first == "" || s.count <= l.conf.KeepFull {
 		return false
@@ -559,9 +597,20 @@ func (l *log) write(b []byte, next int) error {
 	if len(b) == 0 {
 		return nil
 	}
-	if l.lost.bytes > 0 && !l.announce(l.e.o.Now()) || l.cur < 0 && l.create() != nil {
-		l.drop(b, 0, next)
-		return nil
+	if l.cur < 0 || l.lost.bytes > 0 {
+		if l.conf.Drop && !l.recovers() {
+			l.drop(b, 0, next)
+			return nil
+		}
+		// The config was changed since lines were dropped.
+		if err := l.retry("unable to write to current", func() error {
+			if !l.recovers() {
+				return unix.ENOSPC
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
 	}
 	from := l.size
 	l.guard(func(j *journal) { j.writing(uint64(from)+uint64(len(b)), uint64(next)) })
@@ -575,7 +624,7 @@ func (l *log) write(b []byte, next int) error {
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
-		case full(err) && l.makeRoom():
+		case full(err) && (l.chores.wait() || l.makeRoom()):
 			continue
 		case full(err) && l.conf.Drop:
 			l.drop(b, len(b)-len(rest), next)
@@ -584,8 +633,6 @@ func (l *log) write(b []byte, next int) error {
 		if stop := l.e.pause("unable to write to current: "+l.dir, err); stop != nil {
 			if l.e.in.pipe && unix.Ftruncate(l.cur, from) == nil {
 				l.size = from // it stays in the pipe
-			} else {
-				l.warn(fmt.Sprintf("%d bytes of input are lost", len(rest)), err)
 			}
 			return stop
 		}
@@ -618,6 +665,12 @@ func (l *log) drop(b []byte, written, next int) {
 	})
 }
 
+// recovers says whether there is a current again, and it has been written
+// there what was dropped.
+func (l *log) recovers() bool {
+	return (l.cur >= 0 || l.create() == nil) && (l.lost.bytes == 0 || l.announce(l.e.o.Now()))
+}
+
 // announce writes into the log what was dropped; it says whether it could.
 func (l *log) announce(now time.Time) bool {
 	l.lost.retry = now.Add(pauseTime)
@@ -626,10 +679,7 @@ func (l *log) announce(now time.Time) bool {
 	}
 	text := appendStamp(nil, l.e.o.Stamp, now)
 	text = append(text, l.conf.Prefix...)
-	text = fmt.Appendf(text, "warning: out of disk space: dropped %d lines, %d bytes, from ", l.lost.lines, l.lost.bytes)
-	text = append(appendStamp(text, Underscore, l.lost.from), "to "...)
-	text = appendStamp(text, Underscore, l.lost.to)
-	text[len(text)-1] = '\n'
+	text = append(append(append(text, "warning: "...), l.lost.String()...), '\n')
 	n, _ := unix.Write(l.cur, text)
 	if n < len(text) {
 		if n > 0 {

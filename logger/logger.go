@@ -94,9 +94,12 @@ const (
 )
 
 // New makes an engine; Run is its life.
-func New(o Options) (*Engine, error) {
+func New(o Options) (*Engine, error) { return newEngine(o, batchSize) }
+
+// newEngine makes an engine that takes batch bytes at once, at least.
+func newEngine(o Options, batch int) (*Engine, error) {
 	e := &Engine{o: o}
-	size := max(batchSize, o.Buffer)
+	size := max(batch, o.Buffer)
 	var err error
 	if e.in, err = newInput(o.Input, size); err != nil {
 		return nil, fmt.Errorf("make pipe: %w", err)
@@ -353,10 +356,16 @@ func (e *Engine) handle(data []byte, final bool) error {
 		e.replace(data)
 	}
 	e.halfway = true
+	var stop error
 	for l := range e.usable {
 		if err := l.put(data, final); err != nil {
-			return err
+			if stop = err; e.in.pipe {
+				return err
+			}
 		}
+	}
+	if stop != nil {
+		return stop
 	}
 	e.halfway = false
 	e.mid = len(data) > 0 && !final && data[len(data)-1] != '\n'
@@ -524,6 +533,9 @@ func (e *Engine) recall() []plan {
 			continue
 		}
 		if there == nil {
+			if n := e.in.holds(); n > len(e.buf) && left.n > uint64(len(e.buf)) {
+				e.buf = make([]byte, max(e.largest(entries), len(e.buf))) // as that logger had with its -b
+			}
 			n, _, _ := e.in.fetch(e.buf, 0)
 			if there = e.buf[:n]; !e.in.pipe {
 				e.have = n // it was read
@@ -537,6 +549,16 @@ func (e *Engine) recall() []plan {
 		e.mid = e.mid || left.cont0 != 0
 	}
 	return plans
+}
+
+// largest is the size of the largest of these batches, if a pipe holds so much.
+func (e *Engine) largest(entries []*entry) (size int) {
+	for _, left := range entries {
+		if left != nil && left.n <= uint64(e.in.holds()) {
+			size = max(size, int(left.n))
+		}
+	}
+	return size
 }
 
 // end closes everything. At the input's end the processors do their work, as
@@ -565,6 +587,9 @@ func (e *Engine) end(eof bool) error {
 	}
 	for l := range e.usable {
 		l.close(!keep && l.skip == 0)
+		if l.lost.bytes > 0 {
+			l.warn(l.lost.String(), nil) // there still is no room to say so in the log
+		}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package logger
 
 import (
+	"fmt"
 	"runtime"
 	"sync/atomic"
 	"syscall"
@@ -30,14 +31,19 @@ func StartChild(c Child) (wait func() unix.WaitStatus, err error) {
 	}
 	result := make(chan started)
 	go func() {
-		// The thread gets a working directory of its own and ends with this goroutine.
+		// The thread gets a working directory of its own and ends with this
+		// goroutine. Where that is forbidden, as containers may have it, the
+		// child finds the directory by its handle.
 		runtime.LockOSThread()
 		var s started
-		if s.err = unix.Unshare(unix.CLONE_FS); s.err == nil {
+		attr := &syscall.ProcAttr{Env: syscall.Environ(), Files: files}
+		if unix.Unshare(unix.CLONE_FS) == nil {
 			s.err = unix.Fchdir(c.Dir)
+		} else {
+			attr.Dir = fmt.Sprintf("/proc/self/fd/%d", c.Dir)
 		}
 		if s.err == nil {
-			s.pid, s.err = syscall.ForkExec(c.Argv[0], c.Argv, &syscall.ProcAttr{Env: syscall.Environ(), Files: files})
+			s.pid, s.err = syscall.ForkExec(c.Argv[0], c.Argv, attr)
 		}
 		result <- s
 	}()
@@ -81,6 +87,13 @@ type processor struct {
 
 // busy says that there is something to wait for.
 func (p *processor) busy() bool { return p.running || !p.retry.IsZero() && !p.last }
+
+// changes has a new command tried without a rest.
+func (p *processor) changes(from, to string) {
+	if from != to {
+		p.rest, p.retry = 0, time.Time{}
+	}
+}
 
 // step takes note of a child's end and starts the next.
 func (p *processor) step(now time.Time) {

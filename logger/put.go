@@ -1,6 +1,9 @@
 package logger
 
-import "bytes"
+import (
+	"bytes"
+	"fmt"
+)
 
 // plain says that lines go into the file as they come.
 func (l *log) plain() bool {
@@ -29,8 +32,19 @@ func (l *log) slack(room int) int {
 }
 
 // put writes a batch to the file, to UDP and to stderr, as the config has it.
-// The batch is whole lines or a piece of one; final ends it as a line.
+// The batch is whole lines or a piece of one; final ends it as a line. Only
+// Stop can be in the way: what then is not written is still in the pipe, if
+// the input is one.
 func (l *log) put(data []byte, final bool) error {
+	err := l.take(data, final)
+	if err != nil && !l.e.in.pipe {
+		l.warn(fmt.Sprintf("%d bytes of input are lost", len(data)-l.done), nil)
+	}
+	return err
+}
+
+// take does the work of put.
+func (l *log) take(data []byte, final bool) error {
 	mid := l.e.mid
 	l.done = min(l.skip, len(data))
 	l.lead = append(append(l.lead[:0], l.e.stamp...), l.conf.Prefix...)
@@ -42,7 +56,16 @@ func (l *log) put(data []byte, final bool) error {
 	}
 	out := l.e.out[:0]
 	slack := l.slack(cap(out))
+	stampsOnly := l.skip == 0 && len(l.conf.ForLog) == 0 && len(l.conf.ForStderr) == 0 && l.udp == nil
 	for at, first := 0, true; at < len(data) || first; first = false {
+		if stampsOnly && !mid {
+			l.selects = true
+			var n int
+			if out, n = prefixed(out, l.lead, data[at:], slack); n > 0 {
+				at += n
+				continue
+			}
+		}
 		s := line{lead: l.lead, text: data[at:], at: at, end: len(data), starts: !mid, ends: final}
 		if i := bytes.IndexByte(s.text, '\n'); i >= 0 {
 			s.text, s.end, s.ends, s.inside = s.text[:i], at+i+1, true, 1
@@ -76,6 +99,20 @@ func (l *log) put(data []byte, final bool) error {
 	}
 	l.skip -= min(l.skip, len(data))
 	return l.write(out, len(data))
+}
+
+// prefixed appends lead and a line to out, for each whole line of data as long
+// as out does not get larger than limit; it says how much of data that was.
+func prefixed(out, lead, data []byte, limit int) ([]byte, int) {
+	at := 0
+	for {
+		n := bytes.IndexByte(data[at:], '\n') + 1
+		if n == 0 || len(out)+len(lead)+n > limit {
+			return out, at
+		}
+		out = append(append(out, lead...), data[at:at+n]...)
+		at += n
+	}
 }
 
 // newline ends a line.

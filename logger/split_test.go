@@ -48,10 +48,13 @@ func latin(s string) string {
 // FuzzSplit writes an input in pieces: however it is cut, and however small
 // files and buffers are, the same comes out.
 func FuzzSplit(f *testing.F) {
-	f.Add("one\ntwo\n\nno three\npartial", uint16(3), uint16(0), uint16(10))
-	f.Add(strings.Repeat("a long line ", 400)+"\nshort\n", uint16(777), uint16(50), uint16(40))
-	f.Add(strings.Repeat("x\n", 3000)+"\x00\xff\n", uint16(999), uint16(4000), uint16(1000))
-	f.Fuzz(func(t *testing.T, input string, piece, size, head uint16) {
+	f.Add("one\ntwo\n\nno three\npartial", uint16(3), uint16(0), uint16(10), uint16(60000))
+	f.Add(strings.Repeat("a long line ", 400)+"\nshort\n", uint16(777), uint16(50), uint16(40), uint16(3))
+	f.Add(strings.Repeat("x\n", 3000)+"\x00\xff\n", uint16(999), uint16(4000), uint16(1000), uint16(4000))
+	for batch := range uint16(6) { // lines as long as a batch, and one more or less
+		f.Add("abcdefg\r\nabcdefghi\n\nabcdefgh\nx\nnoxxxxxxxxxxxx\n", uint16(100), uint16(20), uint16(2), batch+4)
+	}
+	f.Fuzz(func(t *testing.T, input string, piece, size, head, batch uint16) {
 		if len(input) > 60000 || int(size) > 0 && len(input)*3/int(size) > 300 {
 			t.Skip("too many files")
 		}
@@ -61,8 +64,8 @@ func FuzzSplit(f *testing.F) {
 		for c := range set {
 			set[c] = c < 32 || c > 126
 		}
-		b := start(t, dir, func(o *Options) {
-			o.Head = int(head) + 2
+		b := startBatch(t, dir, int(head)+3+int(batch), func(o *Options) {
+			o.Head, o.Buffer = int(head)+2, 0
 			o.Replacement, o.Replaced = '_', &set
 		})
 		for rest := input; len(rest) > 0; {

@@ -33,8 +33,10 @@ func labelOf(t time.Time) (l label) {
 // after is the label one nanosecond later.
 func (l label) after() label {
 	s, ns := binary.BigEndian.Uint64(l[:]), binary.BigEndian.Uint32(l[8:])
-	if ns++; ns >= 1e9 {
+	if ns >= 1e9-1 {
 		s, ns = s+1, 0
+	} else {
+		ns++
 	}
 	binary.BigEndian.PutUint64(l[:], s)
 	binary.BigEndian.PutUint32(l[8:], ns)
@@ -46,13 +48,14 @@ func (l label) appendTo(b []byte) []byte {
 	return hex.AppendEncode(append(b, '@'), l[:])
 }
 
-// parseLabel reads what appendTo wrote.
+// parseLabel reads what appendTo wrote. From 2^63 on TAI64 has no labels: a
+// name like that says nothing of a time.
 func parseLabel(s string) (l label, ok bool) {
 	if len(s) != 25 || s[0] != '@' {
 		return l, false
 	}
 	_, err := hex.Decode(l[:], []byte(s[1:]))
-	return l, err == nil
+	return l, err == nil && l[0] < 0x80
 }
 
 // appendStamp appends the time and a space to b; nothing for NoStamp.
