@@ -179,7 +179,8 @@ func (in *input) consume(n int, b []byte, marks []*byte) error {
 	for n > 0 {
 		iov = iov[:0]
 		if bulk := n - len(marks); bulk > 0 {
-			iov = append(iov, unix.Iovec{Base: &b[0], Len: uint64(bulk)})
+			iov = append(iov, unix.Iovec{Base: &b[0]})
+			iov[0].SetLen(bulk)
 		}
 		for _, m := range marks {
 			iov = append(iov, unix.Iovec{Base: m, Len: 1})

@@ -5,6 +5,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -22,7 +23,8 @@ func TestChild(t *testing.T) {
 		ulimit -Sn; ulimit -Hn
 		fds=; for fd in 0 1 2 3 4 5 6 7 8 9 10 11 12; do [ -e /proc/$$/fd/$fd ] && fds="$fds $fd"; done; echo $fds
 		cat <&0; cat <&3
-		set -- $(cat /proc/$$/stat); echo $1 $6 | sed 's/^\([0-9]*\) \1$/leads/; s/[0-9][0-9]*/N/g'
+		set -- $(cat /proc/$$/stat)
+		if [ $6 = $1 ]; then echo leads; elif [ $6 = $SID ]; then echo same session; elif [ $5 = $6 ]; then echo own session; fi
 		exec sed -n 's/^Sig\(Blk\|Cgt\):[^0-9a-f]*/\1 /p; s/^SigIgn:.*\(.\)$/Ign \1/p; $q7' /proc/self/status`
 	dir := t.TempDir()
 	file := func(name, text string) int {
@@ -37,6 +39,10 @@ func TestChild(t *testing.T) {
 		t.Cleanup(func() { unix.Close(fd) })
 		return fd
 	}
+	sid, err := unix.Getsid(0)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var own unix.Rlimit
 	unix.Getrlimit(unix.RLIMIT_NOFILE, &own)
 	for _, way := range ways(t) {
@@ -48,16 +54,16 @@ func TestChild(t *testing.T) {
 				limit   *unix.Rlimit
 				want    string
 			}{
-				{"as it is", false, nil, "N N\n"},
-				{"a session", true, nil, "leads\n"},
-				{"limits", false, &unix.Rlimit{Cur: 50, Max: 60}, "N N\n"},
+				{"as it is", false, nil, "same session\n"},
+				{"a session", true, nil, "own session\n"},
+				{"limits", false, &unix.Rlimit{Cur: 50, Max: 60}, "same session\n"},
 			} {
-				if tt.limit != nil && !limitsChildren {
+				if (tt.limit != nil || tt.session) && !limitsChildren { // that takes runsv
 					continue
 				}
 				out := file("out", "")
 				c := child{
-					path: "/bin/sh", argv: []string{"sh", "-c", shows, "zero", "one"}, env: []string{"A=value", "PATH=/usr/bin:/bin"},
+					path: "/bin/sh", argv: []string{"sh", "-c", shows, "zero", "one"}, env: []string{"A=value", "PATH=/usr/bin:/bin", "SID=" + strconv.Itoa(sid)},
 					files: []int{file("in", "stdin\n"), out, 2, file("three", "three\n")}, session: tt.session,
 				}
 				pid, err := c.start(tt.limit)
@@ -85,8 +91,10 @@ func TestChild(t *testing.T) {
 			for path, want := range map[string]error{
 				dir + "/none": unix.ENOENT, dir: unix.EACCES, dir + "/in": unix.EACCES, "/dev/null/x": unix.ENOTDIR, "a\x00b": unix.EINVAL,
 			} {
-				if pid, err := (child{path: path, argv: []string{"x"}, files: []int{0, 1, 2}}).start(nil); err != want {
-					t.Errorf("%q: pid %d, %v, want %v", path, pid, err, want)
+				for _, session := range []bool{false, limitsChildren} {
+					if pid, err := (child{path: path, argv: []string{"x"}, files: []int{0, 1, 2}, session: session}).start(nil); err != want {
+						t.Errorf("%q: pid %d, %v, want %v", path, pid, err, want)
+					}
 				}
 			}
 			if pid, err := (child{path: "/bin/true", argv: []string{"true"}, files: []int{0, 1, 99999}}).start(nil); err != unix.EBADF {

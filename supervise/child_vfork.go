@@ -13,20 +13,21 @@ import (
 // limitsChildren says that start gives a child other limits than the process's.
 const limitsChildren = true
 
-// vfork makes a child that makes the n calls and ends at the first that fails.
-// The thread stands still until the child has become its program or ended. With
-// args it is by clone3, else by clone with flags; the result is the kernel's:
-// the pid, or from -4095 on an errno.
+// vfork makes a child that makes the calls, of which the last is execve, and
+// ends at the first that fails. After a clone among them the child's child goes
+// on in its place. The thread stands still until that has become its program or
+// ended. With args it is by clone3, else by clone with flags; the result is the
+// kernel's: the pid, or from -4095 on an errno.
 //
 //go:noescape
-func vfork(args *cloneArgs, flags uintptr, calls *call, n uintptr, failed *failure) uintptr
+func vfork(args *cloneArgs, flags uintptr, calls *call, told *told) uintptr
 
 // call is a system call: its number and arguments.
 type call [5]uintptr
 
-// failure is the errno of a child's call that failed, and how many calls were
-// still to be made, with it.
-type failure struct{ errno, left uintptr }
+// told is what a child tells: the errno of a call that failed, and the pid of
+// its child.
+type told struct{ errno, pid uintptr }
 
 // cloneArgs is the kernel's struct clone_args.
 type cloneArgs struct {
@@ -73,7 +74,9 @@ func (c child) start(files *unix.Rlimit) (int, error) {
 		}
 	}
 	if c.session {
-		calls = append(calls, call{unix.SYS_SETSID})
+		// Who leads the session must have made it: the child does, and its child,
+		// which is made as this process's, becomes the program.
+		calls = append(calls, call{unix.SYS_SETSID}, call{unix.SYS_CLONE, unix.CLONE_VM | unix.CLONE_VFORK | unix.CLONE_PARENT})
 	}
 	for i, fd := range c.files {
 		if i == fd {
@@ -91,15 +94,15 @@ func (c child) start(files *unix.Rlimit) (int, error) {
 		call{unix.SYS_EXECVE, uintptr(unsafe.Pointer(path)), uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&env[0]))})
 
 	var pid uintptr
-	failed := new(failure)
+	said := new(told)
 	handed = []any{path, argv, env, mask, limit, empty}
 	runtime.LockOSThread()
 	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, sigSetMask, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(mask)), maskSize, 0, 0)
 	if noClone3 {
-		pid = vfork(nil, unix.CLONE_VM|unix.CLONE_VFORK|uintptr(unix.SIGCHLD), &calls[0], uintptr(len(calls)), failed)
+		pid = vfork(nil, unix.CLONE_VM|unix.CLONE_VFORK|uintptr(unix.SIGCHLD), &calls[0], said)
 	} else {
 		pid = vfork(&cloneArgs{flags: unix.CLONE_VM | unix.CLONE_VFORK | cloneClearSighand, exitSignal: uint64(unix.SIGCHLD)},
-			0, &calls[0], uintptr(len(calls)), failed)
+			0, &calls[0], said)
 	}
 	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, sigSetMask, uintptr(unsafe.Pointer(mask)), 0, maskSize, 0, 0)
 	runtime.UnlockOSThread()
@@ -112,12 +115,27 @@ func (c child) start(files *unix.Rlimit) (int, error) {
 		}
 		return 0, no
 	}
-	if failed.errno == 0 {
+	if said.errno == 0 && !c.session {
 		return int(pid), nil
 	}
+	await(int(pid))
+	switch {
+	case said.errno != 0:
+		if said.pid != 0 {
+			await(int(said.pid))
+		}
+		return 0, syscall.Errno(said.errno)
+	case said.pid == 0: // it was killed
+		return 0, unix.EAGAIN
+	}
+	return int(said.pid), nil
+}
+
+// await takes the end of a child.
+func await(pid int) {
 	for {
-		if _, err := unix.Wait4(int(pid), nil, 0, nil); err != unix.EINTR {
-			return 0, syscall.Errno(failed.errno)
+		if _, err := unix.Wait4(pid, nil, 0, nil); err != unix.EINTR {
+			return
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -116,14 +117,23 @@ func (d Dir) lock(prefix string) (*lock, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("unable to lock %s: %w", name, err)
 	}
-	if d.mappingHolds(name, fd) {
-		if page, err := mapLock(fd); err == nil { // there may be too many
+	if mapped.Add(1) <= mapMax && d.mappingHolds(name, fd) {
+		if page, err := mapLock(fd); err == nil {
 			unix.Close(fd)
 			return &lock{fd: -1, page: page}, nil
 		}
 	}
+	mapped.Add(-1)
 	return &lock{fd: fd}, nil
 }
+
+// mapped is how many locks are held by mappings, and mapMax how many may be:
+// beyond that they take descriptors. The kernel gives a process 65,530 mappings
+// (vm.max_map_count), and the runtime, which needs some for its memory, ends
+// the process when it gets none.
+var mapped atomic.Int32
+
+const mapMax = 32 << 10
 
 // lock is a file lock. It lasts as long as its file is open or mapped: mapped,
 // it takes no descriptor, and these are scarce.
@@ -191,6 +201,7 @@ func (l *lock) release() {
 		unix.Close(l.fd)
 	default:
 		unix.MunmapPtr(l.page, lockMap)
+		mapped.Add(-1)
 	}
 }
 

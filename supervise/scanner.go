@@ -278,9 +278,13 @@ func (s *Scanner) retryCore(err error) {
 // offer gives a service to the core.
 func (s *Scanner) offer(e *entry) {
 	e.offered, e.gone, e.lacking = time.Now(), false, false
-	if s.link != nil {
-		s.link.send(message{word: "add", a: e.key, b: strconv.FormatBool(e.dropped) + "," + e.tags, name: e.name, fds: e.fds})
+	if s.link == nil {
+		return
 	}
+	err := s.link.send(message{word: "add", a: e.key, b: strconv.FormatBool(e.dropped) + "," + e.tags, name: e.name, fds: e.fds})
+	// The next core is offered everything anyway; this one is offered it again,
+	// where the kernel would not have so many descriptors on their way at once.
+	e.gone = err != nil && err != unix.EPIPE && err != unix.ECONNRESET
 }
 
 // forget lets go of an entry and of what was kept for it.
@@ -486,6 +490,11 @@ func (s *Scanner) scan(force bool) {
 		s.entries[key] = e
 		fresh = append(fresh, e)
 	}
+	for key := range s.held { // what has gone again waits for nothing
+		if !slices.ContainsFunc(fresh, func(e *entry) bool { return e.key == key }) {
+			delete(s.held, key)
+		}
+	}
 	for _, e := range s.entries {
 		if !e.seen && !e.dropped {
 			e.dropped = true
@@ -560,7 +569,7 @@ func (s *Scanner) reoffer() {
 		if e.lacking {
 			wait = time.Minute
 		}
-		if e.gone && !e.dropped && now.Sub(e.offered) >= wait {
+		if e.gone && now.Sub(e.offered) >= wait {
 			s.offer(e)
 		}
 	}

@@ -211,7 +211,7 @@ func (s *spawner) make(o order, fds []int) {
 			return
 		}
 	}
-	c := child{path: o.argv[0], argv: o.argv, env: s.env, files: []int{0, 1, 2}}
+	c := child{path: o.argv[0], argv: o.argv, env: s.env, files: []int{0, 1, 2}, session: o.session}
 	next := 1
 	if o.stdin {
 		c.files[0] = fds[next]
@@ -222,12 +222,8 @@ func (s *spawner) make(o order, fds []int) {
 	}
 	s.making.Lock()
 	defer s.making.Unlock()
-	start := c.start
-	if o.session {
-		start = c.startInSession
-	}
 	begun := ticksNow()
-	pid, err := start(s.files)
+	pid, err := c.start(s.files)
 	switch err {
 	case nil:
 	case syscall.EAGAIN, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE:
