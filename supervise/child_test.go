@@ -5,8 +5,10 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -109,4 +111,62 @@ func TestChild(t *testing.T) {
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &now); now != own {
 		t.Errorf("the process's own limit is %v, was %v", now, own)
 	}
+}
+
+// Children are made while the memory around is collected, stacks move and the
+// runtime sends its own signals: each has the arguments that were meant for it.
+func TestChildAmongGarbage(t *testing.T) {
+	over := make(chan struct{})
+	var busy sync.WaitGroup
+	for range 4 {
+		busy.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-over:
+					return
+				default:
+				}
+				if deep(50+n%50) == nil {
+					return
+				}
+				if n%20 == 0 {
+					runtime.GC()
+				}
+			}
+		})
+	}
+	for _, way := range ways(t) {
+		way.use()
+		for i := range 60 {
+			code := strconv.Itoa(i)
+			c := child{
+				path: "/bin/sh", argv: []string{"sh", "-c", `[ "$0$A" = "` + code + "x" + code + `" ]`, code}, env: []string{"A=x" + code},
+				files: []int{0, 1, 2}, session: limitsChildren && i%2 == 0,
+			}
+			pid, err := c.start(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var ws unix.WaitStatus
+			for err = unix.EINTR; err == unix.EINTR; {
+				_, err = unix.Wait4(pid, &ws, 0, nil)
+			}
+			if err != nil || ws != 0 {
+				t.Errorf("%s %d: %v, %v", way.name, i, ws, err)
+			}
+		}
+	}
+	close(over)
+	busy.Wait()
+}
+
+// deep makes a stack and garbage.
+func deep(n int) []byte {
+	var room [256]byte
+	if n == 0 {
+		return make([]byte, 4096)
+	}
+	b := deep(n - 1)
+	room[n%256] = b[0]
+	return append(b[:len(b):len(b)], room[:]...)
 }
