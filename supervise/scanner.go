@@ -606,8 +606,14 @@ func (s *Scanner) stampRescan() {
 	now := time.Now()
 	b := binary.BigEndian.AppendUint64(nil, uint64(now.Unix()+taiEpoch))
 	b = binary.BigEndian.AppendUint32(b, uint32(now.Nanosecond()))
-	if err := os.WriteFile(filepath.Join(s.Dir, ".forced-rescan"), fmt.Appendf(nil, "@%x", b), 0o644); err != nil {
-		s.warn(fmt.Errorf("failed to write %s/.forced-rescan: %w", s.Dir, err))
+	path := filepath.Join(s.Dir, ".forced-rescan")
+	fd, err := open(unix.AT_FDCWD, path, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CREAT|unix.O_TRUNC, 0o644)
+	if err == nil {
+		_, err = unix.Write(fd, fmt.Appendf(nil, "@%x", b))
+		unix.Close(fd)
+	}
+	if err != nil {
+		s.warn(fmt.Errorf("failed to write %s: %w", path, err))
 	}
 }
 
