@@ -309,6 +309,11 @@ func (s *service) lock(u *unit, k kept) (remains, error) {
 		return was, err
 	}
 	u.lock = l
+	if l.fd >= 0 != (s.lockFDs == 1) { // it takes a descriptor, or none, against expectation
+		more := 1 - 2*s.lockFDs
+		s.core.give(-more)
+		s.taken += more
+	}
 	if !was.ok {
 		// The record is there before it is needed: the spawner, which makes one
 		// process after the other, only has to write it.
@@ -359,12 +364,16 @@ func (s *service) findLog(k kept) (was remains, err error) {
 		s.warnOfLog(errors.New("./log: not a directory."))
 		return was, nil
 	}
-	if !s.core.take(needLog) {
+	need := needLog + s.lockFDs
+	if !s.core.take(need) {
 		return was, errRoom
 	}
-	s.taken += needLog
+	s.taken += need
 	u := &unit{svc: s, prefix: "log/", control: -1, ok: -1, pidfd: -1, since: time.Now()}
 	if was, err = s.lock(u, k); err != nil {
+		u.lock.release()
+		s.core.give(need)
+		s.taken -= need
 		return was, err
 	}
 	u.st.Want = WantUp

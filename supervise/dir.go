@@ -193,6 +193,13 @@ func (d Dir) mappingHolds(name string, fd int) bool {
 	return holds
 }
 
+// onOverlay says whether the directory is on an overlayfs, where no mapping
+// holds a lock.
+func (d Dir) onOverlay() bool {
+	var fs unix.Statfs_t
+	return unix.Fstatfs(d.fd, &fs) == nil && fs.Type == unix.OVERLAYFS_SUPER_MAGIC
+}
+
 // release gives the lock up; one that was never taken is nil.
 func (l *lock) release() {
 	switch {

@@ -116,6 +116,7 @@ type service struct {
 	unfed     bool // the log service was told to end by closing the pipe
 	ordered   int  // processes being made
 	taken     int  // descriptors that are its to open
+	lockFDs   int  // how many a lock takes, as far as can be told before
 	opened    bool
 	published bool // the status files are written and ok answers
 	letGo     bool

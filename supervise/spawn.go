@@ -167,7 +167,11 @@ func (s *spawner) feed() {
 				continue
 			}
 			err := unix.Sendmsg(s.in, []byte{0}, unix.UnixRights(o.fds...), nil, 0)
-			for err == unix.EINTR {
+			for try := 0; err == unix.EINTR || err == unix.ETOOMANYREFS && try < 200; {
+				if err == unix.ETOOMANYREFS { // of all the user's processes together
+					try++
+					time.Sleep(10 * time.Millisecond)
+				}
 				err = unix.Sendmsg(s.in, []byte{0}, unix.UnixRights(o.fds...), nil, 0)
 			}
 			if err != nil {
