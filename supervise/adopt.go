@@ -292,13 +292,17 @@ func ancestors() map[int]bool {
 func (s *service) lock(u *unit, k kept) (remains, error) {
 	was := s.earlier(u, k) // from here on the end of its process is not missed
 	l, err := s.dir.lock(u.prefix)
-	if errors.Is(err, unix.EAGAIN) && s.core.link != nil {
+	if errors.Is(err, unix.EAGAIN) && s.core.link != nil && !s.opened {
 		patience := 100 * time.Millisecond // it may be letting go already
 		if s.askFor(u.prefix) {
 			patience = 3 * time.Second
 		}
+		wait := 2 * time.Millisecond
 		for deadline := time.Now().Add(patience); errors.Is(err, unix.EAGAIN) && time.Now().Before(deadline); {
-			time.Sleep(2 * time.Millisecond)
+			<-s.core.doors // others may pass meanwhile
+			time.Sleep(wait)
+			s.core.doors <- struct{}{}
+			wait = min(2*wait, 50*time.Millisecond)
 			l, err = s.dir.lock(u.prefix)
 		}
 	}
