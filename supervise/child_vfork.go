@@ -25,9 +25,12 @@ func vfork(args *cloneArgs, flags uintptr, calls *call, told *told) uintptr
 // call is a system call: its number and arguments.
 type call [5]uintptr
 
-// told is what a child tells: the errno of a call that failed, and the pid of
-// its child.
-type told struct{ errno, pid uintptr }
+// told is what there is to be told of a child: the errno of a call that failed,
+// and the pid of its child, which the kernel writes.
+type told struct {
+	errno uintptr
+	pid   int32
+}
 
 // cloneArgs is the kernel's struct clone_args.
 type cloneArgs struct {
@@ -63,7 +66,7 @@ func (c child) start(files *unix.Rlimit) (int, error) {
 	}
 	const sigSetMask, maskSize = 2, 8
 	none, all := uintptr(0), ^uint64(0)
-	mask, limit, empty := new(uint64), new(unix.Rlimit), new([4]uintptr)
+	mask, limit, empty, said := new(uint64), new(unix.Rlimit), new([4]uintptr), new(told)
 
 	var calls []call
 	if noClone3 {
@@ -76,7 +79,8 @@ func (c child) start(files *unix.Rlimit) (int, error) {
 	if c.session {
 		// Who leads the session must have made it: the child does, and its child,
 		// which is made as this process's, becomes the program.
-		calls = append(calls, call{unix.SYS_SETSID}, call{unix.SYS_CLONE, unix.CLONE_VM | unix.CLONE_VFORK | unix.CLONE_PARENT})
+		const flags = unix.CLONE_VM | unix.CLONE_VFORK | unix.CLONE_PARENT | unix.CLONE_PARENT_SETTID
+		calls = append(calls, call{unix.SYS_SETSID}, call{unix.SYS_CLONE, flags, 0, uintptr(unsafe.Pointer(&said.pid))})
 	}
 	for i, fd := range c.files {
 		if i == fd {
@@ -94,8 +98,7 @@ func (c child) start(files *unix.Rlimit) (int, error) {
 		call{unix.SYS_EXECVE, uintptr(unsafe.Pointer(path)), uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&env[0]))})
 
 	var pid uintptr
-	said := new(told)
-	handed = []any{path, argv, env, mask, limit, empty}
+	handed = []any{path, argv, env, mask, limit, empty, said, calls}
 	runtime.LockOSThread()
 	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, sigSetMask, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(mask)), maskSize, 0, 0)
 	if noClone3 {
@@ -125,7 +128,7 @@ func (c child) start(files *unix.Rlimit) (int, error) {
 			await(int(said.pid))
 		}
 		return 0, syscall.Errno(said.errno)
-	case said.pid == 0: // it was killed
+	case said.pid == 0: // it was killed before it had one
 		return 0, unix.EAGAIN
 	}
 	return int(said.pid), nil

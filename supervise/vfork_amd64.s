@@ -5,7 +5,7 @@
 // The child shares the parent's memory and stack, so it only makes system
 // calls: it writes nothing but what it tells. Where one of them is clone, the
 // child of the child makes the rest of them while the child waits, which then
-// tells its pid and ends.
+// ends.
 TEXT ·vfork(SB),NOSPLIT|NOFRAME,$0-40
 	MOVQ	calls+16(FP), R12
 	MOVQ	told+24(FP), BX
@@ -46,7 +46,6 @@ next:
 cloned:
 	TESTQ	AX, AX
 	JZ	next
-	MOVQ	AX, 8(BX)
 	XORL	DI, DI
 	MOVL	$231, AX		// exit_group
 	SYSCALL

@@ -5,7 +5,7 @@
 // The child shares the parent's memory and stack, so it only makes system
 // calls: it writes nothing but what it tells. Where one of them is clone, the
 // child of the child makes the rest of them while the child waits, which then
-// tells its pid and ends.
+// ends.
 TEXT ·vfork(SB),NOSPLIT|NOFRAME,$0-40
 	MOVD	calls+16(FP), R19
 	MOVD	told+24(FP), R21
@@ -44,7 +44,6 @@ next:
 	B	child			// the last call does not return
 cloned:
 	CBZ	R0, next
-	MOVD	R0, 8(R21)
 	MOVD	$0, R0
 	MOVD	$94, R8			// exit_group
 	SVC
