@@ -193,7 +193,8 @@ func (in *input) consume(n int, b []byte, marks []*byte) error {
 		iov = iov[:0]
 		bulk := n - len(marks)
 		for waste := max(wasteSize, (bulk+maxWastes-1)/maxWastes); bulk > 0; bulk -= waste {
-			iov = append(iov, unix.Iovec{Base: &b[0], Len: uint64(min(bulk, waste))})
+			iov = append(iov, unix.Iovec{Base: &b[0]})
+			iov[len(iov)-1].SetLen(min(bulk, waste))
 		}
 		for _, m := range marks {
 			iov = append(iov, unix.Iovec{Base: m, Len: 1})

@@ -292,13 +292,17 @@ func ancestors() map[int]bool {
 func (s *service) lock(u *unit, k kept) (remains, error) {
 	was := s.earlier(u, k) // from here on the end of its process is not missed
 	l, err := s.dir.lock(u.prefix)
-	if errors.Is(err, unix.EAGAIN) && s.core.link != nil {
+	if errors.Is(err, unix.EAGAIN) && s.core.link != nil && !s.opened {
 		patience := 100 * time.Millisecond // it may be letting go already
 		if s.askFor(u.prefix) {
 			patience = 3 * time.Second
 		}
+		wait := 2 * time.Millisecond
 		for deadline := time.Now().Add(patience); errors.Is(err, unix.EAGAIN) && time.Now().Before(deadline); {
-			time.Sleep(2 * time.Millisecond)
+			<-s.core.doors // others may pass meanwhile
+			time.Sleep(wait)
+			s.core.doors <- struct{}{}
+			wait = min(2*wait, 50*time.Millisecond)
 			l, err = s.dir.lock(u.prefix)
 		}
 	}
@@ -309,6 +313,11 @@ func (s *service) lock(u *unit, k kept) (remains, error) {
 		return was, err
 	}
 	u.lock = l
+	if l.fd >= 0 != (s.lockFDs == 1) { // it takes a descriptor, or none, against expectation
+		more := 1 - 2*s.lockFDs
+		s.core.give(-more)
+		s.taken += more
+	}
 	if !was.ok {
 		// The record is there before it is needed: the spawner, which makes one
 		// process after the other, only has to write it.
@@ -359,12 +368,16 @@ func (s *service) findLog(k kept) (was remains, err error) {
 		s.warnOfLog(errors.New("./log: not a directory."))
 		return was, nil
 	}
-	if !s.core.take(needLog) {
+	need := needLog + s.lockFDs
+	if !s.core.take(need) {
 		return was, errRoom
 	}
-	s.taken += needLog
+	s.taken += need
 	u := &unit{svc: s, prefix: "log/", control: -1, ok: -1, pidfd: -1, since: time.Now()}
 	if was, err = s.lock(u, k); err != nil {
+		u.lock.release()
+		s.core.give(need)
+		s.taken -= need
 		return was, err
 	}
 	u.st.Want = WantUp

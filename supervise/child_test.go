@@ -5,7 +5,10 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"runtime"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -22,7 +25,8 @@ func TestChild(t *testing.T) {
 		ulimit -Sn; ulimit -Hn
 		fds=; for fd in 0 1 2 3 4 5 6 7 8 9 10 11 12; do [ -e /proc/$$/fd/$fd ] && fds="$fds $fd"; done; echo $fds
 		cat <&0; cat <&3
-		set -- $(cat /proc/$$/stat); echo $1 $6 | sed 's/^\([0-9]*\) \1$/leads/; s/[0-9][0-9]*/N/g'
+		set -- $(cat /proc/$$/stat)
+		if [ $6 = $1 ]; then echo leads; elif [ $6 = $SID ]; then echo same session; elif [ $5 = $6 ]; then echo own session; fi
 		exec sed -n 's/^Sig\(Blk\|Cgt\):[^0-9a-f]*/\1 /p; s/^SigIgn:.*\(.\)$/Ign \1/p; $q7' /proc/self/status`
 	dir := t.TempDir()
 	file := func(name, text string) int {
@@ -37,6 +41,10 @@ func TestChild(t *testing.T) {
 		t.Cleanup(func() { unix.Close(fd) })
 		return fd
 	}
+	sid, err := unix.Getsid(0)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var own unix.Rlimit
 	unix.Getrlimit(unix.RLIMIT_NOFILE, &own)
 	for _, way := range ways(t) {
@@ -48,16 +56,16 @@ func TestChild(t *testing.T) {
 				limit   *unix.Rlimit
 				want    string
 			}{
-				{"as it is", false, nil, "N N\n"},
-				{"a session", true, nil, "leads\n"},
-				{"limits", false, &unix.Rlimit{Cur: 50, Max: 60}, "N N\n"},
+				{"as it is", false, nil, "same session\n"},
+				{"a session", true, nil, "own session\n"},
+				{"limits", false, &unix.Rlimit{Cur: 50, Max: 60}, "same session\n"},
 			} {
-				if tt.limit != nil && !limitsChildren {
+				if (tt.limit != nil || tt.session) && !limitsChildren { // that takes runsv
 					continue
 				}
 				out := file("out", "")
 				c := child{
-					path: "/bin/sh", argv: []string{"sh", "-c", shows, "zero", "one"}, env: []string{"A=value", "PATH=/usr/bin:/bin"},
+					path: "/bin/sh", argv: []string{"sh", "-c", shows, "zero", "one"}, env: []string{"A=value", "PATH=/usr/bin:/bin", "SID=" + strconv.Itoa(sid)},
 					files: []int{file("in", "stdin\n"), out, 2, file("three", "three\n")}, session: tt.session,
 				}
 				pid, err := c.start(tt.limit)
@@ -85,8 +93,10 @@ func TestChild(t *testing.T) {
 			for path, want := range map[string]error{
 				dir + "/none": unix.ENOENT, dir: unix.EACCES, dir + "/in": unix.EACCES, "/dev/null/x": unix.ENOTDIR, "a\x00b": unix.EINVAL,
 			} {
-				if pid, err := (child{path: path, argv: []string{"x"}, files: []int{0, 1, 2}}).start(nil); err != want {
-					t.Errorf("%q: pid %d, %v, want %v", path, pid, err, want)
+				for _, session := range []bool{false, limitsChildren} {
+					if pid, err := (child{path: path, argv: []string{"x"}, files: []int{0, 1, 2}, session: session}).start(nil); err != want {
+						t.Errorf("%q: pid %d, %v, want %v", path, pid, err, want)
+					}
 				}
 			}
 			if pid, err := (child{path: "/bin/true", argv: []string{"true"}, files: []int{0, 1, 99999}}).start(nil); err != unix.EBADF {
@@ -101,4 +111,62 @@ func TestChild(t *testing.T) {
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &now); now != own {
 		t.Errorf("the process's own limit is %v, was %v", now, own)
 	}
+}
+
+// Children are made while the memory around is collected, stacks move and the
+// runtime sends its own signals: each has the arguments that were meant for it.
+func TestChildAmongGarbage(t *testing.T) {
+	over := make(chan struct{})
+	var busy sync.WaitGroup
+	for range 4 {
+		busy.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-over:
+					return
+				default:
+				}
+				if deep(50+n%50) == nil {
+					return
+				}
+				if n%20 == 0 {
+					runtime.GC()
+				}
+			}
+		})
+	}
+	for _, way := range ways(t) {
+		way.use()
+		for i := range 60 {
+			code := strconv.Itoa(i)
+			c := child{
+				path: "/bin/sh", argv: []string{"sh", "-c", `[ "$0$A" = "` + code + "x" + code + `" ]`, code}, env: []string{"A=x" + code},
+				files: []int{0, 1, 2}, session: limitsChildren && i%2 == 0,
+			}
+			pid, err := c.start(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var ws unix.WaitStatus
+			for err = unix.EINTR; err == unix.EINTR; {
+				_, err = unix.Wait4(pid, &ws, 0, nil)
+			}
+			if err != nil || ws != 0 {
+				t.Errorf("%s %d: %v, %v", way.name, i, ws, err)
+			}
+		}
+	}
+	close(over)
+	busy.Wait()
+}
+
+// deep makes a stack and garbage.
+func deep(n int) []byte {
+	var room [256]byte
+	if n == 0 {
+		return make([]byte, 4096)
+	}
+	b := deep(n - 1)
+	room[n%256] = b[0]
+	return append(b[:len(b):len(b)], room[:]...)
 }

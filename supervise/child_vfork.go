@@ -13,20 +13,24 @@ import (
 // limitsChildren says that start gives a child other limits than the process's.
 const limitsChildren = true
 
-// vfork makes a child that makes the n calls and ends at the first that fails.
-// The thread stands still until the child has become its program or ended. With
-// args it is by clone3, else by clone with flags; the result is the kernel's:
-// the pid, or from -4095 on an errno.
+// vfork makes a child that makes the calls, of which the last is execve, and
+// ends at the first that fails. After a clone among them the child's child goes
+// on in its place. The thread stands still until that has become its program or
+// ended. With args it is by clone3, else by clone with flags; the result is the
+// kernel's: the pid, or from -4095 on an errno.
 //
 //go:noescape
-func vfork(args *cloneArgs, flags uintptr, calls *call, n uintptr, failed *failure) uintptr
+func vfork(args *cloneArgs, flags uintptr, calls *call, told *told) uintptr
 
 // call is a system call: its number and arguments.
 type call [5]uintptr
 
-// failure is the errno of a child's call that failed, and how many calls were
-// still to be made, with it.
-type failure struct{ errno, left uintptr }
+// told is what there is to be told of a child: the errno of a call that failed,
+// and the pid of its child, which the kernel writes.
+type told struct {
+	errno uintptr
+	pid   int32
+}
 
 // cloneArgs is the kernel's struct clone_args.
 type cloneArgs struct {
@@ -62,7 +66,7 @@ func (c child) start(files *unix.Rlimit) (int, error) {
 	}
 	const sigSetMask, maskSize = 2, 8
 	none, all := uintptr(0), ^uint64(0)
-	mask, limit, empty := new(uint64), new(unix.Rlimit), new([4]uintptr)
+	mask, limit, empty, said := new(uint64), new(unix.Rlimit), new([4]uintptr), new(told)
 
 	var calls []call
 	if noClone3 {
@@ -73,7 +77,10 @@ func (c child) start(files *unix.Rlimit) (int, error) {
 		}
 	}
 	if c.session {
-		calls = append(calls, call{unix.SYS_SETSID})
+		// Who leads the session must have made it: the child does, and its child,
+		// which is made as this process's, becomes the program.
+		const flags = unix.CLONE_VM | unix.CLONE_VFORK | unix.CLONE_PARENT | unix.CLONE_PARENT_SETTID
+		calls = append(calls, call{unix.SYS_SETSID}, call{unix.SYS_CLONE, flags, 0, uintptr(unsafe.Pointer(&said.pid))})
 	}
 	for i, fd := range c.files {
 		if i == fd {
@@ -91,15 +98,14 @@ func (c child) start(files *unix.Rlimit) (int, error) {
 		call{unix.SYS_EXECVE, uintptr(unsafe.Pointer(path)), uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&env[0]))})
 
 	var pid uintptr
-	failed := new(failure)
-	handed = []any{path, argv, env, mask, limit, empty}
+	handed = []any{path, argv, env, mask, limit, empty, said, calls}
 	runtime.LockOSThread()
 	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, sigSetMask, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(mask)), maskSize, 0, 0)
 	if noClone3 {
-		pid = vfork(nil, unix.CLONE_VM|unix.CLONE_VFORK|uintptr(unix.SIGCHLD), &calls[0], uintptr(len(calls)), failed)
+		pid = vfork(nil, unix.CLONE_VM|unix.CLONE_VFORK|uintptr(unix.SIGCHLD), &calls[0], said)
 	} else {
 		pid = vfork(&cloneArgs{flags: unix.CLONE_VM | unix.CLONE_VFORK | cloneClearSighand, exitSignal: uint64(unix.SIGCHLD)},
-			0, &calls[0], uintptr(len(calls)), failed)
+			0, &calls[0], said)
 	}
 	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, sigSetMask, uintptr(unsafe.Pointer(mask)), 0, maskSize, 0, 0)
 	runtime.UnlockOSThread()
@@ -112,12 +118,27 @@ func (c child) start(files *unix.Rlimit) (int, error) {
 		}
 		return 0, no
 	}
-	if failed.errno == 0 {
+	if said.errno == 0 && !c.session {
 		return int(pid), nil
 	}
+	await(int(pid))
+	switch {
+	case said.errno != 0:
+		if said.pid != 0 {
+			await(int(said.pid))
+		}
+		return 0, syscall.Errno(said.errno)
+	case said.pid == 0: // it was killed before it had one
+		return 0, unix.EAGAIN
+	}
+	return int(said.pid), nil
+}
+
+// await takes the end of a child.
+func await(pid int) {
 	for {
-		if _, err := unix.Wait4(int(pid), nil, 0, nil); err != unix.EINTR {
-			return 0, syscall.Errno(failed.errno)
+		if _, err := unix.Wait4(pid, nil, 0, nil); err != unix.EINTR {
+			return
 		}
 	}
 }

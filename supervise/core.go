@@ -121,7 +121,8 @@ func sealInherited() {
 
 // What a service takes of the process's descriptors, at most: the directory,
 // control, ok, and the pidfd of an adopted process; and with a log service its
-// control, ok, pidfd and the two ends of the pipe. What the limit leaves beyond
+// control, ok, pidfd and the two ends of the pipe. A lock that no mapping holds
+// takes one more. What the limit leaves beyond
 // the reserve is for what is opened for a moment: a tree that has as many
 // services as it can still writes their files and takes them over.
 const (
@@ -362,14 +363,7 @@ func (c *Core) obey() {
 
 // add takes a service in. What cannot be opened is told and gone.
 func (c *Core) add(key, name string, dir Dir, k kept, dropped bool) {
-	if !c.take(needMain) {
-		k.close()
-		unix.Close(dir.fd)
-		c.refuse(key, name)
-		return
-	}
 	s := newService(c, name, key, dir)
-	s.taken = needMain
 	c.mu.Lock()
 	c.services[key] = s
 	c.mu.Unlock()
@@ -400,8 +394,8 @@ func (c *Core) add(key, name string, dir Dir, k kept, dropped bool) {
 		s.close()
 		c.mu.Lock()
 		delete(c.services, key)
-		c.room += s.taken
 		c.mu.Unlock()
+		c.give(s.taken)
 		if !s.letGo {
 			c.link.send(message{word: "gone", a: key, b: status})
 		}
@@ -427,10 +421,24 @@ func (c *Core) opened(s *service, k kept) error {
 	go func() {
 		defer s.crash()
 		c.doors <- struct{}{}
-		err <- s.open(k)
+		err <- c.admit(s, k)
 		<-c.doors
 	}()
 	return <-err
+}
+
+// admit opens a service that there is room for.
+func (c *Core) admit(s *service, k kept) error {
+	if s.dir.onOverlay() {
+		s.lockFDs = 1
+	}
+	need := needMain + s.lockFDs
+	if !c.take(need) {
+		k.close()
+		return errRoom
+	}
+	s.taken = need
+	return s.open(k)
 }
 
 // doors is how many services are opened at once: each may hold a thread.
@@ -451,6 +459,13 @@ func (c *Core) take(n int) bool {
 	}
 	c.room -= n
 	return true
+}
+
+// give takes back what take has reserved.
+func (c *Core) give(n int) {
+	c.mu.Lock()
+	c.room += n
+	c.mu.Unlock()
 }
 
 // errRoom says that there are no descriptors left for a service.

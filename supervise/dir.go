@@ -6,6 +6,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -116,14 +117,23 @@ func (d Dir) lock(prefix string) (*lock, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("unable to lock %s: %w", name, err)
 	}
-	if d.mappingHolds(name, fd) {
-		if page, err := mapLock(fd); err == nil { // there may be too many
+	if mapped.Add(1) <= mapMax && d.mappingHolds(name, fd) {
+		if page, err := mapLock(fd); err == nil {
 			unix.Close(fd)
 			return &lock{fd: -1, page: page}, nil
 		}
 	}
+	mapped.Add(-1)
 	return &lock{fd: fd}, nil
 }
+
+// mapped is how many locks are held by mappings, and mapMax how many may be:
+// beyond that they take descriptors. The kernel gives a process 65,530 mappings
+// (vm.max_map_count), and the runtime, which needs some for its memory, ends
+// the process when it gets none.
+var mapped atomic.Int32
+
+const mapMax = 32 << 10
 
 // lock is a file lock. It lasts as long as its file is open or mapped: mapped,
 // it takes no descriptor, and these are scarce.
@@ -183,6 +193,13 @@ func (d Dir) mappingHolds(name string, fd int) bool {
 	return holds
 }
 
+// onOverlay says whether the directory is on an overlayfs, where no mapping
+// holds a lock.
+func (d Dir) onOverlay() bool {
+	var fs unix.Statfs_t
+	return unix.Fstatfs(d.fd, &fs) == nil && fs.Type == unix.OVERLAYFS_SUPER_MAGIC
+}
+
 // release gives the lock up; one that was never taken is nil.
 func (l *lock) release() {
 	switch {
@@ -191,6 +208,7 @@ func (l *lock) release() {
 		unix.Close(l.fd)
 	default:
 		unix.MunmapPtr(l.page, lockMap)
+		mapped.Add(-1)
 	}
 }
 

@@ -1,7 +1,6 @@
 package supervise
 
 import (
-	"errors"
 	"io"
 	"strings"
 	"sync"
@@ -85,11 +84,13 @@ func (l *link) receive() (message, error) {
 	var err error
 	for {
 		n, on, err = recvmsg(l.fd, buf, oob)
-		if err != unix.EINTR {
+		// The other end went without reading all that was sent to it: that is
+		// told once, before what it has sent itself.
+		if err != unix.EINTR && err != unix.ECONNRESET {
 			break
 		}
 	}
-	if err != nil && !errors.Is(err, unix.ECONNRESET) {
+	if err != nil {
 		return message{}, err
 	}
 	if n <= 0 {

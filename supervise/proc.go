@@ -90,7 +90,7 @@ func parseLife(b []byte) (Life, bool) {
 // writeLife overwrites the file at path, relative to at, in place: one write
 // of one size, so that a kill leaves the old line or the new one.
 func writeLife(at int, path string, l Life) error {
-	fd, err := open(at, path, unix.O_WRONLY|unix.O_CREAT|unix.O_NOFOLLOW, 0o644)
+	fd, err := open(at, path, unix.O_WRONLY|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o644)
 	if err != nil {
 		return fmt.Errorf("unable to open %s: %w", path, err)
 	}

@@ -279,9 +279,13 @@ func (s *Scanner) retryCore(err error) {
 // offer gives a service to the core.
 func (s *Scanner) offer(e *entry) {
 	e.offered, e.gone, e.lacking = time.Now(), false, false
-	if s.link != nil {
-		s.link.send(message{word: "add", a: e.key, b: strconv.FormatBool(e.dropped) + "," + e.tags, name: e.name, fds: e.fds})
+	if s.link == nil {
+		return
 	}
+	err := s.link.send(message{word: "add", a: e.key, b: strconv.FormatBool(e.dropped) + "," + e.tags, name: e.name, fds: e.fds})
+	// The next core is offered everything anyway; this one is offered it again,
+	// where the kernel would not have so many descriptors on their way at once.
+	e.gone = err != nil && err != unix.EPIPE && err != unix.ECONNRESET
 }
 
 // forget lets go of an entry and of what was kept for it.
@@ -487,6 +491,11 @@ func (s *Scanner) scan(force bool) {
 		s.entries[key] = e
 		fresh = append(fresh, e)
 	}
+	for key := range s.held { // what has gone again waits for nothing
+		if !slices.ContainsFunc(fresh, func(e *entry) bool { return e.key == key }) {
+			delete(s.held, key)
+		}
+	}
 	for _, e := range s.entries {
 		if !e.seen && !e.dropped {
 			e.dropped = true
@@ -561,7 +570,7 @@ func (s *Scanner) reoffer() {
 		if e.lacking {
 			wait = time.Minute
 		}
-		if e.gone && !e.dropped && now.Sub(e.offered) >= wait {
+		if e.gone && now.Sub(e.offered) >= wait {
 			s.offer(e)
 		}
 	}
@@ -598,8 +607,14 @@ func (s *Scanner) stampRescan() {
 	now := time.Now()
 	b := binary.BigEndian.AppendUint64(nil, uint64(now.Unix()+taiEpoch))
 	b = binary.BigEndian.AppendUint32(b, uint32(now.Nanosecond()))
-	if err := os.WriteFile(filepath.Join(s.Dir, ".forced-rescan"), fmt.Appendf(nil, "@%x", b), 0o644); err != nil {
-		s.warn(fmt.Errorf("failed to write %s/.forced-rescan: %w", s.Dir, err))
+	path := filepath.Join(s.Dir, ".forced-rescan")
+	fd, err := open(unix.AT_FDCWD, path, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CREAT|unix.O_TRUNC, 0o644)
+	if err == nil {
+		_, err = unix.Write(fd, fmt.Appendf(nil, "@%x", b))
+		unix.Close(fd)
+	}
+	if err != nil {
+		s.warn(fmt.Errorf("failed to write %s: %w", path, err))
 	}
 }
 

@@ -91,6 +91,7 @@ type unit struct {
 	foreign bool // that is no child of the scanner
 	rest    *time.Timer
 	unread  bool        // bytes were left in the FIFO on purpose
+	more    bool        // bytes may be left in the FIFO, to be read next
 	told    atomic.Bool // of bytes in the FIFO, and has not looked since
 
 	written struct { // what the files say
@@ -115,6 +116,7 @@ type service struct {
 	unfed     bool // the log service was told to end by closing the pipe
 	ordered   int  // processes being made
 	taken     int  // descriptors that are its to open
+	lockFDs   int  // how many a lock takes, as far as can be told before
 	opened    bool
 	published bool // the status files are written and ok answers
 	letGo     bool
@@ -147,9 +149,21 @@ func (s *service) run() {
 		if s.log != nil && s.log.rest != nil {
 			logRest = s.log.rest.C
 		}
+		var more <-chan struct{}
+		for _, u := range s.units() {
+			if u.more {
+				more = always
+			}
+		}
 		select {
 		case ev := <-s.events:
 			s.handle(ev)
+		case <-more:
+			for _, u := range s.units() {
+				if u.more {
+					u.more = s.read(u, readAtOnce)
+				}
+			}
 		case <-mainRest:
 			s.main.rest = nil
 			s.feed(&s.main, Rested)
@@ -169,7 +183,7 @@ func (s *service) over() bool {
 	if s.deleted && s.main.st.Want != WantExit {
 		s.feed(&s.main, CmdExit)
 	}
-	if s.main.st.Phase != Idle || s.main.st.Want != WantExit || s.ordered > 0 {
+	if s.main.st.Phase != Idle || s.main.st.Want != WantExit || s.ordered > 0 || s.lanes[laneLife].busy { // control/x is the last to run
 		return false
 	}
 	if s.log == nil {
@@ -203,7 +217,7 @@ func (s *service) unread() bool {
 func (s *service) handle(ev event) {
 	switch ev.kind {
 	case evReadable:
-		s.drain(ev.who)
+		ev.who.more = s.read(ev.who, readAtOnce)
 	case evCommand:
 		s.drain(&s.main) // what was written before it counts before it, as with runit
 		s.command(&s.main, ev.cmd)
@@ -218,16 +232,30 @@ func (s *service) handle(ev event) {
 	}
 }
 
-// drain reads and obeys what is in supervise/control.
+// drain reads and obeys what was in supervise/control before this, which a full
+// pipe bounds: who writes without end does not keep the service from its other
+// events. What is left then is told again.
 func (s *service) drain(u *unit) {
+	u.more = s.read(u, pipeSize)
+}
+
+// pipeSize is how much a FIFO holds, and readAtOnce how many of its commands are
+// obeyed before other events are looked at.
+const (
+	pipeSize   = 64 << 10
+	readAtOnce = 1 << 10
+)
+
+// read reads and obeys up to limit bytes and says whether there may be more.
+func (s *service) read(u *unit, limit int) bool {
 	var buf [256]byte
-	for {
+	for limit > 0 {
 		u.unread = false
 		u.told.Store(false)
 		for i := range s.lanes {
-			if len(s.lanes[i].queue) > laneMax {
+			if u == &s.main && len(s.lanes[i].queue) > laneMax {
 				u.unread = true
-				return
+				return false
 			}
 		}
 		n, err := unix.Read(u.control, buf[:])
@@ -235,13 +263,22 @@ func (s *service) drain(u *unit) {
 			continue
 		}
 		if err != nil || n <= 0 {
-			return
+			return false
 		}
 		for _, b := range buf[:n] {
 			s.command(u, Event(b))
 		}
+		limit -= n
 	}
+	return true
 }
+
+// always is ready whenever it is asked.
+var always = func() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
 
 // command obeys one command; a byte that is none does nothing. A log service
 // knows no exit: it ends when its pipe does.

@@ -167,7 +167,11 @@ func (s *spawner) feed() {
 				continue
 			}
 			err := unix.Sendmsg(s.in, []byte{0}, unix.UnixRights(o.fds...), nil, 0)
-			for err == unix.EINTR {
+			for try := 0; err == unix.EINTR || err == unix.ETOOMANYREFS && try < 200; {
+				if err == unix.ETOOMANYREFS { // of all the user's processes together
+					try++
+					time.Sleep(10 * time.Millisecond)
+				}
 				err = unix.Sendmsg(s.in, []byte{0}, unix.UnixRights(o.fds...), nil, 0)
 			}
 			if err != nil {
@@ -211,7 +215,7 @@ func (s *spawner) make(o order, fds []int) {
 			return
 		}
 	}
-	c := child{path: o.argv[0], argv: o.argv, env: s.env, files: []int{0, 1, 2}}
+	c := child{path: o.argv[0], argv: o.argv, env: s.env, files: []int{0, 1, 2}, session: o.session}
 	next := 1
 	if o.stdin {
 		c.files[0] = fds[next]
@@ -222,12 +226,8 @@ func (s *spawner) make(o order, fds []int) {
 	}
 	s.making.Lock()
 	defer s.making.Unlock()
-	start := c.start
-	if o.session {
-		start = c.startInSession
-	}
 	begun := ticksNow()
-	pid, err := start(s.files)
+	pid, err := c.start(s.files)
 	switch err {
 	case nil:
 	case syscall.EAGAIN, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE:

@@ -1,13 +1,14 @@
 #include "textflag.h"
 
-// func vfork(args *cloneArgs, flags uintptr, calls *call, n uintptr, failed *failure) uintptr
+// func vfork(args *cloneArgs, flags uintptr, calls *call, told *told) uintptr
 //
 // The child shares the parent's memory and stack, so it only makes system
-// calls: it writes nothing but what failed.
-TEXT ·vfork(SB),NOSPLIT|NOFRAME,$0-48
+// calls: it writes nothing but what it tells. Where one of them is clone, the
+// child of the child makes the rest of them while the child waits, which then
+// ends.
+TEXT ·vfork(SB),NOSPLIT|NOFRAME,$0-40
 	MOVQ	calls+16(FP), R12
-	MOVQ	n+24(FP), R13
-	MOVQ	failed+32(FP), BX
+	MOVQ	told+24(FP), BX
 	MOVQ	args+0(FP), DI
 	TESTQ	DI, DI
 	JZ	old
@@ -26,7 +27,7 @@ old:
 both:
 	TESTQ	AX, AX
 	JZ	child
-	MOVQ	AX, ret+40(FP)
+	MOVQ	AX, ret+32(FP)
 	RET
 child:
 	MOVQ	0(R12), AX
@@ -37,13 +38,21 @@ child:
 	SYSCALL
 	CMPQ	AX, $0xfffffffffffff001
 	JCC	fail
+	CMPQ	0(R12), $56		// clone
+	JEQ	cloned
+next:
 	ADDQ	$40, R12
-	DECQ	R13
 	JMP	child			// the last call does not return
+cloned:
+	TESTQ	AX, AX
+	JZ	next
+	XORL	DI, DI
+	MOVL	$231, AX		// exit_group
+	SYSCALL
+	INT	$3
 fail:
 	NEGQ	AX
 	MOVQ	AX, 0(BX)
-	MOVQ	R13, 8(BX)
 	MOVL	$127, DI
 	MOVL	$231, AX		// exit_group
 	SYSCALL

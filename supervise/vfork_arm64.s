@@ -1,13 +1,14 @@
 #include "textflag.h"
 
-// func vfork(args *cloneArgs, flags uintptr, calls *call, n uintptr, failed *failure) uintptr
+// func vfork(args *cloneArgs, flags uintptr, calls *call, told *told) uintptr
 //
 // The child shares the parent's memory and stack, so it only makes system
-// calls: it writes nothing but what failed.
-TEXT ·vfork(SB),NOSPLIT|NOFRAME,$0-48
+// calls: it writes nothing but what it tells. Where one of them is clone, the
+// child of the child makes the rest of them while the child waits, which then
+// ends.
+TEXT ·vfork(SB),NOSPLIT|NOFRAME,$0-40
 	MOVD	calls+16(FP), R19
-	MOVD	n+24(FP), R20
-	MOVD	failed+32(FP), R21
+	MOVD	told+24(FP), R21
 	MOVD	args+0(FP), R0
 	CBZ	R0, old
 	MOVD	$64, R1
@@ -24,7 +25,7 @@ old:
 	SVC
 both:
 	CBZ	R0, child
-	MOVD	R0, ret+40(FP)
+	MOVD	R0, ret+32(FP)
 	RET
 child:
 	MOVD	0(R19), R8
@@ -35,13 +36,21 @@ child:
 	SVC
 	CMN	$4095, R0
 	BCS	fail
+	MOVD	0(R19), R8
+	CMP	$220, R8		// clone
+	BEQ	cloned
+next:
 	ADD	$40, R19
-	SUB	$1, R20
 	B	child			// the last call does not return
+cloned:
+	CBZ	R0, next
+	MOVD	$0, R0
+	MOVD	$94, R8			// exit_group
+	SVC
+	BRK
 fail:
 	NEG	R0, R0
 	MOVD	R0, 0(R21)
-	MOVD	R20, 8(R21)
 	MOVD	$127, R0
 	MOVD	$94, R8			// exit_group
 	SVC
