@@ -216,7 +216,6 @@ var runitSvlogd = map[string]string{
 	// U with an address that does not make sense: the lines go into the file.
 	"bad address": "exit 0\nsvlogd: warning: unable to scan ip address: foo\nd/\nd/current 744 \"\"\nd/lock 600 \"\"\n",
 	"bad port":    "exit 0\nsvlogd: warning: unable to scan port number: 0\nd/\nd/current 744 \"\"\nd/lock 600 \"\"\n",
-	"version":     "",
 	// A killed processor has failed.
 	"processor is killed": "exit 0\nd/\nd/@1.s 744 \"aaaa\"\nd/current 744 \"\"\nd/lock 600 \"\"\nd/newstate 644 \"\"\nd/state 644 \"\"\n",
 }
