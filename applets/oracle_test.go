@@ -69,7 +69,9 @@ const helpers = `umask 022
 mk() { mkdir -p $1; printf '#!/bin/sh\n%s\n' "${2:-exec sleep 1000}" >$1/run; chmod 755 $1/run; }
 ml() { mkdir -p $1/log; printf '#!/bin/sh\n%s\n' "${2:-exec cat >/dev/null}" >$1/log/run; chmod 755 $1/log/run; }
 rs() { setsid runsv $1 >$1.out 2>&1 </dev/null & P=$!; for i in {1..200}; do { [ -e $1/supervise/status ] || ! kill -0 $P 2>/dev/null; } && break; sleep .05; done; sleep ${2:-1.2}; }
-up() { local s; for s; do until grep -q ^run $s/supervise/stat 2>/dev/null; do sleep .05; done; done; }
+state() { od -An -tx1 -j19 -N1 $1/supervise/status 2>/dev/null; }
+up() { local s; for s; do until [ "$(state $s)" = ' 01' ]; do sleep .03; done; done; }
+down() { local s; for s; do until [ "$(state $s)" = ' 00' ]; do sleep .03; done; done; }
 ct() { printf "$2" >$1/supervise/control; sleep ${3:-0.4}; }
 st() { echo "$(cat $1/supervise/stat) | $(od -An -tx1 -j16 $1/supervise/status) | $(sv status ./$1)"; }
 end() { kill -TERM $P 2>/dev/null; wait $P; echo "rc=$?"; }
