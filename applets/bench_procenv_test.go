@@ -137,9 +137,9 @@ func TestBenchApplets(t *testing.T) {
 		contend("runit's chpst", peer(t, "chpst")),
 		contend("runit's chpst -u -e -o", peer(t, "chpst"), "-u", "nobody", "-e", dir, "-o", "100"),
 		contend("daemontools' setuidgid nobody", peer(t, "setuidgid"), "nobody"),
-		contend("s6-setuidgid nobody", peer(t, "s6-setuidgid"), "nobody"),
+		contend("s6-applyuidgid -u -g -G", peer(t, "s6-applyuidgid"), "-u", "65534", "-g", "65534", "-G", "65534"),
 	}
-	if libs, _ := filepath.Glob(filepath.Join(filepath.Dir(peer(t, "s6-setuidgid")), "../lib/*/libs6.so*")); len(libs) > 0 {
+	if libs, _ := filepath.Glob(filepath.Join(filepath.Dir(peer(t, "s6-applyuidgid")), "../lib/*/libs6.so*")); len(libs) > 0 {
 		contenders[len(contenders)-1].env = append(os.Environ(), "LD_LIBRARY_PATH="+filepath.Dir(libs[0]))
 	}
 	if applets, err := exec.Command(target[0], "--list").Output(); err == nil && slices.Contains(strings.Fields(string(applets)), "chpst") {
