@@ -392,6 +392,67 @@ func TestRead(t *testing.T) {
 	}
 }
 
+// FuzzLookUp: whoever is found is who was asked for, in the groups asked for.
+func FuzzLookUp(f *testing.F) {
+	for _, who := range []string{"root", "daemon:adm:tty", "daemon:", ":1:2", ":", "", "last:nosuch", "nosuch", "0", "daemon::adm", "twice:alone"} {
+		f.Add(who, false)
+		f.Add(who, true)
+	}
+	uids := map[string]uint32{"root": 0, "daemon": 1, "broken": 5, "twice": 10, "last": 20}
+	primary := map[string]uint32{"root": 0, "daemon": 1, "broken": 6, "twice": 11, "last": 21}
+	gids := map[string]uint32{"root": 0, "daemon": 1, "adm": 4, "tty": 5, "empty": 6, "alone": 7, "audio": 29}
+	files := func(path string) ([]byte, error) {
+		if path == groupFile {
+			return []byte(group), nil
+		}
+		return []byte(passwd), nil
+	}
+	f.Fuzz(func(t *testing.T, who string, all bool) {
+		user, err := lookUp(who, all, files)
+		if err != nil {
+			if diff := cmp.Diff(ids{}, user, cmp.AllowUnexported(ids{})); diff != "" {
+				t.Errorf("%q fails and gives numbers: %s", who, diff)
+			}
+			return
+		}
+		want := ids{}
+		name, list, named := strings.Cut(who, ":")
+		if name == "" {
+			if want, err = parseIDs(list); err != nil {
+				t.Fatalf("%q is found: %+v", who, user)
+			}
+		} else {
+			uid, ok := uids[name]
+			if !ok {
+				t.Fatalf("%q is found: %+v", who, user)
+			}
+			want.uid, want.gid = uid, primary[name]
+			want.groups = []uint32{want.gid}
+			if named {
+				want.groups = nil
+				for g := range strings.SplitSeq(list, ":") {
+					gid, ok := gids[g]
+					if !ok {
+						t.Fatalf("%q is found: %+v", who, user)
+					}
+					want.groups = append(want.groups, gid)
+				}
+				want.gid = want.groups[0]
+			}
+			if all {
+				want.groups = append(want.groups, primary[name])
+				if name == "daemon" {
+					want.groups = append(want.groups, 4, 5, 29)
+				}
+				want.groups = unique(want.groups)
+			}
+		}
+		if diff := cmp.Diff(want, user, cmp.AllowUnexported(ids{})); diff != "" {
+			t.Errorf("%q, all %v (-want +got):\n%s", who, all, diff)
+		}
+	})
+}
+
 // TestResources: the numbers are the kernel's on the machine that this is.
 func TestResources(t *testing.T) {
 	for r, want := range map[Resource]int{

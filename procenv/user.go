@@ -29,7 +29,7 @@ const (
 // lookUp finds the numbers of what -u was given: "user[:group...]" by name,
 // ":uid:gid[:gid...]" as it stands. With all, the user's groups are all that
 // list him as a member, his primary one, and those named.
-func lookUp(who string, all bool) (ids, error) {
+func lookUp(who string, all bool, read func(path string) ([]byte, error)) (ids, error) {
 	if who != "" && who[0] == ':' {
 		return parseIDs(who[1:])
 	}
@@ -189,7 +189,7 @@ func (c *Change) find(who string) (ids, error) {
 	if c.Account {
 		return lookUpAccount(who)
 	}
-	return lookUp(who, c.AllGroups)
+	return lookUp(who, c.AllGroups, read)
 }
 
 func (c *Change) envUser(env *Environment) error {
