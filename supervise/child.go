@@ -18,6 +18,9 @@ type child struct {
 	// itself or above all the others.
 	files   []int
 	session bool // in a session that it leads
+	// tid, if not nil, is where the kernel writes the pid before the process
+	// runs; it is only looked at where limitsChildren.
+	tid *uint32
 }
 
 // fileLimits are the limits of descriptors: what the process was started with,

@@ -19,3 +19,11 @@ func (c child) start(*unix.Rlimit) (int, error) {
 	}
 	return syscall.ForkExec(c.path, c.argv, attr)
 }
+
+// holdSignals does nothing here: the children of a Go program would have the
+// signals blocked too.
+func holdSignals() (release func()) { return func() {} }
+
+func heldBefore() {}
+
+func (c child) startInSession(files *unix.Rlimit) (int, error) { return c.startByLeader(files) }

@@ -12,6 +12,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// inSession is startInSession, where that needs no program of its own.
+func inSession(c child, files *unix.Rlimit) (int, error) {
+	if !limitsChildren {
+		return c.start(files)
+	}
+	return c.startInSession(files)
+}
+
 // TestChild makes processes each way that there is and has them say how they
 // are: arguments, environment, descriptors, limits, session, signals.
 func TestChild(t *testing.T) {
@@ -45,12 +53,14 @@ func TestChild(t *testing.T) {
 			for _, tt := range []struct {
 				name    string
 				session bool
+				start   func(child, *unix.Rlimit) (int, error)
 				limit   *unix.Rlimit
 				want    string
 			}{
-				{"as it is", false, nil, "N N\n"},
-				{"a session", true, nil, "leads\n"},
-				{"limits", false, &unix.Rlimit{Cur: 50, Max: 60}, "N N\n"},
+				{"as it is", false, child.start, nil, "N N\n"},
+				{"a session", true, child.start, nil, "leads\n"},
+				{"in a session", false, inSession, nil, "N N\n"},
+				{"limits", false, child.start, &unix.Rlimit{Cur: 50, Max: 60}, "N N\n"},
 			} {
 				if tt.limit != nil && !limitsChildren {
 					continue
@@ -60,9 +70,14 @@ func TestChild(t *testing.T) {
 					path: "/bin/sh", argv: []string{"sh", "-c", shows, "zero", "one"}, env: []string{"A=value", "PATH=/usr/bin:/bin"},
 					files: []int{file("in", "stdin\n"), out, 2, file("three", "three\n")}, session: tt.session,
 				}
-				pid, err := c.start(tt.limit)
+				tid := new(uint32)
+				c.tid = tid
+				pid, err := tt.start(c, tt.limit)
 				if err != nil {
 					t.Fatal(tt.name, err)
+				}
+				if limitsChildren && int(*tid) != pid {
+					t.Errorf("%s: the kernel wrote pid %d, it is %d", tt.name, *tid, pid)
 				}
 				var ws unix.WaitStatus
 				if _, err := unix.Wait4(pid, &ws, 0, nil); err != nil || ws.ExitStatus() != 7 {
@@ -85,8 +100,12 @@ func TestChild(t *testing.T) {
 			for path, want := range map[string]error{
 				dir + "/none": unix.ENOENT, dir: unix.EACCES, dir + "/in": unix.EACCES, "/dev/null/x": unix.ENOTDIR, "a\x00b": unix.EINVAL,
 			} {
-				if pid, err := (child{path: path, argv: []string{"x"}, files: []int{0, 1, 2}}).start(nil); err != want {
+				c := child{path: path, argv: []string{"x"}, files: []int{0, 1, 2}}
+				if pid, err := c.start(nil); err != want {
 					t.Errorf("%q: pid %d, %v, want %v", path, pid, err, want)
+				}
+				if pid, err := inSession(c, nil); err != want {
+					t.Errorf("%q in a session: pid %d, %v, want %v", path, pid, err, want)
 				}
 			}
 			if pid, err := (child{path: "/bin/true", argv: []string{"true"}, files: []int{0, 1, 99999}}).start(nil); err != unix.EBADF {

@@ -11,12 +11,11 @@ import (
 // SessionArg is the argument with which runsv makes a session: see Session.
 const SessionArg = "--session"
 
-// startInSession makes the process in a session and process group of its own
-// that it does not lead, as under a runsv below runsvdir -P: a
-// run script may then call setsid(1), which forks away where it is called by a
-// leader. Who leads a session must have made it, so a second process does that,
-// has the child made as this one's (CLONE_PARENT), reports its pid and ends.
-func (c child) startInSession(files *unix.Rlimit) (int, error) {
+// startByLeader makes the process in a session and process group of its own
+// that it does not lead, where startInSession is not to be had: the program
+// itself is started as the leader, has the child made as this process's
+// (CLONE_PARENT), reports its pid and ends.
+func (c child) startByLeader(files *unix.Rlimit) (int, error) {
 	var p [2]int
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
 		return 0, err

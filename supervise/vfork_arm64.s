@@ -1,13 +1,13 @@
 #include "textflag.h"
 
-// func vfork(args *cloneArgs, flags uintptr, calls *call, n uintptr, failed *failure) uintptr
+// func vfork(args *cloneArgs, flags uintptr, tid *uint32, calls *call, n uintptr, failed *failure) uintptr
 //
 // The child shares the parent's memory and stack, so it only makes system
 // calls: it writes nothing but what failed.
-TEXT ·vfork(SB),NOSPLIT|NOFRAME,$0-48
-	MOVD	calls+16(FP), R19
-	MOVD	n+24(FP), R20
-	MOVD	failed+32(FP), R21
+TEXT ·vfork(SB),NOSPLIT|NOFRAME,$0-56
+	MOVD	calls+24(FP), R19
+	MOVD	n+32(FP), R20
+	MOVD	failed+40(FP), R21
 	MOVD	args+0(FP), R0
 	CBZ	R0, old
 	MOVD	$64, R1
@@ -17,14 +17,14 @@ TEXT ·vfork(SB),NOSPLIT|NOFRAME,$0-48
 old:
 	MOVD	flags+8(FP), R0
 	MOVD	$0, R1
-	MOVD	$0, R2
+	MOVD	tid+16(FP), R2
 	MOVD	$0, R3
 	MOVD	$0, R4
 	MOVD	$220, R8		// clone
 	SVC
 both:
 	CBZ	R0, child
-	MOVD	R0, ret+40(FP)
+	MOVD	R0, ret+48(FP)
 	RET
 child:
 	MOVD	0(R19), R8
@@ -35,14 +35,26 @@ child:
 	SVC
 	CMN	$4095, R0
 	BCS	fail
+	MOVD	0(R19), R9
+	CMP	$435, R9
+	BEQ	forked
+	CMP	$220, R9
+	BEQ	forked
+next:
 	ADD	$40, R19
 	SUB	$1, R20
 	B	child			// the last call does not return
+forked:
+	CBZ	R0, next
+	MOVD	$0, R0
+	MOVD	$94, R8			// exit_group
+	SVC
+	BRK
 fail:
 	NEG	R0, R0
 	MOVD	R0, 0(R21)
 	MOVD	R20, 8(R21)
-	MOVD	$127, R0
+	MOVD	$111, R0
 	MOVD	$94, R8			// exit_group
 	SVC
 	BRK
