@@ -189,8 +189,11 @@ func (s *service) earlier(u *unit, k kept) (was remains) {
 	pid, _ := s.dir.slurp(prefix+"supervise/pid", 16)
 	was.stat, was.pid = string(stat), string(pid)
 	if was.life.Word == LifeMaking || was.life.Word == LifeFinishing {
-		if pid, ticks := s.orphan(prefix, was.life); pid != 0 {
+		switch pid, ticks := s.orphan(prefix, was.life); {
+		case pid != 0:
 			was.life.PID, was.life.Ticks = pid, ticks
+			fallthrough
+		case was.life.PID != 0: // it was made, and has ended
 			was.life.Word = map[string]string{LifeMaking: LifeRun, LifeFinishing: LifeFinish}[was.life.Word]
 		}
 	}
@@ -199,9 +202,8 @@ func (s *service) earlier(u *unit, k kept) (was remains) {
 	}
 	if fd, err := unix.PidfdOpen(was.life.PID, 0); err == nil {
 		st, found := statOf(was.life.PID) // read behind the pidfd: it is of one process
-		if found && st.ticks == was.life.Ticks {
+		if found && st.ticks == was.life.Ticks || !found && ancestors()[parentOf(fd)] {
 			was.pidfd = fd
-			s.core.rescueLog(was.life.PID)
 			return was
 		}
 		unix.Close(fd)
@@ -222,14 +224,53 @@ func (d Dir) slurp(name string, limit int) ([]byte, error) {
 	return b[:max(n, 0)], err
 }
 
-// orphan finds the process that a killed core had made and not yet recorded:
-// one that has lost its parent, is younger than the record and, alive, has the
-// service's working directory, or, dead, still has the name of its script. At
-// most one process of a tree is in that state.
+// soon is how many clock ticks after its record a process has been made by, as
+// a rule.
+const soon = 100
+
+// orphan finds the process that a killed core had made and not yet recorded
+// whole. Its pid is in the record, where the kernel could write it. Else it is
+// looked for: one that has lost its parent, is younger than the record and,
+// alive, has the service's working directory, or, dead, still has the name of its
+// script. At most one process of a tree is in that state; what it has started
+// itself is younger still.
 func (s *service) orphan(prefix string, l Life) (pid int, ticks uint64) {
 	var dir unix.Stat_t
 	if err := unix.Fstatat(s.dir.fd, strings.TrimSuffix("./"+prefix, "/"), &dir, 0); err != nil {
 		return 0, 0
+	}
+	script := "run"
+	if l.Word == LifeFinishing {
+		script = "finish"
+	}
+	parents := ancestors()
+	look := func(p int) {
+		st, ok := statOf(p)
+		if !ok && p == l.PID {
+			if fd, err := unix.PidfdOpen(p, 0); err == nil {
+				st.ppid, st.ticks, ok = parentOf(fd), l.Ticks, true
+				unix.Close(fd)
+			}
+		}
+		if !ok || st.ticks < l.Ticks || !parents[st.ppid] || pid != 0 && st.ticks >= ticks {
+			return
+		}
+		var cwd unix.Stat_t
+		path := "/proc/" + strconv.Itoa(p) + "/cwd"
+		switch {
+		case l.PID != 0 && st.ticks <= l.Ticks+soon:
+		case st.state == 'Z' || st.state == 'X':
+			if st.comm != script {
+				return
+			}
+		case unix.Stat(path, &cwd) != nil || cwd.Ino != dir.Ino || cwd.Dev != dir.Dev:
+			return
+		}
+		pid, ticks = p, st.ticks
+	}
+	if l.PID != 0 {
+		look(l.PID)
+		return pid, ticks
 	}
 	proc, err := os.Open("/proc")
 	if err != nil {
@@ -240,32 +281,23 @@ func (s *service) orphan(prefix string, l Life) (pid int, ticks uint64) {
 	if err != nil {
 		return 0, 0
 	}
-	script := "run"
-	if l.Word == LifeFinishing {
-		script = "finish"
-	}
-	parents := ancestors()
 	for _, name := range names {
-		p, err := strconv.Atoi(name)
-		if err != nil || p == os.Getpid() {
-			continue
-		}
-		st, ok := statOf(p)
-		if !ok || st.ticks < l.Ticks || !parents[st.ppid] {
-			continue
-		}
-		if st.state == 'Z' || st.state == 'X' {
-			if st.comm == script {
-				return p, st.ticks
-			}
-			continue
-		}
-		var cwd unix.Stat_t
-		if unix.Stat("/proc/"+name+"/cwd", &cwd) == nil && cwd.Ino == dir.Ino && cwd.Dev == dir.Dev {
-			return p, st.ticks
+		if p, err := strconv.Atoi(name); err == nil && p != os.Getpid() {
+			look(p)
 		}
 	}
-	return 0, 0
+	return pid, ticks
+}
+
+// parentOf is the parent of a process as its pidfd tells it, for those that
+// /proc hides (hidepid) from a core that may not look; 0 where the kernel does
+// not say (before 6.13).
+func parentOf(pidfd int) int {
+	info := unix.PidfdInfo{}
+	if err := unix.IoctlPidfdInfo(pidfd, &info); err != nil {
+		return 0
+	}
+	return int(info.Ppid)
 }
 
 // byteLetGo is what a core writes to supervise/control to have a service from
@@ -318,28 +350,43 @@ func (s *service) lock(u *unit, k kept) (remains, error) {
 		s.core.give(-more)
 		s.taken += more
 	}
-	if !was.ok {
-		// The record is there before it is needed: the spawner, which makes one
-		// process after the other, only has to write it.
-		fd, err := open(s.dir.fd, u.prefix+"supervise/proc", unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o644)
-		if err == nil {
-			unix.Close(fd)
-			return was, nil
-		}
-	}
-	// Nobody writes it any more.
-	if life, ok := readLife(s.dir.fd, u.prefix+"supervise/proc"); ok == was.ok && life == was.told {
+	if !was.ok && s.newRecord(u.prefix) {
 		return was, nil
 	}
-	now := s.earlier(u, k)
-	if was.pidfd >= 0 {
-		if now.pidfd < 0 && now.ok && now.life.PID == was.life.PID && now.life.Ticks == was.life.Ticks {
-			now.pidfd = was.pidfd
-		} else {
-			unix.Close(was.pidfd)
+	// Nobody writes it any more, and what was being made has lost its parent.
+	life, ok := readLife(s.dir.fd, u.prefix+"supervise/proc")
+	making := life.Word == LifeMaking || life.Word == LifeFinishing
+	if ok != was.ok || ok && (life != was.told || making) {
+		now := s.earlier(u, k)
+		if was.pidfd >= 0 {
+			if now.pidfd < 0 && now.ok && now.life.PID == was.life.PID && now.life.Ticks == was.life.Ticks {
+				now.pidfd = was.pidfd
+			} else {
+				unix.Close(was.pidfd)
+			}
 		}
+		was = now
 	}
-	return now, nil
+	if !was.ok { // garbage, of any kind and length
+		unix.Unlinkat(s.dir.fd, u.prefix+"supervise/proc", 0)
+		s.newRecord(u.prefix)
+	}
+	return was, nil
+}
+
+// newRecord makes the record, if there is none, before it is needed: blank, so
+// that it tells nothing and has room on the disk, and the spawner, which makes
+// one process after the other, only has to write it. What the status file tells
+// of an earlier life must not be taken for this one's.
+func (s *service) newRecord(prefix string) bool {
+	fd, err := open(s.dir.fd, prefix+"supervise/proc", unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o644)
+	if err != nil {
+		return false
+	}
+	unix.Write(fd, blankLife())
+	unix.Close(fd)
+	unix.Unlinkat(s.dir.fd, prefix+"supervise/status", 0)
+	return true
 }
 
 // askFor asks the core that holds the lock to let go; log services go with
@@ -605,11 +652,11 @@ func (s *service) restore(u *unit, was remains) {
 			u.st.Want = WantExit
 		}
 	}
-	age := max(0, time.Since(u.since))
-	u.began = time.Now().Add(-age)
+	u.began = time.Now().Add(-max(0, time.Since(u.since)))
 	u.ws = was.life.Status
 	switch was.life.Word {
 	case LifeMaking: // no process came of it; one wanted down was wanted once
+		u.began = time.Time{} // it has rested
 		if u.st.Want == WantDown {
 			u.st.Want = WantOnce
 		}
@@ -633,6 +680,12 @@ func (s *service) restore(u *unit, was remains) {
 		return
 	}
 	u.pid, u.pidfd = was.life.PID, was.pidfd
+	s.core.rescueLog(u.pid)
+	if was.life != was.told { // it was found while it was being made
+		if err := writeLife(s.dir.fd, u.prefix+"supervise/proc", was.life); err != nil {
+			s.warnOnDeleted(err)
+		}
+	}
 	st, alive := statOf(u.pid)
 	u.foreign = !alive || st.ppid != os.Getppid()
 	if was.seen.PID == u.pid {
@@ -670,8 +723,16 @@ func (s *service) resume(u *unit) {
 // inherited takes the end of a process that the scanner has inherited from an
 // earlier core. What is nobody's may be reaped.
 func (c *Core) inherited(pid int, ws unix.WaitStatus) {
-	c.opening.Wait() // a service may be about to adopt it
-	if o, ok := c.ownerOf(pid); ok {
+	o, ok := c.ownerOf(pid)
+	if !ok { // a service may be about to adopt it
+		c.mu.Lock()
+		for c.opening > 0 {
+			c.settled.Wait()
+		}
+		o, ok = c.owners[pid]
+		c.mu.Unlock()
+	}
+	if ok {
 		done := make(chan struct{})
 		o.unit.svc.events <- event{kind: evDied, who: o.unit, role: o.role, pid: pid, ws: ws, done: done}
 		select {

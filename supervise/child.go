@@ -16,11 +16,11 @@ type child struct {
 	env  []string
 	// files become the descriptors from 0 on; one that is to become i is i
 	// itself or above all the others.
-	files []int
-	// session: in a session and process group of its own that it does not lead,
-	// as under a runsv below runsvdir -P: a run script may then call setsid(1),
-	// which forks away where it is called by a leader.
-	session bool
+	files   []int
+	session bool // in a session that it leads
+	// tid, if not nil, is where the kernel writes the pid before the process
+	// runs; it is only looked at where limitsChildren.
+	tid *uint32
 }
 
 // fileLimits are the limits of descriptors: what the process was started with,

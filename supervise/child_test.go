@@ -15,6 +15,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// inSession is startInSession, where that needs no program of its own.
+func inSession(c child, files *unix.Rlimit) (int, error) {
+	if !limitsChildren {
+		return c.start(files)
+	}
+	return c.startInSession(files)
+}
+
 // TestChild makes processes each way that there is and has them say how they
 // are: arguments, environment, descriptors, limits, session, signals.
 func TestChild(t *testing.T) {
@@ -25,8 +33,7 @@ func TestChild(t *testing.T) {
 		ulimit -Sn; ulimit -Hn
 		fds=; for fd in 0 1 2 3 4 5 6 7 8 9 10 11 12; do [ -e /proc/$$/fd/$fd ] && fds="$fds $fd"; done; echo $fds
 		cat <&0; cat <&3
-		set -- $(cat /proc/$$/stat)
-		if [ $6 = $1 ]; then echo leads; elif [ $6 = $SID ]; then echo same session; elif [ $5 = $6 ]; then echo own session; fi
+		set -- $(cat /proc/$$/stat); echo $1 $6 | sed 's/^\([0-9]*\) \1$/leads/; s/[0-9][0-9]*/N/g'
 		exec sed -n 's/^Sig\(Blk\|Cgt\):[^0-9a-f]*/\1 /p; s/^SigIgn:.*\(.\)$/Ign \1/p; $q7' /proc/self/status`
 	dir := t.TempDir()
 	file := func(name, text string) int {
@@ -41,10 +48,6 @@ func TestChild(t *testing.T) {
 		t.Cleanup(func() { unix.Close(fd) })
 		return fd
 	}
-	sid, err := unix.Getsid(0)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var own unix.Rlimit
 	unix.Getrlimit(unix.RLIMIT_NOFILE, &own)
 	for _, way := range ways(t) {
@@ -53,24 +56,31 @@ func TestChild(t *testing.T) {
 			for _, tt := range []struct {
 				name    string
 				session bool
+				start   func(child, *unix.Rlimit) (int, error)
 				limit   *unix.Rlimit
 				want    string
 			}{
-				{"as it is", false, nil, "same session\n"},
-				{"a session", true, nil, "own session\n"},
-				{"limits", false, &unix.Rlimit{Cur: 50, Max: 60}, "same session\n"},
+				{"as it is", false, child.start, nil, "N N\n"},
+				{"a session", true, child.start, nil, "leads\n"},
+				{"in a session", false, inSession, nil, "N N\n"},
+				{"limits", false, child.start, &unix.Rlimit{Cur: 50, Max: 60}, "N N\n"},
 			} {
-				if (tt.limit != nil || tt.session) && !limitsChildren { // that takes runsv
+				if tt.limit != nil && !limitsChildren {
 					continue
 				}
 				out := file("out", "")
 				c := child{
-					path: "/bin/sh", argv: []string{"sh", "-c", shows, "zero", "one"}, env: []string{"A=value", "PATH=/usr/bin:/bin", "SID=" + strconv.Itoa(sid)},
+					path: "/bin/sh", argv: []string{"sh", "-c", shows, "zero", "one"}, env: []string{"A=value", "PATH=/usr/bin:/bin"},
 					files: []int{file("in", "stdin\n"), out, 2, file("three", "three\n")}, session: tt.session,
 				}
-				pid, err := c.start(tt.limit)
+				tid := new(uint32)
+				c.tid = tid
+				pid, err := tt.start(c, tt.limit)
 				if err != nil {
 					t.Fatal(tt.name, err)
+				}
+				if limitsChildren && int(*tid) != pid {
+					t.Errorf("%s: the kernel wrote pid %d, it is %d", tt.name, *tid, pid)
 				}
 				var ws unix.WaitStatus
 				if _, err := unix.Wait4(pid, &ws, 0, nil); err != nil || ws.ExitStatus() != 7 {
@@ -93,10 +103,12 @@ func TestChild(t *testing.T) {
 			for path, want := range map[string]error{
 				dir + "/none": unix.ENOENT, dir: unix.EACCES, dir + "/in": unix.EACCES, "/dev/null/x": unix.ENOTDIR, "a\x00b": unix.EINVAL,
 			} {
-				for _, session := range []bool{false, limitsChildren} {
-					if pid, err := (child{path: path, argv: []string{"x"}, files: []int{0, 1, 2}, session: session}).start(nil); err != want {
-						t.Errorf("%q: pid %d, %v, want %v", path, pid, err, want)
-					}
+				c := child{path: path, argv: []string{"x"}, files: []int{0, 1, 2}}
+				if pid, err := c.start(nil); err != want {
+					t.Errorf("%q: pid %d, %v, want %v", path, pid, err, want)
+				}
+				if pid, err := inSession(c, nil); err != want {
+					t.Errorf("%q in a session: pid %d, %v, want %v", path, pid, err, want)
 				}
 			}
 			if pid, err := (child{path: "/bin/true", argv: []string{"true"}, files: []int{0, 1, 99999}}).start(nil); err != unix.EBADF {
@@ -141,9 +153,13 @@ func TestChildAmongGarbage(t *testing.T) {
 			code := strconv.Itoa(i)
 			c := child{
 				path: "/bin/sh", argv: []string{"sh", "-c", `[ "$0$A" = "` + code + "x" + code + `" ]`, code}, env: []string{"A=x" + code},
-				files: []int{0, 1, 2}, session: limitsChildren && i%2 == 0,
+				files: []int{0, 1, 2},
 			}
-			pid, err := c.start(nil)
+			start := child.start
+			if limitsChildren && i%2 == 0 {
+				start = child.startInSession
+			}
+			pid, err := start(c, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

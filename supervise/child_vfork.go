@@ -13,24 +13,22 @@ import (
 // limitsChildren says that start gives a child other limits than the process's.
 const limitsChildren = true
 
-// vfork makes a child that makes the calls, of which the last is execve, and
-// ends at the first that fails. After a clone among them the child's child goes
-// on in its place. The thread stands still until that has become its program or
-// ended. With args it is by clone3, else by clone with flags; the result is the
-// kernel's: the pid, or from -4095 on an errno.
+// vfork makes a child that makes the n calls and ends at the first that fails,
+// with 111. One of the calls may make a second child: that goes on with the
+// calls then, and the first ends. The thread stands still until the child has
+// become its program or ended. With args it is by clone3, else by clone with
+// flags, and tid for CLONE_PARENT_SETTID; the result is the kernel's: the pid,
+// or from -4095 on an errno.
 //
 //go:noescape
-func vfork(args *cloneArgs, flags uintptr, calls *call, told *told) uintptr
+func vfork(args *cloneArgs, flags uintptr, tid *uint32, calls *call, n uintptr, failed *failure) uintptr
 
 // call is a system call: its number and arguments.
 type call [5]uintptr
 
-// told is what there is to be told of a child: the errno of a call that failed,
-// and the pid of its child, which the kernel writes.
-type told struct {
-	errno uintptr
-	pid   int32
-}
+// failure is the errno of a child's call that failed, and how many calls were
+// still to be made, with it.
+type failure struct{ errno, left uintptr }
 
 // cloneArgs is the kernel's struct clone_args.
 type cloneArgs struct {
@@ -48,10 +46,20 @@ var handed any
 // noClone3 says that the kernel, or whoever filters its calls, has no clone3.
 var noClone3 bool
 
-// start makes the process. It is syscall.ForkExec without the hundred calls
+// start makes the process.
+func (c child) start(files *unix.Rlimit) (int, error) { return c.vfork(files, false) }
+
+// startInSession makes the process in a session and process group of its own
+// that it does not lead, as under a runsv below runsvdir -P: a run script may
+// then call setsid(1), which forks away where it is called by a leader. Who
+// leads a session must have made it, so the child that does makes a second one,
+// as a child of this process, and ends.
+func (c child) startInSession(files *unix.Rlimit) (int, error) { return c.vfork(files, true) }
+
+// vfork makes the process. It is syscall.ForkExec without the hundred calls
 // that this makes for each, with the limit of descriptors that files says; only
 // one thread may be in it.
-func (c child) start(files *unix.Rlimit) (int, error) {
+func (c child) vfork(files *unix.Rlimit, inSession bool) (int, error) {
 	path, err := syscall.BytePtrFromString(c.path)
 	if err != nil {
 		return 0, err
@@ -66,7 +74,19 @@ func (c child) start(files *unix.Rlimit) (int, error) {
 	}
 	const sigSetMask, maskSize = 2, 8
 	none, all := uintptr(0), ^uint64(0)
-	mask, limit, empty, said := new(uint64), new(unix.Rlimit), new([4]uintptr), new(told)
+	mask, limit, empty := new(uint64), new(unix.Rlimit), new([4]uintptr)
+	tid := c.tid
+	if tid == nil {
+		tid = new(uint32)
+	}
+	// The kernel writes the pid before the process runs.
+	const flags = unix.CLONE_VM | unix.CLONE_VFORK
+	outer := cloneArgs{flags: flags | cloneClearSighand, exitSignal: uint64(unix.SIGCHLD)}
+	inner := &cloneArgs{flags: flags | unix.CLONE_PARENT | unix.CLONE_PARENT_SETTID, parentTID: uint64(uintptr(unsafe.Pointer(tid)))}
+	if !inSession {
+		outer.flags |= unix.CLONE_PARENT_SETTID
+		outer.parentTID = inner.parentTID
+	}
 
 	var calls []call
 	if noClone3 {
@@ -76,11 +96,17 @@ func (c child) start(files *unix.Rlimit) (int, error) {
 			}
 		}
 	}
-	if c.session {
-		// Who leads the session must have made it: the child does, and its child,
-		// which is made as this process's, becomes the program.
-		const flags = unix.CLONE_VM | unix.CLONE_VFORK | unix.CLONE_PARENT | unix.CLONE_PARENT_SETTID
-		calls = append(calls, call{unix.SYS_SETSID}, call{unix.SYS_CLONE, flags, 0, uintptr(unsafe.Pointer(&said.pid))})
+	if c.session || inSession {
+		calls = append(calls, call{unix.SYS_SETSID})
+	}
+	if inSession {
+		// It is gone with its parent, so that nothing is made that nobody knows of.
+		calls = append(calls, call{unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), none, none})
+		if noClone3 {
+			calls = append(calls, call{unix.SYS_CLONE, uintptr(inner.flags) | uintptr(unix.SIGCHLD), none, uintptr(unsafe.Pointer(tid)), none})
+		} else {
+			calls = append(calls, call{unix.SYS_CLONE3, uintptr(unsafe.Pointer(inner)), unsafe.Sizeof(*inner)})
+		}
 	}
 	for i, fd := range c.files {
 		if i == fd {
@@ -98,50 +124,78 @@ func (c child) start(files *unix.Rlimit) (int, error) {
 		call{unix.SYS_EXECVE, uintptr(unsafe.Pointer(path)), uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&env[0]))})
 
 	var pid uintptr
-	handed = []any{path, argv, env, mask, limit, empty, said, calls}
+	failed := new(failure)
+	handed = []any{path, argv, env, mask, limit, empty, tid, inner}
 	runtime.LockOSThread()
 	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, sigSetMask, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(mask)), maskSize, 0, 0)
+	own := *mask
+	*mask &^= unheld
 	if noClone3 {
-		pid = vfork(nil, unix.CLONE_VM|unix.CLONE_VFORK|uintptr(unix.SIGCHLD), &calls[0], said)
+		pid = vfork(nil, uintptr(outer.flags&^cloneClearSighand)|uintptr(unix.SIGCHLD), tid, &calls[0], uintptr(len(calls)), failed)
 	} else {
-		pid = vfork(&cloneArgs{flags: unix.CLONE_VM | unix.CLONE_VFORK | cloneClearSighand, exitSignal: uint64(unix.SIGCHLD)},
-			0, &calls[0], said)
+		pid = vfork(&outer, 0, nil, &calls[0], uintptr(len(calls)), failed)
 	}
-	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, sigSetMask, uintptr(unsafe.Pointer(mask)), 0, maskSize, 0, 0)
+	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, sigSetMask, uintptr(unsafe.Pointer(&own)), 0, maskSize, 0, 0)
 	runtime.UnlockOSThread()
 	handed = nil
 
 	if no := syscall.Errno(-pid); no < 4096 {
 		if !noClone3 && (no == unix.ENOSYS || no == unix.EPERM || no == unix.EINVAL) {
 			noClone3 = true
-			return c.start(files)
+			return c.vfork(files, inSession)
 		}
 		return 0, no
 	}
-	if said.errno == 0 && !c.session {
-		return int(pid), nil
-	}
-	await(int(pid))
-	switch {
-	case said.errno != 0:
-		if said.pid != 0 {
-			await(int(said.pid))
+	made := int(pid)
+	if inSession {
+		collect(made) // the leader
+		if made = int(*tid); made == 0 && failed.errno == 0 {
+			return 0, unix.EAGAIN // somebody has killed it
 		}
-		return 0, syscall.Errno(said.errno)
-	case said.pid == 0: // it was killed before it had one
-		return 0, unix.EAGAIN
 	}
-	return int(said.pid), nil
+	if failed.errno == 0 {
+		return made, nil
+	}
+	if made != 0 {
+		collect(made)
+	}
+	return 0, syscall.Errno(failed.errno)
 }
 
-// await takes the end of a child.
-func await(pid int) {
+// collect waits for a child that has ended.
+func collect(pid int) {
 	for {
 		if _, err := unix.Wait4(pid, nil, 0, nil); err != unix.EINTR {
 			return
 		}
 	}
 }
+
+// held are signals that a scanner holds back while it becomes another program,
+// which they would end: blocked, they wait until that asks for them. (The Go
+// runtime unblocks HUP, INT and TERM as it starts.)
+const held = 1<<(unix.SIGUSR2-1) | 1<<(unix.SIGALRM-1)
+
+// unheld are signals that this process blocks and its children shall not.
+var unheld uint64
+
+// holdSignals blocks them in the calling thread, for the program that it is
+// about to become, until it is released.
+func holdSignals() (release func()) {
+	runtime.LockOSThread()
+	set := unix.Sigset_t{Val: [16]uint64{held}}
+	var before unix.Sigset_t
+	unix.PthreadSigmask(unix.SIG_BLOCK, &set, &before)
+	return func() {
+		unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil)
+		runtime.UnlockOSThread()
+	}
+}
+
+// heldBefore says that the program before this one has held its signals. Go
+// unblocks those that are asked for in one thread of its own; the children are
+// made with a mask without them.
+func heldBefore() { unheld = held }
 
 // caught says whether a signal has a handler.
 func caught(sig uintptr) bool {

@@ -44,9 +44,11 @@ type Core struct {
 	mu       sync.Mutex
 	services map[string]*service
 	watched  map[int32]watch
-	opening  sync.WaitGroup // services on their way to opened
-	orphaned bool           // the scanner is gone
-	stopping bool           // when the last service is gone, so is the core
+	opening  int        // services on their way to opened
+	settled  *sync.Cond // of mu: opening has come to zero
+	leaving  bool       // another core is about to take over: the dead are left to it
+	orphaned bool       // the scanner is gone
+	stopping bool       // when the last service is gone, so is the core
 	owners   map[int]owner
 	room     int           // descriptors that services may still take
 	limit    int           // of all descriptors
@@ -70,15 +72,17 @@ type watch struct {
 }
 
 // newCore starts what all services share: the spawner, the reaper, the poller.
-func newCore(say func(Level, string, error), self int, session bool) (*Core, error) {
+// The spawner does not have the private descriptors.
+func newCore(say func(Level, string, error), self int, session bool, private ...int) (*Core, error) {
 	c := &Core{
 		Say: say, Session: session, self: self,
 		log: -1, services: map[string]*service{}, watched: map[int32]watch{}, owners: map[int]owner{},
 		changed: make(chan struct{}, 1), doors: make(chan struct{}, doors), rescued: map[uint64]bool{},
 	}
+	c.settled = sync.NewCond(&c.mu)
 	sealInherited()
 	var err error
-	if c.spawner, err = newSpawner(c.self); err != nil {
+	if c.spawner, err = newSpawner(c.self, private...); err != nil {
 		return nil, err
 	}
 	c.start = c.spawner.start
@@ -195,7 +199,11 @@ func (t Tree) Run() error {
 	if t.Log >= 0 {
 		unix.CloseOnExec(t.Log)
 	}
-	c, err := newCore(t.Say, os.Getpid(), t.Session)
+	private := []int{t.Link}
+	if t.Log >= 0 {
+		private = append(private, t.Log)
+	}
+	c, err := newCore(t.Say, os.Getpid(), t.Session, private...)
 	if err != nil {
 		return err
 	}
@@ -262,6 +270,12 @@ func (c *Core) rescueLog(pid int) {
 	go drainLog(r, 2)
 }
 
+func (c *Core) isLeaving() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.leaving
+}
+
 func (c *Core) isOrphaned() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -283,6 +297,9 @@ func (c *Core) everyone(ev event) {
 // brought to its end; beyond that, what a kill leaves is good enough.
 func (c *Core) quit() {
 	c.spawner.quit()
+	c.mu.Lock()
+	c.leaving = true
+	c.mu.Unlock()
 	c.everyone(event{kind: evLetGo})
 	for deadline := time.Now().Add(time.Second); time.Now().Before(deadline); {
 		c.mu.Lock()
@@ -342,8 +359,8 @@ func (c *Core) obey() {
 			c.mu.Lock()
 			s := c.services[m.a]
 			c.mu.Unlock()
-			if s != nil {
-				s.events <- event{kind: evCommand, cmd: CmdExit}
+			if s != nil { // which may be held up by its disk, and nobody else by that
+				go func() { s.events <- event{kind: evCommand, cmd: CmdExit} }()
 			}
 		case "died":
 			pid, err1 := strconv.Atoi(m.a)
@@ -366,13 +383,17 @@ func (c *Core) add(key, name string, dir Dir, k kept, dropped bool) {
 	s := newService(c, name, key, dir)
 	c.mu.Lock()
 	c.services[key] = s
+	c.opening++
 	c.mu.Unlock()
-	c.opening.Add(1)
 	c.tidy()
 	go func() {
 		defer s.crash()
 		err := c.opened(s, k)
-		c.opening.Done()
+		c.mu.Lock()
+		if c.opening--; c.opening == 0 {
+			c.settled.Broadcast()
+		}
+		c.mu.Unlock()
 		status := "0"
 		switch {
 		case errors.Is(err, errRoom):
@@ -536,6 +557,8 @@ func (s *service) crash() {
 // reap collects the dead. A death is first looked at, then handed to the
 // service, which records and only then reaps it, so that a kill in between
 // loses nothing. A service that is held up (by its disk) gets a moment, not more.
+// When the core is about to leave, who is let go by their service stay where
+// they are, for the scanner.
 func (c *Core) reap(deaths <-chan os.Signal) {
 	for {
 		for {
@@ -546,13 +569,18 @@ func (c *Core) reap(deaths <-chan os.Signal) {
 			c.spawner.making.Lock() // what is being made becomes known first
 			o, known := c.ownerOf(pid)
 			c.spawner.making.Unlock()
+			recorded := false
 			if known {
 				done := make(chan struct{})
 				o.unit.svc.events <- event{kind: evDied, who: o.unit, role: o.role, pid: pid, ws: ws, done: done}
 				select {
 				case <-done:
+					recorded = true
 				case <-time.After(100 * time.Millisecond):
 				}
+			}
+			if !recorded && c.isLeaving() {
+				return
 			}
 			unix.Wait4(pid, nil, unix.WNOHANG, nil)
 		}

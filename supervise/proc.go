@@ -2,11 +2,13 @@ package supervise
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
 	"sync"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,7 +20,7 @@ import (
 //	WORD PID TICKS BOOT CORE STATUS PIPE
 //
 // WORD is one of the Life words below. PID is the process (0 while it is being
-// made), TICKS its start in clock ticks since boot as in field 22 of
+// made, see below), TICKS its start in clock ticks since boot as in field 22 of
 // /proc/PID/stat (while it is being made: the time before that), BOOT the
 // kernel's boot id, CORE the process that wrote it (0: a runsv of one
 // directory), STATUS the wait status of
@@ -27,6 +29,12 @@ import (
 // after it makes a process and when one has ended, before the end can be seen
 // in any other file; it is removed when the service is let go. So a line that
 // is there while no core holds supervise/lock tells of a core that was killed.
+//
+// While a process is being made, the four bytes before the last four of the line
+// are where the kernel writes its pid, in the machine's byte order, as it makes
+// it: before the process runs there are blanks. So there is no moment in which a
+// process runs that no record tells of, whenever the core is killed. (Where the
+// kernel cannot do that, the next core looks for the process.)
 type Life struct {
 	Word   string
 	PID    int
@@ -50,6 +58,10 @@ const (
 // lifeSize is what every line is filled up to, so that one overwrites another.
 const lifeSize = 128
 
+// lifePID is where in the line the kernel writes the pid of a process that is
+// being made; no word before it is so long.
+const lifePID = lifeSize - 8
+
 func (l Life) bytes() []byte {
 	b := fmt.Appendf(nil, "%s %d %d %s %d %d %d", l.Word, l.PID, l.Ticks, l.Boot, l.Core, uint32(l.Status), l.Pipe)
 	for len(b) < lifeSize-1 {
@@ -58,12 +70,16 @@ func (l Life) bytes() []byte {
 	return append(b, '\n')
 }
 
+// blankLife is a record that tells nothing yet.
+func blankLife() []byte { return append(bytes.Repeat([]byte{' '}, lifeSize-1), '\n') }
+
 // parseLife decodes supervise/proc; what is cut short or garbage is refused.
 func parseLife(b []byte) (Life, bool) {
 	if len(b) != lifeSize || b[lifeSize-1] != '\n' {
 		return Life{}, false
 	}
-	f := strings.Fields(string(b))
+	made := string(b[lifePID : lifePID+4])
+	f := strings.Fields(string(b[:lifePID]))
 	if len(f) != 7 {
 		return Life{}, false
 	}
@@ -80,7 +96,13 @@ func parseLife(b []byte) (Life, bool) {
 		if pid == 0 {
 			return Life{}, false
 		}
-	case LifeMaking, LifeFinishing, LifeEnded, LifeDown:
+	case LifeMaking, LifeFinishing:
+		if made != "    " {
+			if pid = int(int32(binary.NativeEndian.Uint32([]byte(made)))); pid <= 0 {
+				return Life{}, false
+			}
+		}
+	case LifeEnded, LifeDown:
 	default:
 		return Life{}, false
 	}
@@ -99,6 +121,30 @@ func writeLife(at int, path string, l Life) error {
 		return fmt.Errorf("unable to write %s: %w", path, err)
 	}
 	return nil
+}
+
+// writeMaking writes the record of a process that is about to be made, and says
+// where the kernel may write its pid. The file is mapped there until done.
+func writeMaking(path string, l Life) (tid *uint32, done func(), err error) {
+	done = func() {}
+	fd, err := open(unix.AT_FDCWD, path, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW, 0o644)
+	if err != nil {
+		return nil, done, fmt.Errorf("unable to open %s: %w", path, err)
+	}
+	defer unix.Close(fd)
+	if _, err := unix.Write(fd, l.bytes()); err != nil {
+		return nil, done, fmt.Errorf("unable to write %s: %w", path, err)
+	}
+	if !limitsChildren {
+		return nil, done, nil
+	}
+	page, err := unix.MmapPtr(fd, 0, nil, lifeSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, done, nil // a file system without
+	}
+	// The page is there, and writable: a kill must not break off the kernel's write.
+	unix.RawSyscall(unix.SYS_MADVISE, uintptr(page), lifeSize, unix.MADV_POPULATE_WRITE)
+	return (*uint32)(unsafe.Add(page, lifePID)), func() { unix.MunmapPtr(page, lifeSize) }, nil
 }
 
 // readLife reads the file at path; ok is false where it is absent, garbage, or

@@ -33,6 +33,7 @@ func TestLife(t *testing.T) {
 	whole := string(Life{Word: LifeRun, PID: 9, Ticks: 12, Boot: boot, Core: 3}.bytes())
 	for name, text := range map[string]string{
 		"empty":        "",
+		"blank":        string(blankLife()),
 		"cut short":    whole[:60],
 		"too long":     whole + "x",
 		"garbage":      strings.Repeat("\xff", lifeSize-1) + "\n",
@@ -42,6 +43,45 @@ func TestLife(t *testing.T) {
 	} {
 		if l, ok := parseLife([]byte(text)); ok {
 			t.Errorf("%s: accepted as %+v", name, l)
+		}
+	}
+}
+
+// The kernel writes the pid of a process that is being made into the line.
+func TestMakingLife(t *testing.T) {
+	for _, word := range []string{LifeMaking, LifeFinishing} {
+		path := t.TempDir() + "/proc"
+		l := Life{Word: word, Ticks: 1<<64 - 1, Boot: bootID(), Core: 1 << 22, Status: statusUnknown, Pipe: 1<<64 - 1}
+		tid, done, err := writeMaking(path, l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, ok := readLife(unix.AT_FDCWD, path)
+		if diff := cmp.Diff(l, back); !ok || diff != "" {
+			t.Errorf("before: %t (-want +got):\n%s", ok, diff)
+		}
+		if tid == nil {
+			t.Skip("no process is made here by calls of ours")
+		}
+		for _, pid := range []int{1 << 22, '\n'<<16 | ' '<<8 | '\n'} {
+			*tid = uint32(pid)
+			l.PID = pid
+			back, ok = readLife(unix.AT_FDCWD, path)
+			if diff := cmp.Diff(l, back); !ok || diff != "" {
+				t.Errorf("made: %t (-want +got):\n%s", ok, diff)
+			}
+		}
+		*tid = 1 << 31
+		if l, ok := readLife(unix.AT_FDCWD, path); ok {
+			t.Errorf("a pid that is none is accepted: %+v", l)
+		}
+		done()
+		after := Life{Word: LifeRun, PID: 7, Ticks: 8, Boot: bootID()}
+		if err := writeLife(unix.AT_FDCWD, path, after); err != nil {
+			t.Fatal(err)
+		}
+		if back, ok := readLife(unix.AT_FDCWD, path); !ok || back != after {
+			t.Errorf("after: %+v, %t", back, ok)
 		}
 	}
 }

@@ -31,13 +31,14 @@ type Scanner struct {
 	// StopTime is how long process 1 gives its services to stop.
 	StopTime time.Duration
 
+	sigs    chan os.Signal
 	self    string // path of the executable, looked up at start
 	entries map[string]*entry
 	core    int // pid of the core, 0 if there is none
 	link    *link
 	mail    chan letter
-	deaths  []time.Time // of cores, for the back-off
-	told    int         // pid of the death that the core has been told of
+	deaths  backOff
+	told    int // pid of the death that the core has been told of
 	restart *time.Timer
 	ring    *Ring
 
@@ -92,6 +93,7 @@ func (s *Scanner) Run() int {
 	pid1 := os.Getpid() == 1
 	sigs := make(chan os.Signal)
 	notifyEach(sigs, unix.SIGTERM, unix.SIGHUP, unix.SIGALRM, unix.SIGUSR2, unix.SIGCHLD)
+	s.sigs = sigs
 	if pid1 {
 		signal.Notify(make(chan os.Signal, 1)) // unasked, some would end it, and with it all
 		notifyEach(sigs, unix.SIGINT)
@@ -106,11 +108,14 @@ func (s *Scanner) Run() int {
 	s.entries, s.held = map[string]*entry{}, map[string]time.Time{}
 	s.mail = make(chan letter, 16)
 	s.wanted = true
-	s.resume()
+	again := s.resume()
 	if s.ring != nil {
 		go s.ring.run()
 	}
 	s.eyes = openEyes()
+	for _, sig := range again { // that were not acted on before an upgrade
+		unix.Kill(os.Getpid(), sig)
+	}
 	s.startCore()
 	s.scan(false)
 	timer := time.NewTimer(s.pause())
@@ -133,7 +138,9 @@ func (s *Scanner) Run() int {
 				s.scan(true)
 				s.stampRescan()
 			case unix.SIGUSR2:
-				s.upgrade()
+				if s.stop == nil { // the end is not to be forgotten
+					s.upgrade()
+				}
 			case unix.SIGCHLD:
 				s.reap()
 			}
@@ -336,27 +343,48 @@ func (s *Scanner) coreDied(ws unix.WaitStatus) {
 	if s.stop != nil && ws.Exited() && ws.ExitStatus() == 0 {
 		return // all is stopped
 	}
-	now := time.Now()
-	s.deaths = append(s.deaths, now)
-	s.deaths = slices.DeleteFunc(s.deaths, func(t time.Time) bool { return now.Sub(t) > time.Minute })
-	recent := 0
-	for _, t := range s.deaths {
-		if now.Sub(t) <= 10*time.Second {
-			recent++
-		}
-	}
+	n, wait := s.deaths.next(time.Now())
 	text := fmt.Sprintf("the supervisor was killed by signal %d", ws.Signal())
 	if ws.Exited() {
 		text = fmt.Sprintf("the supervisor exited %d", ws.ExitStatus())
 	}
-	if recent < 5 {
+	if wait == 0 {
 		s.Say(Warning, "", errors.New(text+", starting another; the services run on."))
 		s.startCore()
 		return
 	}
-	wait := min(30*time.Second, time.Second<<min(len(s.deaths)-5, 5))
-	s.Say(Warning, "", fmt.Errorf("%s, %d times in 10 seconds: starting another in %v; the services run on.", text, recent, wait))
+	often := "again"
+	if n > 1 {
+		often = fmt.Sprintf("%d times in 10 seconds", n)
+	}
+	s.Say(Warning, "", fmt.Errorf("%s, %s: starting another in %v; the services run on.", text, often, wait))
 	s.restart = time.NewTimer(wait)
+}
+
+// backOff is when cores died: the fifth death within ten seconds is followed by
+// a pause of a second, each further one by twice as long, up to half a minute,
+// until a core has lived for ten seconds.
+type backOff struct {
+	times  []time.Time
+	pauses int
+	begun  time.Time // when the core that is there now is due
+}
+
+// next takes a death and says how many there were in the last ten seconds, and
+// how long the pause is.
+func (b *backOff) next(now time.Time) (n int, wait time.Duration) {
+	const span = 10 * time.Second
+	if now.Sub(b.begun) >= span {
+		b.pauses = 0
+	}
+	b.times = append(slices.DeleteFunc(b.times, func(t time.Time) bool { return now.Sub(t) > span }), now)
+	n = len(b.times)
+	if n >= 5 || b.pauses > 0 {
+		wait = min(time.Second<<b.pauses, 30*time.Second)
+		b.pauses = min(b.pauses+1, 5)
+	}
+	b.begun = now.Add(wait)
+	return n, wait
 }
 
 // read acts on a message of the core.
@@ -652,10 +680,24 @@ func (s *Scanner) upgrade() {
 		for _, fd := range keep {
 			unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0)
 		}
-		env := append(os.Environ(), fmt.Sprintf("%s=%d,%d", stateVar, memfd, ringFD))
+		release := holdSignals() // any of these would end the new program before it asks for them
+		late := s.late()
+		var numbers strings.Builder
+		for _, sig := range late {
+			if sig != unix.SIGUSR2 { // that is being done
+				fmt.Fprintf(&numbers, ",%d", sig)
+			}
+		}
+		env := append(os.Environ(), fmt.Sprintf("%s=%d,%d%s", stateVar, memfd, ringFD, numbers.String()))
 		s.files.lower()
 		err = syscall.Exec(s.self, s.Args, env)
 		s.files.raise()
+		release()
+		go func() {
+			for _, sig := range late {
+				s.sigs <- sig
+			}
+		}()
 		for _, fd := range keep { // still here
 			unix.CloseOnExec(fd)
 		}
@@ -667,6 +709,23 @@ func (s *Scanner) upgrade() {
 	s.warn(fmt.Errorf("unable to become %s: %w", s.self, err))
 	s.startCore()
 }
+
+// late takes the signals that have come and were not acted on. One may be on its
+// way still when it is no more than a few milliseconds old.
+func (s *Scanner) late() (sigs []os.Signal) {
+	quiet := time.NewTimer(lateTime)
+	for {
+		select {
+		case sig := <-s.sigs:
+			sigs = append(sigs, sig)
+		case <-quiet.C:
+			return sigs
+		}
+	}
+}
+
+// lateTime is how long a signal takes at most from the kernel to who acts on it.
+const lateTime = 5 * time.Millisecond
 
 // awaitCore reads what the core still has to say until it has ended.
 func (s *Scanner) awaitCore(limit time.Duration) bool {
@@ -690,15 +749,21 @@ func (s *Scanner) awaitCore(limit time.Duration) bool {
 	}
 }
 
-// resume takes over what upgrade has left, and sets up the log.
-func (s *Scanner) resume() {
-	state := os.Getenv(stateVar)
+// resume takes over what upgrade has left, and sets up the log. It returns the
+// signals that came too late for the program before.
+func (s *Scanner) resume() (again []unix.Signal) {
+	state := strings.Split(os.Getenv(stateVar), ",")
 	os.Unsetenv(stateVar)
-	first, second, _ := strings.Cut(state, ",") // fmt's Sscanf would be 45 KB of the executable
-	memfd, err1 := strconv.Atoi(first)
-	ringFD, err2 := strconv.Atoi(second)
-	if err1 != nil || err2 != nil {
-		memfd, ringFD = -1, -1
+	memfd, ringFD := -1, -1
+	if len(state) > 1 {
+		memfd, _ = strconv.Atoi(state[0])
+		ringFD, _ = strconv.Atoi(state[1])
+		for _, number := range state[2:] {
+			if sig, err := strconv.Atoi(number); err == nil && sig > 0 {
+				again = append(again, unix.Signal(sig))
+			}
+		}
+		heldBefore()
 	}
 	if memfd > 2 {
 		f := os.NewFile(uintptr(memfd), "state")
@@ -730,18 +795,19 @@ func (s *Scanner) resume() {
 		}
 	}
 	if s.Log == 0 {
-		return
+		return again
 	}
 	if ringFD > 2 {
 		unix.CloseOnExec(ringFD)
 		s.ring = ringOf(s.Args[s.Log], ringFD)
-		return
+		return again
 	}
 	ring, err := newRing(s.Args[s.Log])
 	if err != nil {
 		s.warn(err)
 		s.warn(errors.New("log service disabled."))
-		return
+		return again
 	}
 	s.ring = ring
+	return again
 }

@@ -57,8 +57,9 @@ type order struct {
 }
 
 // newSpawner starts the thread. It must come before the process opens many
-// descriptors, since those open now stay in the thread's table.
-func newSpawner(core int) (*spawner, error) {
+// descriptors, since those open now stay in the thread's table: all but the
+// private ones, which a child that is held up in exec must not keep open.
+func newSpawner(core int, private ...int) (*spawner, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("unable to create socketpair: %w", err)
@@ -68,7 +69,7 @@ func newSpawner(core int) (*spawner, error) {
 	time.AfterFunc(0, func() {}).Stop()
 	s := &spawner{in: pair[0], env: os.Environ(), core: core, more: make(chan struct{}, 1), next: make(chan order, 32)}
 	ready := make(chan error)
-	go s.run(pair[1], pair[0], ready)
+	go s.run(pair[1], append(private, pair[0]), ready)
 	if err := <-ready; err != nil {
 		unix.Close(pair[0])
 		unix.Close(pair[1])
@@ -80,13 +81,13 @@ func newSpawner(core int) (*spawner, error) {
 }
 
 // run is the thread. It touches descriptors by system calls only.
-func (s *spawner) run(out, in int, ready chan<- error) {
+func (s *spawner) run(out int, private []int, ready chan<- error) {
 	runtime.LockOSThread() // for ever: no other goroutine may meet this thread's table
 	if unix.Gettid() == unix.Getpid() {
 		// The first thread's table is what /proc/self/fd shows: it stays the
 		// process's. While this thread is locked the next is another.
 		other := make(chan error)
-		go s.run(out, in, other)
+		go s.run(out, private, other)
 		err, failed := <-other
 		runtime.UnlockOSThread()
 		if failed {
@@ -101,7 +102,9 @@ func (s *spawner) run(out, in int, ready chan<- error) {
 		ready <- err
 		return
 	}
-	unix.Close(in)
+	for _, fd := range private {
+		unix.Close(fd)
+	}
 	close(ready)
 	oob := make([]byte, unix.CmsgSpace(4*3))
 	for o := range s.next {
@@ -193,9 +196,12 @@ func (s *spawner) quit() {
 	s.mu.Unlock()
 }
 
-// make makes one process. The record of it is written here too, between the
-// fork and any other, so that in a tree one process at the most is unrecorded.
+// make makes one process. The record of it is written here too: what is to be
+// made before that is done, its pid by the kernel as it does it, and its start
+// between the fork and any other. So even where the kernel cannot write there,
+// one process of a tree at the most is not recorded.
 func (s *spawner) make(o order, fds []int) {
+	defer o.who.svc.crash()
 	fail := func(kind evKind, text string, err error) {
 		o.answer <- event{kind: kind, who: o.who, role: o.role, err: fmt.Errorf("%s: %w", text, err)}
 	}
@@ -204,10 +210,13 @@ func (s *spawner) make(o order, fds []int) {
 		return
 	}
 	var recordErr error
+	var tid *uint32
 	life := o.before
 	if o.life != "" {
 		life.Boot, life.Core, life.Ticks = bootID(), s.core, ticksNow()
-		recordErr = writeLife(unix.AT_FDCWD, o.life, life)
+		var done func()
+		tid, done, recordErr = writeMaking(o.life, life)
+		defer done()
 	}
 	if o.dir != "" {
 		if err := unix.Chdir(o.dir); err != nil {
@@ -215,7 +224,7 @@ func (s *spawner) make(o order, fds []int) {
 			return
 		}
 	}
-	c := child{path: o.argv[0], argv: o.argv, env: s.env, files: []int{0, 1, 2}, session: o.session}
+	c := child{path: o.argv[0], argv: o.argv, env: s.env, files: []int{0, 1, 2}, tid: tid}
 	next := 1
 	if o.stdin {
 		c.files[0] = fds[next]
@@ -226,8 +235,12 @@ func (s *spawner) make(o order, fds []int) {
 	}
 	s.making.Lock()
 	defer s.making.Unlock()
+	start := c.start
+	if o.session {
+		start = c.startInSession
+	}
 	begun := ticksNow()
-	pid, err := c.start(s.files)
+	pid, err := start(s.files)
 	switch err {
 	case nil:
 	case syscall.EAGAIN, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE:

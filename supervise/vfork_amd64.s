@@ -1,14 +1,13 @@
 #include "textflag.h"
 
-// func vfork(args *cloneArgs, flags uintptr, calls *call, told *told) uintptr
+// func vfork(args *cloneArgs, flags uintptr, tid *uint32, calls *call, n uintptr, failed *failure) uintptr
 //
 // The child shares the parent's memory and stack, so it only makes system
-// calls: it writes nothing but what it tells. Where one of them is clone, the
-// child of the child makes the rest of them while the child waits, which then
-// ends.
-TEXT ·vfork(SB),NOSPLIT|NOFRAME,$0-40
-	MOVQ	calls+16(FP), R12
-	MOVQ	told+24(FP), BX
+// calls: it writes nothing but what failed.
+TEXT ·vfork(SB),NOSPLIT|NOFRAME,$0-56
+	MOVQ	calls+24(FP), R12
+	MOVQ	n+32(FP), R13
+	MOVQ	failed+40(FP), BX
 	MOVQ	args+0(FP), DI
 	TESTQ	DI, DI
 	JZ	old
@@ -19,7 +18,7 @@ TEXT ·vfork(SB),NOSPLIT|NOFRAME,$0-40
 old:
 	MOVQ	flags+8(FP), DI
 	XORL	SI, SI
-	XORL	DX, DX
+	MOVQ	tid+16(FP), DX
 	XORL	R10, R10
 	XORL	R8, R8
 	MOVL	$56, AX			// clone
@@ -27,7 +26,7 @@ old:
 both:
 	TESTQ	AX, AX
 	JZ	child
-	MOVQ	AX, ret+32(FP)
+	MOVQ	AX, ret+48(FP)
 	RET
 child:
 	MOVQ	0(R12), AX
@@ -38,12 +37,16 @@ child:
 	SYSCALL
 	CMPQ	AX, $0xfffffffffffff001
 	JCC	fail
-	CMPQ	0(R12), $56		// clone
-	JEQ	cloned
+	MOVQ	0(R12), CX
+	CMPQ	CX, $435
+	JEQ	forked
+	CMPQ	CX, $56
+	JEQ	forked
 next:
 	ADDQ	$40, R12
+	DECQ	R13
 	JMP	child			// the last call does not return
-cloned:
+forked:
 	TESTQ	AX, AX
 	JZ	next
 	XORL	DI, DI
@@ -53,7 +56,8 @@ cloned:
 fail:
 	NEGQ	AX
 	MOVQ	AX, 0(BX)
-	MOVL	$127, DI
+	MOVQ	R13, 8(BX)
+	MOVL	$111, DI
 	MOVL	$231, AX		// exit_group
 	SYSCALL
 	INT	$3

@@ -1,14 +1,13 @@
 #include "textflag.h"
 
-// func vfork(args *cloneArgs, flags uintptr, calls *call, told *told) uintptr
+// func vfork(args *cloneArgs, flags uintptr, tid *uint32, calls *call, n uintptr, failed *failure) uintptr
 //
 // The child shares the parent's memory and stack, so it only makes system
-// calls: it writes nothing but what it tells. Where one of them is clone, the
-// child of the child makes the rest of them while the child waits, which then
-// ends.
-TEXT ·vfork(SB),NOSPLIT|NOFRAME,$0-40
-	MOVD	calls+16(FP), R19
-	MOVD	told+24(FP), R21
+// calls: it writes nothing but what failed.
+TEXT ·vfork(SB),NOSPLIT|NOFRAME,$0-56
+	MOVD	calls+24(FP), R19
+	MOVD	n+32(FP), R20
+	MOVD	failed+40(FP), R21
 	MOVD	args+0(FP), R0
 	CBZ	R0, old
 	MOVD	$64, R1
@@ -18,14 +17,14 @@ TEXT ·vfork(SB),NOSPLIT|NOFRAME,$0-40
 old:
 	MOVD	flags+8(FP), R0
 	MOVD	$0, R1
-	MOVD	$0, R2
+	MOVD	tid+16(FP), R2
 	MOVD	$0, R3
 	MOVD	$0, R4
 	MOVD	$220, R8		// clone
 	SVC
 both:
 	CBZ	R0, child
-	MOVD	R0, ret+32(FP)
+	MOVD	R0, ret+48(FP)
 	RET
 child:
 	MOVD	0(R19), R8
@@ -36,13 +35,16 @@ child:
 	SVC
 	CMN	$4095, R0
 	BCS	fail
-	MOVD	0(R19), R8
-	CMP	$220, R8		// clone
-	BEQ	cloned
+	MOVD	0(R19), R9
+	CMP	$435, R9
+	BEQ	forked
+	CMP	$220, R9
+	BEQ	forked
 next:
 	ADD	$40, R19
+	SUB	$1, R20
 	B	child			// the last call does not return
-cloned:
+forked:
 	CBZ	R0, next
 	MOVD	$0, R0
 	MOVD	$94, R8			// exit_group
@@ -51,7 +53,8 @@ cloned:
 fail:
 	NEG	R0, R0
 	MOVD	R0, 0(R21)
-	MOVD	$127, R0
+	MOVD	R20, 8(R21)
+	MOVD	$111, R0
 	MOVD	$94, R8			// exit_group
 	SVC
 	BRK

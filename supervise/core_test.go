@@ -1,0 +1,262 @@
+package supervise
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// bareCore is a core without processes and without a reaper, which would take
+// the children of other tests. What it has to say to the scanner is dropped.
+func bareCore(t *testing.T) *Core {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &Core{
+		Say: func(Level, string, error) {}, link: &link{fd: pair[0]}, log: -1, epoll: -1, room: 1 << 20,
+		services: map[string]*service{}, watched: map[int32]watch{}, owners: map[int]owner{},
+		changed: make(chan struct{}, 1), doors: make(chan struct{}, doors), rescued: map[uint64]bool{},
+	}
+	c.settled = sync.NewCond(&c.mu)
+	scanner := &link{fd: pair[1]}
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		for {
+			if _, err := scanner.receive(); err != nil {
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		unix.Shutdown(pair[0], unix.SHUT_RDWR)
+		<-over
+		unix.Close(pair[0])
+		unix.Close(pair[1])
+	})
+	return c
+}
+
+// Services are opened and inherited processes end all at once, many times.
+func TestEndsWhileServicesOpen(t *testing.T) {
+	c := bareCore(t)
+	file := t.TempDir() + "/none" // no directory: opened, and gone at once
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for range 500 {
+				c.inherited(1<<30, 0)
+			}
+		})
+	}
+	for i := range 2000 {
+		fd, err := unix.Open(file, unix.O_PATH|unix.O_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.add(strconv.Itoa(i), "none", Dir{fd}, nil, false)
+		if i%100 == 0 {
+			time.Sleep(time.Millisecond) // so that all are opened now and then
+		}
+	}
+	all.Wait()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		c.mu.Lock()
+		left, opening := len(c.services), c.opening
+		c.mu.Unlock()
+		if left == 0 && opening == 0 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d services are left, %d being opened", left, opening)
+		}
+	}
+}
+
+// A process that a service has adopted already does not wait for other
+// services, which may be held up by their disks.
+func TestEndOfTheAdoptedDoesNotWait(t *testing.T) {
+	c := bareCore(t)
+	s := newService(c, "web", "", Dir{-1})
+	c.owners[1<<30] = owner{&s.main, isRun}
+	c.opening = 1
+	go c.inherited(1<<30, 9)
+	select {
+	case ev := <-s.events:
+		if ev.kind != evDied || ev.pid != 1<<30 || ev.ws != 9 {
+			t.Errorf("the service was told %+v", ev)
+		}
+		close(ev.done)
+	case <-time.After(10 * time.Second):
+		t.Error("the service was not told")
+	}
+}
+
+// A service that takes no events holds up neither the scanner's other messages
+// nor the core.
+func TestDropDoesNotWait(t *testing.T) {
+	c := bareCore(t)
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.link = &link{fd: pair[0]}
+	s := newService(c, "web", "key", Dir{-1})
+	for len(s.events) < cap(s.events) {
+		s.events <- event{}
+	}
+	c.services["key"] = s
+	go c.obey()
+	scanner := &link{fd: pair[1]}
+	scanner.send(message{word: "drop", a: "key", b: "0"})
+	scanner.send(message{word: "add", a: "other", name: "other"}) // without a directory: refused
+	answer := make(chan message, 1)
+	go func() {
+		m, _ := scanner.receive()
+		answer <- m
+	}()
+	select {
+	case m := <-answer:
+		if m.word != "gone" || m.a != "other" {
+			t.Errorf("the answer is %+v", m)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("no answer")
+	}
+	unix.Close(pair[1])
+	<-c.changed
+}
+
+// A panic ends the core, and says once where it was and which service it was
+// about, whichever goroutine it is in.
+func TestPanic(t *testing.T) {
+	if where := os.Getenv("SUPERVISE_PANICS"); where != "" {
+		panics(t, where)
+		return
+	}
+	for _, where := range []string{"service", "opening", "spawner"} {
+		t.Run(where, func(t *testing.T) {
+			cmd := exec.Command(os.Args[0], "-test.run=^TestPanic$")
+			cmd.Env = append(os.Environ(), "SUPERVISE_PANICS="+where, "SUPERVISE_DIR="+t.TempDir())
+			var out bytes.Buffer
+			cmd.Stderr = &out
+			err := cmd.Run()
+			var status *exec.ExitError
+			if !errors.As(err, &status) || status.ExitCode() != 2 {
+				t.Errorf("%v, want exit status 2", err)
+			}
+			text := out.String()
+			if !strings.HasPrefix(text, "web: panic: ") {
+				t.Errorf("the message does not begin with the service: %s", text)
+			}
+			if n := len(regexp.MustCompile(`(?m)^goroutine \d`).FindAllString(text, -1)); n != 1 {
+				t.Errorf("%d stacks: %s", n, text)
+			}
+			if !strings.Contains(text, map[string]string{"service": "service.go", "opening": "adopt.go", "spawner": "spawn.go"}[where]) {
+				t.Errorf("the stack does not show where it was: %s", text)
+			}
+		})
+	}
+}
+
+// panics is a core that panics.
+func panics(t *testing.T, where string) {
+	c, err := newCore(func(_ Level, service string, err error) {
+		os.Stderr.WriteString(service + ": " + err.Error() + "\n")
+	}, 1, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.link = &link{fd: -1}
+	dir, err := openDir(os.Getenv("SUPERVISE_DIR"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	switch where {
+	case "service":
+		c.start = nil
+	case "opening":
+		c.watched = nil
+	case "spawner":
+		c.spawner.made = nil
+	}
+	if err := os.WriteFile(os.Getenv("SUPERVISE_DIR")+"/run", []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c.add("key", "web", dir, nil, false)
+	time.Sleep(20 * time.Second)
+}
+
+// A core that is about to leave reaps nobody whose end it has not recorded: the
+// scanner, which inherits the dead, is asked how they ended.
+func TestLeavingReapsNobody(t *testing.T) {
+	c := bareCore(t)
+	c.spawner = &spawner{}
+	c.leaving = true
+	s := newService(c, "web", "", Dir{-1}) // let go: nobody reads its events
+	for _, known := range []bool{false, true} {
+		pid, err := (child{path: "/bin/sh", argv: []string{"sh", "-c", "exit 7"}, files: []int{0, 1, 2}}).start(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if known {
+			c.owners[pid] = owner{&s.main, isRun}
+		}
+		deaths := make(chan os.Signal, 1)
+		for _, _, ok := peekDead(); !ok; _, _, ok = peekDead() {
+			time.Sleep(time.Millisecond)
+		}
+		over := make(chan struct{})
+		go func() { c.reap(deaths); close(over) }()
+		select {
+		case <-over:
+		case <-time.After(10 * time.Second):
+			t.Error("it goes on reaping")
+		}
+		var ws unix.WaitStatus
+		if got, err := unix.Wait4(pid, &ws, unix.WNOHANG, nil); err != nil || got != pid || ws.ExitStatus() != 7 {
+			t.Errorf("the end of a process that is known (%t): %d, %v, %v", known, got, ws, err)
+		}
+	}
+}
+
+func TestBackOff(t *testing.T) {
+	type step struct {
+		after time.Duration // of the pause before
+		n     int
+		wait  time.Duration
+	}
+	const s = time.Second
+	for _, tt := range []struct {
+		name  string
+		steps []step
+	}{
+		{"four in ten seconds are nothing", []step{{0, 1, 0}, {3 * s, 2, 0}, {3 * s, 3, 0}, {3 * s, 4, 0}, {3 * s, 4, 0}, {3 * s, 4, 0}}},
+		{"from the fifth on the pauses grow", []step{{0, 1, 0}, {0, 2, 0}, {0, 3, 0}, {0, 4, 0}, {0, 5, s}, {0, 6, 2 * s}, {0, 7, 4 * s},
+			{0, 8, 8 * s}, {0, 2, 16 * s}, {0, 1, 30 * s}, {0, 1, 30 * s}, {9 * s, 1, 30 * s}}},
+		{"until one has lived for ten seconds", []step{{0, 1, 0}, {0, 2, 0}, {0, 3, 0}, {0, 4, 0}, {0, 5, s}, {0, 6, 2 * s}, {9 * s, 1, 4 * s}, {10 * s, 1, 0}, {0, 2, 0}}},
+	} {
+		now := time.Unix(1e9, 0)
+		b := backOff{}
+		for i, st := range tt.steps {
+			now = now.Add(st.after)
+			if n, wait := b.next(now); n != st.n || wait != st.wait {
+				t.Errorf("%s: death %d: %d deaths, pause %v; want %d, %v", tt.name, i+1, n, wait, st.n, st.wait)
+			}
+			now = b.begun
+		}
+	}
+}
