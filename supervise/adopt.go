@@ -75,6 +75,7 @@ func (s *service) publish() {
 	if s.published || soon || s.log != nil && s.log.st.Phase == Starting {
 		return
 	}
+	defer s.core.door()()
 	s.published = true
 	units := s.units()
 	for _, u := range units {
