@@ -75,6 +75,7 @@ func (s *service) publish() {
 	if s.published || soon || s.log != nil && s.log.st.Phase == Starting {
 		return
 	}
+	defer s.core.door()()
 	s.published = true
 	units := s.units()
 	for _, u := range units {
@@ -329,14 +330,14 @@ func (s *service) lock(u *unit, k kept) (remains, error) {
 		if s.askFor(u.prefix) {
 			patience = 3 * time.Second
 		}
+		s.leave() // others may come in meanwhile
 		wait := 2 * time.Millisecond
 		for deadline := time.Now().Add(patience); errors.Is(err, unix.EAGAIN) && time.Now().Before(deadline); {
-			<-s.core.doors // others may pass meanwhile
 			time.Sleep(wait)
-			s.core.doors <- struct{}{}
 			wait = min(2*wait, 50*time.Millisecond)
 			l, err = s.dir.lock(u.prefix)
 		}
+		s.leave = s.core.door()
 	}
 	if err != nil {
 		if was.pidfd >= 0 {

@@ -441,9 +441,10 @@ func (c *Core) opened(s *service, k kept) error {
 	err := make(chan error)
 	go func() {
 		defer s.crash()
-		c.doors <- struct{}{}
-		err <- c.admit(s, k)
-		<-c.doors
+		s.leave = c.door()
+		e := c.admit(s, k)
+		s.leave()
+		err <- e
 	}()
 	return <-err
 }
@@ -462,8 +463,22 @@ func (c *Core) admit(s *service, k kept) error {
 	return s.open(k)
 }
 
-// doors is how many services are opened at once: each may hold a thread.
+// doors is how many services make their files at once: each may hold a thread,
+// and what threads a start makes the process keeps.
 const doors = 4
+
+// door waits for a door and returns what leaves it. Who takes more than a
+// second, as on a disk that hangs, holds up nobody else.
+func (c *Core) door() (leave func()) {
+	c.doors <- struct{}{}
+	var once sync.Once
+	free := func() { once.Do(func() { <-c.doors }) }
+	late := time.AfterFunc(time.Second, free)
+	return func() {
+		late.Stop()
+		free()
+	}
+}
 
 // lacking is the status of gone where descriptors ran out.
 const lacking = "24"

@@ -34,7 +34,8 @@ type Scanner struct {
 	sigs    chan os.Signal
 	self    string // path of the executable, looked up at start
 	entries map[string]*entry
-	core    int // pid of the core, 0 if there is none
+	idle    map[*entry]bool // those that the core has let go: few, so that each message costs the same in a large tree
+	core    int             // pid of the core, 0 if there is none
 	link    *link
 	mail    chan letter
 	deaths  backOff
@@ -105,7 +106,7 @@ func (s *Scanner) Run() int {
 	// A core's children come to the scanner when the core is killed.
 	unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 	s.self = executable(s.Args[0])
-	s.entries, s.held = map[string]*entry{}, map[string]time.Time{}
+	s.entries, s.idle, s.held = map[string]*entry{}, map[*entry]bool{}, map[string]time.Time{}
 	s.mail = make(chan letter, 16)
 	s.wanted = true
 	again := s.resume()
@@ -181,8 +182,8 @@ func (s *Scanner) pause() time.Duration {
 		d = time.Minute
 	}
 	now := time.Now()
-	for _, e := range s.entries {
-		if e.gone && !e.lacking {
+	for e := range s.idle {
+		if !e.lacking {
 			d = min(d, max(0, e.offered.Add(time.Second).Sub(now)))
 		}
 	}
@@ -286,13 +287,16 @@ func (s *Scanner) retryCore(err error) {
 // offer gives a service to the core.
 func (s *Scanner) offer(e *entry) {
 	e.offered, e.gone, e.lacking = time.Now(), false, false
+	delete(s.idle, e)
 	if s.link == nil {
 		return
 	}
 	err := s.link.send(message{word: "add", a: e.key, b: strconv.FormatBool(e.dropped) + "," + e.tags, name: e.name, fds: e.fds})
 	// The next core is offered everything anyway; this one is offered it again,
 	// where the kernel would not have so many descriptors on their way at once.
-	e.gone = err != nil && err != unix.EPIPE && err != unix.ECONNRESET
+	if err != nil && err != unix.EPIPE && err != unix.ECONNRESET {
+		e.gone, s.idle[e] = true, true
+	}
 }
 
 // forget lets go of an entry and of what was kept for it.
@@ -301,6 +305,7 @@ func (s *Scanner) forget(e *entry) {
 		unix.Close(fd)
 	}
 	delete(s.entries, e.key)
+	delete(s.idle, e)
 }
 
 // reap collects children. The core's own end is acted on; the end of a process
@@ -407,6 +412,7 @@ func (s *Scanner) read(l letter) {
 		}
 		e.fds, e.tags = e.fds[:1], ""
 		e.gone, e.lacking = true, l.b == lacking
+		s.idle[e] = true
 		e.offered = time.Now() // runit's sv looks every 0.42 s for the end of an exit
 		if e.dropped {
 			s.forget(e)
@@ -414,8 +420,8 @@ func (s *Scanner) read(l letter) {
 			s.scan(false)
 		}
 		if l.b != lacking { // one goes, one comes
-			for _, e := range s.entries {
-				if e.lacking && e.gone && !e.dropped {
+			for e := range s.idle {
+				if e.lacking && !e.dropped {
 					s.offer(e)
 					break
 				}
@@ -535,8 +541,12 @@ func (s *Scanner) scan(force bool) {
 		}
 	}
 	room := s.files.most - reserve
+	leaving := map[string]bool{} // names
 	for _, e := range s.entries {
 		room -= max(needMain, len(e.fds))
+		if e.dropped {
+			leaving[e.name] = true
+		}
 	}
 	for _, e := range fresh {
 		if room < 0 { // the core would refuse it too
@@ -549,7 +559,11 @@ func (s *Scanner) scan(force bool) {
 			}
 			continue
 		}
-		if err := s.begin(fd, e); err != nil {
+		err := errHeld // while the one that had its name is there: they may share a supervise directory
+		if !leaving[e.name] {
+			err = s.begin(fd, e)
+		}
+		if err != nil {
 			delete(s.entries, e.key)
 			s.wanted = true
 			if !errors.Is(err, errHeld) {
@@ -562,14 +576,8 @@ func (s *Scanner) scan(force bool) {
 // errHeld says that an entry has to wait.
 var errHeld = errors.New("held")
 
-// begin offers a new entry, once the one that had its name before has gone:
-// they may share a supervise directory.
+// begin offers a new entry.
 func (s *Scanner) begin(at int, e *entry) error {
-	for _, o := range s.entries {
-		if o != e && o.name == e.name && o.dropped {
-			return errHeld
-		}
-	}
 	fd, err := open(at, e.name, unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return fmt.Errorf("unable to stat %s: %w", e.name, err)
@@ -593,12 +601,12 @@ func (s *Scanner) begin(at int, e *entry) error {
 // reoffer offers again what the core has let go though it is still here.
 func (s *Scanner) reoffer() {
 	now := time.Now()
-	for _, e := range s.entries {
+	for e := range s.idle {
 		wait := time.Second
 		if e.lacking {
 			wait = time.Minute
 		}
-		if e.gone && now.Sub(e.offered) >= wait {
+		if now.Sub(e.offered) >= wait {
 			s.offer(e)
 		}
 	}
@@ -792,6 +800,9 @@ func (s *Scanner) resume() (again []unix.Signal) {
 				}
 			}
 			s.entries[e.key] = e
+			if e.gone {
+				s.idle[e] = true
+			}
 		}
 	}
 	if s.Log == 0 {

@@ -112,11 +112,12 @@ type service struct {
 	log       *unit
 	badLog    bool // ./log is no directory, and that was said
 	pipe      [2]int
-	piped     bool // the pipe to the log service is open
-	unfed     bool // the log service was told to end by closing the pipe
-	ordered   int  // processes being made
-	taken     int  // descriptors that are its to open
-	lockFDs   int  // how many a lock takes, as far as can be told before
+	piped     bool   // the pipe to the log service is open
+	unfed     bool   // the log service was told to end by closing the pipe
+	ordered   int    // processes being made
+	taken     int    // descriptors that are its to open
+	lockFDs   int    // how many a lock takes, as far as can be told before
+	leave     func() // the door by which it is being opened
 	opened    bool
 	published bool // the status files are written and ok answers
 	letGo     bool
