@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -110,7 +111,7 @@ func newSv(argv0 string) *cobra.Command {
 				return misuse{line: line, status: misused}
 			}
 			act, odd := svAction(args[0], s.lsb)
-			if act == nil {
+			if act == nil || s.json && !act.status {
 				return misuse{line: line, status: misused}
 			}
 			s.out, s.err = bufio.NewWriter(cmd.OutOrStdout()), cmd.ErrOrStderr()
@@ -140,6 +141,7 @@ func newSv(argv0 string) *cobra.Command {
 	flags.StringVarP(&wait, "wait", "w", "7", "wait that many `seconds` for the service, and report")
 	flags.BoolVarP(&verbose, "verbose", "v", false, "wait for the service and report")
 	flags.BoolVarP(&identify, "version", "V", false, "print the version")
+	flags.BoolVar(&s.json, "json", false, "with status: a line of JSON for each service")
 	flags.Bool("help", false, "print this help")
 	getoptErrors(cmd, argv0, line, misused)
 	return cmd
@@ -205,6 +207,7 @@ func svPath(name string) string {
 type svCall struct {
 	name   string
 	lsb    bool // called by a service's name, as an init script is
+	json   bool // the status is for a program
 	begin  time.Time
 	wait   time.Duration
 	out    *bufio.Writer
@@ -377,7 +380,11 @@ func (s *svCall) status(services []string) error {
 		}
 		if err != nil {
 			s.failed++
-			fmt.Fprintln(s.out, trouble(name, err))
+			if s.json {
+				fmt.Fprintf(s.out, "{%s}\n", jsonTrouble(name, err))
+			} else {
+				fmt.Fprintln(s.out, trouble(name, err))
+			}
 			code = lsbUnknown
 			if strings.HasPrefix(trouble(name, err), "fail: ") {
 				code = 1
@@ -401,10 +408,15 @@ func (s *svCall) show(name string, r *supervise.Remote, patience time.Time) (cod
 		code = lsbDown
 	}
 	line := ""
-	if down, ok := s.hasDown(name, r); ok {
+	down, ok := s.hasDown(name, r)
+	if ok {
 		line = svLine(name, rec, down, time.Now())
 	} else {
 		code = lsbUnknown
+	}
+	if s.json {
+		fmt.Fprintf(s.out, "{%s%s}\n", jsonStatus(name, rec, down, ok, time.Now()), s.jsonLog(name+"/log", r, patience))
+		return code, nil
 	}
 	fmt.Fprintf(s.out, "%s%s\n", line, s.logPart(name+"/log", r, patience))
 	return code, nil
@@ -431,4 +443,64 @@ func (s *svCall) logPart(name string, r *supervise.Remote, patience time.Time) s
 		return "; "
 	}
 	return "; " + svLine("log", rec, down, time.Now())
+}
+
+// jsonStatus is a status as members of a JSON object: what svLine tells, each
+// thing always there. Whether a down file exists may be unknown.
+func jsonStatus(name string, rec supervise.Record, down, known bool, now time.Time) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `"service":%s,"state":%s,"pid":%d,"seconds":%d,"since":%s,"want":%s,"paused":%t,"term":%t`,
+		jsonText(name), jsonText(rec.State.String()), rec.PID, max(0, now.Unix()-rec.Since.Unix()),
+		jsonText(rec.Since.UTC().Format(time.RFC3339Nano)), upDown(rec.Want == supervise.WantUp), rec.Paused, rec.Termed)
+	if known {
+		fmt.Fprintf(&b, `,"normally":%s`, upDown(!down))
+	}
+	return b.String()
+}
+
+// jsonTrouble says in JSON why a service cannot be asked.
+func jsonTrouble(name string, err error) string {
+	return fmt.Sprintf(`"service":%s,"error":%s`, jsonText(name), jsonText(words(err)))
+}
+
+// jsonLog is the member for the log service, if there is one.
+func (s *svCall) jsonLog(name string, r *supervise.Remote, patience time.Time) string {
+	l, err := r.Log()
+	if errors.Is(err, unix.ENOENT) {
+		return ""
+	}
+	var rec supervise.Record
+	if err == nil {
+		defer l.Close()
+		rec, err = l.ProbeUntil(patience)
+	}
+	if err != nil {
+		s.failed++
+		return fmt.Sprintf(`,"log":{%s}`, jsonTrouble(name, err))
+	}
+	down, ok := s.hasDown(name, l)
+	return fmt.Sprintf(`,"log":{%s}`, jsonStatus(name, rec, down, ok, time.Now()))
+}
+
+func upDown(up bool) string {
+	if up {
+		return `"up"`
+	}
+	return `"down"`
+}
+
+// jsonText is a JSON string. Bytes that are no UTF-8 become U+FFFD.
+func jsonText(text string) string {
+	b := []byte{'"'}
+	for _, r := range text {
+		switch {
+		case r == '"', r == '\\':
+			b = append(b, '\\', byte(r))
+		case r < ' ', r == 0x7f:
+			b = fmt.Appendf(b, `\u%04x`, r)
+		default:
+			b = utf8.AppendRune(b, r)
+		}
+	}
+	return string(append(b, '"'))
 }

@@ -2,6 +2,7 @@ package applets
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
@@ -163,6 +164,54 @@ func TestSvLine(t *testing.T) {
 	}
 	if got := svLine("web", supervise.Record{Since: now.Add(time.Hour), Want: supervise.WantDown}, true, now); got != "down: web: 0s" {
 		t.Errorf("from the future: %q", got)
+	}
+}
+
+// TestSvJSON shows the status to a program: every form of it must be JSON.
+func TestSvJSON(t *testing.T) {
+	t.Parallel()
+	bin := toolbox(t, transcript{body: "sv; runsv"}, "runitbox", "runitbox")
+	out := run(t, bin, `
+mk 'a"\'; ml 'a"\'
+n=$(printf 'b\n\377'); mkdir "$n"; : >"$n/down"; printf '#!/bin/sh\n' >"$n/run"; : >"$n/log"
+for s in 'a"\' "$n"; do runsv "$s" </dev/null >/dev/null 2>&1 & eval "P$((i += 1))=$!"; done
+until [ -s 'a"\/log/supervise/pid' ] && [ -e "$n/supervise/status" ]; do sleep .05; done; sleep .2
+sv --json status './a"\' "./$n" ./nosuch; echo "rc=$?"; sv --json up ./x 2>/dev/null; echo "rc=$?"
+kill $P1 $P2; wait`)
+	type said struct {
+		Service, State, Want, Normally, Error string
+		Paused, Term                          bool
+		PID                                   int
+		Seconds                               *int
+		Since                                 *time.Time
+		Log                                   *said
+	}
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	if len(lines) != 5 || lines[3] != "rc=2" || lines[4] != "rc=100" {
+		t.Fatalf("%s", out)
+	}
+	var got [3]said
+	for i := range got {
+		if err := json.Unmarshal([]byte(lines[i]), &got[i]); err != nil {
+			t.Fatalf("%v: %s", err, lines[i])
+		}
+		for s := &got[i]; s != nil; s = s.Log {
+			if known := s.Error == ""; known != (s.Seconds != nil) || known != (s.Since != nil && time.Since(*s.Since) < time.Hour) {
+				t.Errorf("age: %s", lines[i])
+			}
+			if (s.State == "run") != (s.PID > 1) {
+				t.Errorf("pid: %s", lines[i])
+			}
+			s.PID, s.Seconds, s.Since = 0, nil, nil
+		}
+	}
+	want := [3]said{
+		{Service: `./a"\`, State: "run", Want: "up", Normally: "up", Log: &said{Service: `./a"\/log`, State: "run", Want: "up", Normally: "up"}},
+		{Service: "./b\n\uFFFD", State: "down", Want: "down", Normally: "down", Log: &said{Service: "./b\n\uFFFD/log", Error: "unable to change to service directory: not a directory"}},
+		{Service: "./nosuch", Error: "unable to change to service directory: file does not exist"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
