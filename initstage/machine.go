@@ -5,10 +5,7 @@
 // they run in children, never in process 1 itself.
 package initstage
 
-import (
-	"sync"
-	"time"
-)
+import "time"
 
 // phase is where process 1 is in its life.
 type phase int
@@ -97,87 +94,85 @@ type move struct {
 
 // moves is the whole of process 1. A pair that is not listed does nothing, on
 // purpose. A timeout in a running stage means that it could not be forked yet.
-var moves = sync.OnceValue(func() map[phase]map[event]move {
-	return map[phase]map[event]move{
-		booting: {begin: {first, []effect{enter}}},
-		first: {
-			done:       {second, []effect{sayLeave, enter}},
-			failed:     {second, []effect{sayFailed, sayLeave, enter}},
-			quit111:    {second, []effect{sayFailed, sayLeave, enter}},
-			quit100:    {third, []effect{sayFailed, sayLeave, saySkip, enter}},
-			crashed:    {third, []effect{sayCrashed, sayLeave, saySkip, enter}},
-			timeout:    {first, []effect{enter}},
-			ask:        {only, []effect{noWait}},
-			cont:       {first, []effect{saySignals}},
-			stop:       {first, []effect{saySignals}},
-			inted:      {first, []effect{saySignals}},
-			ctrlaltdel: {first, []effect{saySignals}},
-		},
-		only: {
-			done:    {third, []effect{sayLeave, saySkip, enter}},
-			failed:  {third, []effect{sayFailed, sayLeave, saySkip, enter}},
-			quit111: {third, []effect{sayFailed, sayLeave, saySkip, enter}},
-			quit100: {third, []effect{sayFailed, sayLeave, saySkip, enter}},
-			crashed: {third, []effect{sayCrashed, sayLeave, saySkip, enter}},
-			timeout: {third, []effect{saySkip, enter}},
-		},
-		second: {
-			done:       {third, []effect{sayLeave, enter}},
-			failed:     {third, []effect{sayFailed, sayLeave, enter}},
-			quit100:    {third, []effect{sayFailed, sayLeave, enter}},
-			quit111:    {resting, []effect{sayFailed, killGroup, rest}},
-			crashed:    {resting, []effect{sayCrashed, killGroup, rest}},
-			timeout:    {second, []effect{enter}},
-			stop:       {leaving, []effect{disarm, rest, term}},
-			ask:        {leaving, []effect{disarm, rest, term}},
-			ctrlaltdel: {second, []effect{runScript}},
-			scripted:   {second, []effect{leaveScript}},
-		},
-		resting: {
-			timeout:    {second, []effect{sayRestart, enter}},
-			stop:       {third, []effect{disarm, sayLeave, enter}},
-			ask:        {third, []effect{disarm, sayLeave, enter}},
-			ctrlaltdel: {resting, []effect{runScript}},
-			scripted:   {resting, []effect{leaveScript}},
-		},
-		leaving: {
-			done:    {third, []effect{sayLeave, enter}},
-			failed:  {third, []effect{sayLeave, enter}},
-			quit100: {third, []effect{sayLeave, enter}},
-			quit111: {third, []effect{sayLeave, enter}},
-			crashed: {third, []effect{sayLeave, enter}},
-			timeout: {killed, []effect{sayNotTerminated, rest, kill}},
-		},
-		killed: {
-			done:    {third, []effect{sayLeave, enter}},
-			failed:  {third, []effect{sayLeave, enter}},
-			quit100: {third, []effect{sayLeave, enter}},
-			quit111: {third, []effect{sayLeave, enter}},
-			crashed: {third, []effect{sayLeave, enter}},
-			timeout: {third, []effect{sayLeave, enter}}, // the kernel does not let it die
-		},
-		third: {
-			done:       {ending, []effect{sayLeave, killAll, power}},
-			failed:     {ending, []effect{sayFailed, sayLeave, killAll, power}},
-			quit100:    {ending, []effect{sayFailed, sayLeave, killAll, power}},
-			quit111:    {ending, []effect{sayFailed, sayLeave, killAll, power}},
-			crashed:    {ending, []effect{sayCrashed, sayLeave, killAll, power}},
-			timeout:    {third, []effect{enter}},
-			cont:       {third, []effect{saySignals}},
-			stop:       {third, []effect{saySignals}},
-			inted:      {third, []effect{saySignals}},
-			ctrlaltdel: {third, []effect{saySignals}},
-		},
-		ending: {
-			timeout:      {ending, []effect{halt}},
-			notPermitted: {ending, []effect{exit}},
-		},
-	}
-})
+var moves = [ending + 1][notPermitted + 1]move{
+	booting: {begin: {first, []effect{enter}}},
+	first: {
+		done:       {second, []effect{sayLeave, enter}},
+		failed:     {second, []effect{sayFailed, sayLeave, enter}},
+		quit111:    {second, []effect{sayFailed, sayLeave, enter}},
+		quit100:    {third, []effect{sayFailed, sayLeave, saySkip, enter}},
+		crashed:    {third, []effect{sayCrashed, sayLeave, saySkip, enter}},
+		timeout:    {first, []effect{enter}},
+		ask:        {only, []effect{noWait}},
+		cont:       {first, []effect{saySignals}},
+		stop:       {first, []effect{saySignals}},
+		inted:      {first, []effect{saySignals}},
+		ctrlaltdel: {first, []effect{saySignals}},
+	},
+	only: {
+		done:    {third, []effect{sayLeave, saySkip, enter}},
+		failed:  {third, []effect{sayFailed, sayLeave, saySkip, enter}},
+		quit111: {third, []effect{sayFailed, sayLeave, saySkip, enter}},
+		quit100: {third, []effect{sayFailed, sayLeave, saySkip, enter}},
+		crashed: {third, []effect{sayCrashed, sayLeave, saySkip, enter}},
+		timeout: {third, []effect{saySkip, enter}},
+	},
+	second: {
+		done:       {third, []effect{sayLeave, enter}},
+		failed:     {third, []effect{sayFailed, sayLeave, enter}},
+		quit100:    {third, []effect{sayFailed, sayLeave, enter}},
+		quit111:    {resting, []effect{sayFailed, killGroup, rest}},
+		crashed:    {resting, []effect{sayCrashed, killGroup, rest}},
+		timeout:    {second, []effect{enter}},
+		stop:       {leaving, []effect{disarm, rest, term}},
+		ask:        {leaving, []effect{disarm, rest, term}},
+		ctrlaltdel: {second, []effect{runScript}},
+		scripted:   {second, []effect{leaveScript}},
+	},
+	resting: {
+		timeout:    {second, []effect{sayRestart, enter}},
+		stop:       {third, []effect{disarm, sayLeave, enter}},
+		ask:        {third, []effect{disarm, sayLeave, enter}},
+		ctrlaltdel: {resting, []effect{runScript}},
+		scripted:   {resting, []effect{leaveScript}},
+	},
+	leaving: {
+		done:    {third, []effect{sayLeave, enter}},
+		failed:  {third, []effect{sayLeave, enter}},
+		quit100: {third, []effect{sayLeave, enter}},
+		quit111: {third, []effect{sayLeave, enter}},
+		crashed: {third, []effect{sayLeave, enter}},
+		timeout: {killed, []effect{sayNotTerminated, rest, kill}},
+	},
+	killed: {
+		done:    {third, []effect{sayLeave, enter}},
+		failed:  {third, []effect{sayLeave, enter}},
+		quit100: {third, []effect{sayLeave, enter}},
+		quit111: {third, []effect{sayLeave, enter}},
+		crashed: {third, []effect{sayLeave, enter}},
+		timeout: {third, []effect{sayLeave, enter}}, // the kernel does not let it die
+	},
+	third: {
+		done:       {ending, []effect{sayLeave, killAll, power}},
+		failed:     {ending, []effect{sayFailed, sayLeave, killAll, power}},
+		quit100:    {ending, []effect{sayFailed, sayLeave, killAll, power}},
+		quit111:    {ending, []effect{sayFailed, sayLeave, killAll, power}},
+		crashed:    {ending, []effect{sayCrashed, sayLeave, killAll, power}},
+		timeout:    {third, []effect{enter}},
+		cont:       {third, []effect{saySignals}},
+		stop:       {third, []effect{saySignals}},
+		inted:      {third, []effect{saySignals}},
+		ctrlaltdel: {third, []effect{saySignals}},
+	},
+	ending: {
+		timeout:      {ending, []effect{halt}},
+		notPermitted: {ending, []effect{exit}},
+	},
+}
 
 // step says what comes after ev in phase p, and what is to be done for it.
 func step(p phase, ev event) (phase, []effect) {
-	if m, ok := moves()[p][ev]; ok {
+	if m := moves[p][ev]; m.next != booting { // nothing leads back there
 		return m.next, m.do
 	}
 	return p, nil
