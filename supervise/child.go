@@ -17,11 +17,15 @@ type child struct {
 	// files become the descriptors from 0 on; one that is to become i is i
 	// itself or above all the others.
 	files   []int
+	dir     int  // descriptor of its working directory; 0 for this process's
 	session bool // in a session that it leads
 	// tid, if not nil, is where the kernel writes the pid before the process
 	// runs; it is only looked at where limitsChildren.
 	tid *uint32
 }
+
+// dirError says that a child could not enter its working directory.
+type dirError struct{ error }
 
 // fileLimits are the limits of descriptors: what the process was started with,
 // which its children get back, and what it has raised them to.

@@ -13,6 +13,10 @@ import (
 // limitsChildren says that start gives a child other limits than the process's.
 const limitsChildren = true
 
+// unshared is what the thread that makes children is to have for itself. The
+// children change their directory on their own.
+const unshared = unix.CLONE_FILES
+
 // vfork makes a child that makes the n calls and ends at the first that fails,
 // with 111. One of the calls may make a second child: that goes on with the
 // calls then, and the first ends. The thread stands still until the child has
@@ -108,6 +112,9 @@ func (c child) vfork(files *unix.Rlimit, inSession bool) (int, error) {
 			calls = append(calls, call{unix.SYS_CLONE3, uintptr(unsafe.Pointer(inner)), unsafe.Sizeof(*inner)})
 		}
 	}
+	if c.dir != 0 {
+		calls = append(calls, call{unix.SYS_FCHDIR, uintptr(c.dir)})
+	}
 	for i, fd := range c.files {
 		if i == fd {
 			calls = append(calls, call{unix.SYS_FCNTL, uintptr(fd), unix.F_SETFD, 0})
@@ -159,7 +166,11 @@ func (c child) vfork(files *unix.Rlimit, inSession bool) (int, error) {
 	if made != 0 {
 		collect(made)
 	}
-	return 0, syscall.Errno(failed.errno)
+	err = syscall.Errno(failed.errno)
+	if calls[len(calls)-int(failed.left)][0] == unix.SYS_FCHDIR {
+		err = dirError{err}
+	}
+	return 0, err
 }
 
 // collect waits for a child that has ended.

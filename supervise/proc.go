@@ -123,28 +123,52 @@ func writeLife(at int, path string, l Life) error {
 	return nil
 }
 
-// writeMaking writes the record of a process that is about to be made, and says
-// where the kernel may write its pid. The file is mapped there until done.
-func writeMaking(path string, l Life) (tid *uint32, done func(), err error) {
-	done = func() {}
-	fd, err := open(unix.AT_FDCWD, path, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW, 0o644)
+// making is the record of a process that is being made, held open.
+type making struct {
+	fd   int
+	page unsafe.Pointer
+	tid  *uint32 // where the kernel may write the pid, or nil
+}
+
+// writeMaking writes the record of a process that is about to be made. The file
+// stays open, and mapped where the kernel may write, until it is closed.
+func writeMaking(at int, path string, l Life) (m making, err error) {
+	fd, err := open(at, path, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o644)
 	if err != nil {
-		return nil, done, fmt.Errorf("unable to open %s: %w", path, err)
+		return making{fd: -1}, fmt.Errorf("unable to open %s: %w", path, err)
 	}
-	defer unix.Close(fd)
+	m.fd = fd
 	if _, err := unix.Write(fd, l.bytes()); err != nil {
-		return nil, done, fmt.Errorf("unable to write %s: %w", path, err)
+		return m, fmt.Errorf("unable to write %s: %w", path, err)
 	}
 	if !limitsChildren {
-		return nil, done, nil
+		return m, nil
 	}
 	page, err := unix.MmapPtr(fd, 0, nil, lifeSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
-		return nil, done, nil // a file system without
+		return m, nil // a file system without
 	}
 	// The page is there, and writable: a kill must not break off the kernel's write.
 	unix.RawSyscall(unix.SYS_MADVISE, uintptr(page), lifeSize, unix.MADV_POPULATE_WRITE)
-	return (*uint32)(unsafe.Add(page, lifePID)), func() { unix.MunmapPtr(page, lifeSize) }, nil
+	m.page, m.tid = page, (*uint32)(unsafe.Add(page, lifePID))
+	return m, nil
+}
+
+// made overwrites the record when the process is there.
+func (m making) made(path string, l Life) error {
+	if _, err := unix.Pwrite(m.fd, l.bytes(), 0); err != nil {
+		return fmt.Errorf("unable to write %s: %w", path, err)
+	}
+	return nil
+}
+
+func (m making) close() {
+	if m.page != nil {
+		unix.MunmapPtr(m.page, lifeSize)
+	}
+	if m.fd >= 0 {
+		unix.Close(m.fd)
+	}
 }
 
 // readLife reads the file at path; ok is false where it is absent, garbage, or

@@ -52,7 +52,7 @@ func TestMakingLife(t *testing.T) {
 	for _, word := range []string{LifeMaking, LifeFinishing} {
 		path := t.TempDir() + "/proc"
 		l := Life{Word: word, Ticks: 1<<64 - 1, Boot: bootID(), Core: 1 << 22, Status: statusUnknown, Pipe: 1<<64 - 1}
-		tid, done, err := writeMaking(path, l)
+		m, err := writeMaking(unix.AT_FDCWD, path, l)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -60,6 +60,7 @@ func TestMakingLife(t *testing.T) {
 		if diff := cmp.Diff(l, back); !ok || diff != "" {
 			t.Errorf("before: %t (-want +got):\n%s", ok, diff)
 		}
+		tid := m.tid
 		if tid == nil {
 			t.Skip("no process is made here by calls of ours")
 		}
@@ -75,7 +76,7 @@ func TestMakingLife(t *testing.T) {
 		if l, ok := readLife(unix.AT_FDCWD, path); ok {
 			t.Errorf("a pid that is none is accepted: %+v", l)
 		}
-		done()
+		m.close()
 		after := Life{Word: LifeRun, PID: 7, Ticks: 8, Boot: bootID()}
 		if err := writeLife(unix.AT_FDCWD, path, after); err != nil {
 			t.Fatal(err)

@@ -24,7 +24,7 @@ func (c child) startByLeader(files *unix.Rlimit) (int, error) {
 	defer unix.Close(p[0])
 	leader := child{
 		path: selfExe, argv: append([]string{"runsv", SessionArg, c.path}, c.argv...), env: c.env,
-		files: append(c.files[:3:3], p[1]), session: true,
+		files: append(c.files[:3:3], p[1]), dir: c.dir, session: true,
 	}
 	_, err := leader.start(files)
 	if err == unix.ENOENT { // there is no /proc

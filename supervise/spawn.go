@@ -12,20 +12,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// spawner makes the children. It is a thread with a working directory and a
-// descriptor table of its own: a child gets a copy of the table of the thread
-// that makes it, and the kernel sizes that copy after the highest descriptor
-// open, for as long as the child lives. So the thousands of descriptors of a
-// large tree stay in the other threads' table, and what one child needs comes
-// over a socket into this one.
+// spawner makes the children. It is a thread with a descriptor table of its own:
+// a child gets a copy of the table of the thread that makes it, and the kernel
+// sizes that copy after the highest descriptor open, for as long as the child
+// lives. So the thousands of descriptors of a large tree stay in the other
+// threads' table, and what one child needs comes over a socket into this one.
 //
 // The children are the process's own all the same, with no helper in between.
 type spawner struct {
-	in    int // the socket's end in the process's table
-	env   []string
-	core  int
-	files *unix.Rlimit // the children's limit of descriptors
-	clock bool         // the start of a process can be told from the time alone
+	in     int // the socket's end in the process's table
+	env    []string
+	core   int
+	files  *unix.Rlimit // the children's limit of descriptors
+	clock  bool         // the start of a process can be told from the time alone
+	shared bool         // the thread has the process's descriptors
 
 	mu    sync.Mutex
 	queue []order
@@ -75,7 +75,9 @@ func newSpawner(core int, private ...int) (*spawner, error) {
 		unix.Close(pair[1])
 		return nil, fmt.Errorf("unable to part the spawner's descriptors: %w", err)
 	}
-	unix.Close(pair[1])
+	if !s.shared {
+		unix.Close(pair[1])
+	}
 	go s.feed()
 	return s, nil
 }
@@ -97,13 +99,19 @@ func (s *spawner) run(out int, private []int, ready chan<- error) {
 		}
 		return
 	}
-	if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_FILES); err != nil {
+	switch err := unix.Unshare(unshared); {
+	case err == nil:
+		for _, fd := range private {
+			unix.Close(fd)
+		}
+	case unshared&unix.CLONE_FS != 0:
 		runtime.UnlockOSThread()
 		ready <- err
 		return
-	}
-	for _, fd := range private {
-		unix.Close(fd)
+	default:
+		// Containers may forbid it. The thread then has the others' table, and
+		// all it is worse for is the memory of children in a large tree.
+		s.shared = true
 	}
 	close(ready)
 	oob := make([]byte, unix.CmsgSpace(4*3))
@@ -205,26 +213,25 @@ func (s *spawner) make(o order, fds []int) {
 	fail := func(kind evKind, text string, err error) {
 		o.answer <- event{kind: kind, who: o.who, role: o.role, err: fmt.Errorf("%s: %w", text, err)}
 	}
-	if err := unix.Fchdir(fds[0]); err != nil {
-		fail(evUnexecuted, "unable to change directory", err)
-		return
-	}
 	var recordErr error
-	var tid *uint32
+	record := making{fd: -1}
 	life := o.before
 	if o.life != "" {
 		life.Boot, life.Core, life.Ticks = bootID(), s.core, ticksNow()
-		var done func()
-		tid, done, recordErr = writeMaking(o.life, life)
-		defer done()
+		record, recordErr = writeMaking(fds[0], o.life, life)
+		defer record.close()
 	}
+	dir, where := fds[0], "unable to change directory"
 	if o.dir != "" {
-		if err := unix.Chdir(o.dir); err != nil {
-			fail(evUnexecuted, "unable to change directory to ./"+o.dir, err)
+		var err error
+		where += " to ./" + o.dir
+		if dir, err = open(dir, o.dir, unix.O_PATH|unix.O_DIRECTORY, 0); err != nil {
+			fail(evUnexecuted, where, err)
 			return
 		}
+		defer unix.Close(dir)
 	}
-	c := child{path: o.argv[0], argv: o.argv, env: s.env, files: []int{0, 1, 2}, tid: tid}
+	c := child{path: o.argv[0], argv: o.argv, env: s.env, files: []int{0, 1, 2}, dir: dir, tid: record.tid}
 	next := 1
 	if o.stdin {
 		c.files[0] = fds[next]
@@ -247,7 +254,11 @@ func (s *spawner) make(o order, fds []int) {
 		fail(evUnmade, "unable to fork, sleeping", err)
 		return
 	default:
-		o.answer <- event{kind: evUnexecuted, who: o.who, role: o.role, err: err}
+		if d, ok := err.(dirError); ok {
+			fail(evUnexecuted, where, d.error)
+		} else {
+			o.answer <- event{kind: evUnexecuted, who: o.who, role: o.role, err: err}
+		}
 		return
 	}
 	s.made(o, pid)
@@ -258,10 +269,7 @@ func (s *spawner) make(o order, fds []int) {
 			life.Ticks = st.ticks
 			s.clock = ok && begun <= st.ticks && st.ticks <= now
 		}
-		if o.dir != "" {
-			unix.Fchdir(fds[0])
-		}
-		recordErr = writeLife(unix.AT_FDCWD, o.life, life)
+		recordErr = record.made(o.life, life)
 	}
 	o.answer <- event{kind: evSpawned, who: o.who, role: o.role, pid: pid, err: recordErr}
 }
