@@ -230,7 +230,7 @@ func (d Dir) slurp(name string, limit int) ([]byte, error) {
 const soon = 100
 
 // orphan finds the process that a killed core had made and not yet recorded
-// whole. Its pid is in the record, where the kernel could write it. Else it is
+// whole. Its pid is in the record, where it could write it itself. Else it is
 // looked for: one that has lost its parent, is younger than the record and,
 // alive, has the service's working directory, or, dead, still has the name of its
 // script. At most one process of a tree is in that state; what it has started

@@ -19,9 +19,11 @@ type child struct {
 	files   []int
 	dir     int  // descriptor of its working directory; 0 for this process's
 	session bool // in a session that it leads
-	// tid, if not nil, is where the kernel writes the pid before the process
-	// runs; it is only looked at where limitsChildren.
-	tid *uint32
+	// record, if not 0, is the descriptor of a file: before it becomes its program
+	// the child writes its pid there, at lifePID. Only where limitsChildren.
+	record int
+	// slot is the number of the thread that makes it, of those that make children.
+	slot int
 }
 
 // dirError says that a child could not enter its working directory.

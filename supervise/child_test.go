@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"encoding/binary"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -73,14 +74,16 @@ func TestChild(t *testing.T) {
 					path: "/bin/sh", argv: []string{"sh", "-c", shows, "zero", "one"}, env: []string{"A=value", "PATH=/usr/bin:/bin"},
 					files: []int{file("in", "stdin\n"), out, 2, file("three", "three\n")}, session: tt.session,
 				}
-				tid := new(uint32)
-				c.tid = tid
+				c.record = file("record", string(blankLife()))
 				pid, err := tt.start(c, tt.limit)
 				if err != nil {
 					t.Fatal(tt.name, err)
 				}
-				if limitsChildren && int(*tid) != pid {
-					t.Errorf("%s: the kernel wrote pid %d, it is %d", tt.name, *tid, pid)
+				if limitsChildren {
+					record, _ := os.ReadFile(filepath.Join(dir, "record"))
+					if wrote := int(binary.NativeEndian.Uint32(record[lifePID:])); wrote != pid || len(record) != lifeSize {
+						t.Errorf("%s: the child wrote pid %d into %q, it is %d", tt.name, wrote, record, pid)
+					}
 				}
 				var ws unix.WaitStatus
 				if _, err := unix.Wait4(pid, &ws, 0, nil); err != nil || ws.ExitStatus() != 7 {

@@ -4,6 +4,7 @@ package supervise
 
 import (
 	"runtime"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -43,12 +44,12 @@ type cloneArgs struct {
 // does by default (Linux 5.5).
 const cloneClearSighand = 1 << 32
 
-// handed is what the calls of a child point to: what a package's variable leads
-// to stays where it is.
-var handed any
+// handed is what the calls of a thread's child point to: what a package's
+// variable leads to stays where it is.
+var handed [maxSpawners]any
 
 // noClone3 says that the kernel, or whoever filters its calls, has no clone3.
-var noClone3 bool
+var noClone3 atomic.Bool
 
 // start makes the process.
 func (c child) start(files *unix.Rlimit) (int, error) { return c.vfork(files, false) }
@@ -61,8 +62,8 @@ func (c child) start(files *unix.Rlimit) (int, error) { return c.vfork(files, fa
 func (c child) startInSession(files *unix.Rlimit) (int, error) { return c.vfork(files, true) }
 
 // vfork makes the process. It is syscall.ForkExec without the hundred calls
-// that this makes for each, with the limit of descriptors that files says; only
-// one thread may be in it.
+// that this makes for each, with the limit of descriptors that files says; each
+// thread that is in it has a slot of its own.
 func (c child) vfork(files *unix.Rlimit, inSession bool) (int, error) {
 	path, err := syscall.BytePtrFromString(c.path)
 	if err != nil {
@@ -77,13 +78,11 @@ func (c child) vfork(files *unix.Rlimit, inSession bool) (int, error) {
 		return 0, err
 	}
 	const sigSetMask, maskSize = 2, 8
+	old := noClone3.Load()
 	none, all := uintptr(0), ^uint64(0)
 	mask, limit, empty := new(uint64), new(unix.Rlimit), new([4]uintptr)
-	tid := c.tid
-	if tid == nil {
-		tid = new(uint32)
-	}
-	// The kernel writes the pid before the process runs.
+	// The kernel writes the pid here before the process runs.
+	tid := new(uint32)
 	const flags = unix.CLONE_VM | unix.CLONE_VFORK
 	outer := cloneArgs{flags: flags | cloneClearSighand, exitSignal: uint64(unix.SIGCHLD)}
 	inner := &cloneArgs{flags: flags | unix.CLONE_PARENT | unix.CLONE_PARENT_SETTID, parentTID: uint64(uintptr(unsafe.Pointer(tid)))}
@@ -93,7 +92,7 @@ func (c child) vfork(files *unix.Rlimit, inSession bool) (int, error) {
 	}
 
 	var calls []call
-	if noClone3 {
+	if old {
 		for sig := uintptr(1); sig <= 64; sig++ {
 			if sig != uintptr(unix.SIGKILL) && sig != uintptr(unix.SIGSTOP) && caught(sig) {
 				calls = append(calls, call{unix.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(empty)), none, maskSize})
@@ -106,11 +105,14 @@ func (c child) vfork(files *unix.Rlimit, inSession bool) (int, error) {
 	if inSession {
 		// It is gone with its parent, so that nothing is made that nobody knows of.
 		calls = append(calls, call{unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), none, none})
-		if noClone3 {
+		if old {
 			calls = append(calls, call{unix.SYS_CLONE, uintptr(inner.flags) | uintptr(unix.SIGCHLD), none, uintptr(unsafe.Pointer(tid)), none})
 		} else {
 			calls = append(calls, call{unix.SYS_CLONE3, uintptr(unsafe.Pointer(inner)), unsafe.Sizeof(*inner)})
 		}
+	}
+	if c.record != 0 {
+		calls = append(calls, call{unix.SYS_PWRITE64, uintptr(c.record), uintptr(unsafe.Pointer(tid)), unsafe.Sizeof(*tid), lifePID})
 	}
 	if c.dir != 0 {
 		calls = append(calls, call{unix.SYS_FCHDIR, uintptr(c.dir)})
@@ -132,23 +134,23 @@ func (c child) vfork(files *unix.Rlimit, inSession bool) (int, error) {
 
 	var pid uintptr
 	failed := new(failure)
-	handed = []any{path, argv, env, mask, limit, empty, tid, inner}
+	handed[c.slot] = []any{path, argv, env, mask, limit, empty, tid, inner}
 	runtime.LockOSThread()
 	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, sigSetMask, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(mask)), maskSize, 0, 0)
 	own := *mask
 	*mask &^= unheld
-	if noClone3 {
+	if old {
 		pid = vfork(nil, uintptr(outer.flags&^cloneClearSighand)|uintptr(unix.SIGCHLD), tid, &calls[0], uintptr(len(calls)), failed)
 	} else {
 		pid = vfork(&outer, 0, nil, &calls[0], uintptr(len(calls)), failed)
 	}
 	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, sigSetMask, uintptr(unsafe.Pointer(&own)), 0, maskSize, 0, 0)
 	runtime.UnlockOSThread()
-	handed = nil
+	handed[c.slot] = nil
 
 	if no := syscall.Errno(-pid); no < 4096 {
-		if !noClone3 && (no == unix.ENOSYS || no == unix.EPERM || no == unix.EINVAL) {
-			noClone3 = true
+		if !old && (no == unix.ENOSYS || no == unix.EPERM || no == unix.EINVAL) {
+			noClone3.Store(true)
 			return c.vfork(files, inSession)
 		}
 		return 0, no
@@ -167,7 +169,11 @@ func (c child) vfork(files *unix.Rlimit, inSession bool) (int, error) {
 		collect(made)
 	}
 	err = syscall.Errno(failed.errno)
-	if calls[len(calls)-int(failed.left)][0] == unix.SYS_FCHDIR {
+	switch calls[len(calls)-int(failed.left)][0] {
+	case unix.SYS_PWRITE64: // a disk in trouble keeps nothing from starting
+		c.record = 0
+		return c.vfork(files, inSession)
+	case unix.SYS_FCHDIR:
 		err = dirError{err}
 	}
 	return 0, err

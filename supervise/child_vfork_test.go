@@ -11,6 +11,6 @@ type way struct {
 
 // ways are how a child is made: on a kernel of today, and an older one.
 func ways(t *testing.T) []way {
-	t.Cleanup(func() { noClone3 = false })
-	return []way{{"clone3", func() { noClone3 = false }}, {"clone", func() { noClone3 = true }}}
+	t.Cleanup(func() { noClone3.Store(false) })
+	return []way{{"clone3", func() { noClone3.Store(false) }}, {"clone", func() { noClone3.Store(true) }}}
 }

@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -34,12 +35,12 @@ type Core struct {
 	// Session gives each process a session of its own.
 	Session bool
 
-	spawner *spawner
-	start   func(order) // has a process made: the spawner's
-	self    int         // pid, as records tell it; 0 for runsv
-	link    *link       // to the scanner; nil for runsv
-	log     int         // the read end of the scanner's log, or -1
-	epoll   int
+	spawners []*spawner
+	start    func(order) // has a process made: one of the spawners'
+	self     int         // pid, as records tell it; 0 for runsv
+	link     *link       // to the scanner; nil for runsv
+	log      int         // the read end of the scanner's log, or -1
+	epoll    int
 
 	mu       sync.Mutex
 	services map[string]*service
@@ -53,6 +54,7 @@ type Core struct {
 	room     int           // descriptors that services may still take
 	limit    int           // of all descriptors
 	lacking  bool          // and that was said
+	count    int           // of services, so far
 	changed  chan struct{} // of one: a service is gone, or the scanner
 	doors    chan struct{}
 	broom    *time.Timer
@@ -71,8 +73,8 @@ type watch struct {
 	pid  int // of an adopted process, else the unit's control
 }
 
-// newCore starts what all services share: the spawner, the reaper, the poller.
-// The spawner does not have the private descriptors.
+// newCore starts what all services share: the spawners, the reaper, the poller.
+// The spawners do not have the private descriptors.
 func newCore(say func(Level, string, error), self int, session bool, private ...int) (*Core, error) {
 	c := &Core{
 		Say: say, Session: session, self: self,
@@ -82,17 +84,27 @@ func newCore(say func(Level, string, error), self int, session bool, private ...
 	c.settled = sync.NewCond(&c.mu)
 	sealInherited()
 	var err error
-	if c.spawner, err = newSpawner(c.self, private...); err != nil {
-		return nil, err
+	n := 1
+	if self != 0 {
+		n = min(maxSpawners, runtime.NumCPU())
 	}
-	c.start = c.spawner.start
-	c.spawner.made = func(o order, pid int) {
-		c.mu.Lock()
-		c.owners[pid] = owner{o.who, o.role}
-		c.mu.Unlock()
+	for number := range n {
+		s, err := newSpawner(number, c.self, private...)
+		if err != nil {
+			return nil, err
+		}
+		s.made = func(o order, pid int) {
+			c.mu.Lock()
+			c.owners[pid] = owner{o.who, o.role}
+			c.mu.Unlock()
+		}
+		c.spawners = append(c.spawners, s)
 	}
+	c.start = func(o order) { c.spawners[o.who.svc.number%n].start(o) }
 	files := raiseFiles()
-	c.spawner.files = files.given
+	for _, s := range c.spawners {
+		s.files = files.given
+	}
 	c.limit, c.room = files.most, files.most-reserve
 	if c.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("unable to create epoll: %w", err)
@@ -194,7 +206,7 @@ func (t Tree) Run() error {
 	signal.Notify(sigs, unix.SIGTERM)
 	notify(sigs, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM)
 	ignorePipe()
-	debug.SetGCPercent(50)
+	debug.SetGCPercent(400)
 	unix.CloseOnExec(t.Link)
 	if t.Log >= 0 {
 		unix.CloseOnExec(t.Log)
@@ -207,6 +219,8 @@ func (t Tree) Run() error {
 	if err != nil {
 		return err
 	}
+	// A spawner that waits for its child to become a program keeps its turn.
+	runtime.GOMAXPROCS(runtime.NumCPU() + len(c.spawners))
 	c.link, c.log = &link{fd: t.Link}, t.Log
 	go c.obey()
 	for {
@@ -296,7 +310,9 @@ func (c *Core) everyone(ev event) {
 // quit ends the process without touching a service. What is on its way is
 // brought to its end; beyond that, what a kill leaves is good enough.
 func (c *Core) quit() {
-	c.spawner.quit()
+	for _, s := range c.spawners {
+		s.quit()
+	}
 	c.mu.Lock()
 	c.leaving = true
 	c.mu.Unlock()
@@ -313,7 +329,9 @@ func (c *Core) quit() {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	c.spawner.making.Lock() // no process is half made
+	for _, s := range c.spawners {
+		s.making.Lock() // no process is half made
+	}
 	os.Exit(0)
 }
 
@@ -432,7 +450,10 @@ func (c *Core) tidy() {
 	if c.broom != nil {
 		c.broom.Stop()
 	}
-	c.broom = time.AfterFunc(3*time.Second, debug.FreeOSMemory)
+	c.broom = time.AfterFunc(3*time.Second, func() {
+		debug.SetGCPercent(50)
+		debug.FreeOSMemory()
+	})
 }
 
 // opened opens a service, a few at a time, in a goroutine whose large stack
@@ -581,9 +602,11 @@ func (c *Core) reap(deaths <-chan os.Signal) {
 			if !ok {
 				break
 			}
-			c.spawner.making.Lock() // what is being made becomes known first
+			for _, s := range c.spawners { // what is being made becomes known first
+				s.making.Lock()
+				s.making.Unlock()
+			}
 			o, known := c.ownerOf(pid)
-			c.spawner.making.Unlock()
 			recorded := false
 			if known {
 				done := make(chan struct{})

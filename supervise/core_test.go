@@ -191,7 +191,9 @@ func panics(t *testing.T, where string) {
 	case "opening":
 		c.watched = nil
 	case "spawner":
-		c.spawner.made = nil
+		for _, s := range c.spawners {
+			s.made = nil
+		}
 	}
 	if err := os.WriteFile(os.Getenv("SUPERVISE_DIR")+"/run", []byte("#!/bin/sh\n"), 0o755); err != nil {
 		t.Fatal(err)
@@ -204,7 +206,7 @@ func panics(t *testing.T, where string) {
 // scanner, which inherits the dead, is asked how they ended.
 func TestLeavingReapsNobody(t *testing.T) {
 	c := bareCore(t)
-	c.spawner = &spawner{}
+	c.spawners = []*spawner{{}}
 	c.leaving = true
 	s := newService(c, "web", "", Dir{-1}) // let go: nobody reads its events
 	for _, known := range []bool{false, true} {

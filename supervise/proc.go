@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -31,10 +30,12 @@ import (
 // is there while no core holds supervise/lock tells of a core that was killed.
 //
 // While a process is being made, the four bytes before the last four of the line
-// are where the kernel writes its pid, in the machine's byte order, as it makes
-// it: before the process runs there are blanks. So there is no moment in which a
-// process runs that no record tells of, whenever the core is killed. (Where the
-// kernel cannot do that, the next core looks for the process.)
+// are where it writes its pid itself, in the machine's byte order, before it
+// becomes its program; until then there are blanks. So no program runs that no
+// record tells of, whenever the core is killed; and until then the process shares
+// the core's memory and with it the mapping that holds supervise/lock, so that no
+// other core looks too early. (Where that cannot be, the next core looks for the
+// process.)
 type Life struct {
 	Word   string
 	PID    int
@@ -58,8 +59,7 @@ const (
 // lifeSize is what every line is filled up to, so that one overwrites another.
 const lifeSize = 128
 
-// lifePID is where in the line the kernel writes the pid of a process that is
-// being made; no word before it is so long.
+// lifePID is where in the line a process that is being made writes its pid; no word before it is so long.
 const lifePID = lifeSize - 8
 
 func (l Life) bytes() []byte {
@@ -123,34 +123,19 @@ func writeLife(at int, path string, l Life) error {
 	return nil
 }
 
-// making is the record of a process that is being made, held open.
-type making struct {
-	fd   int
-	page unsafe.Pointer
-	tid  *uint32 // where the kernel may write the pid, or nil
-}
+// making is the record of a process that is being made, held open for writing.
+type making struct{ fd int }
 
-// writeMaking writes the record of a process that is about to be made. The file
-// stays open, and mapped where the kernel may write, until it is closed.
+// writeMaking writes the record of a process that is about to be made.
 func writeMaking(at int, path string, l Life) (m making, err error) {
-	fd, err := open(at, path, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o644)
+	m.fd, err = open(at, path, unix.O_WRONLY|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o644)
 	if err != nil {
 		return making{fd: -1}, fmt.Errorf("unable to open %s: %w", path, err)
 	}
-	m.fd = fd
-	if _, err := unix.Write(fd, l.bytes()); err != nil {
-		return m, fmt.Errorf("unable to write %s: %w", path, err)
+	if _, err := unix.Write(m.fd, l.bytes()); err != nil {
+		unix.Close(m.fd)
+		return making{fd: -1}, fmt.Errorf("unable to write %s: %w", path, err)
 	}
-	if !limitsChildren {
-		return m, nil
-	}
-	page, err := unix.MmapPtr(fd, 0, nil, lifeSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	if err != nil {
-		return m, nil // a file system without
-	}
-	// The page is there, and writable: a kill must not break off the kernel's write.
-	unix.RawSyscall(unix.SYS_MADVISE, uintptr(page), lifeSize, unix.MADV_POPULATE_WRITE)
-	m.page, m.tid = page, (*uint32)(unsafe.Add(page, lifePID))
 	return m, nil
 }
 
@@ -163,9 +148,6 @@ func (m making) made(path string, l Life) error {
 }
 
 func (m making) close() {
-	if m.page != nil {
-		unix.MunmapPtr(m.page, lifeSize)
-	}
 	if m.fd >= 0 {
 		unix.Close(m.fd)
 	}

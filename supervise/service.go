@@ -105,6 +105,7 @@ type unit struct {
 // service is a service directory with its log service. One goroutine owns it.
 type service struct {
 	core      *Core
+	number    int    // of those that the core has had
 	name      string // as messages tell it
 	key       string // device and inode, for the scanner
 	dir       Dir
@@ -136,6 +137,8 @@ func (s *service) units() []*unit {
 
 func newService(c *Core, name, key string, dir Dir) *service {
 	s := &service{core: c, name: name, key: key, dir: dir, events: make(chan event, 12)}
+	c.count++
+	s.number = c.count
 	s.main.svc, s.main.control, s.main.ok, s.main.pidfd = s, -1, -1, -1
 	return s
 }

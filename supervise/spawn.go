@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -20,6 +21,7 @@ import (
 //
 // The children are the process's own all the same, with no helper in between.
 type spawner struct {
+	number int
 	in     int // the socket's end in the process's table
 	env    []string
 	core   int
@@ -56,10 +58,14 @@ type order struct {
 	answer  chan<- event
 }
 
-// newSpawner starts the thread. It must come before the process opens many
+// maxSpawners is how many threads make the children of a tree: one waits while
+// its child becomes a program, which is most of what a start takes.
+const maxSpawners = 2
+
+// newSpawner starts the thread, which is the one of that number. It must come before the process opens many
 // descriptors, since those open now stay in the thread's table: all but the
 // private ones, which a child that is held up in exec must not keep open.
-func newSpawner(core int, private ...int) (*spawner, error) {
+func newSpawner(number, core int, private ...int) (*spawner, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("unable to create socketpair: %w", err)
@@ -67,9 +73,9 @@ func newSpawner(core int, private ...int) (*spawner, error) {
 	// The runtime's poller must exist before the tables part: its descriptors
 	// are then the same in both.
 	time.AfterFunc(0, func() {}).Stop()
-	s := &spawner{in: pair[0], env: os.Environ(), core: core, more: make(chan struct{}, 1), next: make(chan order, 32)}
+	s := &spawner{number: number, in: pair[0], env: os.Environ(), core: core, more: make(chan struct{}, 1), next: make(chan order, 32)}
 	ready := make(chan error)
-	go s.run(pair[1], append(private, pair[0]), ready)
+	go s.run(pair[1], slices.Concat(private, pair[:1]), ready)
 	if err := <-ready; err != nil {
 		unix.Close(pair[0])
 		unix.Close(pair[1])
@@ -205,9 +211,9 @@ func (s *spawner) quit() {
 }
 
 // make makes one process. The record of it is written here too: what is to be
-// made before that is done, its pid by the kernel as it does it, and its start
-// between the fork and any other. So even where the kernel cannot write there,
-// one process of a tree at the most is not recorded.
+// made before that is done, its pid by the process itself, and its start
+// between the fork and any other. So even where that fails,
+// one process of each thread's at the most is not recorded.
 func (s *spawner) make(o order, fds []int) {
 	defer o.who.svc.crash()
 	fail := func(kind evKind, text string, err error) {
@@ -231,7 +237,7 @@ func (s *spawner) make(o order, fds []int) {
 		}
 		defer unix.Close(dir)
 	}
-	c := child{path: o.argv[0], argv: o.argv, env: s.env, files: []int{0, 1, 2}, dir: dir, tid: record.tid}
+	c := child{path: o.argv[0], argv: o.argv, env: s.env, files: []int{0, 1, 2}, dir: dir, record: max(record.fd, 0), slot: s.number}
 	next := 1
 	if o.stdin {
 		c.files[0] = fds[next]
