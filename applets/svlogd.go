@@ -90,11 +90,14 @@ func runLogger(o logger.Options, verbose bool) error {
 	// the process up for nothing.
 	debug.SetGCPercent(-1)
 
-	// Signals are taken first, before anything of theirs can be missed.
-	// SIGPIPE is caught and not ignored, since processors would inherit that.
-	sigs, terms := make(chan os.Signal, 8), make(chan os.Signal, 2)
-	signal.Notify(sigs, unix.SIGHUP, unix.SIGALRM, unix.SIGCHLD, unix.SIGPIPE)
-	signal.Notify(terms, unix.SIGTERM)
+	// Signals are taken first, before anything of theirs can be missed. Each waits
+	// in a place of its own: a storm of one must not cost another. SIGPIPE is
+	// caught and not ignored, since processors would inherit that.
+	waits := map[os.Signal]chan os.Signal{}
+	for _, sig := range []os.Signal{unix.SIGTERM, unix.SIGHUP, unix.SIGALRM, unix.SIGCHLD, unix.SIGPIPE} {
+		waits[sig] = make(chan os.Signal, 2) // a second TERM counts
+		signal.Notify(waits[sig], sig)
+	}
 
 	e := voice{verbose: verbose}
 	root, err := unix.Open(".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -107,27 +110,27 @@ func runLogger(o logger.Options, verbose bool) error {
 		return fatal{"svlogd", 111, err}
 	}
 	boundMemory()
-	go func() { // apart from the others: one of those may wait for stderr
-		for range terms {
-			e.ending.Store(true)
-			e.report(logger.Info, "sigterm received.", nil)
-			engine.Stop()
-		}
-	}()
-	go func() {
-		for sig := range sigs {
-			switch sig {
-			case unix.SIGHUP:
-				e.report(logger.Info, "sighangup received.", nil)
-				engine.Reload()
-			case unix.SIGALRM:
-				e.report(logger.Info, "sigalarm received.", nil)
-				engine.Rotate()
-			case unix.SIGCHLD:
-				e.report(logger.Info, "sigchild received.", nil)
+	on := func(sig os.Signal, do func()) {
+		go func() { // apart from the others: one of those may wait for stderr
+			for range waits[sig] {
+				do()
 			}
-		}
-	}()
+		}()
+	}
+	on(unix.SIGTERM, func() {
+		e.ending.Store(true)
+		e.report(logger.Info, "sigterm received.", nil)
+		engine.Stop()
+	})
+	on(unix.SIGHUP, func() {
+		e.report(logger.Info, "sighangup received.", nil)
+		engine.Reload()
+	})
+	on(unix.SIGALRM, func() {
+		e.report(logger.Info, "sigalarm received.", nil)
+		engine.Rotate()
+	})
+	on(unix.SIGCHLD, func() { e.report(logger.Info, "sigchild received.", nil) })
 	if err := engine.Run(); err != nil {
 		return fatal{"svlogd", 111, err}
 	}

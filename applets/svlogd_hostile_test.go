@@ -3,9 +3,11 @@ package applets
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -133,6 +135,60 @@ func TestSvlogdStalledStderrVerbose(t *testing.T) {
 	if status := r.wait(); status != 0 {
 		t.Errorf("exit %d", status)
 	}
+}
+
+// TestSvlogdSignalStorm has a logger that waits to tell of a storm of one signal
+// take note of the others.
+func TestSvlogdSignalStorm(t *testing.T) {
+	t.Parallel()
+	dir := logDir(t, "")
+	in, out := pipe(t)
+	nobody, stderr := pipe(t)
+	r := startLoggerWith(t, ourLogger(t), dir, in, stderr, "-v", "d")
+	out.WriteString("a\n")
+	r.has("d/current", "a\n")
+	fd := int(stderr.Fd())
+	unix.SetNonblock(fd, true)
+	for err := error(nil); err == nil; { // until it is full
+		_, err = unix.Write(fd, make([]byte, 4096))
+	}
+	unix.SetNonblock(fd, false)
+	for range 40 {
+		r.signal(unix.SIGCHLD)
+		r.until("has taken it", func() bool { return !pending(t, r, unix.SIGCHLD) })
+	}
+	for _, sig := range []unix.Signal{unix.SIGALRM, unix.SIGHUP} {
+		r.signal(sig)
+		r.until("has taken it", func() bool { return !pending(t, r, sig) })
+	}
+	said := make(chan string)
+	stderr.Close()
+	go func() {
+		text, _ := io.ReadAll(nobody)
+		said <- string(text)
+	}()
+	r.has("d/current", "") // rotated
+	out.Close()
+	r.wait()
+	if text := <-said; !strings.Contains(text, "sighangup received.") || !strings.Contains(text, "sigalarm received.") {
+		t.Errorf("said %q", strings.Trim(text, "\x00"))
+	}
+}
+
+// pending says that a signal of the process waits for a thread to take it.
+func pending(t *testing.T, r *loggerRun, sig unix.Signal) bool {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(text), "\nShdPnd:\t")
+	hex, _, _ := strings.Cut(after, "\n")
+	set, err := strconv.ParseUint(hex, 16, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set>>(sig-1)&1 != 0
 }
 
 // TestSvlogdReconsiders waits for a processor that fails until HUP brings a

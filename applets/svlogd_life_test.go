@@ -590,13 +590,19 @@ func TestSvlogdUDPFailure(t *testing.T) {
 func smallDisk(t *testing.T, size int, config string) string {
 	t.Helper()
 	dir := logDir(t, "")
+	mountSmall(t, dir, size)
+	setConfig(t, dir, config)
+	return dir
+}
+
+// mountSmall mounts such a file system.
+func mountSmall(t *testing.T, dir string, size int) {
+	t.Helper()
 	d := filepath.Join(dir, "d")
 	if err := unix.Mount("tmpfs", d, "tmpfs", 0, "size="+strconv.Itoa(size)); err != nil {
 		skip(t, "a small file system needs root: "+err.Error())
 	}
 	t.Cleanup(func() { unix.Unmount(d, unix.MNT_DETACH) })
-	setConfig(t, dir, config)
-	return dir
 }
 
 // TestSvlogdDiskFull pauses, and goes on without a loss when there is room.

@@ -3,11 +3,13 @@ package applets
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -73,7 +75,7 @@ func startLoggerWith(t *testing.T, program, dir string, in, stderr *os.File, arg
 	t.Helper()
 	r := &loggerRun{t: t, dir: dir, exited: make(chan struct{})}
 	r.cmd = exec.Command(program)
-	r.cmd.Args = append([]string{"svlogd"}, args...)
+	r.cmd.Args = append([]string{filepath.Base(program)}, args...)
 	r.cmd.Dir, r.cmd.Stdin, r.cmd.Stderr = dir, in, r
 	if stderr != nil {
 		r.cmd.Stderr = stderr
@@ -159,17 +161,33 @@ func (r *loggerRun) end() int {
 	return r.wait()
 }
 
+// startClosed starts a svlogd whose standard input is closed.
+func startClosed(t *testing.T, program, dir string, args ...string) *loggerRun {
+	t.Helper()
+	return startLogger(t, "/bin/sh", dir, append([]string{"-c", `exec "$0" "$@" <&-`, program}, args...)...)
+}
+
 var (
 	taiStamps   = regexp.MustCompile(`@4[0-9a-f]{23}`)
+	versionID   = regexp.MustCompile(`\$Id: [0-9a-f]+ \$`)
 	clockStamps = regexp.MustCompile(`\d{4}-\d\d-\d\d[T_]\d\d:\d\d:\d\d\.\d{5}`)
 )
 
 // portrait is all that a run leaves: exit status, stderr, files. The names of
-// old logs are numbered in their order.
+// old logs are numbered in their order. How often in a row a step was tried is
+// left out: that depends on the time.
 func portrait(t *testing.T, dir string, status int, stderr string) string {
 	t.Helper()
 	var b strings.Builder
-	fmt.Fprintf(&b, "exit %d\n%s", status, stderr)
+	fmt.Fprintf(&b, "exit %d\n", status)
+	last := ""
+	for line := range strings.Lines(versionID.ReplaceAllString(stderr, "$$Id$$")) {
+		again := strings.HasPrefix(line, "svlogd: pausing: ") || strings.HasPrefix(line, "svlogd: warning: processor failed")
+		if !again || line != last {
+			b.WriteString(line)
+		}
+		last = line
+	}
 	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
 		if err != nil || path == dir {
 			return err
@@ -216,8 +234,19 @@ var runitSvlogd = map[string]string{
 	// U with an address that does not make sense: the lines go into the file.
 	"bad address": "exit 0\nsvlogd: warning: unable to scan ip address: foo\nd/\nd/current 744 \"\"\nd/lock 600 \"\"\n",
 	"bad port":    "exit 0\nsvlogd: warning: unable to scan port number: 0\nd/\nd/current 744 \"\"\nd/lock 600 \"\"\n",
-	// A killed processor has failed.
-	"processor is killed": "exit 0\nd/\nd/@1.s 744 \"aaaa\"\nd/current 744 \"\"\nd/lock 600 \"\"\nd/newstate 644 \"\"\nd/state 644 \"\"\n",
+	// A killed processor has failed, and one that has failed rests before the next attempt.
+	"processor is killed": "exit 0\nd/\nd/@1.s 744 \"more than \"\nd/again 644 \"\\n\"\nd/current 744 \"\"\nd/lock 600 \"\"\nd/state 644 \"\"\n",
+	"processor fails":     "exit 0\nsvlogd: warning: processor failed, restart: d\nd/\nd/@1.s 744 \"A\\n\"\nd/current 744 \"\"\nd/go 644 \"\"\nd/lock 600 \"\"\nd/state 644 \"\"\nrests 644 \"no rest\\n\"\n",
+	// A HUP does not make it forget the processor that runs.
+	"HUP while a processor runs": "exit 0\nsvlogd: warning: unable to read config: d: is a directory\nd/\nd/@1.t 644 \"a\\n\"\nd/@1.u 744 \"a\\n\"\nd/config/\nd/current 744 \"b\\n\"\nd/go 644 \"\"\nd/lock 600 \"\"\nd/newstate 644 \"\"\nd/state 644 \"\"\n",
+	// Rules that are no more in the config are no more in force.
+	"HUP without rules for stderr": "exit 0\nsvlogd: info: read: d/config\nsvlogd: info: new: d/current\na\nsvlogd: info: sighangup received.\nsvlogd: info: close: d\nsvlogd: info: read: d/config\nsvlogd: info: append: d/current\nb\nsvlogd: info: close: d\nd/\nd/current 744 \"a\\nb\\n\"\nd/lock 600 \"\"\n",
+	// TERM ends it while it pauses.
+	"current is a directory": "exit -1\nsvlogd: pausing: unable to open current: d: is a directory\nd/\nd/current/\nd/lock 600 \"\"\n",
+	// Nothing else is read in place of an input that is closed.
+	"closed input": "exit 0\nsvlogd: warning: unable to read standard input: is a directory\nd/\nd/current 744 \"\"\nd/lock 600 \"\"\n",
+	// Each has a version of its own.
+	"version": "exit 111\n$Id$\nusage: svlogd [-ttv] [-r c] [-R abc] [-l len] [-b buflen] dir ...\n\n",
 }
 
 // TestSvlogd runs the same through Debian's svlogd and ours.
@@ -230,12 +259,14 @@ func TestSvlogd(t *testing.T) {
 		}
 	}
 	const usage = "usage: svlogd [-ttv] [-r c] [-R abc] [-l len] [-b buflen] dir ...\n\n"
+	cases := map[string]bool{}
 	hundred := strings.Repeat(strings.Repeat("a", 99)+"\n", 100)
 	for _, tt := range []struct {
 		name  string
 		args  []string
 		files map[string]string // a name that ends in / is a directory
 		setup func(t *testing.T, dir string)
+		start func(t *testing.T, program, dir string, args ...string) *loggerRun // startLogger if nil
 		input string
 		drive func(r *loggerRun)
 		want  string
@@ -371,7 +402,128 @@ func TestSvlogd(t *testing.T) {
 				})
 			},
 			want: "exit 0\nd/\nd/@1.s 744 \"1\\n\"\nd/current 744 \"\"\nd/lock 600 \"\"\nd/state 644 \"0 @X.u\\n4 state\\n5 newstate\\n\"\n"},
+		{name: "version", args: []string{"-V", "d"}, want: "exit 111\nrunitbox " + version + "\n" + usage},
+		{name: "closed input", args: []string{"d"}, files: map[string]string{"d/": ""}, start: startClosed, want: "exit 0\nd/\nd/current 744 \"\"\nd/lock 600 \"\"\n"},
+		{name: "a second logger", args: []string{"d"}, files: map[string]string{"d/": ""}, setup: lockedBySomebody,
+			want: "exit 111\nsvlogd: warning: unable to lock directory: d: temporary failure\nsvlogd: fatal: no functional log directories.\nd/\nd/lock 600 \"\"\n"},
+		{name: "UDP", args: []string{"-tt", "-l", "10", "d"}, files: map[string]string{"d/": ""}, setup: listens("u", "pPFX: \n"),
+			drive: func(r *loggerRun) { received(r, "hello\n0123456789\n\n01234567890\n", 4) },
+			want:  "exit 0\nd/\nd/current 744 \"CLOCK PFX: hello\\nCLOCK PFX: 0123456789\\nCLOCK PFX: \\nCLOCK PFX: 01234567890\\n\"\nd/lock 600 \"\"\ndatagrams 644 \">CLOCK PFX: hello\\n>CLOCK PFX: 0123456789...\\n>CLOCK PFX: \\n>CLOCK PFX: 0123456789...\\n\"\n"},
+		{name: "UDP only", args: []string{"d"}, files: map[string]string{"d/": ""}, setup: listens("U", ""),
+			drive: func(r *loggerRun) { received(r, "hello\n", 1) },
+			want:  "exit 0\nd/\nd/current 744 \"\"\nd/lock 600 \"\"\ndatagrams 644 \">hello\\n\"\n"},
+		{name: "age", args: []string{"-v", "d"}, files: map[string]string{"d/config": "t2\n"}, drive: grows(2 * time.Second), want: "exit 0\nsvlogd: info: read: d/config\nsvlogd: info: new: d/current\nsvlogd: info: rename: d/current @1.s 2\nsvlogd: info: rename: d/current @2.s 2\nsvlogd: info: close: d\nd/\nd/@1.s 744 \"a\\n\"\nd/@2.s 744 \"b\\n\"\nd/current 744 \"\"\nd/lock 600 \"\"\n"},
+		{name: "a day is no age", args: []string{"-v", "d"}, files: map[string]string{"d/config": "t1d\n"}, drive: grows(time.Second), want: "exit 0\nsvlogd: info: read: d/config\nsvlogd: info: new: d/current\nsvlogd: info: rename: d/current @1.s 2\nsvlogd: info: rename: d/current @2.s 2\nsvlogd: info: close: d\nd/\nd/@1.s 744 \"a\\n\"\nd/@2.s 744 \"b\\n\"\nd/current 744 \"\"\nd/lock 600 \"\"\n"},
+		{name: "full disk with N", args: []string{"d"}, files: map[string]string{"d/": ""}, setup: onSmallDisk("s16000\nn10\nN2\n"),
+			input: strings.Repeat(strings.Repeat("a", 99)+"\n", 580),
+			want:  "exit 0\nsvlogd: warning: out of disk space, delete: d/@1.s\nd/\nd/@2.s 744 \"15000 bytes\"\nd/@3.s 744 \"15000 bytes\"\nd/current 744 \"13000 bytes\"\nd/lock 600 \"\"\n"},
+		{name: "full disk", args: []string{"d"}, files: map[string]string{"d/": ""}, setup: onSmallDisk("s0\n"),
+			drive: func(r *loggerRun) {
+				text := strings.Repeat(hundred[:100], 500)
+				ballast := filepath.Join(r.dir, "d/ballast")
+				if err := os.WriteFile(ballast, make([]byte, 40<<10), 0o644); err != nil {
+					r.t.Fatal(err)
+				}
+				r.write(text)
+				r.says("svlogd: pausing: ", 1)
+				if err := os.Remove(ballast); err != nil {
+					r.t.Fatal(err)
+				}
+				r.has("d/current", text)
+			},
+			want: "exit 0\nsvlogd: pausing: unable to write to current: d: out of disk space\nd/\nd/current 744 \"50000 bytes\"\nd/lock 600 \"\"\n"},
+		{name: "current is a directory", args: []string{"d"}, files: map[string]string{"d/current/": ""},
+			drive: func(r *loggerRun) {
+				r.says("svlogd: pausing: ", 1)
+				r.signal(unix.SIGTERM)
+				pauses := strings.Count(r.said(), "pausing") + 1
+				r.until("ends or pauses again", func() bool {
+					select {
+					case <-r.exited:
+						return true
+					default:
+						return strings.Count(r.said(), "pausing") > pauses
+					}
+				})
+				r.cmd.Process.Kill()
+				r.wait()
+			},
+			want: "exit 0\nsvlogd: pausing: unable to open current: d: is a directory\nd/\nd/current/\nd/lock 600 \"\"\n"},
+		{name: "processor is killed", args: []string{"d"}, files: map[string]string{"d/config": "!test -e again && exec cat; echo >again; head -c 10; kill -9 $$\n"},
+			drive: func(r *loggerRun) {
+				r.write("more than ten bytes\n")
+				r.has("d/current", "more than ten bytes\n")
+				r.signal(unix.SIGALRM)
+				r.until("is processed", func() bool { return len(glob(r.t, r.dir, "d/@*.s")) == 1 && len(glob(r.t, r.dir, "d/@*.u")) == 0 })
+			},
+			want: "exit 0\nsvlogd: warning: processor failed, restart: d\nd/\nd/@1.s 744 \"more than ten bytes\\n\"\nd/again 644 \"\\n\"\nd/current 744 \"\"\nd/lock 600 \"\"\nd/state 644 \"\"\n"},
+		{name: "processor fails", args: []string{"d"}, files: map[string]string{"d/config": "!test -e go && exec tr a-z A-Z; exit 3\n"},
+			drive: func(r *loggerRun) {
+				r.write("a\n")
+				r.has("d/current", "a\n")
+				begin := time.Now()
+				r.signal(unix.SIGALRM)
+				r.says("processor failed", 3)
+				rests := "no rest\n"
+				if time.Since(begin) >= 3*time.Second {
+					rests = "1 s and 2 s\n"
+				}
+				if u := glob(r.t, r.dir, "d/@*.u"); len(u) != 1 {
+					r.t.Errorf("%s: left %q", r.cmd.Path, u)
+				}
+				for name, text := range map[string]string{"rests": rests, "d/go": ""} {
+					if err := os.WriteFile(filepath.Join(r.dir, name), []byte(text), 0o644); err != nil {
+						r.t.Fatal(err)
+					}
+				}
+				r.until("is processed", func() bool { return len(glob(r.t, r.dir, "d/@*.u")) == 0 })
+			},
+			want: "exit 0\nsvlogd: warning: processor failed, restart: d\nd/\nd/@1.s 744 \"A\\n\"\nd/current 744 \"\"\nd/go 644 \"\"\nd/lock 600 \"\"\nd/state 644 \"\"\nrests 644 \"1 s and 2 s\\n\"\n"},
+		{name: "HUP while a processor runs", args: []string{"d"}, files: map[string]string{"d/config": "!until test -e go; do sleep 0.01; done; cat\n"},
+			drive: func(r *loggerRun) {
+				r.write("a\n")
+				r.has("d/current", "a\n")
+				r.signal(unix.SIGALRM)
+				r.until("has a processor", func() bool { return len(glob(r.t, r.dir, "d/newstate")) == 1 })
+				r.write("b\n")
+				r.has("d/current", "b\n")
+				config := filepath.Join(r.dir, "d/config")
+				os.Remove(config)
+				if err := os.Mkdir(config, 0o755); err != nil { // which tells when it is read
+					r.t.Fatal(err)
+				}
+				r.signal(unix.SIGHUP)
+				r.says("unable to read config", 1)
+				if err := os.WriteFile(filepath.Join(r.dir, "d/go"), nil, 0o644); err != nil {
+					r.t.Fatal(err)
+				}
+				r.until("has the output", func() bool {
+					for _, name := range glob(r.t, r.dir, "d/@*.[st]") {
+						if text, _ := os.ReadFile(name); string(text) == "a\n" {
+							return true
+						}
+					}
+					return false
+				})
+			},
+			want: "exit 0\nsvlogd: warning: unable to read config: d: is a directory\nd/\nd/@1.s 744 \"a\\n\"\nd/config/\nd/current 744 \"b\\n\"\nd/go 644 \"\"\nd/lock 600 \"\"\nd/state 644 \"\"\n"},
+		{name: "HUP without rules for stderr", args: []string{"-v", "d"}, files: map[string]string{"d/config": "e*\n"},
+			drive: func(r *loggerRun) {
+				r.write("a\n")
+				r.has("d/current", "a\n")
+				r.says("\na\n", 1)
+				if err := os.WriteFile(filepath.Join(r.dir, "d/config"), nil, 0o644); err != nil {
+					r.t.Fatal(err)
+				}
+				r.signal(unix.SIGHUP)
+				r.says("append: ", 1)
+				r.write("b\n")
+				r.has("d/current", "a\nb\n")
+			},
+			want: "exit 0\nsvlogd: info: read: d/config\nsvlogd: info: new: d/current\na\nsvlogd: info: sighangup received.\nsvlogd: info: close: d\nsvlogd: info: read: d/config\nsvlogd: info: append: d/current\nsvlogd: info: close: d\nd/\nd/current 744 \"a\\nb\\n\"\nd/lock 600 \"\"\n"},
 	} {
+		cases[tt.name] = true
+
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			ours := ourLogger(t)
@@ -397,7 +549,11 @@ func TestSvlogd(t *testing.T) {
 				if tt.setup != nil {
 					tt.setup(t, dir)
 				}
-				r := startLogger(t, program, dir, tt.args...)
+				start := tt.start
+				if start == nil {
+					start = startLogger
+				}
+				r := start(t, program, dir, tt.args...)
 				r.racy = program != ours
 				if tt.drive != nil {
 					tt.drive(r)
@@ -416,5 +572,100 @@ func TestSvlogd(t *testing.T) {
 			}
 			check(peer(t, "svlogd"), want)
 		})
+	}
+	for name := range runitSvlogd {
+		if !cases[name] {
+			t.Errorf("no case is named %q", name)
+		}
+	}
+}
+
+// lockedBySomebody locks d as another logger does.
+func lockedBySomebody(t *testing.T, dir string) {
+	f, err := os.OpenFile(filepath.Join(dir, "d/lock"), os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// onSmallDisk makes d a file system of 64 KiB.
+func onSmallDisk(config string) func(t *testing.T, dir string) {
+	return func(t *testing.T, dir string) {
+		mountSmall(t, dir, 64<<10)
+		setConfig(t, dir, config)
+	}
+}
+
+// listens configures d to send to a socket of ours. What comes there goes into
+// the file datagrams, each after a >.
+func listens(letter, more string) func(t *testing.T, dir string) {
+	return func(t *testing.T, dir string) {
+		conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, err := os.Create(filepath.Join(dir, "datagrams"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		setConfig(t, dir, fmt.Sprintf("%s%s\n%s", letter, conn.LocalAddr(), more))
+		done := make(chan bool)
+		go func() {
+			defer close(done)
+			defer file.Close()
+			for b := make([]byte, 2000); ; {
+				n, _, err := conn.ReadFrom(b)
+				if err != nil {
+					return
+				}
+				fmt.Fprintf(file, ">%s", b[:n])
+			}
+		}()
+		t.Cleanup(func() {
+			conn.Close()
+			<-done
+		})
+	}
+}
+
+// received writes lines and waits for so many datagrams.
+func received(r *loggerRun, lines string, n int) {
+	r.t.Helper()
+	r.write(lines)
+	r.until("sends", func() bool {
+		text, err := os.ReadFile(filepath.Join(r.dir, "datagrams"))
+		return err == nil && bytes.Count(text, []byte(">")) == n
+	})
+}
+
+// grows writes lines and waits until each has become an old log by its age. The
+// names of those tell when: they are so far apart, but for the time that it
+// takes to make them.
+func grows(age time.Duration) func(r *loggerRun) {
+	return func(r *loggerRun) {
+		r.t.Helper()
+		for i, line := range []string{"a\n", "b\n"} {
+			r.write(line)
+			r.says("rename: ", i+1)
+		}
+		var times []int64
+		for _, name := range glob(r.t, r.dir, "d/@*.s") {
+			stem := filepath.Base(name)
+			s, err := strconv.ParseUint(stem[1:17], 16, 64)
+			ns, err2 := strconv.ParseUint(stem[17:25], 16, 64)
+			if err != nil || err2 != nil {
+				r.t.Fatalf("a name %q", name)
+			}
+			times = append(times, int64(s-1<<62)*1e9+int64(ns))
+		}
+		for i := range len(times) - 1 {
+			if d := time.Duration(times[i+1] - times[i]); d < age*3/4 {
+				r.t.Errorf("%s: rotated again after %v", r.cmd.Path, d)
+			}
+		}
 	}
 }

@@ -357,6 +357,76 @@ func TestNoLogs(t *testing.T) {
 	}
 }
 
+// TestNoAllocations handles lines as the engine does, in all ways that they may
+// go: none allocates.
+func TestNoAllocations(t *testing.T) {
+	for _, tt := range []struct {
+		name, config, line string
+		stamp              Stamp
+		replace            bool
+	}{
+		{"plain", "s0\n", "a line\n", NoStamp, false},
+		{"with a size", "s1m\n", "a line\n", NoStamp, false},
+		{"stamps", "s0\n", "a line\n", Underscore, false},
+		{"stamps and a prefix", "s0\npweb: \n", "a line\n", TAI64N, false},
+		{"patterns", "s0\n-*\n+*a*\n-+b\n", "a line\n", ISO8601, false},
+		{"replaced", "s0\n", "a\tline\n", NoStamp, true},
+		{"to stderr, too", "s0\ne*\n", "a line\n", Underscore, false},
+		{"long", "s0\n-b*\n", strings.Repeat("x", 2000) + "\n", Underscore, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			config(t, dir, tt.config)
+			var p [2]int
+			if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(p[0])
+			defer unix.Close(p[1])
+			now := time.Now()
+			o := Options{
+				Dirs: []string{dir}, Root: unix.AT_FDCWD, Input: p[0], Head: 1000, Buffer: 1024, Stamp: tt.stamp,
+				Now:    func() time.Time { return now },
+				Report: func(level Level, text string, err error) {},
+				Stderr: func(lines []byte) {},
+			}
+			if tt.replace {
+				o.Replacement, o.Replaced = '_', new([256]bool)
+				o.Replaced['\t'] = true
+			}
+			e, err := New(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer e.poll.close()
+			defer e.in.close()
+			l := e.logs[0]
+			if usable, err := l.open(plan{}); !usable || err != nil {
+				t.Fatal(usable, err)
+			}
+			defer l.close(true)
+			lines := bytes.Repeat([]byte(tt.line), 60000/len(tt.line))
+			batch := func() { // from the pipe into the file, and off the pipe
+				if n, err := unix.Write(p[1], lines); n != len(lines) {
+					t.Fatal(n, err)
+				}
+				if _, _, err := e.pump(); err != nil {
+					t.Fatal(err)
+				}
+				if n := e.in.holds(); n != 0 {
+					t.Fatalf("%d bytes are left", n)
+				}
+			}
+			if n := testing.AllocsPerRun(10, batch); n != 0 {
+				t.Errorf("%v allocations in %d lines", n, len(lines)/len(tt.line))
+			}
+			if l.size < int64(11*len(lines)) {
+				t.Errorf("current has %d bytes", l.size)
+			}
+		})
+	}
+}
+
 // TestSteadyState writes batches and rotates without garbage to speak of.
 func TestSteadyState(t *testing.T) {
 	dir := t.TempDir()

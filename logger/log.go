@@ -118,6 +118,9 @@ func (l *log) open(p plan) (usable bool, err error) {
 	}
 	l.fd, l.lock, l.proc.due = fd, lock, true
 	if err := l.openCurrent(p); err != nil {
+		if l.journal != nil && l.journal.entry() == nil {
+			unix.Unlinkat(fd, journalName, 0) // the next logger need not know of nothing
+		}
 		l.shut()
 		return false, err
 	}

@@ -60,7 +60,7 @@ const pauseTime = 3 * time.Second
 const lineTime = time.Second
 
 // batchSize is how much is taken at once, at least.
-const batchSize = 64 << 10
+const batchSize = 128 << 10
 
 // Engine writes what comes in to its logs.
 type Engine struct {
@@ -108,7 +108,7 @@ func newEngine(o Options, batch int) (*Engine, error) {
 		e.in.close()
 		return nil, err
 	}
-	e.buf, e.out = make([]byte, size), make([]byte, 0, 2*size)
+	e.buf, e.out = make([]byte, size), make([]byte, 0, size+size/2)
 	e.batch = uint64(time.Now().UnixNano()) // unlike any number a logger before us left behind
 	for _, dir := range o.Dirs {
 		e.logs = append(e.logs, newLog(e, dir))
