@@ -763,12 +763,12 @@ func (c *Core) ending(w watch, pidfd int) {
 		defer unix.Close(fd)
 		ws := statusUnknown
 		for range 100 { // the kernel tells the status when the parent has reaped
-			info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
-			if err := unix.IoctlPidfdInfo(fd, &info); err != nil {
-				break // a kernel before 6.13
+			status, known, err := exitStatus(fd)
+			if err != nil {
+				break // a kernel before 6.15
 			}
-			if info.Mask&unix.PIDFD_INFO_EXIT != 0 {
-				ws = unix.WaitStatus(info.Exit_code)
+			if known {
+				ws = status
 				break
 			}
 			if _, ok := c.ownerOf(w.pid); !ok {
@@ -782,6 +782,23 @@ func (c *Core) ending(w watch, pidfd int) {
 		}
 		o.unit.svc.events <- event{kind: evDied, who: o.unit, role: o.role, pid: w.pid, ws: ws, done: make(chan struct{})}
 	}()
+}
+
+// exitStatus is how a process has ended, as its pidfd tells it when its parent
+// has reaped it; until then it is not known.
+func exitStatus(pidfd int) (ws unix.WaitStatus, known bool, err error) {
+	for range 2 {
+		info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
+		if err = unix.IoctlPidfdInfo(pidfd, &info); err == nil {
+			return unix.WaitStatus(info.Exit_code), info.Mask&unix.PIDFD_INFO_EXIT != 0, nil
+		}
+		// One that is reaped while the kernel looks at it is not there any more;
+		// asked again, it tells how it has ended.
+		if err != unix.ESRCH {
+			break
+		}
+	}
+	return 0, false, err
 }
 
 // rewatch looks again at an adopted process whose parent was the scanner, when
