@@ -330,6 +330,7 @@ func (s *service) lock(u *unit, k kept) (remains, error) {
 		if s.askFor(u.prefix) {
 			patience = 3 * time.Second
 		}
+		refused := err
 		s.leave() // others may come in meanwhile
 		wait := 2 * time.Millisecond
 		for deadline := time.Now().Add(patience); errors.Is(err, unix.EAGAIN) && time.Now().Before(deadline); {
@@ -338,6 +339,12 @@ func (s *service) lock(u *unit, k kept) (remains, error) {
 			l, err = s.dir.lock(u.prefix)
 		}
 		s.leave = s.core.door()
+		// What has been stopped meanwhile is not begun again for a scanner that
+		// has gone; what was let go of is taken over.
+		if err == nil && s.core.isOrphaned() && !s.dir.has(u.prefix+"supervise/proc") {
+			l.release()
+			err = refused
+		}
 	}
 	if err != nil {
 		if was.pidfd >= 0 {
