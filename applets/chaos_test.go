@@ -989,7 +989,7 @@ func (c *chaos) report() int {
 	if len(c.faults) == 0 {
 		return 0
 	}
-	fmt.Printf("%s\n", strings.Join(c.story[max(0, len(c.story)-200):], "\n"))
+	fmt.Println(strings.Join(c.story, "\n"))
 	for _, f := range c.faults {
 		fmt.Println("fault:", f)
 	}

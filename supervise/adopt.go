@@ -330,6 +330,7 @@ func (s *service) lock(u *unit, k kept) (remains, error) {
 		if s.askFor(u.prefix) {
 			patience = 3 * time.Second
 		}
+		refused := err
 		s.leave() // others may come in meanwhile
 		wait := 2 * time.Millisecond
 		for deadline := time.Now().Add(patience); errors.Is(err, unix.EAGAIN) && time.Now().Before(deadline); {
@@ -338,6 +339,12 @@ func (s *service) lock(u *unit, k kept) (remains, error) {
 			l, err = s.dir.lock(u.prefix)
 		}
 		s.leave = s.core.door()
+		// What has been stopped meanwhile is not begun again for a scanner that
+		// has gone; what was let go of is taken over.
+		if err == nil && s.core.isOrphaned() && !s.dir.has(u.prefix+"supervise/proc") {
+			l.release()
+			err = refused
+		}
 	}
 	if err != nil {
 		if was.pidfd >= 0 {
@@ -763,12 +770,12 @@ func (c *Core) ending(w watch, pidfd int) {
 		defer unix.Close(fd)
 		ws := statusUnknown
 		for range 100 { // the kernel tells the status when the parent has reaped
-			info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
-			if err := unix.IoctlPidfdInfo(fd, &info); err != nil {
-				break // a kernel before 6.13
+			status, known, err := exitStatus(fd)
+			if err != nil {
+				break // a kernel before 6.15
 			}
-			if info.Mask&unix.PIDFD_INFO_EXIT != 0 {
-				ws = unix.WaitStatus(info.Exit_code)
+			if known {
+				ws = status
 				break
 			}
 			if _, ok := c.ownerOf(w.pid); !ok {
@@ -782,6 +789,23 @@ func (c *Core) ending(w watch, pidfd int) {
 		}
 		o.unit.svc.events <- event{kind: evDied, who: o.unit, role: o.role, pid: w.pid, ws: ws, done: make(chan struct{})}
 	}()
+}
+
+// exitStatus is how a process has ended, as its pidfd tells it when its parent
+// has reaped it; until then it is not known.
+func exitStatus(pidfd int) (ws unix.WaitStatus, known bool, err error) {
+	for range 2 {
+		info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
+		if err = unix.IoctlPidfdInfo(pidfd, &info); err == nil {
+			return unix.WaitStatus(info.Exit_code), info.Mask&unix.PIDFD_INFO_EXIT != 0, nil
+		}
+		// One that is reaped while the kernel looks at it is not there any more;
+		// asked again, it tells how it has ended.
+		if err != unix.ESRCH {
+			break
+		}
+	}
+	return 0, false, err
 }
 
 // rewatch looks again at an adopted process whose parent was the scanner, when

@@ -119,7 +119,8 @@ func (s *Scanner) Run() int {
 	}
 	s.startCore()
 	s.scan(false)
-	timer := time.NewTimer(s.pause())
+	timer := newAlarm()
+	timer.set(s.pause())
 	for {
 		select {
 		case sig := <-sigs:
@@ -153,13 +154,13 @@ func (s *Scanner) Run() int {
 		case <-timerOf(s.restart):
 			s.restart = nil
 			s.startCore()
-		case <-timer.C:
+		case <-timer.rings:
 			s.scan(false)
 		}
 		if s.stop != nil && (s.core == 0 && s.restart == nil || time.Now().After(s.stop.deadline)) {
 			return s.stop.status
 		}
-		timer.Reset(s.pause())
+		timer.set(s.pause())
 	}
 }
 
