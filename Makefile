@@ -25,7 +25,7 @@ SMALL := fmt reflect regexp/syntax text/template github.com/spf13/cobra
 
 # The go command itself is not to ask git: it fails where somebody else owns the tree.
 build:
-	CGO_ENABLED=0 go build -trimpath -buildvcs=false $(SMALL:%=-gcflags=%=-l) -ldflags '-s -w -funcalign=16 $(ENTRY) -X runitbox/applets/loaders.Version=$(VERSION) -X runitbox/applets.serviceDirs=$(SVDIRS) $(GOLDFLAGS)' -o '$(OUT)/runitbox' .
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false $(SMALL:%=-gcflags=%=-l) -ldflags '-s -w -funcalign=4 $(ENTRY) -X runitbox/applets/loaders.Version=$(VERSION) -X runitbox/applets.serviceDirs=$(SVDIRS) $(GOLDFLAGS)' -o '$(OUT)/runitbox' .
 
 # test is all that a change must pass. What the tests need of others is fetched
 # into build/peers, never installed; what cannot be had is skipped and counted.
