@@ -24,6 +24,9 @@ type child struct {
 	record int
 	// slot is the number of the thread that makes it, of those that make children.
 	slot int
+	// born, if not nil, gets the time, in the ticks of ticksNow, at which the
+	// process was there, where it can say that itself.
+	born *uint64
 }
 
 // dirError says that a child could not enter its working directory.

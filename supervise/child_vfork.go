@@ -44,9 +44,22 @@ type cloneArgs struct {
 // does by default (Linux 5.5).
 const cloneClearSighand = 1 << 32
 
-// handed is what the calls of a thread's child point to: what a package's
-// variable leads to stays where it is.
-var handed [maxSpawners]any
+// handed is what the calls of a child point to, for each of the threads that
+// make one: a package's variable stays where it is, and so does what it leads to.
+var handed [maxSpawners]struct {
+	path    *byte
+	argv    []*byte
+	env     []*byte
+	strings []string // env is of these
+	mask    uint64
+	limit   unix.Rlimit
+	empty   [4]uintptr // the action of a signal by default
+	tid     uint32     // the kernel writes the pid here before the process runs
+	born    unix.Timespec
+	inner   cloneArgs
+	failed  failure
+	calls   [16]call
+}
 
 // noClone3 says that the kernel, or whoever filters its calls, has no clone3.
 var noClone3 atomic.Bool
@@ -65,37 +78,37 @@ func (c child) startInSession(files *unix.Rlimit) (int, error) { return c.vfork(
 // that this makes for each, with the limit of descriptors that files says; each
 // thread that is in it has a slot of its own.
 func (c child) vfork(files *unix.Rlimit, inSession bool) (int, error) {
-	path, err := syscall.BytePtrFromString(c.path)
-	if err != nil {
+	h := &handed[c.slot]
+	var err error
+	if h.path, err = syscall.BytePtrFromString(c.path); err != nil {
 		return 0, err
 	}
-	argv, err := syscall.SlicePtrFromStrings(c.argv)
-	if err != nil {
+	if h.argv, err = syscall.SlicePtrFromStrings(c.argv); err != nil {
 		return 0, err
 	}
-	env, err := syscall.SlicePtrFromStrings(c.env)
-	if err != nil {
-		return 0, err
+	if h.env == nil || len(c.env) != len(h.strings) || unsafe.SliceData(c.env) != unsafe.SliceData(h.strings) {
+		if h.env, err = syscall.SlicePtrFromStrings(c.env); err != nil {
+			return 0, err
+		}
+		h.strings = c.env
 	}
 	const sigSetMask, maskSize = 2, 8
 	old := noClone3.Load()
 	none, all := uintptr(0), ^uint64(0)
-	mask, limit, empty := new(uint64), new(unix.Rlimit), new([4]uintptr)
-	// The kernel writes the pid here before the process runs.
-	tid := new(uint32)
+	h.tid, h.failed, h.born = 0, failure{}, unix.Timespec{}
 	const flags = unix.CLONE_VM | unix.CLONE_VFORK
 	outer := cloneArgs{flags: flags | cloneClearSighand, exitSignal: uint64(unix.SIGCHLD)}
-	inner := &cloneArgs{flags: flags | unix.CLONE_PARENT | unix.CLONE_PARENT_SETTID, parentTID: uint64(uintptr(unsafe.Pointer(tid)))}
+	h.inner = cloneArgs{flags: flags | unix.CLONE_PARENT | unix.CLONE_PARENT_SETTID, parentTID: uint64(uintptr(unsafe.Pointer(&h.tid)))}
 	if !inSession {
 		outer.flags |= unix.CLONE_PARENT_SETTID
-		outer.parentTID = inner.parentTID
+		outer.parentTID = h.inner.parentTID
 	}
 
-	var calls []call
+	calls := h.calls[:0]
 	if old {
 		for sig := uintptr(1); sig <= 64; sig++ {
 			if sig != uintptr(unix.SIGKILL) && sig != uintptr(unix.SIGSTOP) && caught(sig) {
-				calls = append(calls, call{unix.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(empty)), none, maskSize})
+				calls = append(calls, call{unix.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(&h.empty)), none, maskSize})
 			}
 		}
 	}
@@ -106,13 +119,16 @@ func (c child) vfork(files *unix.Rlimit, inSession bool) (int, error) {
 		// It is gone with its parent, so that nothing is made that nobody knows of.
 		calls = append(calls, call{unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), none, none})
 		if old {
-			calls = append(calls, call{unix.SYS_CLONE, uintptr(inner.flags) | uintptr(unix.SIGCHLD), none, uintptr(unsafe.Pointer(tid)), none})
+			calls = append(calls, call{unix.SYS_CLONE, uintptr(h.inner.flags) | uintptr(unix.SIGCHLD), none, uintptr(unsafe.Pointer(&h.tid)), none})
 		} else {
-			calls = append(calls, call{unix.SYS_CLONE3, uintptr(unsafe.Pointer(inner)), unsafe.Sizeof(*inner)})
+			calls = append(calls, call{unix.SYS_CLONE3, uintptr(unsafe.Pointer(&h.inner)), unsafe.Sizeof(h.inner)})
 		}
 	}
+	if c.born != nil {
+		calls = append(calls, call{unix.SYS_CLOCK_GETTIME, unix.CLOCK_BOOTTIME, uintptr(unsafe.Pointer(&h.born))})
+	}
 	if c.record != 0 {
-		calls = append(calls, call{unix.SYS_PWRITE64, uintptr(c.record), uintptr(unsafe.Pointer(tid)), unsafe.Sizeof(*tid), lifePID})
+		calls = append(calls, call{unix.SYS_PWRITE64, uintptr(c.record), uintptr(unsafe.Pointer(&h.tid)), unsafe.Sizeof(h.tid), lifePID})
 	}
 	if c.dir != 0 {
 		calls = append(calls, call{unix.SYS_FCHDIR, uintptr(c.dir)})
@@ -125,28 +141,25 @@ func (c child) vfork(files *unix.Rlimit, inSession bool) (int, error) {
 		}
 	}
 	if files != nil {
-		*limit = *files
-		calls = append(calls, call{unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, uintptr(unsafe.Pointer(limit)), none})
+		h.limit = *files
+		calls = append(calls, call{unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, uintptr(unsafe.Pointer(&h.limit)), none})
 	}
 	calls = append(calls,
-		call{unix.SYS_RT_SIGPROCMASK, sigSetMask, uintptr(unsafe.Pointer(mask)), none, maskSize},
-		call{unix.SYS_EXECVE, uintptr(unsafe.Pointer(path)), uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&env[0]))})
+		call{unix.SYS_RT_SIGPROCMASK, sigSetMask, uintptr(unsafe.Pointer(&h.mask)), none, maskSize},
+		call{unix.SYS_EXECVE, uintptr(unsafe.Pointer(h.path)), uintptr(unsafe.Pointer(&h.argv[0])), uintptr(unsafe.Pointer(&h.env[0]))})
 
 	var pid uintptr
-	failed := new(failure)
-	handed[c.slot] = []any{path, argv, env, mask, limit, empty, tid, inner}
 	runtime.LockOSThread()
-	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, sigSetMask, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(mask)), maskSize, 0, 0)
-	own := *mask
-	*mask &^= unheld
+	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, sigSetMask, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&h.mask)), maskSize, 0, 0)
+	own := h.mask
+	h.mask &^= unheld
 	if old {
-		pid = vfork(nil, uintptr(outer.flags&^cloneClearSighand)|uintptr(unix.SIGCHLD), tid, &calls[0], uintptr(len(calls)), failed)
+		pid = vfork(nil, uintptr(outer.flags&^cloneClearSighand)|uintptr(unix.SIGCHLD), &h.tid, &calls[0], uintptr(len(calls)), &h.failed)
 	} else {
-		pid = vfork(&outer, 0, nil, &calls[0], uintptr(len(calls)), failed)
+		pid = vfork(&outer, 0, nil, &calls[0], uintptr(len(calls)), &h.failed)
 	}
 	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, sigSetMask, uintptr(unsafe.Pointer(&own)), 0, maskSize, 0, 0)
 	runtime.UnlockOSThread()
-	handed[c.slot] = nil
 
 	if no := syscall.Errno(-pid); no < 4096 {
 		if !old && (no == unix.ENOSYS || no == unix.EPERM || no == unix.EINVAL) {
@@ -158,18 +171,21 @@ func (c child) vfork(files *unix.Rlimit, inSession bool) (int, error) {
 	made := int(pid)
 	if inSession {
 		collect(made) // the leader
-		if made = int(*tid); made == 0 && failed.errno == 0 {
+		if made = int(h.tid); made == 0 && h.failed.errno == 0 {
 			return 0, unix.EAGAIN // somebody has killed it
 		}
 	}
-	if failed.errno == 0 {
+	if h.failed.errno == 0 {
+		if c.born != nil {
+			*c.born = ticksOf(h.born)
+		}
 		return made, nil
 	}
 	if made != 0 {
 		collect(made)
 	}
-	err = syscall.Errno(failed.errno)
-	switch calls[len(calls)-int(failed.left)][0] {
+	err = syscall.Errno(h.failed.errno)
+	switch calls[len(calls)-int(h.failed.left)][0] {
 	case unix.SYS_PWRITE64: // a disk in trouble keeps nothing from starting
 		c.record = 0
 		return c.vfork(files, inSession)

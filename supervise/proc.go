@@ -63,15 +63,21 @@ const lifeSize = 128
 const lifePID = lifeSize - 8
 
 func (l Life) bytes() []byte {
-	b := fmt.Appendf(nil, "%s %d %d %s %d %d %d", l.Word, l.PID, l.Ticks, l.Boot, l.Core, uint32(l.Status), l.Pipe)
-	for len(b) < lifeSize-1 {
-		b = append(b, ' ')
-	}
-	return append(b, '\n')
+	b := blankLife()
+	at := append(append(b[:0], l.Word...), ' ')
+	at = append(strconv.AppendInt(at, int64(l.PID), 10), ' ')
+	at = append(strconv.AppendUint(at, l.Ticks, 10), ' ')
+	at = append(append(at, l.Boot...), ' ')
+	at = append(strconv.AppendInt(at, int64(l.Core), 10), ' ')
+	at = append(strconv.AppendUint(at, uint64(uint32(l.Status)), 10), ' ')
+	strconv.AppendUint(at, l.Pipe, 10)
+	return b
 }
 
 // blankLife is a record that tells nothing yet.
-func blankLife() []byte { return append(bytes.Repeat([]byte{' '}, lifeSize-1), '\n') }
+func blankLife() []byte { return []byte(blank) }
+
+var blank = strings.Repeat(" ", lifeSize-1) + "\n"
 
 // parseLife decodes supervise/proc; what is cut short or garbage is refused.
 func parseLife(b []byte) (Life, bool) {
@@ -184,8 +190,10 @@ var bootID = sync.OnceValue(func() string {
 func ticksNow() uint64 {
 	var ts unix.Timespec
 	unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts)
-	return uint64(ts.Sec)*100 + uint64(ts.Nsec)/1e7
+	return ticksOf(ts)
 }
+
+func ticksOf(ts unix.Timespec) uint64 { return uint64(ts.Sec)*100 + uint64(ts.Nsec)/1e7 }
 
 // procStat is what /proc/PID/stat says of a process.
 type procStat struct {

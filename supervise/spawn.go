@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -17,12 +16,13 @@ import (
 // a child gets a copy of the table of the thread that makes it, and the kernel
 // sizes that copy after the highest descriptor open, for as long as the child
 // lives. So the thousands of descriptors of a large tree stay in the other
-// threads' table, and what one child needs comes over a socket into this one.
+// threads' table, and what one child needs is fetched from there
+// (pidfd_getfd(2)).
 //
 // The children are the process's own all the same, with no helper in between.
 type spawner struct {
 	number int
-	in     int // the socket's end in the process's table
+	self   int // pidfd of the process; -1 where nothing can be fetched
 	env    []string
 	core   int
 	files  *unix.Rlimit // the children's limit of descriptors
@@ -32,7 +32,6 @@ type spawner struct {
 	mu    sync.Mutex
 	queue []order
 	more  chan struct{} // of one: the queue has grown
-	next  chan order    // its descriptors are in the socket
 	over  bool          // nothing more is made
 
 	// making is held from before a process is made until its service has been
@@ -62,40 +61,48 @@ type order struct {
 // its child becomes a program, which is most of what a start takes.
 const maxSpawners = 2
 
-// newSpawner starts the thread, which is the one of that number. It must come before the process opens many
-// descriptors, since those open now stay in the thread's table: all but the
-// private ones, which a child that is held up in exec must not keep open.
+// newSpawner starts the thread, which is the one of that number. It must come
+// before the process opens many descriptors, since those open now stay in the
+// thread's table: all but the private ones, which a child that is held up in
+// exec must not keep open.
 func newSpawner(number, core int, private ...int) (*spawner, error) {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("unable to create socketpair: %w", err)
-	}
 	// The runtime's poller must exist before the tables part: its descriptors
 	// are then the same in both.
 	time.AfterFunc(0, func() {}).Stop()
-	s := &spawner{number: number, in: pair[0], env: os.Environ(), core: core, more: make(chan struct{}, 1), next: make(chan order, 32)}
+	s := &spawner{number: number, self: ownPidfd(), env: os.Environ(), core: core, more: make(chan struct{}, 1)}
 	ready := make(chan error)
-	go s.run(pair[1], slices.Concat(private, pair[:1]), ready)
+	go s.run(private, ready)
 	if err := <-ready; err != nil {
-		unix.Close(pair[0])
-		unix.Close(pair[1])
 		return nil, fmt.Errorf("unable to part the spawner's descriptors: %w", err)
 	}
-	if !s.shared {
-		unix.Close(pair[1])
-	}
-	go s.feed()
 	return s, nil
 }
 
+// ownPidfd is a pidfd of this process by which its descriptors can be fetched;
+// -1 where that is not to be had (before Linux 5.6, or where calls are filtered).
+var ownPidfd = sync.OnceValue(func() int {
+	self, err := unix.PidfdOpen(unix.Getpid(), 0)
+	if err != nil {
+		return -1
+	}
+	fd, err := unix.PidfdGetfd(self, self, 0)
+	if err != nil {
+		unix.Close(self)
+		return -1
+	}
+	unix.Close(fd)
+	return self
+})
+
 // run is the thread. It touches descriptors by system calls only.
-func (s *spawner) run(out int, private []int, ready chan<- error) {
+func (s *spawner) run(private []int, ready chan<- error) {
 	runtime.LockOSThread() // for ever: no other goroutine may meet this thread's table
 	if unix.Gettid() == unix.Getpid() {
-		// The first thread's table is what /proc/self/fd shows: it stays the
-		// process's. While this thread is locked the next is another.
+		// The first thread's table is what /proc/self/fd shows, and what is
+		// fetched from: it stays the process's. While this thread is locked the
+		// next is another.
 		other := make(chan error)
-		go s.run(out, private, other)
+		go s.run(private, other)
 		err, failed := <-other
 		runtime.UnlockOSThread()
 		if failed {
@@ -105,52 +112,38 @@ func (s *spawner) run(out int, private []int, ready chan<- error) {
 		}
 		return
 	}
-	switch err := unix.Unshare(unshared); {
-	case err == nil:
-		for _, fd := range private {
-			unix.Close(fd)
-		}
-	case unshared&unix.CLONE_FS != 0:
+	if err := s.part(private); err != nil {
 		runtime.UnlockOSThread()
 		ready <- err
 		return
-	default:
-		// Containers may forbid it. The thread then has the others' table, and
-		// all it is worse for is the memory of children in a large tree.
-		s.shared = true
 	}
 	close(ready)
-	oob := make([]byte, unix.CmsgSpace(4*3))
-	for o := range s.next {
-		fds, err := receive(out, oob)
-		if err == nil {
-			s.make(o, fds)
-		} else {
-			o.answer <- event{kind: evUnmade, who: o.who, role: o.role, err: err}
-		}
-		for _, fd := range fds {
-			unix.Close(fd)
+	for range s.more {
+		for o, ok := s.next(); ok; o, ok = s.next() {
+			s.serve(o)
 		}
 	}
 }
 
-// receive takes the descriptors of one order out of the socket.
-func receive(sock int, oob []byte) ([]int, error) {
-	var b [1]byte
-	for {
-		_, n, err := recvmsg(sock, b[:], oob)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		msgs, err := unix.ParseSocketControlMessage(oob[:n])
-		if err != nil || len(msgs) != 1 {
-			return nil, unix.EMFILE // the kernel dropped what did not fit
-		}
-		return unix.ParseUnixRights(&msgs[0])
+// part gives the thread a descriptor table of its own, without the private ones.
+// Containers may forbid that. The thread then has the others' table, and all it
+// is worse for is the memory of children in a large tree.
+func (s *spawner) part(private []int) error {
+	err := error(unix.ENOSYS)
+	if s.self >= 0 {
+		err = unix.Unshare(unshared)
 	}
+	if err != nil {
+		s.shared = true
+		if rest := unshared &^ unix.CLONE_FILES; rest != 0 {
+			return unix.Unshare(rest)
+		}
+		return nil
+	}
+	for _, fd := range private {
+		unix.Close(fd)
+	}
+	return nil
 }
 
 // start puts o in the queue, however long that is; the answer comes to its
@@ -165,39 +158,37 @@ func (s *spawner) start(o order) {
 	}
 }
 
-// feed passes the orders and their descriptors on, one after the other.
-func (s *spawner) feed() {
-	for range s.more {
-		for {
-			s.mu.Lock()
-			if len(s.queue) == 0 {
-				s.queue = nil
-				s.mu.Unlock()
-				break
-			}
-			o := s.queue[0]
-			s.queue = s.queue[1:]
-			over := s.over
-			s.mu.Unlock()
-			if over {
-				o.answer <- event{kind: evUnmade, who: o.who, role: o.role, err: errOver}
-				continue
-			}
-			err := unix.Sendmsg(s.in, []byte{0}, unix.UnixRights(o.fds...), nil, 0)
-			for try := 0; err == unix.EINTR || err == unix.ETOOMANYREFS && try < 200; {
-				if err == unix.ETOOMANYREFS { // of all the user's processes together
-					try++
-					time.Sleep(10 * time.Millisecond)
-				}
-				err = unix.Sendmsg(s.in, []byte{0}, unix.UnixRights(o.fds...), nil, 0)
-			}
+// next takes an order out of the queue.
+func (s *spawner) next() (o order, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.queue) > 0 {
+		o, s.queue = s.queue[0], s.queue[1:]
+		if !s.over {
+			return o, true
+		}
+		o.answer <- event{kind: evUnmade, who: o.who, role: o.role, err: errOver}
+	}
+	s.queue = nil
+	return o, false
+}
+
+// serve fetches the descriptors of one order and makes its process.
+func (s *spawner) serve(o order) {
+	fds := o.fds
+	if !s.shared {
+		fds = make([]int, 0, 3)
+		for _, fd := range o.fds {
+			fd, err := unix.PidfdGetfd(s.self, fd, 0)
 			if err != nil {
 				o.answer <- event{kind: evUnmade, who: o.who, role: o.role, err: fmt.Errorf("unable to pass descriptors, sleeping: %w", err)}
-				continue
+				return
 			}
-			s.next <- o
+			defer unix.Close(fd)
+			fds = append(fds, fd)
 		}
 	}
+	s.make(o, fds)
 }
 
 // errOver answers the orders that came too late.
@@ -252,6 +243,8 @@ func (s *spawner) make(o order, fds []int) {
 	if o.session {
 		start = c.startInSession
 	}
+	var by uint64
+	c.born = &by
 	begun := ticksNow()
 	pid, err := start(s.files)
 	switch err {
@@ -270,10 +263,13 @@ func (s *spawner) make(o order, fds []int) {
 	s.made(o, pid)
 	if o.life != "" && recordErr == nil {
 		life.Word, life.PID, life.Ticks = o.after, pid, begun
-		if now := ticksNow(); now != begun || !s.clock {
+		if by == 0 {
+			by = ticksNow()
+		}
+		if by != begun || !s.clock {
 			st, ok := statOf(pid)
 			life.Ticks = st.ticks
-			s.clock = ok && begun <= st.ticks && st.ticks <= now
+			s.clock = ok && begun <= st.ticks && st.ticks <= by
 		}
 		recordErr = record.made(o.life, life)
 	}
