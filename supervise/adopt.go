@@ -18,23 +18,34 @@ import (
 // descriptors that the scanner has held meanwhile.
 func (s *service) open(k kept) error {
 	defer k.close()
-	if err := s.dir.enter(); err != nil {
-		return err
+	hasLog := s.hasLog()
+	if hasLog {
+		held := s.holdPipes() // before another core lets go of them
+		defer held.close()
 	}
-	held := s.holdPipes() // before another core lets go of them
-	defer held.close()
 	was, err := s.lock(&s.main, k)
 	if err != nil {
+		if errors.Is(err, unix.EACCES) {
+			if err := s.dir.enter(); err != nil {
+				return err
+			}
+		}
 		return err
 	}
 	s.main.st.Want = WantUp
 	if s.dir.has("down") {
 		s.main.st.Want = WantDown
+		if s.main.fresh {
+			s.newRecord("")
+		}
 	}
 	s.main.since = time.Now()
-	wasLog, err := s.findLog(k)
-	if err != nil {
-		return err
+	s.looked = true
+	var wasLog remains
+	if hasLog {
+		if wasLog, err = s.openLog(k); err != nil {
+			return err
+		}
 	}
 	if err := s.findPipe(k, was, wasLog); err != nil {
 		return err
@@ -63,6 +74,8 @@ func (s *service) open(k kept) error {
 	s.opened = true
 	if s.piped { // what is started from here on has it
 		s.core.keep(s)
+	} else {
+		s.core.keepSoon(s)
 	}
 	return nil
 }
@@ -75,19 +88,20 @@ func (s *service) publish() {
 	if s.published || soon || s.log != nil && s.log.st.Phase == Starting {
 		return
 	}
-	defer s.core.door()()
+	defer s.core.door(nil)()
 	s.published = true
 	units := s.units()
 	for _, u := range units {
 		u.write()
 	}
+	s.core.kept(s) // commands come from here on
 	for _, u := range units {
 		if err := s.openOK(u); err != nil {
 			s.fatal(err)
 			s.feed(&s.main, CmdExit)
 		}
 	}
-	s.core.keep(s)
+	s.core.keepSoon(s)
 }
 
 // begin starts, once the service is open, what is to run: the log service
@@ -97,9 +111,11 @@ func (s *service) begin() {
 		s.resume(s.log)
 	}
 	s.resume(&s.main)
-	s.drain(&s.main) // what was written while no core was there
-	if s.log != nil {
-		s.drain(s.log)
+	s.looked = false
+	for _, u := range s.units() {
+		if !u.fresh {
+			s.drain(u) // what was written while no core was there
+		}
 	}
 	s.publish()
 }
@@ -108,6 +124,7 @@ func (s *service) begin() {
 // core takes over.
 func (s *service) close() {
 	units := s.units()
+	s.core.kept(s)
 	s.core.mu.Lock()
 	for pid, o := range s.core.owners {
 		if o.unit.svc == s {
@@ -322,8 +339,14 @@ func ancestors() map[int]bool {
 
 // lock locks the unit and says what an earlier core has left of it. A core
 // that still holds it but has lost its scanner is asked to let go.
-func (s *service) lock(u *unit, k kept) (remains, error) {
-	was := s.earlier(u, k) // from here on the end of its process is not missed
+func (s *service) lock(u *unit, k kept) (was remains, err error) {
+	was.pidfd = -1
+	if u.fresh, err = s.dir.superviseDir(u.prefix); err != nil {
+		return was, err
+	}
+	if !u.fresh {
+		was = s.earlier(u, k) // from here on the end of its process is not missed
+	}
 	l, err := s.dir.lock(u.prefix)
 	if errors.Is(err, unix.EAGAIN) && s.core.link != nil && !s.opened {
 		patience := 100 * time.Millisecond // it may be letting go already
@@ -331,14 +354,16 @@ func (s *service) lock(u *unit, k kept) (remains, error) {
 			patience = 3 * time.Second
 		}
 		refused := err
+		u.fresh = false
 		s.leave() // others may come in meanwhile
+		s.relieve()
 		wait := 2 * time.Millisecond
 		for deadline := time.Now().Add(patience); errors.Is(err, unix.EAGAIN) && time.Now().Before(deadline); {
 			time.Sleep(wait)
 			wait = min(2*wait, 50*time.Millisecond)
 			l, err = s.dir.lock(u.prefix)
 		}
-		s.leave = s.core.door()
+		s.leave = s.core.door(nil)
 		// What has been stopped meanwhile is not begun again for a scanner that
 		// has gone; what was let go of is taken over.
 		if err == nil && s.core.isOrphaned() && !s.dir.has(u.prefix+"supervise/proc") {
@@ -358,7 +383,7 @@ func (s *service) lock(u *unit, k kept) (remains, error) {
 		s.core.give(-more)
 		s.taken += more
 	}
-	if !was.ok && s.newRecord(u.prefix) {
+	if u.fresh || !was.ok && s.newRecord(u.prefix) {
 		return was, nil
 	}
 	// Nobody writes it any more, and what was being made has lost its parent.
@@ -383,8 +408,8 @@ func (s *service) lock(u *unit, k kept) (remains, error) {
 }
 
 // newRecord makes the record, if there is none, before it is needed: blank, so
-// that it tells nothing and has room on the disk, and the spawner, which makes
-// one process after the other, only has to write it. What the status file tells
+// that it tells nothing and has room on the disk. (In a directory that was made
+// for it the spawner does, when there is something to tell.) What the status file tells
 // of an earlier life must not be taken for this one's.
 func (s *service) newRecord(prefix string) bool {
 	fd, err := open(s.dir.fd, prefix+"supervise/proc", unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o644)
@@ -409,20 +434,25 @@ func (s *service) askFor(prefix string) bool {
 	return err == nil
 }
 
-// findLog makes the log unit if there is a log directory.
-func (s *service) findLog(k kept) (was remains, err error) {
-	was.pidfd = -1
+// hasLog says whether there is a log directory.
+func (s *service) hasLog() bool {
 	st, err := s.dir.stat("log")
 	switch {
 	case errors.Is(err, unix.ENOENT):
-		return was, nil
+		return false
 	case err != nil:
 		s.warnOfLog(fmt.Errorf("unable to stat() ./log: : %w", err))
-		return was, nil
+		return false
 	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
 		s.warnOfLog(errors.New("./log: not a directory."))
-		return was, nil
+		return false
 	}
+	return true
+}
+
+// openLog makes the unit of the log service.
+func (s *service) openLog(k kept) (was remains, err error) {
+	was.pidfd = -1
 	need := needLog + s.lockFDs
 	if !s.core.take(need) {
 		return was, errRoom
@@ -438,6 +468,9 @@ func (s *service) findLog(k kept) (was remains, err error) {
 	u.st.Want = WantUp
 	if s.dir.has("log/down") {
 		u.st.Want = WantDown
+		if u.fresh {
+			s.newRecord("log/")
+		}
 	}
 	s.log = u
 	return was, nil
@@ -454,10 +487,11 @@ func (s *service) warnOfLog(err error) {
 // and a pipe, where the one there was had been closed to end the log service.
 func (s *service) attachLog() {
 	if s.log == nil {
-		if _, err := s.findLog(nil); err != nil {
-			s.warnOfLog(err)
+		if s.looked || !s.hasLog() {
+			return
 		}
-		if s.log == nil {
+		if _, err := s.openLog(nil); err != nil {
+			s.warnOfLog(err)
 			return
 		}
 		err := s.newPipe()
@@ -510,6 +544,7 @@ func lasting(w int) int {
 
 func (s *service) closePipe() {
 	if s.piped {
+		s.core.kept(s)
 		unix.Close(s.pipe[1])
 		unix.Close(s.pipe[0])
 		s.piped = false

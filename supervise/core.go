@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -59,6 +60,15 @@ type Core struct {
 	doors    chan struct{}
 	broom    *time.Timer
 	rescued  map[uint64]bool // logs of earlier scanners that are read on, by inode
+	entering []entering      // waits for an opener
+	openers  int             // that are not held up
+
+	keepers struct {
+		sync.Mutex
+		batch int       // its number
+		queue []message // for the scanner
+		timer *time.Timer
+	}
 }
 
 // owner is whose a process is.
@@ -338,7 +348,7 @@ func (c *Core) quit() {
 // obey does what the scanner says.
 func (c *Core) obey() {
 	for {
-		m, err := c.link.receive()
+		ms, err := c.link.receive()
 		if err != nil {
 			c.mu.Lock()
 			c.orphaned = true
@@ -358,42 +368,56 @@ func (c *Core) obey() {
 			c.notice()
 			return
 		}
-		switch m.word {
-		case "add":
-			switch {
-			case len(m.fds) == 0: // there was no room for them
-				c.refuse(m.a, m.name)
-			default:
-				dropped, tags, _ := strings.Cut(m.b, ",")
-				k := kept{}
-				for i, tag := range strings.Split(tags, ",") {
-					if i+1 < len(m.fds) {
-						k[tag] = m.fds[i+1]
-					}
-				}
-				c.add(m.a, m.name, Dir{m.fds[0]}, k, dropped == "true")
-			}
-		case "drop":
-			c.mu.Lock()
-			s := c.services[m.a]
-			c.mu.Unlock()
-			if s != nil { // which may be held up by its disk, and nobody else by that
-				go func() { s.events <- event{kind: evCommand, cmd: CmdExit} }()
-			}
-		case "died":
-			pid, err1 := strconv.Atoi(m.a)
-			status, err2 := strconv.Atoi(m.b)
-			if err1 == nil && err2 == nil {
-				go c.inherited(pid, unix.WaitStatus(status))
-			}
-		case "stop":
-			if ms, err := strconv.Atoi(m.a); err == nil {
-				go c.stopAll(time.Duration(ms) * time.Millisecond)
-			}
-		case "quit":
-			go c.quit()
+		for _, m := range ms {
+			c.hear(m)
 		}
 	}
+}
+
+// hear does what one message says.
+func (c *Core) hear(m message) {
+	switch m.word {
+	case "add":
+		switch {
+		case len(m.fds) == 0: // there was no room for them
+			c.refuse(m.a, m.name)
+		default:
+			dropped, tags, _ := strings.Cut(m.b, ",")
+			k := kept{}
+			for i, tag := range strings.Split(tags, ",") {
+				if i+1 < len(m.fds) {
+					k[tag] = m.fds[i+1]
+				}
+			}
+			c.add(m.a, m.name, Dir{m.fds[0]}, k, dropped == "true")
+		}
+	case "drop":
+		c.mu.Lock()
+		s := c.services[m.a]
+		c.mu.Unlock()
+		if s != nil { // which may be held up by its disk, and nobody else by that
+			go func() { s.events <- event{kind: evCommand, cmd: CmdExit} }()
+		}
+	case "died":
+		pid, err1 := strconv.Atoi(m.a)
+		status, err2 := strconv.Atoi(m.b)
+		if err1 == nil && err2 == nil {
+			go c.inherited(pid, unix.WaitStatus(status))
+		}
+	case "stop":
+		if ms, err := strconv.Atoi(m.a); err == nil {
+			go c.stopAll(time.Duration(ms) * time.Millisecond)
+		}
+	case "quit":
+		go c.quit()
+	}
+}
+
+// entering is a service on its way in.
+type entering struct {
+	*service
+	kept    kept
+	dropped bool
 }
 
 // add takes a service in. What cannot be opened is told and gone.
@@ -402,44 +426,95 @@ func (c *Core) add(key, name string, dir Dir, k kept, dropped bool) {
 	c.mu.Lock()
 	c.services[key] = s
 	c.opening++
+	c.entering = append(c.entering, entering{s, k, dropped})
+	c.needOpener()
 	c.mu.Unlock()
 	c.tidy()
-	go func() {
-		defer s.crash()
-		err := c.opened(s, k)
+}
+
+// needOpener has an opener begin, unless there are enough. c.mu is locked.
+func (c *Core) needOpener() {
+	if c.openers < doors && len(c.entering) > 0 {
+		c.openers++
+		go c.opener()
+	}
+}
+
+// opener opens services, a few of it at a time, one after the other: its large
+// stack serves them all. When one is held up another goes on in its place.
+func (c *Core) opener() {
+	for relieved := new(atomic.Bool); !relieved.Load(); {
 		c.mu.Lock()
-		if c.opening--; c.opening == 0 {
-			c.settled.Broadcast()
+		if len(c.entering) == 0 {
+			c.entering = nil
+			c.openers--
+			c.mu.Unlock()
+			return
 		}
+		e := c.entering[0]
+		c.entering = c.entering[1:]
 		c.mu.Unlock()
-		status := "0"
-		switch {
-		case errors.Is(err, errRoom):
-			c.sayLack(name)
-			status = lacking
-		case err != nil:
-			c.Say(Fatal, name, err)
-			status = "111"
-			if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
-				status = lacking
+		e.relieve = func() {
+			if relieved.CompareAndSwap(false, true) {
+				c.mu.Lock()
+				c.openers--
+				c.needOpener()
+				c.mu.Unlock()
 			}
-		default:
-			if dropped {
-				s.main.st.Want = WantExit
-			}
-			s.begin()
+		}
+		c.enter(e)
+	}
+}
+
+// enter opens a service and has its goroutine begin.
+func (c *Core) enter(e entering) {
+	s := e.service
+	defer s.crash()
+	s.leave = c.door(s.relieve)
+	err := c.admit(s, e.kept)
+	s.leave()
+	c.mu.Lock()
+	if c.opening--; c.opening == 0 {
+		c.settled.Broadcast()
+	}
+	c.mu.Unlock()
+	if err == nil {
+		if e.dropped {
+			s.main.st.Want = WantExit
+		}
+		s.begin()
+		go func() {
+			defer s.crash()
 			s.run()
+			c.gone(s, "0")
+		}()
+		return
+	}
+	status := "111"
+	switch {
+	case errors.Is(err, errRoom):
+		c.sayLack(s.name)
+		status = lacking
+	default:
+		c.Say(Fatal, s.name, err)
+		if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
+			status = lacking
 		}
-		s.close()
-		c.mu.Lock()
-		delete(c.services, key)
-		c.mu.Unlock()
-		c.give(s.taken)
-		if !s.letGo {
-			c.link.send(message{word: "gone", a: key, b: status})
-		}
-		c.notice()
-	}()
+	}
+	c.gone(s, status)
+}
+
+// gone lets a service go.
+func (c *Core) gone(s *service, status string) {
+	s.close()
+	c.mu.Lock()
+	delete(c.services, s.key)
+	c.mu.Unlock()
+	c.give(s.taken)
+	if !s.letGo {
+		c.link.send(message{word: "gone", a: s.key, b: status})
+	}
+	c.notice()
 }
 
 // tidy gives back, when no service has been added for a while, the memory that
@@ -454,20 +529,6 @@ func (c *Core) tidy() {
 		debug.SetGCPercent(50)
 		debug.FreeOSMemory()
 	})
-}
-
-// opened opens a service, a few at a time, in a goroutine whose large stack
-// does not stay for the service's life.
-func (c *Core) opened(s *service, k kept) error {
-	err := make(chan error)
-	go func() {
-		defer s.crash()
-		s.leave = c.door()
-		e := c.admit(s, k)
-		s.leave()
-		err <- e
-	}()
-	return <-err
 }
 
 // admit opens a service that there is room for.
@@ -489,14 +550,20 @@ func (c *Core) admit(s *service, k kept) error {
 const doors = 4
 
 // door waits for a door and returns what leaves it. Who takes more than a
-// second, as on a disk that hangs, holds up nobody else.
-func (c *Core) door() (leave func()) {
+// second, as on a disk that hangs, holds up nobody else: late is called then, if
+// there is one.
+func (c *Core) door(late func()) (leave func()) {
 	c.doors <- struct{}{}
 	var once sync.Once
 	free := func() { once.Do(func() { <-c.doors }) }
-	late := time.AfterFunc(time.Second, free)
+	timer := time.AfterFunc(time.Second, func() {
+		free()
+		if late != nil {
+			late()
+		}
+	})
 	return func() {
-		late.Stop()
+		timer.Stop()
 		free()
 	}
 }
@@ -714,6 +781,14 @@ func (c *Core) unwatch(fd int) {
 // the FIFOs, lines in the pipe and the ends of processes that the scanner will
 // not see outlive this process there.
 func (c *Core) keep(s *service) {
+	c.keepSoon(s)
+	c.kept(s)
+}
+
+// keepSoon is keep at the latest in keepTime, or when it is asked for by kept,
+// together with what others have to keep by then. Until then no descriptor of
+// the service may be closed.
+func (c *Core) keepSoon(s *service) {
 	if c.link == nil {
 		return
 	}
@@ -734,5 +809,46 @@ func (c *Core) keep(s *service) {
 	if s.piped {
 		add("pipe", s.pipe[1])
 	}
-	c.link.send(message{word: "keep", a: s.key, b: strings.Join(tags, ","), fds: fds})
+	k := &c.keepers
+	k.Lock()
+	defer k.Unlock()
+	k.queue = append(k.queue, message{word: "keep", a: s.key, b: strings.Join(tags, ","), fds: fds})
+	s.keeping = k.batch
+	switch {
+	case len(k.queue) == batchMax:
+		c.flush()
+	case k.timer == nil:
+		k.timer = time.AfterFunc(keepTime, func() {
+			k.Lock()
+			defer k.Unlock()
+			c.flush()
+		})
+	case len(k.queue) == 1:
+		k.timer.Reset(keepTime)
+	}
+}
+
+// keepTime is how long what is to be kept waits for company.
+const keepTime = 5 * time.Millisecond
+
+// kept sees to it that the scanner has what it is to keep of the service.
+func (c *Core) kept(s *service) {
+	if c.link == nil {
+		return
+	}
+	k := &c.keepers
+	k.Lock()
+	defer k.Unlock()
+	if s.keeping == k.batch {
+		c.flush()
+	}
+}
+
+// flush sends what is to be kept. c.keepers is locked.
+func (c *Core) flush() {
+	k := &c.keepers
+	c.link.send(k.queue...)
+	clear(k.queue)
+	k.queue = k.queue[:0]
+	k.batch++
 }

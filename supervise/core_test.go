@@ -125,8 +125,9 @@ func TestDropDoesNotWait(t *testing.T) {
 	scanner.send(message{word: "add", a: "other", name: "other"}) // without a directory: refused
 	answer := make(chan message, 1)
 	go func() {
-		m, _ := scanner.receive()
-		answer <- m
+		if ms, _ := scanner.receive(); len(ms) == 1 {
+			answer <- ms[0]
+		}
 	}()
 	select {
 	case m := <-answer:

@@ -76,19 +76,20 @@ func (d Dir) deleted() bool {
 
 // superviseDir makes prefix+"supervise", where that is a link also the directory
 // that it leads to and its parents: packages ship service directories read-only,
-// with a link into /run. What is wrong beyond that the lock will tell.
-func (d Dir) superviseDir(prefix string) error {
+// with a link into /run. What is wrong beyond that the lock will tell. fresh says
+// that the directory was not there: it is empty.
+func (d Dir) superviseDir(prefix string) (fresh bool, err error) {
 	name := prefix + "supervise"
 	if unix.Mkdirat(d.fd, name, 0o700) == nil {
-		return nil
+		return true, nil
 	}
 	buf := make([]byte, unix.PathMax)
 	n, err := unix.Readlinkat(d.fd, name, buf)
 	if err != nil {
 		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
-			return nil
+			return false, nil
 		}
-		return fmt.Errorf("unable to readlink ./%s: %w", name, err)
+		return false, fmt.Errorf("unable to readlink ./%s: %w", name, err)
 	}
 	target := string(buf[:n])
 	if !path.IsAbs(target) {
@@ -99,15 +100,11 @@ func (d Dir) superviseDir(prefix string) error {
 			unix.Mkdirat(d.fd, target[:i], 0o755)
 		}
 	}
-	unix.Mkdirat(d.fd, strings.TrimRight(target, "/"), 0o700)
-	return nil
+	return unix.Mkdirat(d.fd, strings.TrimRight(target, "/"), 0o700) == nil, nil
 }
 
 // lock takes the exclusive lock of prefix+"supervise".
 func (d Dir) lock(prefix string) (*lock, error) {
-	if err := d.superviseDir(prefix); err != nil {
-		return nil, err
-	}
 	name := prefix + "supervise/lock"
 	fd, err := open(d.fd, name, unix.O_RDWR|unix.O_NONBLOCK|unix.O_APPEND|unix.O_CREAT, 0o600)
 	if err != nil {
@@ -152,10 +149,10 @@ func mapLock(fd int) (unsafe.Pointer, error) {
 // holding says of which file systems it is known whether a mapping holds a lock.
 var holding sync.Map
 
-// fileSystem is one that is mounted. The number of its device may be given to
-// another later.
+// fileSystem is one that is mounted. Its number may be given to another later.
 type fileSystem struct {
-	dev uint64
+	id  unix.Fsid
+	dev uint64 // where it has no id
 	typ int64
 }
 
@@ -164,12 +161,18 @@ type fileSystem struct {
 // place, as overlayfs does. It is tried, once for each, with a lock of another
 // kind, which disturbs nobody: fd, which has the one that counts, can see it.
 func (d Dir) mappingHolds(name string, fd int) bool {
-	var st unix.Stat_t
 	var fs unix.Statfs_t
-	if unix.Fstat(fd, &st) != nil || unix.Fstatfs(fd, &fs) != nil {
+	if unix.Fstatfs(fd, &fs) != nil {
 		return false
 	}
-	at := fileSystem{uint64(st.Dev), int64(fs.Type)}
+	at := fileSystem{id: fs.Fsid, typ: int64(fs.Type)}
+	if at.id == (unix.Fsid{}) {
+		var st unix.Stat_t
+		if unix.Fstat(fd, &st) != nil {
+			return false
+		}
+		at.dev = uint64(st.Dev)
+	}
 	if holds, known := holding.Load(at); known {
 		return holds.(bool)
 	}

@@ -15,6 +15,9 @@ func TestLock(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(dir.fd)
+	if fresh, err := dir.superviseDir(""); err != nil || !fresh {
+		t.Fatalf("./supervise was there: %v, %v", fresh, err)
+	}
 	before := mapped.Load()
 	defer mapped.Store(before)
 	for _, full := range []int32{before, mapMax} {

@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,10 +14,11 @@ func TestDoor(t *testing.T) {
 		c := &Core{doors: make(chan struct{}, doors)}
 		begin := time.Now()
 		var leave []func()
+		var late atomic.Int32
 		for range doors {
-			leave = append(leave, c.door())
+			leave = append(leave, c.door(func() { late.Add(1) }))
 		}
-		last := c.door()
+		last := c.door(nil)
 		if waited := time.Since(begin); waited != time.Second {
 			t.Errorf("waited %v for those that hang, want 1s", waited)
 		}
@@ -26,7 +28,13 @@ func TestDoor(t *testing.T) {
 		if n := len(c.doors); n != 0 {
 			t.Errorf("%d doors are taken, want none", n)
 		}
-		c.door()()
+		synctest.Wait()
+		if late.Load() != doors {
+			t.Errorf("%d were told that they are late, want %d", late.Load(), doors)
+		}
+		c.door(func() { t.Error("late") })()
+		time.Sleep(2 * time.Second)
+		begin = begin.Add(2 * time.Second)
 		if waited := time.Since(begin); waited != time.Second {
 			t.Errorf("waited %v for a free door", waited-time.Second)
 		}

@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"io"
+	"strconv"
 	"strings"
 	"sync"
 	"unsafe"
@@ -10,12 +11,13 @@ import (
 )
 
 // link is the line between the scanner and the core: a socketpair that keeps
-// the bounds of its messages. A message is a word, up to two arguments and,
-// last since it may hold anything, a name; with it go descriptors.
+// the bounds of its packets. A message is a word, up to two arguments, how many
+// descriptors go with it, and, last since it may hold any other byte, a name. A
+// packet is of several messages with NULs between them.
 //
 // From the scanner:
 //
-//	add KEY DROPPED,TAGS NAME
+//	add KEY DROPPED,TAGS FDS NAME
 //	                   supervise (DROPPED true: and have exit) the directory
 //	                   that comes along; behind it what was kept of it
 //	drop KEY 0         have it exit
@@ -33,30 +35,60 @@ import (
 //	                   24: for want of descriptors
 //	seen PID 0         the death is recorded, the corpse may be reaped
 type link struct {
-	fd int
-	mu sync.Mutex // one sender at a time
+	fd       int
+	mu       sync.Mutex // one sender at a time
+	buf, oob []byte     // of the one who receives
 }
 
-// message is one message and the descriptors that came with it.
+// message is one message and the descriptors that come with it.
 type message struct {
 	word, a, b, name string
 	fds              []int
 }
 
-// linkMax is the longest message: a name has 255 bytes.
-const linkMax = 1024
+// What one packet holds, at most: messages, bytes (a name has 255), and
+// descriptors (of which the kernel takes 253).
+const (
+	batchMax = 32
+	linkMax  = 16 << 10
+	fdsMax   = 240
+)
 
-func (l *link) send(m message) error {
+// send sends all messages, in as few packets as they take.
+func (l *link) send(ms ...message) (err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	text := m.word + " " + m.a + " " + m.b + " " + m.name
-	for {
-		var rights []byte
-		if len(m.fds) > 0 {
-			rights = unix.UnixRights(m.fds...)
+	var text []byte
+	var fds []int
+	for i, m := range ms {
+		if len(text) > 0 {
+			text = append(text, 0)
 		}
-		err := unix.Sendmsg(l.fd, []byte(text), rights, nil, unix.MSG_NOSIGNAL)
-		if err != unix.EINTR {
+		text = append(append(append(append(append(text, m.word...), ' '), m.a...), ' '), m.b...)
+		text = strconv.AppendInt(append(text, ' '), int64(len(m.fds)), 10)
+		text = append(append(text, ' '), m.name...)
+		fds = append(fds, m.fds...)
+		if i+1 < len(ms) && len(fds)+len(ms[i+1].fds) <= fdsMax && len(text)+messageMax <= linkMax {
+			continue
+		}
+		if e := l.sendPacket(text, fds); e != nil && err == nil {
+			err = e
+		}
+		text, fds = text[:0], fds[:0]
+	}
+	return err
+}
+
+// messageMax is more than any one message takes.
+const messageMax = 1024
+
+func (l *link) sendPacket(text []byte, fds []int) error {
+	var rights []byte
+	if len(fds) > 0 {
+		rights = unix.UnixRights(fds...)
+	}
+	for {
+		if err := unix.Sendmsg(l.fd, text, rights, nil, unix.MSG_NOSIGNAL); err != unix.EINTR {
 			return err
 		}
 	}
@@ -77,13 +109,16 @@ func recvmsg(fd int, buf, oob []byte) (n, on int, err error) {
 	return int(r), int(msg.Controllen), nil
 }
 
-// receive waits for a message; io.EOF says that the other end is gone.
-func (l *link) receive() (message, error) {
-	buf, oob := make([]byte, linkMax), make([]byte, unix.CmsgSpace(4*16))
+// receive waits for a packet; io.EOF says that the other end is gone. Where
+// there was no room for all descriptors, the last are missing.
+func (l *link) receive() ([]message, error) {
+	if l.buf == nil {
+		l.buf, l.oob = make([]byte, linkMax), make([]byte, unix.CmsgSpace(4*fdsMax))
+	}
 	var n, on int
 	var err error
 	for {
-		n, on, err = recvmsg(l.fd, buf, oob)
+		n, on, err = recvmsg(l.fd, l.buf, l.oob)
 		// The other end went without reading all that was sent to it: that is
 		// told once, before what it has sent itself.
 		if err != unix.EINTR && err != unix.ECONNRESET {
@@ -91,25 +126,36 @@ func (l *link) receive() (message, error) {
 		}
 	}
 	if err != nil {
-		return message{}, err
+		return nil, err
 	}
 	if n <= 0 {
-		return message{}, io.EOF
+		return nil, io.EOF
 	}
-	var m message
+	var fds []int
 	if on > 0 {
-		if cs, err := unix.ParseSocketControlMessage(oob[:on]); err == nil {
+		if cs, err := unix.ParseSocketControlMessage(l.oob[:on]); err == nil {
 			for i := range cs {
-				if fds, err := unix.ParseUnixRights(&cs[i]); err == nil {
-					m.fds = append(m.fds, fds...)
+				if more, err := unix.ParseUnixRights(&cs[i]); err == nil {
+					fds = append(fds, more...)
 				}
 			}
 		}
 	}
-	f := strings.SplitN(string(buf[:n]), " ", 4)
-	for len(f) < 4 {
-		f = append(f, "")
+	var ms []message
+	for text := range strings.SplitSeq(string(l.buf[:n]), "\x00") {
+		var m message
+		var count string
+		m.word, text, _ = strings.Cut(text, " ")
+		m.a, text, _ = strings.Cut(text, " ")
+		m.b, text, _ = strings.Cut(text, " ")
+		count, m.name, _ = strings.Cut(text, " ")
+		k, _ := strconv.Atoi(count)
+		k = min(max(k, 0), len(fds))
+		m.fds, fds = fds[:k:k], fds[k:]
+		ms = append(ms, m)
 	}
-	m.word, m.a, m.b, m.name = f[0], f[1], f[2], f[3]
-	return m, nil
+	for _, fd := range fds { // that no message told of
+		unix.Close(fd)
+	}
+	return ms, nil
 }

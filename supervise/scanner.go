@@ -37,6 +37,7 @@ type Scanner struct {
 	idle    map[*entry]bool // those that the core has let go: few, so that each message costs the same in a large tree
 	core    int             // pid of the core, 0 if there is none
 	link    *link
+	offers  []*entry // to be sent to it
 	mail    chan letter
 	deaths  backOff
 	told    int // pid of the death that the core has been told of
@@ -66,10 +67,10 @@ type entry struct {
 	seen    bool
 }
 
-// letter is a message of a core, or its end.
+// letter is what came from a core, or its end.
 type letter struct {
-	message
-	err error
+	messages []message
+	err      error
 }
 
 // look is by what a change of the directory is recognised.
@@ -120,8 +121,9 @@ func (s *Scanner) Run() int {
 	s.startCore()
 	s.scan(false)
 	timer := newAlarm()
-	timer.set(s.pause())
 	for {
+		s.sendOffers()
+		timer.set(s.pause())
 		select {
 		case sig := <-sigs:
 			switch sig {
@@ -138,6 +140,7 @@ func (s *Scanner) Run() int {
 				s.stopTree(111)
 			case unix.SIGALRM:
 				s.scan(true)
+				s.sendOffers()
 				s.stampRescan()
 			case unix.SIGUSR2:
 				if s.stop == nil { // the end is not to be forgotten
@@ -160,7 +163,6 @@ func (s *Scanner) Run() int {
 		if s.stop != nil && (s.core == 0 && s.restart == nil || time.Now().After(s.stop.deadline)) {
 			return s.stop.status
 		}
-		timer.set(s.pause())
 	}
 }
 
@@ -261,8 +263,8 @@ func (s *Scanner) startCore() {
 	s.core, s.link, s.told = pid, &link{fd: pair[0]}, 0
 	go func(l *link) {
 		for {
-			m, err := l.receive()
-			s.mail <- letter{m, err}
+			ms, err := l.receive()
+			s.mail <- letter{ms, err}
 			if err != nil {
 				return
 			}
@@ -285,19 +287,45 @@ func (s *Scanner) retryCore(err error) {
 	s.restart = time.NewTimer(time.Second)
 }
 
-// offer gives a service to the core.
+// offer gives a service to the core, with the next message at the latest.
 func (s *Scanner) offer(e *entry) {
 	e.offered, e.gone, e.lacking = time.Now(), false, false
 	delete(s.idle, e)
 	if s.link == nil {
 		return
 	}
-	err := s.link.send(message{word: "add", a: e.key, b: strconv.FormatBool(e.dropped) + "," + e.tags, name: e.name, fds: e.fds})
+	if s.offers = append(s.offers, e); len(s.offers) == batchMax {
+		s.sendOffers()
+	}
+}
+
+// sendOffers sends what is offered.
+func (s *Scanner) sendOffers() {
+	if len(s.offers) == 0 || s.link == nil {
+		return
+	}
+	ms := make([]message, len(s.offers))
+	for i, e := range s.offers {
+		ms[i] = message{word: "add", a: e.key, b: strconv.FormatBool(e.dropped) + "," + e.tags, name: e.name, fds: e.fds}
+	}
+	err := s.link.send(ms...)
 	// The next core is offered everything anyway; this one is offered it again,
 	// where the kernel would not have so many descriptors on their way at once.
 	if err != nil && err != unix.EPIPE && err != unix.ECONNRESET {
-		e.gone, s.idle[e] = true, true
+		for _, e := range s.offers {
+			e.gone, s.idle[e] = true, true
+		}
 	}
+	s.offers = s.offers[:0]
+}
+
+// tell sends a message to the core, behind what is offered.
+func (s *Scanner) tell(word, a, b string) error {
+	if s.link == nil {
+		return unix.EPIPE
+	}
+	s.sendOffers()
+	return s.link.send(message{word: word, a: a, b: b})
 }
 
 // forget lets go of an entry and of what was kept for it.
@@ -331,7 +359,7 @@ func (s *Scanner) reap() {
 			return // the next core will want to know
 		default:
 			s.told = pid
-			if s.link.send(message{word: "died", a: strconv.Itoa(pid), b: strconv.Itoa(int(ws))}) != nil {
+			if s.tell("died", strconv.Itoa(pid), strconv.Itoa(int(ws))) != nil {
 				s.told = 0
 				return
 			}
@@ -393,18 +421,25 @@ func (b *backOff) next(now time.Time) (n int, wait time.Duration) {
 	return n, wait
 }
 
-// read acts on a message of the core.
+// read acts on what came from the core.
 func (s *Scanner) read(l letter) {
 	if l.err != nil {
 		unix.Close(s.link.fd)
-		s.link = nil
+		s.link, s.offers = nil, nil
 		return
 	}
-	switch l.word {
+	for _, m := range l.messages {
+		s.hear(m)
+	}
+}
+
+// hear acts on one message.
+func (s *Scanner) hear(m message) {
+	switch m.word {
 	case "keep":
-		s.keep(l.a, l.b, l.fds)
+		s.keep(m.a, m.b, m.fds)
 	case "gone":
-		e := s.entries[l.a]
+		e := s.entries[m.a]
 		if e == nil {
 			return
 		}
@@ -412,7 +447,7 @@ func (s *Scanner) read(l letter) {
 			unix.Close(fd)
 		}
 		e.fds, e.tags = e.fds[:1], ""
-		e.gone, e.lacking = true, l.b == lacking
+		e.gone, e.lacking = true, m.b == lacking
 		s.idle[e] = true
 		e.offered = time.Now() // runit's sv looks every 0.42 s for the end of an exit
 		if e.dropped {
@@ -420,7 +455,7 @@ func (s *Scanner) read(l letter) {
 			s.wanted = true // its name may be waited for
 			s.scan(false)
 		}
-		if l.b != lacking { // one goes, one comes
+		if m.b != lacking { // one goes, one comes
 			for e := range s.idle {
 				if e.lacking && !e.dropped {
 					s.offer(e)
@@ -429,7 +464,7 @@ func (s *Scanner) read(l letter) {
 			}
 		}
 	case "seen":
-		if pid, err := strconv.Atoi(l.a); err == nil && pid == s.told {
+		if pid, err := strconv.Atoi(m.a); err == nil && pid == s.told {
 			unix.Wait4(pid, nil, unix.WNOHANG, nil)
 			s.told = 0
 			s.reap()
@@ -536,8 +571,8 @@ func (s *Scanner) scan(force bool) {
 			e.dropped = true
 			if e.gone {
 				s.forget(e)
-			} else if s.link != nil {
-				s.link.send(message{word: "drop", a: e.key, b: "0"})
+			} else {
+				s.tell("drop", e.key, "0")
 			}
 		}
 	}
@@ -616,9 +651,7 @@ func (s *Scanner) reoffer() {
 // dropAll has every service exit.
 func (s *Scanner) dropAll() {
 	for _, e := range s.entries {
-		if s.link != nil {
-			s.link.send(message{word: "drop", a: e.key, b: "0"})
-		}
+		s.tell("drop", e.key, "0")
 	}
 }
 
@@ -634,7 +667,7 @@ func (s *Scanner) stopTree(status int) {
 func (s *Scanner) sendStop() {
 	if s.link != nil {
 		left := max(time.Second, time.Until(s.stop.deadline)-500*time.Millisecond)
-		s.link.send(message{word: "stop", a: strconv.Itoa(int(left / time.Millisecond)), b: "0"})
+		s.tell("stop", strconv.Itoa(int(left/time.Millisecond)), "0")
 	}
 }
 
@@ -659,7 +692,7 @@ func (s *Scanner) stampRescan() {
 // path leads to now: same process, same arguments, and everything kept.
 func (s *Scanner) upgrade() {
 	if s.link != nil {
-		s.link.send(message{word: "quit", a: "0", b: "0"})
+		s.tell("quit", "0", "0")
 		if !s.awaitCore(3 * time.Second) {
 			unix.Kill(s.core, unix.SIGKILL)
 			s.awaitCore(time.Second)
@@ -742,9 +775,9 @@ func (s *Scanner) awaitCore(limit time.Duration) bool {
 	for {
 		select {
 		case l := <-s.mail:
-			if l.word != "seen" { // what the next core is to be told stays
-				s.read(l)
-			}
+			// what the next core is to be told stays
+			l.messages = slices.DeleteFunc(l.messages, func(m message) bool { return m.word == "seen" })
+			s.read(l)
 			if s.link == nil {
 				if s.core != 0 {
 					unix.Wait4(s.core, nil, 0, nil)

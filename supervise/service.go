@@ -93,6 +93,7 @@ type unit struct {
 	unread  bool        // bytes were left in the FIFO on purpose
 	more    bool        // bytes may be left in the FIFO, to be read next
 	told    atomic.Bool // of bytes in the FIFO, and has not looked since
+	fresh   bool        // there was no ./supervise before
 
 	written struct { // what the files say
 		pid    int
@@ -119,6 +120,9 @@ type service struct {
 	taken     int    // descriptors that are its to open
 	lockFDs   int    // how many a lock takes, as far as can be told before
 	leave     func() // the door by which it is being opened
+	relieve   func() // has another opener go on with what waits
+	looked    bool   // it was just looked for ./log
+	keeping   int    // which batch of descriptors its own are in
 	opened    bool
 	published bool // the status files are written and ok answers
 	letGo     bool
