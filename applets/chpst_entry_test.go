@@ -6,10 +6,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -119,6 +121,33 @@ func TestPlainBuild(t *testing.T) {
 			if diff := cmp.Diff(want, play(t, tt.sh, bin, busybox)); diff != "" {
 				t.Errorf("%s: %s (-want +got):\n%s", bin, tt.sh, diff)
 			}
+		}
+	}
+}
+
+// TestEarlyTable: the entry has the table of descriptors of a runsvdir grow, and
+// of nobody else: a program that chpst becomes would keep it.
+func TestEarlyTable(t *testing.T) {
+	t.Parallel()
+	bin := ours(t)
+	out, err := exec.Command(filepath.Join(bin, "chpst"), "sed", "-n", "s/^FDSize:.//p", "/proc/self/status").Output()
+	if n, _ := strconv.Atoi(strings.TrimSpace(string(out))); n == 0 || n >= 1024 || err != nil {
+		t.Errorf("chpst: room for %q descriptors, %v", out, err)
+	}
+	cmd := exec.Cmd{Path: filepath.Join(bin, "chpst"), Args: []string{"runsvdir", t.TempDir()}}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer cmd.Process.Signal(syscall.SIGHUP)
+	status := fmt.Sprintf("/proc/%d/status", cmd.Process.Pid)
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		text, err := os.ReadFile(status)
+		if err == nil && bytes.Contains(text, []byte("\nFDSize:\t1024\n")) {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("runsvdir: %v, %s", err, text)
 		}
 	}
 }

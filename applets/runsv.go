@@ -14,7 +14,7 @@ import (
 
 // newRunsv supervises one service directory. With --tree it is the core of a
 // runsvdir, which starts it so: the descriptors 3 and, with -l, 4 are its own.
-// With --session it makes a session for one process and ends.
+// On some machines it also makes sessions, for one process each.
 func newRunsv(argv0 string) *cobra.Command {
 	return &cobra.Command{
 		Use:                "runsv dir",
@@ -23,8 +23,7 @@ func newRunsv(argv0 string) *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error {
 			keepIgnored()
 			switch {
-			case len(args) > 2 && args[0] == supervise.SessionArg:
-				supervise.Session(args[1], args[2:])
+			case supervise.Lead(args):
 				return nil
 			case len(args) > 1 && args[0] == "--tree":
 				return runCore(args[1:])

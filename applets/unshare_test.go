@@ -6,29 +6,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestWithoutUnshare runs a tree where unshare(2) is forbidden, as it is in
-// containers by default: its processes start in the right place, with three
-// descriptors and no more, and are taken over like any others.
-func TestWithoutUnshare(t *testing.T) {
+// TestWithoutCalls runs a tree where calls are forbidden or not there, as they are
+// in containers and on older kernels: its processes start in the right place,
+// with three descriptors and no more, and are taken over like any others.
+func TestWithoutCalls(t *testing.T) {
 	bin, err := links()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"children", "adopt-core"} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			forbidding(t, unix.SYS_UNSHARE, uintptr(unix.EPERM), func() { script(t, "../testdata/scripts/"+name+".txt", bin) })
-		})
+	for name, call := range map[string]struct {
+		number uint32
+		errno  unix.Errno
+	}{
+		"close_range": {unix.SYS_CLOSE_RANGE, unix.ENOSYS}, // before 5.9
+		"clone3":      {unix.SYS_CLONE3, unix.ENOSYS},      // before 5.3, and in containers by default
+		"unshare":     {unix.SYS_UNSHARE, unix.EPERM},      // in containers by default
+	} {
+		for _, scenario := range []string{"children", "adopt-core"} {
+			t.Run(name+"/"+scenario, func(t *testing.T) {
+				t.Parallel()
+				forbidding(t, call.number, uintptr(call.errno), func() { script(t, "../testdata/scripts/"+scenario+".txt", bin) })
+			})
+		}
 	}
-}
-
-// TestWithoutClone3 runs a tree where clone3(2) is not there, as in containers
-// by default and on kernels before 5.3.
-func TestWithoutClone3(t *testing.T) {
-	bin, err := links()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Parallel()
-	forbidding(t, unix.SYS_CLONE3, uintptr(unix.ENOSYS), func() { script(t, "../testdata/scripts/children.txt", bin) })
 }

@@ -23,6 +23,8 @@ var (
 
 	raised = [3]uint32{uint32(AS), uint32(Data), uint32(NProc)}
 	given  [3]syscall.Rlimit // the limits that they had
+
+	root = [2]byte{'/'}
 )
 
 // restoreSignals ignores and blocks what was ignored and blocked.

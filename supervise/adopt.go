@@ -18,7 +18,7 @@ import (
 // descriptors that the scanner has held meanwhile.
 func (s *service) open(k kept) error {
 	defer k.close()
-	hasLog := s.hasLog()
+	hasLog, logErr := s.hasLog()
 	if hasLog {
 		held := s.holdPipes() // before another core lets go of them
 		defer held.close()
@@ -42,7 +42,10 @@ func (s *service) open(k kept) error {
 	s.main.since = time.Now()
 	s.looked = true
 	var wasLog remains
-	if hasLog {
+	switch {
+	case logErr != nil:
+		s.warnOfLog(logErr)
+	case hasLog:
 		if wasLog, err = s.openLog(k); err != nil {
 			return err
 		}
@@ -88,7 +91,6 @@ func (s *service) publish() {
 	if s.published || soon || s.log != nil && s.log.st.Phase == Starting {
 		return
 	}
-	defer s.core.door(nil)()
 	s.published = true
 	units := s.units()
 	for _, u := range units {
@@ -355,15 +357,13 @@ func (s *service) lock(u *unit, k kept) (was remains, err error) {
 		}
 		refused := err
 		u.fresh = false
-		s.leave() // others may come in meanwhile
-		s.relieve()
+		s.relieve() // others may come in meanwhile
 		wait := 2 * time.Millisecond
 		for deadline := time.Now().Add(patience); errors.Is(err, unix.EAGAIN) && time.Now().Before(deadline); {
 			time.Sleep(wait)
 			wait = min(2*wait, 50*time.Millisecond)
 			l, err = s.dir.lock(u.prefix)
 		}
-		s.leave = s.core.door(nil)
 		// What has been stopped meanwhile is not begun again for a scanner that
 		// has gone; what was let go of is taken over.
 		if err == nil && s.core.isOrphaned() && !s.dir.has(u.prefix+"supervise/proc") {
@@ -409,7 +409,7 @@ func (s *service) lock(u *unit, k kept) (was remains, err error) {
 
 // newRecord makes the record, if there is none, before it is needed: blank, so
 // that it tells nothing and has room on the disk. (In a directory that was made
-// for it the spawner does, when there is something to tell.) What the status file tells
+// for it that is done when there is something to tell.) What the status file tells
 // of an earlier life must not be taken for this one's.
 func (s *service) newRecord(prefix string) bool {
 	fd, err := open(s.dir.fd, prefix+"supervise/proc", unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o644)
@@ -434,20 +434,18 @@ func (s *service) askFor(prefix string) bool {
 	return err == nil
 }
 
-// hasLog says whether there is a log directory.
-func (s *service) hasLog() bool {
+// hasLog says whether there is a log directory. The error is a warning.
+func (s *service) hasLog() (bool, error) {
 	st, err := s.dir.stat("log")
 	switch {
 	case errors.Is(err, unix.ENOENT):
-		return false
+		return false, nil
 	case err != nil:
-		s.warnOfLog(fmt.Errorf("unable to stat() ./log: : %w", err))
-		return false
+		return false, fmt.Errorf("unable to stat() ./log: : %w", err)
 	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
-		s.warnOfLog(errors.New("./log: not a directory."))
-		return false
+		return false, errors.New("./log: not a directory.")
 	}
-	return true
+	return true, nil
 }
 
 // openLog makes the unit of the log service.
@@ -487,14 +485,20 @@ func (s *service) warnOfLog(err error) {
 // and a pipe, where the one there was had been closed to end the log service.
 func (s *service) attachLog() {
 	if s.log == nil {
-		if s.looked || !s.hasLog() {
+		if s.looked {
 			return
 		}
-		if _, err := s.openLog(nil); err != nil {
+		has, err := s.hasLog()
+		if has {
+			_, err = s.openLog(nil)
+		}
+		if err != nil {
 			s.warnOfLog(err)
+		}
+		if s.log == nil {
 			return
 		}
-		err := s.newPipe()
+		err = s.newPipe()
 		if err == nil {
 			err = s.control(s.log, -1)
 		}
@@ -736,9 +740,7 @@ func (s *service) restore(u *unit, was remains) {
 	} else {
 		u.since, u.began = time.Now(), time.Now()
 	}
-	s.core.mu.Lock()
-	s.core.owners[u.pid] = owner{u, r}
-	s.core.mu.Unlock()
+	s.core.own(u.pid, owner{unit: u, role: r})
 	s.core.watchFD(u.pidfd, watch{unit: u, pid: u.pid}, unix.EPOLLIN|unix.EPOLLET)
 }
 
@@ -748,7 +750,7 @@ func (s *service) resume(u *unit) {
 	case u.st.Phase == Idle && u.st.Want == WantUp:
 		if age := time.Since(u.began); !u.began.IsZero() && age < time.Second {
 			u.st.Phase = Resting // it had just ended: the rest is still due
-			u.rest = time.NewTimer(time.Second - age)
+			u.restFor(time.Second - age)
 			return
 		}
 		s.feed(u, CmdUp)
@@ -777,7 +779,7 @@ func (c *Core) inherited(pid int, ws unix.WaitStatus) {
 	}
 	if ok {
 		done := make(chan struct{})
-		o.unit.svc.events <- event{kind: evDied, who: o.unit, role: o.role, pid: pid, ws: ws, done: done}
+		o.unit.svc.post(event{kind: evDied, who: o.unit, role: o.role, pid: pid, ws: ws, done: done})
 		select {
 		case <-done:
 		case <-time.After(time.Second):
@@ -822,7 +824,7 @@ func (c *Core) ending(w watch, pidfd int) {
 		if !ok || o.unit != w.unit {
 			return
 		}
-		o.unit.svc.events <- event{kind: evDied, who: o.unit, role: o.role, pid: w.pid, ws: ws, done: make(chan struct{})}
+		o.unit.svc.post(event{kind: evDied, who: o.unit, role: o.role, pid: w.pid, ws: ws, done: make(chan struct{})})
 	}()
 }
 

@@ -22,8 +22,10 @@ type child struct {
 	// record, if not 0, is the descriptor of a file: before it becomes its program
 	// the child writes its pid there, at lifePID. Only where limitsChildren.
 	record int
-	// slot is the number of the thread that makes it, of those that make children.
-	slot int
+	// table, if not 0, is how many descriptors the child is to have room for. A
+	// table that grows costs a program with threads up to a hundredth of a second
+	// each time, in which it opens nothing. Only where limitsChildren.
+	table int
 	// born, if not nil, gets the time, in the ticks of ticksNow, at which the
 	// process was there, where it can say that itself.
 	born *uint64

@@ -3,6 +3,8 @@
 package supervise
 
 import (
+	"runtime"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -11,18 +13,43 @@ import (
 // limitsChildren says that start gives a child other limits than the process's.
 const limitsChildren = false
 
-// unshared is what the thread that makes children must have for itself.
-const unshared = unix.CLONE_FS | unix.CLONE_FILES
+// hand is nothing here, and hands are none.
+type (
+	hand  struct{}
+	hands struct{}
+)
 
-// start makes the process. For its working directory the thread, which needs one
-// of its own for that, changes its own.
-func (c child) start(*unix.Rlimit) (int, error) {
+func newHands(int) (hs hands) { return hs }
+
+func (hands) take() *hand { return nil }
+func (hands) put(*hand)   {}
+
+// start makes the process. Its working directory is that of the thread that
+// makes it: a thread of its own, which ends with that.
+func (c child) start(*hand, *unix.Rlimit) (pid int, err error) {
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		pid, err = c.fork()
+	}()
+	<-over
+	return pid, err
+}
+
+func (c child) fork() (pid int, err error) {
+	attr := &syscall.ProcAttr{Env: c.env, Sys: &syscall.SysProcAttr{Setsid: c.session}}
 	if c.dir != 0 {
-		if err := unix.Fchdir(c.dir); err != nil {
+		runtime.LockOSThread() // for ever: the thread ends
+		if unix.Gettid() == unix.Getpid() {
+			defer runtime.UnlockOSThread()
+			return c.start(nil, nil) // the first is the process's; while it is locked the next is another
+		}
+		if unix.Unshare(unix.CLONE_FS) != nil { // containers may forbid it
+			attr.Dir = "/proc/self/fd/" + strconv.Itoa(c.dir)
+		} else if err := unix.Fchdir(c.dir); err != nil {
 			return 0, dirError{err}
 		}
 	}
-	attr := &syscall.ProcAttr{Env: c.env, Sys: &syscall.SysProcAttr{Setsid: c.session}}
 	for _, fd := range c.files {
 		attr.Files = append(attr.Files, uintptr(fd))
 	}
@@ -35,4 +62,6 @@ func holdSignals() (release func()) { return func() {} }
 
 func heldBefore() {}
 
-func (c child) startInSession(files *unix.Rlimit) (int, error) { return c.startByLeader(files) }
+func (c child) startInSession(_ *hand, files *unix.Rlimit) (int, error) {
+	return c.startByLeader(files)
+}

@@ -16,12 +16,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// alone is start without a hand.
+func alone(c child, files *unix.Rlimit) (int, error) { return c.start(nil, files) }
+
 // inSession is startInSession, where that needs no program of its own.
 func inSession(c child, files *unix.Rlimit) (int, error) {
 	if !limitsChildren {
-		return c.start(files)
+		return c.start(nil, files)
 	}
-	return c.startInSession(files)
+	return c.startInSession(nil, files)
 }
 
 // TestChild makes processes each way that there is and has them say how they
@@ -61,10 +64,10 @@ func TestChild(t *testing.T) {
 				limit   *unix.Rlimit
 				want    string
 			}{
-				{"as it is", false, child.start, nil, "N N\n"},
-				{"a session", true, child.start, nil, "leads\n"},
+				{"as it is", false, alone, nil, "N N\n"},
+				{"a session", true, alone, nil, "leads\n"},
 				{"in a session", false, inSession, nil, "N N\n"},
-				{"limits", false, child.start, &unix.Rlimit{Cur: 50, Max: 60}, "N N\n"},
+				{"limits", false, alone, &unix.Rlimit{Cur: 50, Max: 60}, "N N\n"},
 			} {
 				if tt.limit != nil && !limitsChildren {
 					continue
@@ -107,14 +110,14 @@ func TestChild(t *testing.T) {
 				dir + "/none": unix.ENOENT, dir: unix.EACCES, dir + "/in": unix.EACCES, "/dev/null/x": unix.ENOTDIR, "a\x00b": unix.EINVAL,
 			} {
 				c := child{path: path, argv: []string{"x"}, files: []int{0, 1, 2}}
-				if pid, err := c.start(nil); err != want {
+				if pid, err := c.start(nil, nil); err != want {
 					t.Errorf("%q: pid %d, %v, want %v", path, pid, err, want)
 				}
 				if pid, err := inSession(c, nil); err != want {
 					t.Errorf("%q in a session: pid %d, %v, want %v", path, pid, err, want)
 				}
 			}
-			if pid, err := (child{path: "/bin/true", argv: []string{"true"}, files: []int{0, 1, 99999}}).start(nil); err != unix.EBADF {
+			if pid, err := (child{path: "/bin/true", argv: []string{"true"}, files: []int{0, 1, 99999}}).start(nil, nil); err != unix.EBADF {
 				t.Errorf("no descriptor: pid %d, %v", pid, err)
 			}
 			if pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); err != unix.ECHILD {
@@ -162,7 +165,7 @@ func TestChildAmongGarbage(t *testing.T) {
 			if limitsChildren && i%2 == 0 {
 				start = child.startInSession
 			}
-			pid, err := start(c, nil)
+			pid, err := start(c, nil, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

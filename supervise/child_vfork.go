@@ -3,7 +3,9 @@
 package supervise
 
 import (
+	"math"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"unsafe"
@@ -13,10 +15,6 @@ import (
 
 // limitsChildren says that start gives a child other limits than the process's.
 const limitsChildren = true
-
-// unshared is what the thread that makes children is to have for itself. The
-// children change their directory on their own.
-const unshared = unix.CLONE_FILES
 
 // vfork makes a child that makes the n calls and ends at the first that fails,
 // with 111. One of the calls may make a second child: that goes on with the
@@ -44,9 +42,13 @@ type cloneArgs struct {
 // does by default (Linux 5.5).
 const cloneClearSighand = 1 << 32
 
-// handed is what the calls of a child point to, for each of the threads that
-// make one: a package's variable stays where it is, and so does what it leads to.
-var handed [maxSpawners]struct {
+// hand is what one child at a time is made with: all that its calls point to,
+// and low descriptors, through which it gets those that are to be its own.
+type hand struct {
+	low [2]int // 0: it has none, and the child is to have a copy of all descriptors
+	end int    // above the low ones of all hands
+	any int    // a descriptor to put into low, so that it stays taken
+
 	path    *byte
 	argv    []*byte
 	env     []*byte
@@ -56,29 +58,47 @@ var handed [maxSpawners]struct {
 	empty   [4]uintptr // the action of a signal by default
 	tid     uint32     // the kernel writes the pid here before the process runs
 	born    unix.Timespec
+	outer   cloneArgs
 	inner   cloneArgs
 	failed  failure
-	calls   [16]call
+	room    [16]call
 }
+
+// noUnshare says that the kernel, or whoever filters its calls, has no
+// CLOSE_RANGE_UNSHARE.
+var noUnshare atomic.Bool
 
 // noClone3 says that the kernel, or whoever filters its calls, has no clone3.
 var noClone3 atomic.Bool
 
 // start makes the process.
-func (c child) start(files *unix.Rlimit) (int, error) { return c.vfork(files, false) }
+func (c child) start(h *hand, files *unix.Rlimit) (int, error) { return c.vfork(h, files, false) }
 
 // startInSession makes the process in a session and process group of its own
 // that it does not lead, as under a runsv below runsvdir -P: a run script may
 // then call setsid(1), which forks away where it is called by a leader. Who
 // leads a session must have made it, so the child that does makes a second one,
 // as a child of this process, and ends.
-func (c child) startInSession(files *unix.Rlimit) (int, error) { return c.vfork(files, true) }
+func (c child) startInSession(h *hand, files *unix.Rlimit) (int, error) {
+	return c.vfork(h, files, true)
+}
+
+// Lead is for machines where the leader of a session is a program of its own.
+func Lead([]string) bool { return false }
 
 // vfork makes the process. It is syscall.ForkExec without the hundred calls
-// that this makes for each, with the limit of descriptors that files says; each
-// thread that is in it has a slot of its own.
-func (c child) vfork(files *unix.Rlimit, inSession bool) (int, error) {
-	h := &handed[c.slot]
+// that this makes for each, with the limit of descriptors that files says.
+//
+// A child gets a copy of its parent's descriptor table, and the kernel sizes
+// that after the highest descriptor open, for as long as the child lives. With
+// the thousands of descriptors of a large tree that takes longer than all the
+// rest. So the child first shares the table, and then parts from it with the
+// lowest descriptors alone.
+func (c child) vfork(h *hand, files *unix.Rlimit, inSession bool) (int, error) {
+	if h == nil {
+		h = &hand{}
+	}
+	defer runtime.KeepAlive(h)
 	var err error
 	if h.path, err = syscall.BytePtrFromString(c.path); err != nil {
 		return 0, err
@@ -92,19 +112,42 @@ func (c child) vfork(files *unix.Rlimit, inSession bool) (int, error) {
 		}
 		h.strings = c.env
 	}
+	own := slices.Clone(c.files)
+	shares := h.low[0] != 0 && !noUnshare.Load() && (c.record == 0 || c.record > 2)
+	if shares {
+		n := 0
+		for i, fd := range own {
+			switch {
+			case fd == i:
+			case n == len(h.low) || unix.Dup3(fd, h.low[n], unix.O_CLOEXEC) != nil:
+				return 0, unix.EBADF
+			default:
+				own[i] = h.low[n]
+				n++
+			}
+		}
+		defer func() {
+			for _, fd := range h.low[:n] {
+				unix.Dup3(h.any, fd, unix.O_CLOEXEC)
+			}
+		}()
+	}
 	const sigSetMask, maskSize = 2, 8
 	old := noClone3.Load()
-	none, all := uintptr(0), ^uint64(0)
+	none := uintptr(0)
 	h.tid, h.failed, h.born = 0, failure{}, unix.Timespec{}
-	const flags = unix.CLONE_VM | unix.CLONE_VFORK
-	outer := cloneArgs{flags: flags | cloneClearSighand, exitSignal: uint64(unix.SIGCHLD)}
+	flags := uint64(unix.CLONE_VM | unix.CLONE_VFORK)
+	if shares {
+		flags |= unix.CLONE_FILES
+	}
+	h.outer = cloneArgs{flags: flags | cloneClearSighand, exitSignal: uint64(unix.SIGCHLD)}
 	h.inner = cloneArgs{flags: flags | unix.CLONE_PARENT | unix.CLONE_PARENT_SETTID, parentTID: uint64(uintptr(unsafe.Pointer(&h.tid)))}
 	if !inSession {
-		outer.flags |= unix.CLONE_PARENT_SETTID
-		outer.parentTID = h.inner.parentTID
+		h.outer.flags |= unix.CLONE_PARENT_SETTID
+		h.outer.parentTID = h.inner.parentTID
 	}
 
-	calls := h.calls[:0]
+	calls := h.room[:0]
 	if old {
 		for sig := uintptr(1); sig <= 64; sig++ {
 			if sig != uintptr(unix.SIGKILL) && sig != uintptr(unix.SIGSTOP) && caught(sig) {
@@ -133,12 +176,21 @@ func (c child) vfork(files *unix.Rlimit, inSession bool) (int, error) {
 	if c.dir != 0 {
 		calls = append(calls, call{unix.SYS_FCHDIR, uintptr(c.dir)})
 	}
-	for i, fd := range c.files {
+	if shares {
+		calls = append(calls, call{unix.SYS_CLOSE_RANGE, uintptr(h.end), math.MaxUint32, unix.CLOSE_RANGE_UNSHARE})
+	}
+	for i, fd := range own {
 		if i == fd {
 			calls = append(calls, call{unix.SYS_FCNTL, uintptr(fd), unix.F_SETFD, 0})
 		} else {
 			calls = append(calls, call{unix.SYS_DUP3, uintptr(fd), uintptr(i), 0})
 		}
+	}
+	if shares { // what other hands have in the low ones
+		calls = append(calls, call{unix.SYS_CLOSE_RANGE, uintptr(len(own)), math.MaxUint32, 0})
+	}
+	if c.table > len(own) {
+		calls = append(calls, call{unix.SYS_DUP3, uintptr(len(own) - 1), uintptr(c.table - 1), unix.O_CLOEXEC})
 	}
 	if files != nil {
 		h.limit = *files
@@ -148,23 +200,11 @@ func (c child) vfork(files *unix.Rlimit, inSession bool) (int, error) {
 		call{unix.SYS_RT_SIGPROCMASK, sigSetMask, uintptr(unsafe.Pointer(&h.mask)), none, maskSize},
 		call{unix.SYS_EXECVE, uintptr(unsafe.Pointer(h.path)), uintptr(unsafe.Pointer(&h.argv[0])), uintptr(unsafe.Pointer(&h.env[0]))})
 
-	var pid uintptr
-	runtime.LockOSThread()
-	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, sigSetMask, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&h.mask)), maskSize, 0, 0)
-	own := h.mask
-	h.mask &^= unheld
-	if old {
-		pid = vfork(nil, uintptr(outer.flags&^cloneClearSighand)|uintptr(unix.SIGCHLD), &h.tid, &calls[0], uintptr(len(calls)), &h.failed)
-	} else {
-		pid = vfork(&outer, 0, nil, &calls[0], uintptr(len(calls)), &h.failed)
-	}
-	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, sigSetMask, uintptr(unsafe.Pointer(&own)), 0, maskSize, 0, 0)
-	runtime.UnlockOSThread()
-
+	pid := vforkAndWait(h, old, &calls[0], uintptr(len(calls)))
 	if no := syscall.Errno(-pid); no < 4096 {
 		if !old && (no == unix.ENOSYS || no == unix.EPERM || no == unix.EINVAL) {
 			noClone3.Store(true)
-			return c.vfork(files, inSession)
+			return c.vfork(h, files, inSession)
 		}
 		return 0, no
 	}
@@ -188,11 +228,90 @@ func (c child) vfork(files *unix.Rlimit, inSession bool) (int, error) {
 	switch calls[len(calls)-int(h.failed.left)][0] {
 	case unix.SYS_PWRITE64: // a disk in trouble keeps nothing from starting
 		c.record = 0
-		return c.vfork(files, inSession)
+		return c.vfork(h, files, inSession)
 	case unix.SYS_FCHDIR:
 		err = dirError{err}
+	case unix.SYS_CLOSE_RANGE:
+		if err == unix.ENOSYS || err == unix.EPERM || err == unix.EINVAL {
+			noUnshare.Store(true)
+			return c.vfork(h, files, inSession)
+		}
 	}
 	return 0, err
+}
+
+// vforkAndWait is vfork, with h and all signals held back, as one system call: a
+// disk or a program that is slow to start holds up this goroutine only.
+//
+//go:nosplit
+//go:norace
+func vforkAndWait(h *hand, old bool, calls *call, n uintptr) (pid uintptr) {
+	const sigSetMask, maskSize = 2, 8
+	all, own := ^uint64(0), uint64(0)
+	entersyscall()
+	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, sigSetMask, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&own)), maskSize, 0, 0)
+	h.mask = own &^ unheld
+	if old {
+		pid = vfork(nil, uintptr(h.outer.flags&^cloneClearSighand)|uintptr(unix.SIGCHLD), &h.tid, calls, n, &h.failed)
+	} else {
+		pid = vfork(&h.outer, 0, nil, calls, n, &h.failed)
+	}
+	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, sigSetMask, uintptr(unsafe.Pointer(&own)), 0, maskSize, 0, 0)
+	exitsyscall()
+	return pid
+}
+
+// The runtime's own, which package syscall calls around each call that may
+// block: what is between them needs no turn of the scheduler's.
+//
+//go:linkname entersyscall runtime.entersyscall
+func entersyscall()
+
+//go:linkname exitsyscall runtime.exitsyscall
+func exitsyscall()
+
+// hands are those that a process has; one who needs more takes a new one, whose
+// children get a copy of all descriptors.
+type hands chan *hand
+
+// newHands takes low descriptors for each hand: a process calls it before it
+// opens many. any is a descriptor that stays open.
+func newHands(any int) hands {
+	all := make([]*hand, crewMax)
+	end := 0
+	for i := range all {
+		all[i] = &hand{any: any}
+		for j := range all[i].low {
+			fd, err := unix.FcntlInt(uintptr(any), unix.F_DUPFD_CLOEXEC, 3)
+			if err != nil {
+				break
+			}
+			all[i].low[j] = fd
+			end = max(end, fd+1)
+		}
+	}
+	hs := make(hands, len(all))
+	for _, h := range all {
+		if h.end = end; h.low[1] != 0 {
+			hs <- h
+		}
+	}
+	return hs
+}
+
+func (hs hands) take() *hand {
+	select {
+	case h := <-hs:
+		return h
+	default:
+		return &hand{}
+	}
+}
+
+func (hs hands) put(h *hand) {
+	if h.low[0] != 0 {
+		hs <- h
+	}
 }
 
 // collect waits for a child that has ended.

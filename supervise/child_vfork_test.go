@@ -2,7 +2,15 @@
 
 package supervise
 
-import "testing"
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+)
 
 type way struct {
 	name string
@@ -13,4 +21,96 @@ type way struct {
 func ways(t *testing.T) []way {
 	t.Cleanup(func() { noClone3.Store(false) })
 	return []way{{"clone3", func() { noClone3.Store(false) }}, {"clone", func() { noClone3.Store(true) }}}
+}
+
+// TestChildTable: a child of a process that has many descriptors has room for a
+// few, and the process has what it had.
+func TestChildTable(t *testing.T) {
+	sealInherited()
+	null, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(null)
+	hs := newHands(null)
+	if len(hs) != crewMax {
+		t.Fatalf("%d hands, want %d", len(hs), crewMax)
+	}
+	defer func() {
+		for range crewMax {
+			for _, fd := range (<-hs).low {
+				unix.Close(fd)
+			}
+		}
+	}()
+	high, err := unix.FcntlInt(uintptr(null), unix.F_DUPFD_CLOEXEC, 900)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(high)
+	var in, out [2]int
+	for _, p := range []*[2]int{&in, &out} {
+		if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(p[0])
+		defer unix.Close(p[1])
+	}
+	open := func() (fds []string) {
+		links, _ := filepath.Glob("/proc/self/fd/*")
+		for _, l := range links {
+			to, err := os.Readlink(l)
+			if err == nil {
+				fds = append(fds, l+" "+to)
+			}
+		}
+		return fds
+	}
+	t.Cleanup(func() { noUnshare.Store(false) })
+	for _, way := range ways(t) {
+		for _, session := range []bool{false, true} {
+			for _, whole := range []bool{false, true} {
+				way.use()
+				noUnshare.Store(whole)
+				start := child.start
+				if session {
+					start = child.startInSession
+				}
+				c := child{
+					path: "/bin/sh", argv: []string{"sh", "-c", `read x; echo $x; for fd in /proc/$$/fd/*; do echo ${fd##*/}; done; sed -n s/^FDSize:.//p /proc/$$/status`},
+					env: []string{"PATH=/usr/bin:/bin"}, files: []int{in[0], out[1], 2},
+				}
+				before := open()
+				unix.Write(in[1], []byte("hello\n"))
+				h := hs.take()
+				pid, err := start(c, h, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if noUnshare.Load() != whole {
+					t.Skip("no CLOSE_RANGE_UNSHARE here")
+				}
+				collect(pid)
+				c.path = "/nonexistent"
+				if pid, err := start(c, h, nil); err != unix.ENOENT {
+					t.Errorf("%s: pid %d, %v", way.name, pid, err)
+				}
+				hs.put(h)
+				if diff := cmp.Diff(before, open()); diff != "" {
+					t.Errorf("%s: the descriptors of the process (-before +after):\n%s", way.name, diff)
+				}
+				var buf [512]byte
+				n, _ := unix.Read(out[0], buf[:])
+				// The shell has the directory that it lists.
+				got := strings.ReplaceAll(string(buf[:max(n, 0)]), "\n3\n", "\n")
+				want := "hello\n0\n1\n2\n64\n"
+				if whole {
+					want = "hello\n0\n1\n2\n1024\n"
+				}
+				if got != want {
+					t.Errorf("%s, session %t, whole %t: %q, want %q", way.name, session, whole, got, want)
+				}
+			}
+		}
+	}
 }

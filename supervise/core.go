@@ -36,12 +36,16 @@ type Core struct {
 	// Session gives each process a session of its own.
 	Session bool
 
-	spawners []*spawner
-	start    func(order) // has a process made: one of the spawners'
-	self     int         // pid, as records tell it; 0 for runsv
-	link     *link       // to the scanner; nil for runsv
-	log      int         // the read end of the scanner's log, or -1
-	epoll    int
+	crew  crew
+	hands hands
+	start func(order)  // has a process made
+	env   []string     // of the children
+	files *unix.Rlimit // their limit of descriptors; nil: the runtime's
+	clock atomic.Bool  // the start of a process can be told from the time alone
+	self  int          // pid, as records tell it; 0 for runsv
+	link  *link        // to the scanner; nil for runsv
+	log   int          // the read end of the scanner's log, or -1
+	epoll int
 
 	mu       sync.Mutex
 	services map[string]*service
@@ -52,16 +56,15 @@ type Core struct {
 	orphaned bool       // the scanner is gone
 	stopping bool       // when the last service is gone, so is the core
 	owners   map[int]owner
+	making   int           // processes that are just being made
+	over     bool          // nothing more is made
+	news     *sync.Cond    // of mu: a process was made, or its service has been told
 	room     int           // descriptors that services may still take
 	limit    int           // of all descriptors
 	lacking  bool          // and that was said
-	count    int           // of services, so far
 	changed  chan struct{} // of one: a service is gone, or the scanner
-	doors    chan struct{}
 	broom    *time.Timer
 	rescued  map[uint64]bool // logs of earlier scanners that are read on, by inode
-	entering []entering      // waits for an opener
-	openers  int             // that are not held up
 
 	keepers struct {
 		sync.Mutex
@@ -73,8 +76,11 @@ type Core struct {
 
 // owner is whose a process is.
 type owner struct {
-	unit *unit
-	role role
+	unit   *unit
+	role   role
+	untold bool // its service does not know of it yet
+	dead   bool // and it has ended already, with ws
+	ws     unix.WaitStatus
 }
 
 // watch is what a descriptor of the poller stands for.
@@ -83,42 +89,23 @@ type watch struct {
 	pid  int // of an adopted process, else the unit's control
 }
 
-// newCore starts what all services share: the spawners, the reaper, the poller.
-// The spawners do not have the private descriptors.
-func newCore(say func(Level, string, error), self int, session bool, private ...int) (*Core, error) {
+// newCore starts what all services share: the crew, the reaper, the poller.
+func newCore(say func(Level, string, error), self int, session bool) (*Core, error) {
 	c := &Core{
-		Say: say, Session: session, self: self,
+		Say: say, Session: session, self: self, env: os.Environ(),
 		log: -1, services: map[string]*service{}, watched: map[int32]watch{}, owners: map[int]owner{},
-		changed: make(chan struct{}, 1), doors: make(chan struct{}, doors), rescued: map[uint64]bool{},
+		changed: make(chan struct{}, 1), rescued: map[uint64]bool{},
 	}
-	c.settled = sync.NewCond(&c.mu)
+	c.settled, c.news, c.start = sync.NewCond(&c.mu), sync.NewCond(&c.mu), c.spawn
 	sealInherited()
-	var err error
-	n := 1
-	if self != 0 {
-		n = min(maxSpawners, runtime.NumCPU())
-	}
-	for number := range n {
-		s, err := newSpawner(number, c.self, private...)
-		if err != nil {
-			return nil, err
-		}
-		s.made = func(o order, pid int) {
-			c.mu.Lock()
-			c.owners[pid] = owner{o.who, o.role}
-			c.mu.Unlock()
-		}
-		c.spawners = append(c.spawners, s)
-	}
-	c.start = func(o order) { c.spawners[o.who.svc.number%n].start(o) }
 	files := raiseFiles()
-	for _, s := range c.spawners {
-		s.files = files.given
-	}
+	c.files = files.given
 	c.limit, c.room = files.most, files.most-reserve
+	var err error
 	if c.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("unable to create epoll: %w", err)
 	}
+	c.hands = newHands(c.epoll)
 	deaths := make(chan os.Signal, 1)
 	signal.Notify(deaths, unix.SIGCHLD)
 	go c.reap(deaths)
@@ -178,17 +165,19 @@ func RunDir(name string, say func(Level, string, error)) error {
 	}
 	c.services[""] = s
 	over := make(chan struct{})
+	s.end = func() {
+		s.close()
+		close(over)
+	}
 	go func() {
 		defer s.crash()
 		s.begin()
-		s.run()
-		s.close()
-		close(over)
+		s.work()
 	}()
 	for {
 		select {
 		case <-stop:
-			s.events <- event{kind: evCommand, cmd: CmdExit}
+			s.post(event{kind: evCommand, cmd: CmdExit})
 		case <-over:
 			return nil
 		}
@@ -217,21 +206,22 @@ func (t Tree) Run() error {
 	notify(sigs, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM)
 	ignorePipe()
 	debug.SetGCPercent(400)
-	unix.CloseOnExec(t.Link)
-	if t.Log >= 0 {
-		unix.CloseOnExec(t.Log)
-	}
-	private := []int{t.Link}
-	if t.Log >= 0 {
-		private = append(private, t.Log)
-	}
-	c, err := newCore(t.Say, os.Getpid(), t.Session, private...)
+	c, err := newCore(t.Say, os.Getpid(), t.Session)
 	if err != nil {
 		return err
 	}
-	// A spawner that waits for its child to become a program keeps its turn.
-	runtime.GOMAXPROCS(runtime.NumCPU() + len(c.spawners))
-	c.link, c.log = &link{fd: t.Link}, t.Log
+	// Above what children have until they are programs: one that is held up there
+	// shall not seem to be this process.
+	for _, fd := range []*int{&t.Link, &t.Log} {
+		if high, err := unix.FcntlInt(uintptr(*fd), unix.F_DUPFD_CLOEXEC, 3); err == nil {
+			unix.Dup3(c.epoll, *fd, unix.O_CLOEXEC) // nothing else shall be so low
+			*fd = high
+		}
+	}
+	// Who waits for a child to become a program keeps a turn of the scheduler's for
+	// a while.
+	runtime.GOMAXPROCS(runtime.NumCPU() + crewMax)
+	c.link, c.log = newLink(t.Link), t.Log
 	go c.obey()
 	for {
 		select {
@@ -311,25 +301,21 @@ func (c *Core) everyone(ev event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, s := range c.services {
-		ev := ev
 		ev.who = &s.main
-		go func() { s.events <- ev }()
+		s.post(ev)
 	}
 }
 
 // quit ends the process without touching a service. What is on its way is
 // brought to its end; beyond that, what a kill leaves is good enough.
 func (c *Core) quit() {
-	for _, s := range c.spawners {
-		s.quit()
-	}
 	c.mu.Lock()
-	c.leaving = true
+	c.leaving, c.over = true, true
 	c.mu.Unlock()
 	c.everyone(event{kind: evLetGo})
 	for deadline := time.Now().Add(time.Second); time.Now().Before(deadline); {
 		c.mu.Lock()
-		n := len(c.services)
+		n := len(c.services) + c.making // no process is half made
 		c.mu.Unlock()
 		if n == 0 {
 			break
@@ -338,9 +324,6 @@ func (c *Core) quit() {
 		case <-c.changed:
 		case <-time.After(10 * time.Millisecond):
 		}
-	}
-	for _, s := range c.spawners {
-		s.making.Lock() // no process is half made
 	}
 	os.Exit(0)
 }
@@ -395,8 +378,8 @@ func (c *Core) hear(m message) {
 		c.mu.Lock()
 		s := c.services[m.a]
 		c.mu.Unlock()
-		if s != nil { // which may be held up by its disk, and nobody else by that
-			go func() { s.events <- event{kind: evCommand, cmd: CmdExit} }()
+		if s != nil {
+			s.post(event{kind: evCommand, cmd: CmdExit})
 		}
 	case "died":
 		pid, err1 := strconv.Atoi(m.a)
@@ -413,95 +396,64 @@ func (c *Core) hear(m message) {
 	}
 }
 
-// entering is a service on its way in.
-type entering struct {
-	*service
-	kept    kept
-	dropped bool
-}
-
 // add takes a service in. What cannot be opened is told and gone.
 func (c *Core) add(key, name string, dir Dir, k kept, dropped bool) {
 	s := newService(c, name, key, dir)
 	c.mu.Lock()
 	c.services[key] = s
 	c.opening++
-	c.entering = append(c.entering, entering{s, k, dropped})
-	c.needOpener()
 	c.mu.Unlock()
 	c.tidy()
+	c.crew.open(func(t *turn) {
+		s.relieve = t.relieve
+		c.enter(s, k, dropped)
+	})
 }
 
-// needOpener has an opener begin, unless there are enough. c.mu is locked.
-func (c *Core) needOpener() {
-	if c.openers < doors && len(c.entering) > 0 {
-		c.openers++
-		go c.opener()
-	}
-}
-
-// opener opens services, a few of it at a time, one after the other: its large
-// stack serves them all. When one is held up another goes on in its place.
-func (c *Core) opener() {
-	for relieved := new(atomic.Bool); !relieved.Load(); {
-		c.mu.Lock()
-		if len(c.entering) == 0 {
-			c.entering = nil
-			c.openers--
-			c.mu.Unlock()
-			return
-		}
-		e := c.entering[0]
-		c.entering = c.entering[1:]
-		c.mu.Unlock()
-		e.relieve = func() {
-			if relieved.CompareAndSwap(false, true) {
-				c.mu.Lock()
-				c.openers--
-				c.needOpener()
-				c.mu.Unlock()
-			}
-		}
-		c.enter(e)
-	}
-}
-
-// enter opens a service and has its goroutine begin.
-func (c *Core) enter(e entering) {
-	s := e.service
+// enter opens a service.
+func (c *Core) enter(s *service, k kept, dropped bool) {
 	defer s.crash()
-	s.leave = c.door(s.relieve)
-	err := c.admit(s, e.kept)
-	s.leave()
+	err := c.admit(s, k)
 	c.mu.Lock()
 	if c.opening--; c.opening == 0 {
 		c.settled.Broadcast()
 	}
 	c.mu.Unlock()
-	if err == nil {
-		if e.dropped {
+	status := "0"
+	s.end = func() { c.gone(s, status) }
+	switch {
+	case err == nil:
+		if dropped {
 			s.main.st.Want = WantExit
 		}
-		s.begin()
-		go func() {
-			defer s.crash()
-			s.run()
-			c.gone(s, "0")
-		}()
+		c.crew.start(func(*turn) { c.launch(s) })
 		return
-	}
-	status := "111"
-	switch {
 	case errors.Is(err, errRoom):
 		c.sayLack(s.name)
 		status = lacking
 	default:
 		c.Say(Fatal, s.name, err)
+		status = "111"
 		if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
 			status = lacking
 		}
 	}
-	c.gone(s, status)
+	s.end()
+}
+
+// launch makes the first processes of a service here and now, and looks at what
+// has happened to it since it was opened.
+func (c *Core) launch(s *service) {
+	defer s.crash()
+	s.atOnce = true
+	s.begin()
+	for ; len(s.orders) > 0; s.orders = s.orders[1:] {
+		ev := c.make(s.orders[0])
+		s.handle(ev)
+		c.tell(ev)
+	}
+	s.orders, s.atOnce = nil, false
+	s.work()
 }
 
 // gone lets a service go.
@@ -543,29 +495,6 @@ func (c *Core) admit(s *service, k kept) error {
 	}
 	s.taken = need
 	return s.open(k)
-}
-
-// doors is how many services make their files at once: each may hold a thread,
-// and what threads a start makes the process keeps.
-const doors = 4
-
-// door waits for a door and returns what leaves it. Who takes more than a
-// second, as on a disk that hangs, holds up nobody else: late is called then, if
-// there is one.
-func (c *Core) door(late func()) (leave func()) {
-	c.doors <- struct{}{}
-	var once sync.Once
-	free := func() { once.Do(func() { <-c.doors }) }
-	timer := time.AfterFunc(time.Second, func() {
-		free()
-		if late != nil {
-			late()
-		}
-	})
-	return func() {
-		timer.Stop()
-		free()
-	}
 }
 
 // lacking is the status of gone where descriptors ran out.
@@ -669,15 +598,14 @@ func (c *Core) reap(deaths <-chan os.Signal) {
 			if !ok {
 				break
 			}
-			for _, s := range c.spawners { // what is being made becomes known first
-				s.making.Lock()
-				s.making.Unlock()
+			o, known, again := c.whose(pid, ws)
+			if again {
+				continue
 			}
-			o, known := c.ownerOf(pid)
 			recorded := false
 			if known {
 				done := make(chan struct{})
-				o.unit.svc.events <- event{kind: evDied, who: o.unit, role: o.role, pid: pid, ws: ws, done: done}
+				o.unit.svc.post(event{kind: evDied, who: o.unit, role: o.role, pid: pid, ws: ws, done: done})
 				select {
 				case <-done:
 					recorded = true
@@ -719,6 +647,39 @@ func peekDead() (pid int, ws unix.WaitStatus, ok bool) {
 	return pid, ws, pid != 0
 }
 
+// whose says who is to hear of the end of a child. While one of those that are
+// just being made is not known yet, it waits: again says that it has, and that the
+// child may have been collected by who made it. A service that is held up while
+// it is told of the child's beginning gets a moment only: it will hear later.
+func (c *Core) whose(pid int, ws unix.WaitStatus) (o owner, known, again bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	o, known = c.owners[pid]
+	if !known && c.making > 0 {
+		c.news.Wait()
+		return o, false, true
+	}
+	late := false
+	if o.untold {
+		defer time.AfterFunc(100*time.Millisecond, func() {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			late = true
+			c.news.Broadcast()
+		}).Stop()
+	}
+	for o.untold {
+		if late {
+			o.dead, o.ws = true, ws
+			c.owners[pid] = o
+			return o, false, false
+		}
+		c.news.Wait()
+		o, known = c.owners[pid]
+	}
+	return o, known, false
+}
+
 func (c *Core) ownerOf(pid int) (owner, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -750,7 +711,7 @@ func (c *Core) poll() {
 			case !ok:
 			case w.pid == 0:
 				if w.unit.told.CompareAndSwap(false, true) {
-					w.unit.svc.events <- event{kind: evReadable, who: w.unit}
+					w.unit.svc.post(event{kind: evReadable, who: w.unit})
 				}
 			default:
 				c.ending(w, int(ev.Fd))

@@ -23,12 +23,12 @@ func bareCore(t *testing.T) *Core {
 		t.Fatal(err)
 	}
 	c := &Core{
-		Say: func(Level, string, error) {}, link: &link{fd: pair[0]}, log: -1, epoll: -1, room: 1 << 20,
+		Say: func(Level, string, error) {}, link: newLink(pair[0]), log: -1, epoll: -1, room: 1 << 20,
 		services: map[string]*service{}, watched: map[int32]watch{}, owners: map[int]owner{},
-		changed: make(chan struct{}, 1), doors: make(chan struct{}, doors), rescued: map[uint64]bool{},
+		changed: make(chan struct{}, 1), rescued: map[uint64]bool{},
 	}
-	c.settled = sync.NewCond(&c.mu)
-	scanner := &link{fd: pair[1]}
+	c.settled, c.news = sync.NewCond(&c.mu), sync.NewCond(&c.mu)
+	scanner := newLink(pair[1])
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
@@ -41,8 +41,8 @@ func bareCore(t *testing.T) *Core {
 	t.Cleanup(func() {
 		unix.Shutdown(pair[0], unix.SHUT_RDWR)
 		<-over
-		unix.Close(pair[0])
-		unix.Close(pair[1])
+		c.link.close()
+		scanner.close()
 	})
 	return c
 }
@@ -91,36 +91,36 @@ func TestEndsWhileServicesOpen(t *testing.T) {
 func TestEndOfTheAdoptedDoesNotWait(t *testing.T) {
 	c := bareCore(t)
 	s := newService(c, "web", "", Dir{-1})
-	c.owners[1<<30] = owner{&s.main, isRun}
+	c.owners[1<<30] = owner{unit: &s.main, role: isRun}
 	c.opening = 1
 	go c.inherited(1<<30, 9)
-	select {
-	case ev := <-s.events:
-		if ev.kind != evDied || ev.pid != 1<<30 || ev.ws != 9 {
-			t.Errorf("the service was told %+v", ev)
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		if ev, ok := s.take(true); ok {
+			if ev.kind != evDied || ev.pid != 1<<30 || ev.ws != 9 {
+				t.Errorf("the service was told %+v", ev)
+			}
+			close(ev.done)
+			return
 		}
-		close(ev.done)
-	case <-time.After(10 * time.Second):
-		t.Error("the service was not told")
+		if time.Now().After(end) {
+			t.Fatal("the service was not told")
+		}
 	}
 }
 
-// A service that takes no events holds up neither the scanner's other messages
-// nor the core.
+// A service that is held up holds up neither the scanner's other messages nor the
+// core.
 func TestDropDoesNotWait(t *testing.T) {
 	c := bareCore(t)
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.link = &link{fd: pair[0]}
+	c.link = newLink(pair[0])
 	s := newService(c, "web", "key", Dir{-1})
-	for len(s.events) < cap(s.events) {
-		s.events <- event{}
-	}
 	c.services["key"] = s
 	go c.obey()
-	scanner := &link{fd: pair[1]}
+	scanner := newLink(pair[1])
 	scanner.send(message{word: "drop", a: "key", b: "0"})
 	scanner.send(message{word: "add", a: "other", name: "other"}) // without a directory: refused
 	answer := make(chan message, 1)
@@ -137,7 +137,7 @@ func TestDropDoesNotWait(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Error("no answer")
 	}
-	unix.Close(pair[1])
+	scanner.close()
 	<-c.changed
 }
 
@@ -148,7 +148,7 @@ func TestPanic(t *testing.T) {
 		panics(t, where)
 		return
 	}
-	for _, where := range []string{"service", "opening", "spawner"} {
+	for _, where := range []string{"service", "opening", "making"} {
 		t.Run(where, func(t *testing.T) {
 			cmd := exec.Command(os.Args[0], "-test.run=^TestPanic$")
 			cmd.Env = append(os.Environ(), "SUPERVISE_PANICS="+where, "SUPERVISE_DIR="+t.TempDir())
@@ -166,7 +166,7 @@ func TestPanic(t *testing.T) {
 			if n := len(regexp.MustCompile(`(?m)^goroutine \d`).FindAllString(text, -1)); n != 1 {
 				t.Errorf("%d stacks: %s", n, text)
 			}
-			if !strings.Contains(text, map[string]string{"service": "service.go", "opening": "adopt.go", "spawner": "spawn.go"}[where]) {
+			if !strings.Contains(text, map[string]string{"service": "service.go", "opening": "adopt.go", "making": "spawn.go"}[where]) {
 				t.Errorf("the stack does not show where it was: %s", text)
 			}
 		})
@@ -181,7 +181,11 @@ func panics(t *testing.T, where string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.link = &link{fd: -1}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.link = newLink(pair[0])
 	dir, err := openDir(os.Getenv("SUPERVISE_DIR"))
 	if err != nil {
 		t.Fatal(err)
@@ -191,10 +195,8 @@ func panics(t *testing.T, where string) {
 		c.start = nil
 	case "opening":
 		c.watched = nil
-	case "spawner":
-		for _, s := range c.spawners {
-			s.made = nil
-		}
+	case "making":
+		c.owners = nil
 	}
 	if err := os.WriteFile(os.Getenv("SUPERVISE_DIR")+"/run", []byte("#!/bin/sh\n"), 0o755); err != nil {
 		t.Fatal(err)
@@ -207,16 +209,15 @@ func panics(t *testing.T, where string) {
 // scanner, which inherits the dead, is asked how they ended.
 func TestLeavingReapsNobody(t *testing.T) {
 	c := bareCore(t)
-	c.spawners = []*spawner{{}}
 	c.leaving = true
-	s := newService(c, "web", "", Dir{-1}) // let go: nobody reads its events
+	s := newService(c, "web", "", Dir{-1}) // held up: nobody looks at its events
 	for _, known := range []bool{false, true} {
-		pid, err := (child{path: "/bin/sh", argv: []string{"sh", "-c", "exit 7"}, files: []int{0, 1, 2}}).start(nil)
+		pid, err := (child{path: "/bin/sh", argv: []string{"sh", "-c", "exit 7"}, files: []int{0, 1, 2}}).start(nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if known {
-			c.owners[pid] = owner{&s.main, isRun}
+			c.owners[pid] = owner{unit: &s.main, role: isRun}
 		}
 		deaths := make(chan os.Signal, 1)
 		for _, _, ok := peekDead(); !ok; _, _, ok = peekDead() {

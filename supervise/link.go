@@ -2,9 +2,11 @@ package supervise
 
 import (
 	"io"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -35,10 +37,21 @@ import (
 //	                   24: for want of descriptors
 //	seen PID 0         the death is recorded, the corpse may be reaped
 type link struct {
-	fd       int
+	file     *os.File // in the runtime's poller: who waits for it holds no thread
+	conn     syscall.RawConn
 	mu       sync.Mutex // one sender at a time
 	buf, oob []byte     // of the one who receives
 }
+
+// newLink takes one end of the socketpair.
+func newLink(fd int) *link {
+	unix.SetNonblock(fd, true)
+	l := &link{file: os.NewFile(uintptr(fd), "link")}
+	l.conn, _ = l.file.SyscallConn() // of a file that was just made
+	return l
+}
+
+func (l *link) close() { l.file.Close() }
 
 // message is one message and the descriptors that come with it.
 type message struct {
@@ -88,7 +101,14 @@ func (l *link) sendPacket(text []byte, fds []int) error {
 		rights = unix.UnixRights(fds...)
 	}
 	for {
-		if err := unix.Sendmsg(l.fd, text, rights, nil, unix.MSG_NOSIGNAL); err != unix.EINTR {
+		var err error
+		if e := l.conn.Write(func(fd uintptr) bool {
+			err = unix.Sendmsg(int(fd), text, rights, nil, unix.MSG_NOSIGNAL)
+			return err != unix.EAGAIN
+		}); e != nil {
+			return e
+		}
+		if err != unix.EINTR {
 			return err
 		}
 	}
@@ -118,7 +138,12 @@ func (l *link) receive() ([]message, error) {
 	var n, on int
 	var err error
 	for {
-		n, on, err = recvmsg(l.fd, l.buf, l.oob)
+		if e := l.conn.Read(func(fd uintptr) bool {
+			n, on, err = recvmsg(int(fd), l.buf, l.oob)
+			return err != unix.EAGAIN
+		}); e != nil {
+			return nil, e
+		}
 		// The other end went without reading all that was sent to it: that is
 		// told once, before what it has sent itself.
 		if err != unix.EINTR && err != unix.ECONNRESET {

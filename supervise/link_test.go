@@ -18,15 +18,15 @@ func TestLinkLastWords(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	scanner, core := &link{fd: pair[0]}, &link{fd: pair[1]}
-	defer unix.Close(core.fd)
+	scanner, core := newLink(pair[0]), newLink(pair[1])
+	defer core.close()
 	core.send(message{word: "keep", a: "1:2"})
 	for _, name := range []string{"a name", "another"} {
 		if err := scanner.send(message{word: "drop", a: "1:2", b: "0", name: name}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	unix.Close(scanner.fd)
+	scanner.close()
 	for _, name := range []string{"a name", "another"} {
 		if m, err := core.receive(); err != nil || len(m) != 1 || m[0].word != "drop" || m[0].name != name {
 			t.Errorf("received %+v, %v, want drop of %q", m, err, name)
@@ -44,7 +44,7 @@ func TestLinkPackets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	from, to := &link{fd: pair[0]}, &link{fd: pair[1]}
+	from, to := newLink(pair[0]), newLink(pair[1])
 	var files []int
 	for range 9 {
 		fd, err := unix.MemfdCreate("link", unix.MFD_CLOEXEC)
@@ -64,7 +64,7 @@ func TestLinkPackets(t *testing.T) {
 		if err := from.send(want...); err != nil {
 			t.Error(err)
 		}
-		unix.Close(from.fd)
+		from.close()
 	}()
 	same := func(a, b []int) bool {
 		if len(a) != len(b) {
@@ -101,5 +101,5 @@ func TestLinkPackets(t *testing.T) {
 			unix.Close(fd)
 		}
 	}
-	unix.Close(to.fd)
+	to.close()
 }

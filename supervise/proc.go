@@ -203,8 +203,7 @@ type procStat struct {
 	ticks uint64
 }
 
-// statOf reads /proc/PID/stat. It keeps to system calls that do not touch the
-// descriptors of the rest of the process, since the spawner calls it too.
+// statOf reads /proc/PID/stat.
 func statOf(pid int) (procStat, bool) {
 	fd, err := open(unix.AT_FDCWD, "/proc/"+strconv.Itoa(pid)+"/stat", unix.O_RDONLY, 0)
 	if err != nil {

@@ -241,6 +241,11 @@ func (s *Scanner) startCore() {
 		files = append(files, s.ring.r)
 	}
 	c := child{path: s.self, argv: append(argv, "--", s.Dir), env: os.Environ(), files: []int{0, 1, 2}}
+	if dir, err := os.Open(s.Dir); err == nil {
+		names, _ := dir.Readdirnames(-1)
+		dir.Close()
+		c.table = min(64+8*len(names), s.files.most)
+	}
 	for _, fd := range files { // to where none is in the way of another
 		if fd, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 16); err != nil {
 			unix.Close(pair[0])
@@ -250,17 +255,17 @@ func (s *Scanner) startCore() {
 		defer unix.Close(fd)
 		c.files = append(c.files, fd)
 	}
-	pid, err := c.start(s.files.given)
+	pid, err := c.start(nil, s.files.given)
 	if err != nil && s.self != selfExe {
 		c.path = selfExe
-		pid, err = c.start(s.files.given)
+		pid, err = c.start(nil, s.files.given)
 	}
 	if err != nil {
 		unix.Close(pair[0])
 		s.retryCore(fmt.Errorf("unable to start runsv: %w", err))
 		return
 	}
-	s.core, s.link, s.told = pid, &link{fd: pair[0]}, 0
+	s.core, s.link, s.told = pid, newLink(pair[0]), 0
 	go func(l *link) {
 		for {
 			ms, err := l.receive()
@@ -424,7 +429,7 @@ func (b *backOff) next(now time.Time) (n int, wait time.Duration) {
 // read acts on what came from the core.
 func (s *Scanner) read(l letter) {
 	if l.err != nil {
-		unix.Close(s.link.fd)
+		s.link.close()
 		s.link, s.offers = nil, nil
 		return
 	}
@@ -775,9 +780,14 @@ func (s *Scanner) awaitCore(limit time.Duration) bool {
 	for {
 		select {
 		case l := <-s.mail:
-			// what the next core is to be told stays
-			l.messages = slices.DeleteFunc(l.messages, func(m message) bool { return m.word == "seen" })
-			s.read(l)
+			if l.err != nil {
+				s.read(l)
+			}
+			for _, m := range l.messages {
+				if m.word != "seen" { // what the next core is to be told stays
+					s.hear(m)
+				}
+			}
 			if s.link == nil {
 				if s.core != 0 {
 					unix.Wait4(s.core, nil, 0, nil)

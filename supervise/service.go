@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,24 +36,26 @@ type evKind byte
 
 const (
 	evReadable   evKind = iota // supervise/control of who has bytes
-	evSpawned                  // the spawner made pid
-	evUnmade                   // the spawner could not make a process
-	evUnexecuted               // the spawner's process could not be executed
+	evSpawned                  // pid was made
+	evUnmade                   // a process could not be made
+	evUnexecuted               // it could not be executed
 	evDied                     // pid has ended with ws and is reaped after done
+	evRested                   // the rest of who is over
 	evCommand                  // cmd, as if read from supervise/control
 	evLetGo                    // close everything, touch no process: another core takes over
 )
 
-// event comes to the goroutine that owns a service.
+// event is what happens to a service.
 type event struct {
-	kind evKind
-	role role
-	cmd  Event
-	who  *unit
-	pid  int
-	ws   unix.WaitStatus
-	err  error
-	done chan<- struct{}
+	kind   evKind
+	role   role
+	cmd    Event
+	who    *unit
+	pid    int
+	ws     unix.WaitStatus
+	err    error
+	number int // of the rest
+	done   chan<- struct{}
 }
 
 // job is a command that may have to wait for a control script.
@@ -90,6 +93,7 @@ type unit struct {
 	pidfd   int  // of an adopted process, else -1
 	foreign bool // that is no child of the scanner
 	rest    *time.Timer
+	rests   int         // the number of the last rest
 	unread  bool        // bytes were left in the FIFO on purpose
 	more    bool        // bytes may be left in the FIFO, to be read next
 	told    atomic.Bool // of bytes in the FIFO, and has not looked since
@@ -103,10 +107,11 @@ type unit struct {
 	}
 }
 
-// service is a service directory with its log service. One goroutine owns it.
+// service is a service directory with its log service. At any moment one
+// goroutine owns it, and none while nothing happens to it: a stack for each
+// would be a third of the memory of an idle tree.
 type service struct {
 	core      *Core
-	number    int    // of those that the core has had
 	name      string // as messages tell it
 	key       string // device and inode, for the scanner
 	dir       Dir
@@ -119,16 +124,24 @@ type service struct {
 	ordered   int    // processes being made
 	taken     int    // descriptors that are its to open
 	lockFDs   int    // how many a lock takes, as far as can be told before
-	leave     func() // the door by which it is being opened
-	relieve   func() // has another opener go on with what waits
-	looked    bool   // it was just looked for ./log
-	keeping   int    // which batch of descriptors its own are in
+	relieve   func() // has another open what waits
+	atOnce    bool   // what is to be made is put into orders
+	orders    []order
+	looked    bool // it was just looked for ./log
+	keeping   int  // which batch of descriptors its own are in
 	opened    bool
 	published bool // the status files are written and ok answers
 	letGo     bool
 	deleted   bool
 	lanes     [lanes]lane
-	events    chan event
+	end       func() // is called when it is over, by who owns it then
+
+	mail struct {
+		sync.Mutex
+		queue []event
+		owned bool // somebody looks at the queue before he lets go of the service
+		over  bool
+	}
 }
 
 // units are the service and its log service.
@@ -140,46 +153,68 @@ func (s *service) units() []*unit {
 }
 
 func newService(c *Core, name, key string, dir Dir) *service {
-	s := &service{core: c, name: name, key: key, dir: dir, events: make(chan event, 12)}
-	c.count++
-	s.number = c.count
+	s := &service{core: c, name: name, key: key, dir: dir}
+	s.mail.owned = true // by who opens it
 	s.main.svc, s.main.control, s.main.ok, s.main.pidfd = s, -1, -1, -1
 	return s
 }
 
-// run is the life of the service, from the opened directory to its end.
-func (s *service) run() {
+// post has an event handled, after those before it. It never waits.
+func (s *service) post(ev event) {
+	m := &s.mail
+	m.Lock()
+	defer m.Unlock()
+	if m.over {
+		return
+	}
+	m.queue = append(m.queue, ev)
+	if !m.owned {
+		m.owned = true
+		go s.work()
+	}
+}
+
+// take takes the next event out of the queue. Where there is none the caller lets
+// go of the service, unless he has more to do.
+func (s *service) take(more bool) (ev event, ok bool) {
+	m := &s.mail
+	m.Lock()
+	defer m.Unlock()
+	if len(m.queue) > 0 {
+		ev, m.queue = m.queue[0], m.queue[1:]
+		return ev, true
+	}
+	m.queue = nil
+	m.owned = more
+	return ev, false
+}
+
+// work handles events until there are none, or the service is over. Its caller
+// owns the service.
+func (s *service) work() {
+	defer s.crash()
 	for !s.over() {
-		var mainRest, logRest <-chan time.Time
-		if s.main.rest != nil {
-			mainRest = s.main.rest.C
-		}
-		if s.log != nil && s.log.rest != nil {
-			logRest = s.log.rest.C
-		}
-		var more <-chan struct{}
+		more := false
 		for _, u := range s.units() {
-			if u.more {
-				more = always
-			}
+			more = more || u.more
 		}
-		select {
-		case ev := <-s.events:
+		switch ev, ok := s.take(more); {
+		case ok:
 			s.handle(ev)
-		case <-more:
+		case !more:
+			return
+		default:
 			for _, u := range s.units() {
 				if u.more {
 					u.more = s.read(u, readAtOnce)
 				}
 			}
-		case <-mainRest:
-			s.main.rest = nil
-			s.feed(&s.main, Rested)
-		case <-logRest:
-			s.log.rest = nil
-			s.feed(s.log, Rested)
 		}
 	}
+	s.mail.Lock()
+	s.mail.over, s.mail.queue = true, nil
+	s.mail.Unlock()
+	s.end()
 }
 
 // over says whether the service is let go. With a log service that takes two
@@ -237,6 +272,11 @@ func (s *service) handle(ev event) {
 		s.publish()
 	case evDied:
 		s.died(ev)
+	case evRested:
+		if ev.who.rest != nil && ev.number == ev.who.rests { // else it was stopped a moment ago
+			ev.who.rest = nil
+			s.feed(ev.who, Rested)
+		}
 	}
 }
 
@@ -280,13 +320,6 @@ func (s *service) read(u *unit, limit int) bool {
 	}
 	return true
 }
-
-// always is ready whenever it is asked.
-var always = func() <-chan struct{} {
-	c := make(chan struct{})
-	close(c)
-	return c
-}()
 
 // command obeys one command; a byte that is none does nothing. A log service
 // knows no exit: it ends when its pipe does.
@@ -370,9 +403,9 @@ func (s *service) do(u *unit, e Effect) {
 	case Stop:
 		s.stop(u)
 	case Rest:
-		u.rest = time.NewTimer(time.Second)
+		u.restFor(time.Second)
 	case RestLong:
-		u.rest = time.NewTimer(5 * time.Second)
+		u.restFor(5 * time.Second)
 	default:
 		if send := sends[e]; send.sig != 0 {
 			pid := u.pid
@@ -383,6 +416,13 @@ func (s *service) do(u *unit, e Effect) {
 			})
 		}
 	}
+}
+
+// restFor has the machine told in d that the rest is over, unless that is stopped.
+func (u *unit) restFor(d time.Duration) {
+	u.rests++
+	number := u.rests
+	u.rest = time.AfterFunc(d, func() { u.svc.post(event{kind: evRested, who: u, number: number}) })
 }
 
 // stop asks the process to end: control/t or TERM, and where it is to stay
@@ -500,15 +540,12 @@ const statusUnknown unix.WaitStatus = 0xffff0000
 
 // order has a process made for u.
 func (s *service) order(u *unit, r role, argv []string) {
-	o := order{who: u, role: r, argv: argv, fds: []int{s.dir.fd}, session: s.core.Session && r < isHook, answer: s.events}
+	o := order{who: u, role: r, argv: argv, stdin: -1, stdout: -1, session: s.core.Session && r < isHook}
 	switch {
 	case u != &s.main:
-		o.dir = "log"
-		o.stdin = true
-		o.fds = append(o.fds, s.pipe[0])
+		o.dir, o.stdin = "log", s.pipe[0]
 	case s.piped:
-		o.stdout = true
-		o.fds = append(o.fds, s.pipe[1])
+		o.stdout = s.pipe[1]
 	}
 	switch r {
 	case isRun:
@@ -517,7 +554,11 @@ func (s *service) order(u *unit, r role, argv []string) {
 		o.life, o.before, o.after = u.prefix+"supervise/proc", Life{Word: LifeFinishing, Status: u.ws}, LifeFinish
 	}
 	s.ordered++
-	s.core.start(o)
+	if s.atOnce {
+		s.orders = append(s.orders, o)
+	} else {
+		s.core.start(o)
+	}
 }
 
 // inode is the inode of fd, 0 where it is not open.
@@ -529,7 +570,7 @@ func inode(open bool, fd int) uint64 {
 	return st.Ino
 }
 
-// answered takes what the spawner made of an order.
+// answered takes what was made of an order.
 func (s *service) answered(ev event) {
 	u := ev.who
 	if ev.role >= isHook {
@@ -621,6 +662,7 @@ func (s *service) died(ev event) {
 		return
 	}
 	if u.pidfd >= 0 {
+		s.core.kept(s)
 		s.core.unwatch(u.pidfd)
 		u.pidfd = -1
 		if u.foreign {

@@ -45,11 +45,9 @@ func newScene(t *testing.T, files ...string) *scene {
 	}
 	sc := &scene{service: newService(c, "web", "", dir), orders: orders, over: make(chan struct{}), pid: 1 << 30}
 	sc.main.since, sc.published = time.Now(), true
-	go func() {
-		sc.resume(&sc.main)
-		sc.run()
-		close(sc.over)
-	}()
+	sc.end = func() { close(sc.over) }
+	sc.resume(&sc.main)
+	sc.work()
 	return sc
 }
 
@@ -57,7 +55,7 @@ func newScene(t *testing.T, files ...string) *scene {
 func (sc *scene) made() order {
 	o := <-sc.orders
 	sc.pid++
-	sc.events <- event{kind: evSpawned, who: o.who, role: o.role, pid: sc.pid}
+	sc.post(event{kind: evSpawned, who: o.who, role: o.role, pid: sc.pid})
 	synctest.Wait()
 	return o
 }
@@ -65,13 +63,13 @@ func (sc *scene) made() order {
 // dies tells the death of the latest process.
 func (sc *scene) dies(o order, ws unix.WaitStatus) {
 	done := make(chan struct{})
-	sc.events <- event{kind: evDied, who: o.who, role: o.role, pid: sc.pid, ws: ws, done: done}
+	sc.post(event{kind: evDied, who: o.who, role: o.role, pid: sc.pid, ws: ws, done: done})
 	<-done
 	synctest.Wait()
 }
 
 func (sc *scene) command(cmd Event) {
-	sc.events <- event{kind: evCommand, cmd: cmd}
+	sc.post(event{kind: evCommand, cmd: cmd})
 	synctest.Wait()
 }
 
@@ -156,7 +154,7 @@ func TestProcessThatCannotBeMade(t *testing.T) {
 		sc := newScene(t)
 		o := <-sc.orders
 		begin := time.Now()
-		sc.events <- event{kind: evUnmade, who: o.who, role: o.role, err: errors.New("unable to fork, sleeping")}
+		sc.post(event{kind: evUnmade, who: o.who, role: o.role, err: errors.New("unable to fork, sleeping")})
 		sc.made()
 		if rest := time.Since(begin); rest != 5*time.Second {
 			t.Errorf("tried again after %v, want 5s", rest)

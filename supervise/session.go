@@ -1,3 +1,5 @@
+//go:build !amd64 && !arm64
+
 package supervise
 
 import (
@@ -9,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// SessionArg is the argument with which runsv makes a session: see Session.
-const SessionArg = "--session"
+// sessionArg is the argument with which runsv makes a session.
+const sessionArg = "--session"
 
 // startByLeader makes the process in a session and process group of its own
 // that it does not lead, where startInSession is not to be had: the program
@@ -23,13 +25,13 @@ func (c child) startByLeader(files *unix.Rlimit) (int, error) {
 	}
 	defer unix.Close(p[0])
 	leader := child{
-		path: selfExe, argv: append([]string{"runsv", SessionArg, c.path}, c.argv...), env: c.env,
+		path: selfExe, argv: append([]string{"runsv", sessionArg, c.path}, c.argv...), env: c.env,
 		files: append(c.files[:3:3], p[1]), dir: c.dir, session: true,
 	}
-	_, err := leader.start(files)
+	_, err := leader.start(nil, files)
 	if err == unix.ENOENT { // there is no /proc
 		leader.path = execPath()
-		_, err = leader.start(files)
+		_, err = leader.start(nil, files)
 	}
 	unix.Close(p[1])
 	if err != nil {
@@ -68,9 +70,13 @@ func execPath() string {
 	return ""
 }
 
-// Session is the leader's part of that: it has argv made by its parent's
-// side and reports pid and errno on descriptor 3.
-func Session(path string, argv []string) {
+// Lead is the leader's part of that, where args ask for it: it has a process made
+// by its parent's side and reports pid and errno on descriptor 3.
+func Lead(args []string) bool {
+	if len(args) < 3 || args[0] != sessionArg {
+		return false
+	}
+	path, argv := args[1], args[2:]
 	unix.CloseOnExec(3)
 	pid, err := syscall.ForkExec(path, argv, &syscall.ProcAttr{
 		Env:   os.Environ(),
@@ -83,4 +89,5 @@ func Session(path string, argv []string) {
 	}
 	b := binary.NativeEndian.AppendUint32(nil, uint32(pid))
 	unix.Write(3, binary.NativeEndian.AppendUint32(b, uint32(no)))
+	return true
 }

@@ -1,0 +1,107 @@
+package supervise
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// crew does what may take its time, such as what touches a disk, a few jobs at
+// once: each may hold a thread, and what threads a start makes the process
+// keeps. A hand does one job after the other, so that its large stack serves
+// many services. One who takes more than a second holds up nobody else: another
+// goes on in its place.
+type crew struct {
+	mu      sync.Mutex
+	pressed []func(*turn) // goes before all others
+	starts  []func(*turn) // of services that are open
+	opens   []func(*turn) // of services
+	active  int           // of crewMax, without those who were relieved
+}
+
+// crewMax is how many jobs are done at once.
+const crewMax = 4
+
+// inStock is how many services are opened before the first of them is started:
+// what is told of them to the scanner is then told together.
+const inStock = 16
+
+// turn is somebody's place in the crew.
+type turn struct {
+	crew     *crew
+	relieved atomic.Bool
+}
+
+// press, start and open have a job done.
+func (c *crew) press(job func(*turn)) { c.add(&c.pressed, job) }
+func (c *crew) start(job func(*turn)) { c.add(&c.starts, job) }
+func (c *crew) open(job func(*turn))  { c.add(&c.opens, job) }
+
+func (c *crew) add(queue *[]func(*turn), job func(*turn)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	*queue = append(*queue, job)
+	c.fill()
+}
+
+// fill has another begin, if there is a place and something to do. c.mu is locked.
+func (c *crew) fill() {
+	if c.active < crewMax && len(c.pressed)+len(c.starts)+len(c.opens) > 0 {
+		c.active++
+		go c.work()
+	}
+}
+
+// work does jobs until there are none.
+func (c *crew) work() {
+	t := &turn{crew: c}
+	var late *time.Timer
+	for !t.relieved.Load() {
+		job := t.next()
+		if job == nil {
+			break
+		}
+		if late == nil {
+			late = time.AfterFunc(time.Second, t.relieve)
+		} else {
+			late.Reset(time.Second)
+		}
+		job(t)
+		late.Stop()
+	}
+}
+
+// next takes a job out of the queues. Where there is none the place is left.
+func (t *turn) next() (job func(*turn)) {
+	c := t.crew
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	queue := &c.pressed
+	switch {
+	case len(c.pressed) > 0:
+	case len(c.starts) >= inStock || len(c.opens) == 0:
+		queue = &c.starts
+	default:
+		queue = &c.opens
+	}
+	if q := *queue; len(q) > 0 {
+		job, *queue = q[0], q[1:]
+		q[0] = nil
+		return job
+	}
+	c.pressed, c.starts, c.opens = nil, nil, nil
+	if t.relieved.CompareAndSwap(false, true) { // its timer may be about to
+		c.active--
+	}
+	return nil
+}
+
+// relieve gives the place to another, once.
+func (t *turn) relieve() {
+	if t.relieved.CompareAndSwap(false, true) {
+		t.crew.mu.Lock()
+		defer t.crew.mu.Unlock()
+		t.crew.active--
+		t.crew.fill()
+	}
+}

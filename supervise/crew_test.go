@@ -1,0 +1,109 @@
+package supervise
+
+import (
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestCrew: a few jobs are done at once, but those that hang hold up the others
+// for a second only, or as long as they say.
+func TestCrew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c crew
+		var hang []chan struct{}
+		for range crewMax {
+			over := make(chan struct{})
+			hang = append(hang, over)
+			c.open(func(*turn) { <-over })
+		}
+		synctest.Wait()
+		var done sync.WaitGroup
+		var order []string
+		for _, queue := range []struct {
+			add  func(func(*turn))
+			n    int
+			name string
+		}{{c.open, 20, "open"}, {c.start, 17, "start"}, {c.press, 2, "press"}} {
+			for range queue.n {
+				done.Add(1)
+				queue.add(func(*turn) {
+					defer done.Done()
+					order = append(order, queue.name)
+				})
+			}
+		}
+		synctest.Wait()
+		if order != nil {
+			t.Errorf("jobs %v came in while others had all places", order)
+		}
+		close(hang[0])
+		done.Wait()
+		// What is pressing, what is too much in stock, more for the stock, and what is left.
+		want := slices.Concat([]string{"press", "press", "start", "start"}, slices.Repeat([]string{"open"}, 20), slices.Repeat([]string{"start"}, 15))
+		if diff := cmp.Diff(want, order); diff != "" {
+			t.Errorf("the order of jobs (-want +got):\n%s", diff)
+		}
+		begin := time.Now()
+		hang[0] = make(chan struct{})
+		c.press(func(*turn) { <-hang[0] })
+		synctest.Wait()
+		done.Add(1)
+		c.press(func(*turn) { done.Done() })
+		done.Wait()
+		if waited := time.Since(begin); waited != time.Second {
+			t.Errorf("waited %v for those that hang, want 1s", waited)
+		}
+		for _, over := range hang {
+			close(over)
+		}
+		synctest.Wait()
+		if c.active != 0 {
+			t.Errorf("%d places are taken, want none", c.active)
+		}
+
+		// Who gives up his place goes on, and none is counted twice.
+		busy := 0
+		for range 3 * crewMax {
+			c.open(func(turn *turn) {
+				turn.relieve()
+				busy++
+				time.Sleep(2 * time.Second)
+			})
+			synctest.Wait()
+		}
+		if busy != 3*crewMax {
+			t.Errorf("%d jobs began, want %d", busy, 3*crewMax)
+		}
+		time.Sleep(3 * time.Second)
+		if c.active != 0 {
+			t.Errorf("%d places are taken, want none", c.active)
+		}
+
+		// Else no more than there are places.
+		var mu sync.Mutex
+		var now, most int
+		for range 5 * crewMax {
+			done.Add(1)
+			c.open(func(*turn) {
+				defer done.Done()
+				mu.Lock()
+				now++
+				most = max(most, now)
+				mu.Unlock()
+				time.Sleep(100 * time.Millisecond)
+				mu.Lock()
+				now--
+				mu.Unlock()
+			})
+		}
+		done.Wait()
+		if most != crewMax {
+			t.Errorf("%d jobs at once, want %d", most, crewMax)
+		}
+	})
+}
