@@ -8,8 +8,8 @@ import (
 
 // crew does what may take its time, such as what touches a disk, a few jobs at
 // once: each may hold a thread, and what threads a start makes the process
-// keeps. A hand does one job after the other, so that its large stack serves
-// many services. One who takes more than a second holds up nobody else: another
+// keeps. A goroutine does one job after the other, so that its large stack serves
+// many services. One that takes more than a second holds up nobody else: another
 // goes on in its place.
 type crew struct {
 	mu      sync.Mutex
@@ -26,7 +26,7 @@ const crewMax = 4
 // what is told of them to the scanner is then told together.
 const inStock = 16
 
-// turn is somebody's place in the crew.
+// turn is a place in the crew.
 type turn struct {
 	crew     *crew
 	relieved atomic.Bool

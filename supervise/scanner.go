@@ -61,7 +61,6 @@ type entry struct {
 	fds     []int  // the directory, then what the core has given to keep
 	tags    string // what that is
 	dropped bool   // not in the directory any more: told to exit
-	gone    bool   // the core has let it go
 	lacking bool   // it could not be opened
 	offered time.Time
 	seen    bool
@@ -276,7 +275,7 @@ func (s *Scanner) startCore() {
 		}
 	}(s.link)
 	for _, e := range s.entries {
-		if !e.gone {
+		if !s.idle[e] {
 			s.offer(e)
 		}
 	}
@@ -294,7 +293,7 @@ func (s *Scanner) retryCore(err error) {
 
 // offer gives a service to the core, with the next message at the latest.
 func (s *Scanner) offer(e *entry) {
-	e.offered, e.gone, e.lacking = time.Now(), false, false
+	e.offered, e.lacking = time.Now(), false
 	delete(s.idle, e)
 	if s.link == nil {
 		return
@@ -318,7 +317,7 @@ func (s *Scanner) sendOffers() {
 	// where the kernel would not have so many descriptors on their way at once.
 	if err != nil && err != unix.EPIPE && err != unix.ECONNRESET {
 		for _, e := range s.offers {
-			e.gone, s.idle[e] = true, true
+			s.idle[e] = true
 		}
 	}
 	s.offers = s.offers[:0]
@@ -452,7 +451,7 @@ func (s *Scanner) hear(m message) {
 			unix.Close(fd)
 		}
 		e.fds, e.tags = e.fds[:1], ""
-		e.gone, e.lacking = true, m.b == lacking
+		e.lacking = m.b == lacking
 		s.idle[e] = true
 		e.offered = time.Now() // runit's sv looks every 0.42 s for the end of an exit
 		if e.dropped {
@@ -574,7 +573,7 @@ func (s *Scanner) scan(force bool) {
 	for _, e := range s.entries {
 		if !e.seen && !e.dropped {
 			e.dropped = true
-			if e.gone {
+			if s.idle[e] {
 				s.forget(e)
 			} else {
 				s.tell("drop", e.key, "0")
@@ -706,7 +705,7 @@ func (s *Scanner) upgrade() {
 	var keep []int
 	var b strings.Builder
 	for _, e := range s.entries {
-		fmt.Fprintf(&b, "%s %t %t ,%s", e.key, e.dropped, e.gone, e.tags)
+		fmt.Fprintf(&b, "%s %t %t ,%s", e.key, e.dropped, s.idle[e], e.tags)
 		for _, fd := range e.fds {
 			fmt.Fprintf(&b, " %d", fd)
 		}
@@ -836,7 +835,7 @@ func (s *Scanner) resume() (again []unix.Signal) {
 			if len(fields) < 5 {
 				continue
 			}
-			e := &entry{key: fields[0], name: parts[i+1], dropped: fields[1] == "true", gone: fields[2] == "true", tags: fields[3][1:]}
+			e := &entry{key: fields[0], name: parts[i+1], dropped: fields[1] == "true", tags: fields[3][1:]}
 			for _, f := range fields[4:] {
 				if fd, err := strconv.Atoi(f); err == nil {
 					unix.CloseOnExec(fd)
@@ -844,7 +843,7 @@ func (s *Scanner) resume() (again []unix.Signal) {
 				}
 			}
 			s.entries[e.key] = e
-			if e.gone {
+			if fields[2] == "true" {
 				s.idle[e] = true
 			}
 		}

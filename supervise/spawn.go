@@ -21,7 +21,7 @@ type order struct {
 	after   string // the word of the record once the process is there
 }
 
-// spawn has a process made by somebody of the crew; the answer comes to its
+// spawn has a process made by the crew; the answer comes to its
 // service as an event, and until then the descriptors of the order, and the
 // service's directory, must stay open.
 func (c *Core) spawn(o order) {
