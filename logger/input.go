@@ -46,7 +46,7 @@ func newInput(fd, batch int) (*input, error) {
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
 		return nil, err
 	}
-	in.dev, in.ino, in.r, in.w = st.Dev, st.Ino, p[0], p[1]
+	in.dev, in.ino, in.r, in.w = uint64(st.Dev), st.Ino, p[0], p[1]
 	if _, err := rawTee(fd, in.w, 0); err != nil {
 		return in, nil // a kernel without tee: read, as from anything else
 	}
