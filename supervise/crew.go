@@ -16,11 +16,15 @@ type crew struct {
 	pressed []func(*turn) // goes before all others
 	starts  []func(*turn) // of services that are open
 	opens   []func(*turn) // of services
-	active  int           // of crewMax, without those who were relieved
+	active  int           // without those who were relieved
 }
 
-// crewMax is how many jobs are done at once.
-const crewMax = 4
+// crewMax is how many jobs are done at once, and pressMax how many more of those
+// that are pressing: what is started again does not wait for what is opened.
+const (
+	crewMax  = 4
+	pressMax = 2
+)
 
 // inStock is how many services are opened before the first of them is started:
 // what is told of them to the scanner is then told together.
@@ -46,7 +50,7 @@ func (c *crew) add(queue *[]func(*turn), job func(*turn)) {
 
 // fill has another begin, if there is a place and something to do. c.mu is locked.
 func (c *crew) fill() {
-	if c.active < crewMax && len(c.pressed)+len(c.starts)+len(c.opens) > 0 {
+	if len(c.pressed) > 0 && c.active < crewMax+pressMax || len(c.starts)+len(c.opens) > 0 && c.active < crewMax {
 		c.active++
 		go c.work()
 	}
@@ -78,7 +82,7 @@ func (t *turn) next() (job func(*turn)) {
 	defer c.mu.Unlock()
 	queue := &c.pressed
 	switch {
-	case len(c.pressed) > 0:
+	case len(c.pressed) > 0 || c.active > crewMax:
 	case len(c.starts) >= inStock || len(c.opens) == 0:
 		queue = &c.starts
 	default:
@@ -89,7 +93,7 @@ func (t *turn) next() (job func(*turn)) {
 		q[0] = nil
 		return job
 	}
-	c.pressed, c.starts, c.opens = nil, nil, nil
+	*queue = nil
 	if t.relieved.CompareAndSwap(false, true) { // its timer may be about to
 		c.active--
 	}

@@ -23,6 +23,7 @@ func TestCrew(t *testing.T) {
 		}
 		synctest.Wait()
 		var done sync.WaitGroup
+		var mu sync.Mutex
 		var order []string
 		for _, queue := range []struct {
 			add  func(func(*turn))
@@ -33,13 +34,15 @@ func TestCrew(t *testing.T) {
 				done.Add(1)
 				queue.add(func(*turn) {
 					defer done.Done()
+					mu.Lock()
+					defer mu.Unlock()
 					order = append(order, queue.name)
 				})
 			}
 		}
 		synctest.Wait()
-		if order != nil {
-			t.Errorf("jobs %v came in while others had all places", order)
+		if diff := cmp.Diff([]string{"press", "press"}, order); diff != "" {
+			t.Errorf("what came in while others had all places (-want +got):\n%s", diff)
 		}
 		close(hang[0])
 		done.Wait()
@@ -50,7 +53,9 @@ func TestCrew(t *testing.T) {
 		}
 		begin := time.Now()
 		hang[0] = make(chan struct{})
-		c.press(func(*turn) { <-hang[0] })
+		for range 1 + pressMax {
+			c.press(func(*turn) { <-hang[0] })
+		}
 		synctest.Wait()
 		done.Add(1)
 		c.press(func(*turn) { done.Done() })
@@ -85,7 +90,6 @@ func TestCrew(t *testing.T) {
 		}
 
 		// Else no more than there are places.
-		var mu sync.Mutex
 		var now, most int
 		for range 5 * crewMax {
 			done.Add(1)
