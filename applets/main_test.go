@@ -124,9 +124,10 @@ func contained(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
 }
 
 // links is a directory of the applets, each a link to the test binary, with
-// two helpers beside them: eventually repeats a command until it succeeds, for
-// ten seconds, and not fails where its command succeeds (the shell's own "!"
-// does not end a script).
+// helpers beside them: eventually repeats a command until it succeeds, for ten
+// seconds; not fails where its command succeeds (the shell's own "!" does not end
+// a script); hold FILE [GO] keeps FILE from being executed, by a lease, from when
+// there is ./taken until there is GO, and makes ./broken when somebody tries.
 var links = sync.OnceValues(func() (string, error) {
 	dir := filepath.Join(suiteDir, "links")
 	if err := os.Mkdir(dir, 0o755); err != nil {
@@ -142,9 +143,18 @@ var links = sync.OnceValues(func() (string, error) {
 		}
 	}
 	eventually := "#!/bin/sh\nn=0\nuntil \"$@\"; do\n\tn=$((n+1))\n\t[ $n -lt 200 ] || { echo \"never: $*\" >&2; exit 1; }\n\tsleep 0.05\ndone\n"
+	hold := `#!/usr/bin/perl
+$SIG{IO} = sub { open my $f, '>', 'broken' };
+open my $f, '<', $ARGV[0] or die;
+# F_SETLEASE, F_WRLCK: when nobody else has it open, as its shell may
+select undef, undef, undef, .01 until fcntl $f, 1024, 1;
+open my $t, '>', 'taken';
+select undef, undef, undef, .01 until -e ($ARGV[1] // 'go');
+`
 	not := "#!/bin/sh\nif \"$@\"; then exit 1; fi\n"
 	return dir, errors.Join(
 		writeFile(filepath.Join(dir, "eventually"), []byte(eventually), 0o755),
+		writeFile(filepath.Join(dir, "hold"), []byte(hold), 0o755),
 		writeFile(filepath.Join(dir, "not"), []byte(not), 0o755))
 })
 

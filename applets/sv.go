@@ -414,32 +414,43 @@ func (s *svCall) show(name string, r *supervise.Remote, patience time.Time) (cod
 	} else {
 		code = lsbUnknown
 	}
+	log := s.logPart(name+"/log", r, patience)
 	if s.json {
-		fmt.Fprintf(s.out, "{%s%s}\n", jsonStatus(name, rec, down, ok, time.Now()), s.jsonLog(name+"/log", r, patience))
-		return code, nil
+		fmt.Fprintf(s.out, "{%s%s}\n", jsonStatus(name, rec, down, ok, time.Now()), log)
+	} else {
+		fmt.Fprintf(s.out, "%s%s\n", line, log)
 	}
-	fmt.Fprintf(s.out, "%s%s\n", line, s.logPart(name+"/log", r, patience))
 	return code, nil
 }
 
-// logPart is what the status line has of the log service.
+// logPart is what the status has of the log service: a part of the line, or the
+// member of the object.
 func (s *svCall) logPart(name string, r *supervise.Remote, patience time.Time) string {
 	l, err := r.Log()
 	if errors.Is(err, unix.ENOENT) {
 		return ""
 	}
-	if err != nil {
-		s.failed++
-		return fmt.Sprintf("; warning: %s: unable to change directory: %s", name, words(errors.Unwrap(err)))
+	opened := err == nil
+	var rec supervise.Record
+	if opened {
+		defer l.Close()
+		rec, err = l.ProbeUntil(patience)
 	}
-	defer l.Close()
-	rec, err := l.ProbeUntil(patience)
 	if err != nil {
 		s.failed++
+		switch {
+		case s.json:
+			return fmt.Sprintf(`,"log":{%s}`, jsonTrouble(name, err))
+		case !opened:
+			return fmt.Sprintf("; warning: %s: unable to change directory: %s", name, words(errors.Unwrap(err)))
+		}
 		return "; " + trouble(name, err)
 	}
 	down, ok := s.hasDown(name, l)
-	if !ok {
+	switch {
+	case s.json:
+		return fmt.Sprintf(`,"log":{%s}`, jsonStatus(name, rec, down, ok, time.Now()))
+	case !ok:
 		return "; "
 	}
 	return "; " + svLine("log", rec, down, time.Now())
@@ -461,25 +472,6 @@ func jsonStatus(name string, rec supervise.Record, down, known bool, now time.Ti
 // jsonTrouble says in JSON why a service cannot be asked.
 func jsonTrouble(name string, err error) string {
 	return fmt.Sprintf(`"service":%s,"error":%s`, jsonText(name), jsonText(words(err)))
-}
-
-// jsonLog is the member for the log service, if there is one.
-func (s *svCall) jsonLog(name string, r *supervise.Remote, patience time.Time) string {
-	l, err := r.Log()
-	if errors.Is(err, unix.ENOENT) {
-		return ""
-	}
-	var rec supervise.Record
-	if err == nil {
-		defer l.Close()
-		rec, err = l.ProbeUntil(patience)
-	}
-	if err != nil {
-		s.failed++
-		return fmt.Sprintf(`,"log":{%s}`, jsonTrouble(name, err))
-	}
-	down, ok := s.hasDown(name, l)
-	return fmt.Sprintf(`,"log":{%s}`, jsonStatus(name, rec, down, ok, time.Now()))
 }
 
 func upDown(up bool) string {

@@ -112,13 +112,13 @@ func TestSvlogdWithoutUnshare(t *testing.T) {
 	}
 }
 
-// TestSvlogdStalledStderrVerbose ends a logger that waits to tell of a HUP.
-func TestSvlogdStalledStderrVerbose(t *testing.T) {
-	t.Parallel()
-	dir := logDir(t, "")
+// stalledLogger is one that has logged a line and has a full stderr that nobody
+// reads, and tells of each signal: its input and both ends of its stderr.
+func stalledLogger(t *testing.T) (r *loggerRun, out, nobody, stderr *os.File) {
+	t.Helper()
 	in, out := pipe(t)
-	_, stderr := pipe(t)
-	r := startLoggerWith(t, ourLogger(t), dir, in, stderr, "-v", "d")
+	nobody, stderr = pipe(t)
+	r = startLoggerWith(t, ourLogger(t), logDir(t, ""), in, stderr, "-v", "d")
 	out.WriteString("a\n")
 	r.has("d/current", "a\n")
 	fd := int(stderr.Fd())
@@ -127,6 +127,13 @@ func TestSvlogdStalledStderrVerbose(t *testing.T) {
 		_, err = unix.Write(fd, make([]byte, 4096))
 	}
 	unix.SetNonblock(fd, false)
+	return r, out, nobody, stderr
+}
+
+// TestSvlogdStalledStderrVerbose ends a logger that waits to tell of a HUP.
+func TestSvlogdStalledStderrVerbose(t *testing.T) {
+	t.Parallel()
+	r, _, _, _ := stalledLogger(t)
 	for range 3 {
 		r.signal(unix.SIGHUP)
 	}
@@ -141,18 +148,7 @@ func TestSvlogdStalledStderrVerbose(t *testing.T) {
 // take note of the others.
 func TestSvlogdSignalStorm(t *testing.T) {
 	t.Parallel()
-	dir := logDir(t, "")
-	in, out := pipe(t)
-	nobody, stderr := pipe(t)
-	r := startLoggerWith(t, ourLogger(t), dir, in, stderr, "-v", "d")
-	out.WriteString("a\n")
-	r.has("d/current", "a\n")
-	fd := int(stderr.Fd())
-	unix.SetNonblock(fd, true)
-	for err := error(nil); err == nil; { // until it is full
-		_, err = unix.Write(fd, make([]byte, 4096))
-	}
-	unix.SetNonblock(fd, false)
+	r, out, nobody, stderr := stalledLogger(t)
 	for range 40 {
 		r.signal(unix.SIGCHLD)
 		r.until("has taken it", func() bool { return !pending(t, r, unix.SIGCHLD) })

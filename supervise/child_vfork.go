@@ -68,6 +68,9 @@ type hand struct {
 // CLOSE_RANGE_UNSHARE.
 var noUnshare atomic.Bool
 
+// What rt_sigprocmask(2) and rt_sigaction(2) take.
+const sigSetMask, maskSize = 2, 8
+
 // noClone3 says that the kernel, or whoever filters its calls, has no clone3.
 var noClone3 atomic.Bool
 
@@ -113,7 +116,7 @@ func (c child) vfork(h *hand, files *unix.Rlimit, inSession bool) (int, error) {
 		h.strings = c.env
 	}
 	own := slices.Clone(c.files)
-	shares := h.low[0] != 0 && !noUnshare.Load() && (c.record == 0 || c.record > 2)
+	shares := h.low[0] != 0 && !noUnshare.Load()
 	if shares {
 		n := 0
 		for i, fd := range own {
@@ -132,7 +135,6 @@ func (c child) vfork(h *hand, files *unix.Rlimit, inSession bool) (int, error) {
 			}
 		}()
 	}
-	const sigSetMask, maskSize = 2, 8
 	old := noClone3.Load()
 	none := uintptr(0)
 	h.tid, h.failed, h.born = 0, failure{}, unix.Timespec{}
@@ -246,7 +248,6 @@ func (c child) vfork(h *hand, files *unix.Rlimit, inSession bool) (int, error) {
 //go:nosplit
 //go:norace
 func vforkAndWait(h *hand, old bool, calls *call, n uintptr) (pid uintptr) {
-	const sigSetMask, maskSize = 2, 8
 	all, own := ^uint64(0), uint64(0)
 	entersyscall()
 	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, sigSetMask, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&own)), maskSize, 0, 0)
@@ -270,8 +271,8 @@ func entersyscall()
 //go:linkname exitsyscall runtime.exitsyscall
 func exitsyscall()
 
-// hands are those that a process has; one who needs more takes a new one, whose
-// children get a copy of all descriptors.
+// hands are those that a process has; who needs more does without, and the child
+// gets a copy of all descriptors.
 type hands chan *hand
 
 // newHands takes low descriptors for each hand: a process calls it before it
@@ -304,12 +305,12 @@ func (hs hands) take() *hand {
 	case h := <-hs:
 		return h
 	default:
-		return &hand{}
+		return nil
 	}
 }
 
 func (hs hands) put(h *hand) {
-	if h.low[0] != 0 {
+	if h != nil {
 		hs <- h
 	}
 }

@@ -52,12 +52,11 @@ type Core struct {
 	watched  map[int32]watch
 	opening  int        // services on their way to opened
 	settled  *sync.Cond // of mu: opening has come to zero
-	leaving  bool       // another core is about to take over: the dead are left to it
+	leaving  bool       // another core is about to take over: nothing more is made, and the dead are left to it
 	orphaned bool       // the scanner is gone
 	stopping bool       // when the last service is gone, so is the core
 	owners   map[int]owner
 	making   int           // processes that are just being made
-	over     bool          // nothing more is made
 	news     *sync.Cond    // of mu: a process was made, or its service has been told
 	room     int           // descriptors that services may still take
 	limit    int           // of all descriptors
@@ -310,7 +309,7 @@ func (c *Core) everyone(ev event) {
 // brought to its end; beyond that, what a kill leaves is good enough.
 func (c *Core) quit() {
 	c.mu.Lock()
-	c.leaving, c.over = true, true
+	c.leaving = true
 	c.mu.Unlock()
 	c.everyone(event{kind: evLetGo})
 	for deadline := time.Now().Add(time.Second); time.Now().Before(deadline); {

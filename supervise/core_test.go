@@ -18,17 +18,13 @@ import (
 // bareCore is a core without processes and without a reaper, which would take
 // the children of other tests. What it has to say to the scanner is dropped.
 func bareCore(t *testing.T) *Core {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	core, scanner := linkPair(t)
 	c := &Core{
-		Say: func(Level, string, error) {}, link: newLink(pair[0]), log: -1, epoll: -1, room: 1 << 20,
+		Say: func(Level, string, error) {}, link: core, log: -1, epoll: -1, room: 1 << 20,
 		services: map[string]*service{}, watched: map[int32]watch{}, owners: map[int]owner{},
 		changed: make(chan struct{}, 1), rescued: map[uint64]bool{},
 	}
 	c.settled, c.news = sync.NewCond(&c.mu), sync.NewCond(&c.mu)
-	scanner := newLink(pair[1])
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
@@ -39,9 +35,8 @@ func bareCore(t *testing.T) *Core {
 		}
 	}()
 	t.Cleanup(func() {
-		unix.Shutdown(pair[0], unix.SHUT_RDWR)
-		<-over
 		c.link.close()
+		<-over
 		scanner.close()
 	})
 	return c
@@ -112,15 +107,11 @@ func TestEndOfTheAdoptedDoesNotWait(t *testing.T) {
 // core.
 func TestDropDoesNotWait(t *testing.T) {
 	c := bareCore(t)
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.link = newLink(pair[0])
+	core, scanner := linkPair(t)
+	c.link = core
 	s := newService(c, "web", "key", Dir{-1})
 	c.services["key"] = s
 	go c.obey()
-	scanner := newLink(pair[1])
 	scanner.send(message{word: "drop", a: "key", b: "0"})
 	scanner.send(message{word: "add", a: "other", name: "other"}) // without a directory: refused
 	answer := make(chan message, 1)
@@ -181,11 +172,7 @@ func panics(t *testing.T, where string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.link = newLink(pair[0])
+	c.link, _ = linkPair(t)
 	dir, err := openDir(os.Getenv("SUPERVISE_DIR"))
 	if err != nil {
 		t.Fatal(err)

@@ -10,15 +10,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What an end has sent before it went is received, also where it went without
-// having read what was sent to it: runsvdir that gets HUP has all services exit
-// and ends at once, whatever the core has to say meanwhile.
-func TestLinkLastWords(t *testing.T) {
+// linkPair is both ends of a link.
+func linkPair(t *testing.T) (a, b *link) {
+	t.Helper()
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	scanner, core := newLink(pair[0]), newLink(pair[1])
+	return newLink(pair[0]), newLink(pair[1])
+}
+
+// What an end has sent before it went is received, also where it went without
+// having read what was sent to it: runsvdir that gets HUP has all services exit
+// and ends at once, whatever the core has to say meanwhile.
+func TestLinkLastWords(t *testing.T) {
+	scanner, core := linkPair(t)
 	defer core.close()
 	core.send(message{word: "keep", a: "1:2"})
 	for _, name := range []string{"a name", "another"} {
@@ -40,11 +46,7 @@ func TestLinkLastWords(t *testing.T) {
 // Messages are sent many at a time, in several packets where one is too small
 // for them; each has the descriptors that it was sent with.
 func TestLinkPackets(t *testing.T) {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	from, to := newLink(pair[0]), newLink(pair[1])
+	from, to := linkPair(t)
 	var files []int
 	for range 9 {
 		fd, err := unix.MemfdCreate("link", unix.MFD_CLOEXEC)

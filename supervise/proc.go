@@ -118,15 +118,9 @@ func parseLife(b []byte) (Life, bool) {
 // writeLife overwrites the file at path, relative to at, in place: one write
 // of one size, so that a kill leaves the old line or the new one.
 func writeLife(at int, path string, l Life) error {
-	fd, err := open(at, path, unix.O_WRONLY|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o644)
-	if err != nil {
-		return fmt.Errorf("unable to open %s: %w", path, err)
-	}
-	defer unix.Close(fd)
-	if _, err := unix.Write(fd, l.bytes()); err != nil {
-		return fmt.Errorf("unable to write %s: %w", path, err)
-	}
-	return nil
+	m, err := writeMaking(at, path, l)
+	m.close()
+	return err
 }
 
 // making is the record of a process that is being made, held open for writing.

@@ -669,10 +669,8 @@ func (s *Scanner) stopTree(status int) {
 }
 
 func (s *Scanner) sendStop() {
-	if s.link != nil {
-		left := max(time.Second, time.Until(s.stop.deadline)-500*time.Millisecond)
-		s.tell("stop", strconv.Itoa(int(left/time.Millisecond)), "0")
-	}
+	left := max(time.Second, time.Until(s.stop.deadline)-500*time.Millisecond)
+	s.tell("stop", strconv.Itoa(int(left/time.Millisecond)), "0")
 }
 
 // stampRescan writes when a scan was asked for, as Debian's runsvdir does:

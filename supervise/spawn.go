@@ -71,12 +71,12 @@ var errOver = errors.New("the supervisor is about to be replaced")
 func (c *Core) make(o order) event {
 	fail := func(kind evKind, err error) event { return event{kind: kind, who: o.who, role: o.role, err: err} }
 	c.mu.Lock()
-	over := c.over
-	if !over {
+	leaving := c.leaving
+	if !leaving {
 		c.making++
 	}
 	c.mu.Unlock()
-	if over {
+	if leaving {
 		return fail(evUnmade, errOver)
 	}
 	defer func() {
