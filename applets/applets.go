@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"runitbox/applets/loaders"
+	_ "runitbox/applets/turns"
 )
 
 // version is what -V prints.

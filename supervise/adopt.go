@@ -416,7 +416,7 @@ func (s *service) newRecord(prefix string) bool {
 	if err != nil {
 		return false
 	}
-	unix.Write(fd, blankLife())
+	unix.Write(fd, []byte(blank))
 	unix.Close(fd)
 	unix.Unlinkat(s.dir.fd, prefix+"supervise/status", 0)
 	return true
@@ -677,6 +677,9 @@ func (s *service) makeOK(u *unit, kept int) error {
 func (s *service) openOK(u *unit) (err error) {
 	if u.ok < 0 {
 		u.ok, err = s.dir.openFIFO(u.prefix+"supervise/ok", unix.O_RDONLY, "read")
+		if err == nil { // nothing is ever written to it: the room for 16 pages is given back
+			unix.FcntlInt(uintptr(u.ok), unix.F_SETPIPE_SZ, os.Getpagesize())
+		}
 	}
 	return err
 }

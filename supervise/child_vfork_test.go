@@ -4,9 +4,12 @@ package supervise
 
 import (
 	"os"
+	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -112,5 +115,66 @@ func TestChildTable(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestCollectWhileHeld: a program that takes its time to be executed (its file is
+// kept by a lease here) holds up neither a collection nor who else runs.
+func TestCollectWhileHeld(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "true")
+	text, err := os.ReadFile("/bin/true")
+	if err == nil {
+		err = os.WriteFile(path, text, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	tried := make(chan os.Signal, 1)
+	signal.Notify(tried, unix.SIGIO)
+	defer signal.Stop(tried)
+	for { // another test's child may have it open for writing still
+		_, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK)
+		if err == nil {
+			break
+		}
+		if err != unix.EAGAIN {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	made := make(chan error, 1)
+	go func() {
+		pid, err := (child{path: path, argv: []string{"true"}, files: []int{0, 1, 2}}).start(nil, nil)
+		if err == nil {
+			_, err = unix.Wait4(pid, nil, 0, nil)
+		}
+		made <- err
+	}()
+	<-tried
+	collected := make(chan bool)
+	go func() {
+		runtime.GC()
+		close(collected)
+	}()
+	select {
+	case <-collected:
+	case <-time.After(20 * time.Second):
+		t.Error("nothing is collected")
+	}
+	select {
+	case err := <-made:
+		t.Errorf("it was not held: %v", err)
+	default:
+	}
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_UNLCK); err != nil {
+		t.Error(err)
+	}
+	if err := <-made; err != nil {
+		t.Error(err)
 	}
 }

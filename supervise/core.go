@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 	"unsafe"
 
@@ -46,12 +47,14 @@ type Core struct {
 	link  *link        // to the scanner; nil for runsv
 	log   int          // the read end of the scanner's log, or -1
 	epoll int
+	ready syscall.RawConn // epoll, in the runtime's poller: who waits for it holds no thread
 
 	mu       sync.Mutex
 	services map[string]*service
 	watched  map[int32]watch
 	opening  int        // services on their way to opened
 	settled  *sync.Cond // of mu: opening has come to zero
+	added    int        // services, since it was tidied up
 	leaving  bool       // another core is about to take over: nothing more is made, and the dead are left to it
 	orphaned bool       // the scanner is gone
 	stopping bool       // when the last service is gone, so is the core
@@ -103,6 +106,10 @@ func newCore(say func(Level, string, error), self int, session bool) (*Core, err
 	var err error
 	if c.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("unable to create epoll: %w", err)
+	}
+	unix.SetNonblock(c.epoll, true)
+	if c.ready, err = os.NewFile(uintptr(c.epoll), "epoll").SyscallConn(); err != nil {
+		return nil, err
 	}
 	c.hands = newHands(c.epoll)
 	deaths := make(chan os.Signal, 1)
@@ -217,9 +224,7 @@ func (t Tree) Run() error {
 			*fd = high
 		}
 	}
-	// Who waits for a child to become a program keeps a turn of the scheduler's for
-	// a while.
-	runtime.GOMAXPROCS(runtime.NumCPU() + crewMax)
+	runtime.GOMAXPROCS(runtime.NumCPU())
 	c.link, c.log = newLink(t.Link), t.Log
 	go c.obey()
 	for {
@@ -401,8 +406,13 @@ func (c *Core) add(key, name string, dir Dir, k kept, dropped bool) {
 	c.mu.Lock()
 	c.services[key] = s
 	c.opening++
-	c.mu.Unlock()
+	if c.added++; c.added == smallTree+1 {
+		// Who waits for a child to become a program keeps a turn of the scheduler's
+		// for a while.
+		runtime.GOMAXPROCS(runtime.NumCPU() + crewMax)
+	}
 	c.tidy()
+	c.mu.Unlock()
 	c.crew.open(func(t *turn) {
 		s.relieve = t.relieve
 		c.enter(s, k, dropped)
@@ -425,7 +435,7 @@ func (c *Core) enter(s *service, k kept, dropped bool) {
 		if dropped {
 			s.main.st.Want = WantExit
 		}
-		c.crew.start(func(*turn) { c.launch(s) })
+		c.crew.start(func(t *turn) { c.launch(s, t) })
 		return
 	case errors.Is(err, errRoom):
 		c.sayLack(s.name)
@@ -442,16 +452,17 @@ func (c *Core) enter(s *service, k kept, dropped bool) {
 
 // launch makes the first processes of a service here and now, and looks at what
 // has happened to it since it was opened.
-func (c *Core) launch(s *service) {
+func (c *Core) launch(s *service, t *turn) {
 	defer s.crash()
-	s.atOnce = true
+	s.orders, s.atOnce = t.orders[:0], true
 	s.begin()
-	for ; len(s.orders) > 0; s.orders = s.orders[1:] {
-		ev := c.make(s.orders[0])
+	for i := 0; i < len(s.orders); i++ { // handling one may bring another
+		ev := c.make(s.orders[i])
 		s.handle(ev)
 		c.tell(ev)
 	}
-	s.orders, s.atOnce = nil, false
+	clear(s.orders)
+	t.orders, s.orders, s.atOnce = s.orders, nil, false
 	s.work()
 }
 
@@ -468,18 +479,37 @@ func (c *Core) gone(s *service, status string) {
 	c.notice()
 }
 
-// tidy gives back, when no service has been added for a while, the memory that
-// adding them took.
+// smallTree is how many services are started with one turn of the scheduler for
+// each processor. More turns than that have them up a twentieth sooner, and take
+// 100 KiB of memory each.
+const smallTree = 128
+
+// tidy gives back, when no service has been added for a while, what adding them
+// took. c.mu is locked.
 func (c *Core) tidy() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.broom != nil {
-		c.broom.Stop()
+	if c.broom == nil {
+		c.broom = time.AfterFunc(tidyTime, c.sweep)
+	} else {
+		c.broom.Reset(tidyTime)
 	}
-	c.broom = time.AfterFunc(3*time.Second, func() {
-		debug.SetGCPercent(50)
-		debug.FreeOSMemory()
-	})
+}
+
+const tidyTime = 3 * time.Second
+
+// sweep is what tidy has done.
+func (c *Core) sweep() {
+	for range crewMax { // each of them ends with the thread that it is on
+		go runtime.LockOSThread()
+	}
+	debug.SetGCPercent(50)
+	c.mu.Lock()
+	large := c.added > smallTree
+	c.added = 0
+	c.mu.Unlock()
+	if !large { // the first collection takes more memory than there is to give back
+		return
+	}
+	debug.FreeOSMemory()
 }
 
 // admit opens a service that there is room for.
@@ -698,7 +728,12 @@ func (c *Core) reaped(ev event) {
 func (c *Core) poll() {
 	events := make([]unix.EpollEvent, 64)
 	for {
-		n, err := unix.EpollWait(c.epoll, events, -1)
+		n := 0
+		var err error
+		c.ready.Read(func(fd uintptr) bool {
+			n, err = unix.EpollWait(int(fd), events, 0)
+			return n != 0
+		})
 		if err != nil && err != unix.EINTR {
 			panic(err)
 		}

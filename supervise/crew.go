@@ -33,6 +33,7 @@ const inStock = 16
 // turn is a place in the crew.
 type turn struct {
 	crew     *crew
+	orders   []order // room for those of one service
 	relieved atomic.Bool
 }
 

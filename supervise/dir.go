@@ -38,11 +38,35 @@ func (d Dir) enter() error {
 // open is openat, close-on-exec and repeated when a signal breaks it off.
 func open(at int, path string, flags int, mode uint32) (int, error) {
 	for {
-		fd, err := unix.Openat(at, path, flags|unix.O_CLOEXEC, mode)
+		fd, err := callAt(unix.SYS_OPENAT, at, path, flags|unix.O_CLOEXEC|unix.O_LARGEFILE, mode)
 		if err != unix.EINTR {
 			return fd, err
 		}
 	}
+}
+
+// callAt makes one of the calls that take a directory and a path. Unlike package
+// unix it copies a short path to the stack and not to the heap: a service is
+// opened with a dozen of them.
+func callAt(number uintptr, at int, path string, arg int, mode uint32) (int, error) {
+	var room [64]byte
+	name := room[:]
+	if len(path) >= len(room) {
+		name = make([]byte, len(path)+1)
+	}
+	if copy(name, path); strings.IndexByte(path, 0) >= 0 {
+		return -1, unix.EINVAL
+	}
+	r, _, no := unix.Syscall6(number, uintptr(at), uintptr(unsafe.Pointer(&name[0])), uintptr(arg), uintptr(mode), 0, 0)
+	if no != 0 {
+		return -1, no
+	}
+	return int(r), nil
+}
+
+func mkdirAt(at int, path string, mode int) error {
+	_, err := callAt(unix.SYS_MKDIRAT, at, path, mode, 0)
+	return err
 }
 
 // stat follows links.
@@ -79,10 +103,18 @@ func (d Dir) deleted() bool {
 // with a link into /run. What is wrong beyond that the lock will tell. fresh says
 // that the directory was not there: it is empty.
 func (d Dir) superviseDir(prefix string) (fresh bool, err error) {
-	name := prefix + "supervise"
-	if unix.Mkdirat(d.fd, name, 0o700) == nil {
+	if mkdirAt(d.fd, prefix+"supervise", 0o700) == nil {
 		return true, nil
 	}
+	return d.superviseLink(prefix)
+}
+
+// superviseLink is superviseDir where something is there. That is rare, and what
+// it needs of the stack would make all stacks larger.
+//
+//go:noinline
+func (d Dir) superviseLink(prefix string) (fresh bool, err error) {
+	name := prefix + "supervise"
 	buf := make([]byte, unix.PathMax)
 	n, err := unix.Readlinkat(d.fd, name, buf)
 	if err != nil {
@@ -97,10 +129,10 @@ func (d Dir) superviseDir(prefix string) (fresh bool, err error) {
 	}
 	for i := 1; i < len(target); i++ { // the parents, from the first on
 		if target[i] == '/' {
-			unix.Mkdirat(d.fd, target[:i], 0o755)
+			mkdirAt(d.fd, target[:i], 0o755)
 		}
 	}
-	return unix.Mkdirat(d.fd, strings.TrimRight(target, "/"), 0o700) == nil, nil
+	return mkdirAt(d.fd, strings.TrimRight(target, "/"), 0o700) == nil, nil
 }
 
 // lock takes the exclusive lock of prefix+"supervise".
@@ -217,8 +249,7 @@ func (l *lock) release() {
 
 // makeFIFO makes name a FIFO if nothing is there yet.
 func (d Dir) makeFIFO(name string) error {
-	err := unix.Mkfifoat(d.fd, name, 0o600)
-	if err == nil {
+	if _, err := callAt(unix.SYS_MKNODAT, d.fd, name, unix.S_IFIFO|0o600, 0); err == nil {
 		return nil
 	}
 	st, err := d.stat(name)
@@ -244,7 +275,7 @@ func (d Dir) openFIFO(name string, flags int, verb string) (int, error) {
 // replace writes name whole or not at all, by way of name.new: a reader never
 // sees half of it. opened says whether it got as far as writing. Before there
 // are readers a file that is not there yet is written directly, which spares a
-// rename.
+// rename. Clones for the messages let the paths themselves be on the stack.
 func (d Dir) replace(prefix, name string, content []byte, readers bool) (opened bool, err error) {
 	to, next := prefix+"supervise/"+name, prefix+"supervise/"+name+".new"
 	const flags = unix.O_WRONLY | unix.O_NONBLOCK | unix.O_CREAT
@@ -255,15 +286,15 @@ func (d Dir) replace(prefix, name string, content []byte, readers bool) (opened 
 	direct := fd >= 0
 	if !direct {
 		if fd, err = open(d.fd, next, flags|unix.O_TRUNC, 0o644); err != nil {
-			return false, fmt.Errorf("unable to open %s: %w", next, err)
+			return false, fmt.Errorf("unable to open %s: %w", strings.Clone(next), err)
 		}
 	}
 	if len(content) > 0 {
 		n, werr := unix.Write(fd, content)
 		if werr == nil && n < len(content) {
-			err = fmt.Errorf("unable to write %s: partial write.", next)
+			err = fmt.Errorf("unable to write %s: partial write.", strings.Clone(next))
 		} else if werr != nil {
-			err = fmt.Errorf("unable to write %s: %w", next, werr)
+			err = fmt.Errorf("unable to write %s: %w", strings.Clone(next), werr)
 		}
 	}
 	unix.Close(fd)
@@ -275,7 +306,7 @@ func (d Dir) replace(prefix, name string, content []byte, readers bool) (opened 
 		return true, err
 	}
 	if err := unix.Renameat(d.fd, next, d.fd, to); err != nil {
-		return true, fmt.Errorf("unable to rename %s.new to %s: %w", name, to, err)
+		return true, fmt.Errorf("unable to rename %s.new to %s: %w", name, strings.Clone(to), err)
 	}
 	return true, nil
 }

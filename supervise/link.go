@@ -40,6 +40,7 @@ type link struct {
 	file     *os.File // in the runtime's poller: who waits for it holds no thread
 	conn     syscall.RawConn
 	mu       sync.Mutex // one sender at a time
+	text     []byte     // of the one who sends
 	buf, oob []byte     // of the one who receives
 }
 
@@ -71,7 +72,8 @@ const (
 func (l *link) send(ms ...message) (err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var text []byte
+	text := l.text[:0]
+	defer func() { l.text = text[:0] }()
 	var fds []int
 	for i, m := range ms {
 		if len(text) > 0 {

@@ -62,8 +62,8 @@ const lifeSize = 128
 // lifePID is where in the line a process that is being made writes its pid; no word before it is so long.
 const lifePID = lifeSize - 8
 
-func (l Life) bytes() []byte {
-	b := blankLife()
+func (l Life) bytes() (b [lifeSize]byte) {
+	copy(b[:], blank)
 	at := append(append(b[:0], l.Word...), ' ')
 	at = append(strconv.AppendInt(at, int64(l.PID), 10), ' ')
 	at = append(strconv.AppendUint(at, l.Ticks, 10), ' ')
@@ -74,9 +74,7 @@ func (l Life) bytes() []byte {
 	return b
 }
 
-// blankLife is a record that tells nothing yet.
-func blankLife() []byte { return []byte(blank) }
-
+// blank is a record that tells nothing yet.
 var blank = strings.Repeat(" ", lifeSize-1) + "\n"
 
 // parseLife decodes supervise/proc; what is cut short or garbage is refused.
@@ -132,7 +130,8 @@ func writeMaking(at int, path string, l Life) (m making, err error) {
 	if err != nil {
 		return making{fd: -1}, fmt.Errorf("unable to open %s: %w", path, err)
 	}
-	if _, err := unix.Write(m.fd, l.bytes()); err != nil {
+	line := l.bytes()
+	if _, err := unix.Write(m.fd, line[:]); err != nil {
 		unix.Close(m.fd)
 		return making{fd: -1}, fmt.Errorf("unable to write %s: %w", path, err)
 	}
@@ -141,7 +140,8 @@ func writeMaking(at int, path string, l Life) (m making, err error) {
 
 // made overwrites the record when the process is there.
 func (m making) made(path string, l Life) error {
-	if _, err := unix.Pwrite(m.fd, l.bytes(), 0); err != nil {
+	line := l.bytes()
+	if _, err := unix.Pwrite(m.fd, line[:], 0); err != nil {
 		return fmt.Errorf("unable to write %s: %w", path, err)
 	}
 	return nil

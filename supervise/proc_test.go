@@ -19,10 +19,7 @@ func TestLife(t *testing.T) {
 		{Word: LifeFinish, PID: 9, Ticks: 12, Boot: boot, Status: 3 << 8},
 		{Word: LifeDown, Boot: "-"},
 	} {
-		b := l.bytes()
-		if len(b) != lifeSize {
-			t.Errorf("%v has %d bytes", l, len(b))
-		}
+		b := lineOf(l)
 		back, ok := parseLife(b)
 		if !ok {
 			t.Errorf("%q is not accepted", b)
@@ -31,10 +28,10 @@ func TestLife(t *testing.T) {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 	}
-	whole := string(Life{Word: LifeRun, PID: 9, Ticks: 12, Boot: boot, Core: 3}.bytes())
+	whole := string(lineOf(Life{Word: LifeRun, PID: 9, Ticks: 12, Boot: boot, Core: 3}))
 	for name, text := range map[string]string{
 		"empty":        "",
-		"blank":        string(blankLife()),
+		"blank":        blank,
 		"cut short":    whole[:60],
 		"too long":     whole + "x",
 		"garbage":      strings.Repeat("\xff", lifeSize-1) + "\n",
@@ -89,14 +86,19 @@ func TestMakingLife(t *testing.T) {
 	}
 }
 
+func lineOf(l Life) []byte {
+	b := l.bytes()
+	return b[:]
+}
+
 func FuzzParseLife(f *testing.F) {
-	f.Add(Life{Word: LifeRun, PID: 9, Ticks: 12, Boot: "x", Core: 3}.bytes())
+	f.Add(lineOf(Life{Word: LifeRun, PID: 9, Ticks: 12, Boot: "x", Core: 3}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		l, ok := parseLife(b)
 		if !ok {
 			return
 		}
-		if back, ok := parseLife(l.bytes()); !ok || back != l {
+		if back, ok := parseLife(lineOf(l)); !ok || back != l {
 			t.Errorf("%+v became %+v", l, back)
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -816,16 +817,7 @@ func (s *Scanner) resume() (again []unix.Signal) {
 	}
 	if memfd > 2 {
 		f := os.NewFile(uintptr(memfd), "state")
-		var buf [64 << 10]byte
-		var b []byte
-		for at := int64(0); ; {
-			n, err := f.ReadAt(buf[:], at)
-			b = append(b, buf[:n]...)
-			at += int64(n)
-			if err != nil {
-				break
-			}
-		}
+		b, _ := io.ReadAll(f)
 		f.Close()
 		parts := strings.Split(string(b), "\x00")
 		for i := 0; i+1 < len(parts); i += 2 {
