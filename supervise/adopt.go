@@ -378,6 +378,9 @@ func (s *service) lock(u *unit, k kept) (was remains, err error) {
 		return was, err
 	}
 	u.lock = l
+	if !s.lockLater {
+		s.dir.spare(l, u.prefix)
+	}
 	if l.fd >= 0 != (s.lockFDs == 1) { // it takes a descriptor, or none, against expectation
 		more := 1 - 2*s.lockFDs
 		s.core.give(-more)
@@ -405,6 +408,23 @@ func (s *service) lock(u *unit, k kept) (was remains, err error) {
 		s.newRecord(u.prefix)
 	}
 	return was, nil
+}
+
+// settle does what can wait until the tree around the service has started: it
+// gives back the descriptors of its locks, where nothing but them needs these.
+func (s *service) settle() {
+	defer s.crash()
+	if !s.lockLater {
+		return
+	}
+	s.lockLater = false
+	for _, u := range s.units() {
+		if s.dir.spare(u.lock, u.prefix) {
+			s.lockFDs = 0
+			s.taken--
+			s.core.give(1)
+		}
+	}
 }
 
 // newRecord makes the record, if there is none, before it is needed: blank, so

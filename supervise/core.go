@@ -3,11 +3,13 @@ package supervise
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -498,6 +500,17 @@ const tidyTime = 3 * time.Second
 
 // sweep is what tidy has done.
 func (c *Core) sweep() {
+	c.mu.Lock()
+	all := slices.Collect(maps.Values(c.services))
+	c.mu.Unlock()
+	for _, s := range all {
+		if s.own() {
+			s.settle()
+			s.work()
+		} else {
+			s.post(event{kind: evSettle})
+		}
+	}
 	for range crewMax { // each of them ends with the thread that it is on
 		go runtime.LockOSThread()
 	}
@@ -514,7 +527,8 @@ func (c *Core) sweep() {
 
 // admit opens a service that there is room for.
 func (c *Core) admit(s *service, k kept) error {
-	if s.dir.onOverlay() {
+	s.lockLater = c.plenty()
+	if s.lockLater || s.dir.onOverlay() {
 		s.lockFDs = 1
 	}
 	need := needMain + s.lockFDs
@@ -528,6 +542,14 @@ func (c *Core) admit(s *service, k kept) error {
 
 // lacking is the status of gone where descriptors ran out.
 const lacking = "24"
+
+// plenty says whether there are so many descriptors that a lock may have one
+// until there is time to map it.
+func (c *Core) plenty() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.link != nil && c.room > c.limit/4*3
+}
 
 // take reserves descriptors for a service of a tree, if there are as many.
 func (c *Core) take(n int) bool {

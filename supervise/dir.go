@@ -135,7 +135,7 @@ func (d Dir) superviseLink(prefix string) (fresh bool, err error) {
 	return mkdirAt(d.fd, strings.TrimRight(target, "/"), 0o700) == nil, nil
 }
 
-// lock takes the exclusive lock of prefix+"supervise".
+// lock takes the exclusive lock of prefix+"supervise", with a descriptor.
 func (d Dir) lock(prefix string) (*lock, error) {
 	name := prefix + "supervise/lock"
 	fd, err := open(d.fd, name, unix.O_RDWR|unix.O_NONBLOCK|unix.O_APPEND|unix.O_CREAT, 0o600)
@@ -146,14 +146,24 @@ func (d Dir) lock(prefix string) (*lock, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("unable to lock %s: %w", name, err)
 	}
-	if mapped.Add(1) <= mapMax && d.mappingHolds(name, fd) {
-		if page, err := mapLock(fd); err == nil {
-			unix.Close(fd)
-			return &lock{fd: -1, page: page}, nil
+	return &lock{fd: fd}, nil
+}
+
+// spare closes the descriptor of the lock of prefix+"supervise", where a mapping
+// can hold it, and says whether the lock has none any more.
+func (d Dir) spare(l *lock, prefix string) bool {
+	if l.fd < 0 {
+		return true
+	}
+	if mapped.Add(1) <= mapMax && d.mappingHolds(prefix+"supervise/lock", l.fd) {
+		if page, err := mapLock(l.fd); err == nil {
+			unix.Close(l.fd)
+			l.fd, l.page = -1, page
+			return true
 		}
 	}
 	mapped.Add(-1)
-	return &lock{fd: fd}, nil
+	return false
 }
 
 // mapped is how many locks are held by mappings, and mapMax how many may be:

@@ -43,6 +43,7 @@ const (
 	evRested                   // the rest of who is over
 	evCommand                  // cmd, as if read from supervise/control
 	evLetGo                    // close everything, touch no process: another core takes over
+	evSettle                   // the tree has started
 )
 
 // event is what happens to a service.
@@ -125,6 +126,7 @@ type service struct {
 	taken     int    // descriptors that are its to open
 	lockFDs   int    // how many a lock takes, as far as can be told before
 	relieve   func() // has another open what waits
+	lockLater bool   // its locks have descriptors until the tree has started
 	atOnce    bool   // what is to be made is put into orders
 	orders    []order
 	looked    bool // it was just looked for ./log
@@ -172,6 +174,18 @@ func (s *service) post(ev event) {
 		m.owned = true
 		go s.work()
 	}
+}
+
+// own makes the caller the owner of a service that has none.
+func (s *service) own() bool {
+	m := &s.mail
+	m.Lock()
+	defer m.Unlock()
+	if m.owned || m.over {
+		return false
+	}
+	m.owned = true
+	return true
 }
 
 // take takes the next event out of the queue. Where there is none the caller lets
@@ -266,6 +280,8 @@ func (s *service) handle(ev event) {
 		s.command(&s.main, ev.cmd)
 	case evLetGo:
 		s.letGo = true
+	case evSettle:
+		s.settle()
 	case evSpawned, evUnmade, evUnexecuted:
 		s.ordered--
 		s.answered(ev)
