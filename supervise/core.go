@@ -3,13 +3,11 @@ package supervise
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"os"
 	"os/signal"
 	"runtime"
 	"runtime/debug"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -51,24 +49,25 @@ type Core struct {
 	epoll int
 	ready syscall.RawConn // epoll, in the runtime's poller: who waits for it holds no thread
 
-	mu       sync.Mutex
-	services map[string]*service
-	watched  map[int32]watch
-	opening  int        // services on their way to opened
-	settled  *sync.Cond // of mu: opening has come to zero
-	added    int        // services, since it was tidied up
-	leaving  bool       // another core is about to take over: nothing more is made, and the dead are left to it
-	orphaned bool       // the scanner is gone
-	stopping bool       // when the last service is gone, so is the core
-	owners   map[int]owner
-	making   int           // processes that are just being made
-	news     *sync.Cond    // of mu: a process was made, or its service has been told
-	room     int           // descriptors that services may still take
-	limit    int           // of all descriptors
-	lacking  bool          // and that was said
-	changed  chan struct{} // of one: a service is gone, or the scanner
-	broom    *time.Timer
-	rescued  map[uint64]bool // logs of earlier scanners that are read on, by inode
+	mu        sync.Mutex
+	services  map[string]*service
+	watched   map[int32]watch
+	opening   int        // services on their way to opened
+	settled   *sync.Cond // of mu: opening has come to zero
+	added     int        // services, since it was tidied up
+	leaving   bool       // another core is about to take over: nothing more is made, and the dead are left to it
+	orphaned  bool       // the scanner is gone
+	stopping  bool       // when the last service is gone, so is the core
+	owners    map[int]owner
+	making    int           // processes that are just being made
+	news      *sync.Cond    // of mu: a process was made, or its service has been told
+	room      int           // descriptors that services may still take
+	unsettled []*service    // whose locks have some that they can do without
+	limit     int           // of all descriptors
+	lacking   bool          // and that was said
+	changed   chan struct{} // of one: a service is gone, or the scanner
+	broom     *time.Timer
+	rescued   map[uint64]bool // logs of earlier scanners that are read on, by inode
 
 	keepers struct {
 		sync.Mutex
@@ -500,17 +499,7 @@ const tidyTime = 3 * time.Second
 
 // sweep is what tidy has done.
 func (c *Core) sweep() {
-	c.mu.Lock()
-	all := slices.Collect(maps.Values(c.services))
-	c.mu.Unlock()
-	for _, s := range all {
-		if s.own() {
-			s.settle()
-			s.work()
-		} else {
-			s.post(event{kind: evSettle})
-		}
-	}
+	c.settle()
 	for range crewMax { // each of them ends with the thread that it is on
 		go runtime.LockOSThread()
 	}
@@ -527,7 +516,7 @@ func (c *Core) sweep() {
 
 // admit opens a service that there is room for.
 func (c *Core) admit(s *service, k kept) error {
-	s.lockLater = c.plenty()
+	s.lockLater = c.plenty(s)
 	if s.lockLater || s.dir.onOverlay() {
 		s.lockFDs = 1
 	}
@@ -543,16 +532,47 @@ func (c *Core) admit(s *service, k kept) error {
 // lacking is the status of gone where descriptors ran out.
 const lacking = "24"
 
-// plenty says whether there are so many descriptors that a lock may have one
-// until there is time to map it.
-func (c *Core) plenty() bool {
+// plenty says whether there are so many descriptors that the locks of s may have
+// some until it settles. When there are not any more, all have to.
+func (c *Core) plenty(s *service) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.link != nil && c.room > c.limit/4*3
+	if c.link != nil && c.room > c.limit/4*3 {
+		c.unsettled = append(c.unsettled, s)
+		return true
+	}
+	if len(c.unsettled) > 0 {
+		go c.settle()
+	}
+	return false
+}
+
+// settle has all services settle that have yet to.
+func (c *Core) settle() {
+	c.mu.Lock()
+	all := c.unsettled
+	c.unsettled = nil
+	c.mu.Unlock()
+	for _, s := range all {
+		if s.own() {
+			s.settle()
+			s.work()
+		} else {
+			s.post(event{kind: evSettle})
+		}
+	}
 }
 
 // take reserves descriptors for a service of a tree, if there are as many.
 func (c *Core) take(n int) bool {
+	if c.tryTake(n) {
+		return true
+	}
+	c.settle()
+	return c.tryTake(n)
+}
+
+func (c *Core) tryTake(n int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.link == nil {
