@@ -60,6 +60,7 @@ type Core struct {
 	stopping  bool       // when the last service is gone, so is the core
 	owners    map[int]owner
 	making    int           // processes that are just being made
+	made      int           // how many have been until now, or could not be
 	news      *sync.Cond    // of mu: a process was made, or its service has been told
 	room      int           // descriptors that services may still take
 	unsettled []*service    // whose locks have some that they can do without
@@ -113,9 +114,8 @@ func newCore(say func(Level, string, error), self int, session bool) (*Core, err
 		return nil, err
 	}
 	c.hands = newHands(c.epoll)
-	deaths := make(chan os.Signal, 1)
-	signal.Notify(deaths, unix.SIGCHLD)
-	go c.reap(deaths)
+	defaultAction(unix.SIGCHLD) // the reaper learns of a death by itself, and sooner
+	go c.reap()
 	go c.poll()
 	return c, nil
 }
@@ -662,40 +662,49 @@ func (s *service) crash() {
 // loses nothing. A service that is held up (by its disk) gets a moment, not more.
 // When the core is about to leave, who is let go by their service stay where
 // they are, for the scanner.
-func (c *Core) reap(deaths <-chan os.Signal) {
+func (c *Core) reap() {
 	for {
-		for {
-			pid, ws, ok := peekDead()
-			if !ok {
-				break
+		c.mu.Lock()
+		made := c.made
+		c.mu.Unlock()
+		pid, ws, ok := peekDead(0)
+		if !ok { // there is no child
+			c.mu.Lock()
+			for c.made == made {
+				c.news.Wait()
 			}
-			o, known, again := c.whose(pid, ws)
-			if again {
-				continue
-			}
-			recorded := false
-			if known {
-				done := make(chan struct{})
-				o.unit.svc.post(event{kind: evDied, who: o.unit, role: o.role, pid: pid, ws: ws, done: done})
-				select {
-				case <-done:
-					recorded = true
-				case <-time.After(100 * time.Millisecond):
-				}
-			}
-			if !recorded && c.isLeaving() {
-				return
-			}
-			unix.Wait4(pid, nil, unix.WNOHANG, nil)
+			c.mu.Unlock()
+			continue
 		}
-		<-deaths
+		o, known, again := c.whose(pid, ws)
+		if again {
+			continue
+		}
+		recorded := false
+		if known {
+			done := make(chan struct{})
+			o.unit.svc.post(event{kind: evDied, who: o.unit, role: o.role, pid: pid, ws: ws, done: done})
+			select {
+			case <-done:
+				recorded = true
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+		if !recorded && c.isLeaving() {
+			return
+		}
+		unix.Wait4(pid, nil, unix.WNOHANG, nil)
 	}
 }
 
-// peekDead finds a child that has ended and leaves it there.
-func peekDead() (pid int, ws unix.WaitStatus, ok bool) {
+// peekDead finds a child that has ended and leaves it there. Unless flags is
+// WNOHANG it waits for one, as long as there are children.
+func peekDead(flags int) (pid int, ws unix.WaitStatus, ok bool) {
 	var si unix.Siginfo
-	err := unix.Waitid(unix.P_ALL, 0, &si, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+	err := error(unix.EINTR)
+	for err == unix.EINTR {
+		err = unix.Waitid(unix.P_ALL, 0, &si, unix.WEXITED|unix.WNOWAIT|flags, nil)
+	}
 	if err != nil {
 		return 0, 0, false
 	}

@@ -353,7 +353,7 @@ func (s *Scanner) reap() {
 		}
 	}
 	for s.told == 0 {
-		pid, ws, ok := peekDead()
+		pid, ws, ok := peekDead(unix.WNOHANG)
 		switch {
 		case !ok:
 			return

@@ -82,6 +82,7 @@ func (c *Core) make(o order) event {
 	defer func() {
 		c.mu.Lock()
 		c.making--
+		c.made++
 		c.news.Broadcast()
 		c.mu.Unlock()
 	}()
