@@ -380,7 +380,9 @@ func (s *service) feed(u *unit, ev Event) {
 	for _, e := range effects { // first: that down is wanted is written together with the TERM
 		s.do(u, e)
 	}
-	if ev != Gone || u.st.Phase != Starting { // what starts again at once is written when it runs
+	// What starts again at once is written when it runs; a script before it has the
+	// rest written.
+	if u.st.Phase != Starting || ev != Gone && ev != Ready {
 		u.write()
 	}
 }

@@ -130,6 +130,47 @@ func TestRestAfterFinish(t *testing.T) {
 	})
 }
 
+// What starts again at once is not written as down first, but where a script comes
+// before it that may take its time.
+func TestWrittenWhenItRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, files := range [][]string{nil, {"control/u"}} {
+			sc := newScene(t, files...)
+			stat := func() string {
+				b, err := sc.dir.slurp("supervise/stat", 64)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return string(b)
+			}
+			up := func(want string) order {
+				if files != nil {
+					if s := stat(); s != "down\n" {
+						t.Errorf("with %q it is %q while the script runs", files, s)
+					}
+					sc.dies(sc.made(), 0)
+					want = "down\n"
+				}
+				if s := stat(); s != want {
+					t.Errorf("with %q it is %q before it runs, want %q", files, s, want)
+				}
+				o := sc.made()
+				if s := stat(); s != "run\n" {
+					t.Errorf("with %q it is %q", files, s)
+				}
+				return o
+			}
+			o := up("down\n")
+			time.Sleep(time.Second)
+			sc.dies(o, 0)
+			o = up("run\n")
+			sc.command(CmdExit)
+			sc.dies(o, 15)
+			<-sc.over
+		}
+	})
+}
+
 // Commands are obeyed during the rest: up ends it, exit ends all at once.
 func TestCommandsDuringTheRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
