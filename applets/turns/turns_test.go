@@ -28,7 +28,7 @@ func TestTurns(t *testing.T) {
 	} {
 		cmd := exec.Command("/proc/self/exe")
 		cmd.Args = []string{tt.args, tt.name, "tell"}
-		cmd.Env = []string{"GOMAXPROCS=3"}
+		cmd.Env = []string{"GOMAXPROCS=3", "GORACE=atexit_sleep_ms=0"}
 		out, err := cmd.Output()
 		if err != nil || string(out) != fmt.Sprint(tt.want) {
 			t.Errorf("%s %s has %s turns, %v, want %d", tt.args, tt.name, out, err, tt.want)
