@@ -60,7 +60,7 @@ type Core struct {
 	stopping  bool       // when the last service is gone, so is the core
 	owners    map[int]owner
 	making    int           // processes that are just being made
-	made      int           // how many have been until now, or could not be
+	made      int           // how many have been until now, or could not be, or came by themselves
 	news      *sync.Cond    // of mu: a process was made, or its service has been told
 	room      int           // descriptors that services may still take
 	unsettled []*service    // whose locks have some that they can do without
@@ -114,7 +114,6 @@ func newCore(say func(Level, string, error), self int, session bool) (*Core, err
 		return nil, err
 	}
 	c.hands = newHands(c.epoll)
-	defaultAction(unix.SIGCHLD) // the reaper learns of a death by itself, and sooner
 	go c.reap()
 	go c.poll()
 	return c, nil
@@ -162,6 +161,17 @@ func RunDir(name string, say func(Level, string, error)) error {
 	if err != nil {
 		return err
 	}
+	// As process 1 or a subreaper it is given children when it has made none.
+	given := make(chan os.Signal, 1)
+	signal.Notify(given, unix.SIGCHLD)
+	go func() {
+		for range given {
+			c.mu.Lock()
+			c.made++
+			c.news.Broadcast()
+			c.mu.Unlock()
+		}
+	}()
 	dir, err := openDir(name)
 	if err != nil {
 		return err
@@ -212,6 +222,7 @@ func (t Tree) Run() error {
 	signal.Notify(sigs, unix.SIGTERM)
 	notify(sigs, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM)
 	ignorePipe()
+	defaultAction(unix.SIGCHLD) // the reaper learns of a death by itself, and sooner
 	debug.SetGCPercent(400)
 	c, err := newCore(t.Say, os.Getpid(), t.Session)
 	if err != nil {
@@ -781,10 +792,12 @@ func (c *Core) poll() {
 	for {
 		n := 0
 		var err error
-		c.ready.Read(func(fd uintptr) bool {
+		if e := c.ready.Read(func(fd uintptr) bool {
 			n, err = unix.EpollWait(int(fd), events, 0)
 			return n != 0
-		})
+		}); e != nil {
+			err = e
+		}
 		if err != nil && err != unix.EINTR {
 			panic(err)
 		}
