@@ -795,7 +795,7 @@ func (c *Core) inherited(pid int, ws unix.WaitStatus) {
 	if !ok { // a service may be about to adopt it
 		c.mu.Lock()
 		for c.opening > 0 {
-			c.settled.Wait()
+			c.allOpen.Wait()
 		}
 		o, ok = c.owners[pid]
 		c.mu.Unlock()

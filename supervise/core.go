@@ -28,8 +28,7 @@ const (
 	Fatal
 )
 
-// Core supervises services, each in a goroutine of its own: one for runsv, all
-// of a tree below runsvdir.
+// Core supervises services: one for runsv, all of a tree below runsvdir.
 type Core struct {
 	// Say takes what there is to be said of a service, by its name. It may be
 	// called by several goroutines at once.
@@ -47,13 +46,13 @@ type Core struct {
 	link  *link        // to the scanner; nil for runsv
 	log   int          // the read end of the scanner's log, or -1
 	epoll int
-	ready syscall.RawConn // epoll, in the runtime's poller: who waits for it holds no thread
+	ready syscall.RawConn // epoll, in the runtime's poller
 
 	mu        sync.Mutex
 	services  map[string]*service
 	watched   map[int32]watch
 	opening   int        // services on their way to opened
-	settled   *sync.Cond // of mu: opening has come to zero
+	allOpen   *sync.Cond // of mu: opening has come to zero
 	added     int        // services, since it was tidied up
 	leaving   bool       // another core is about to take over: nothing more is made, and the dead are left to it
 	orphaned  bool       // the scanner is gone
@@ -100,7 +99,7 @@ func newCore(say func(Level, string, error), self int, session bool) (*Core, err
 		log: -1, services: map[string]*service{}, watched: map[int32]watch{}, owners: map[int]owner{},
 		changed: make(chan struct{}, 1), rescued: map[uint64]bool{},
 	}
-	c.settled, c.news, c.start = sync.NewCond(&c.mu), sync.NewCond(&c.mu), c.spawn
+	c.allOpen, c.news, c.start = sync.NewCond(&c.mu), sync.NewCond(&c.mu), c.spawn
 	sealInherited()
 	files := raiseFiles()
 	c.files = files.given
@@ -109,10 +108,7 @@ func newCore(say func(Level, string, error), self int, session bool) (*Core, err
 	if c.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("unable to create epoll: %w", err)
 	}
-	unix.SetNonblock(c.epoll, true)
-	if c.ready, err = os.NewFile(uintptr(c.epoll), "epoll").SyscallConn(); err != nil {
-		return nil, err
-	}
+	_, c.ready = inPoller(c.epoll, "epoll")
 	c.hands = newHands(c.epoll)
 	go c.reap()
 	go c.poll()
@@ -437,7 +433,7 @@ func (c *Core) enter(s *service, k kept, dropped bool) {
 	err := c.admit(s, k)
 	c.mu.Lock()
 	if c.opening--; c.opening == 0 {
-		c.settled.Broadcast()
+		c.allOpen.Broadcast()
 	}
 	c.mu.Unlock()
 	status := "0"
@@ -519,10 +515,9 @@ func (c *Core) sweep() {
 	large := c.added > smallTree
 	c.added = 0
 	c.mu.Unlock()
-	if !large { // the first collection takes more memory than there is to give back
-		return
+	if large { // else the first collection takes more memory than there is to give back
+		debug.FreeOSMemory()
 	}
-	debug.FreeOSMemory()
 }
 
 // admit opens a service that there is room for.

@@ -24,7 +24,7 @@ func bareCore(t *testing.T) *Core {
 		services: map[string]*service{}, watched: map[int32]watch{}, owners: map[int]owner{},
 		changed: make(chan struct{}, 1), rescued: map[uint64]bool{},
 	}
-	c.settled, c.news = sync.NewCond(&c.mu), sync.NewCond(&c.mu)
+	c.allOpen, c.news = sync.NewCond(&c.mu), sync.NewCond(&c.mu)
 	over := make(chan struct{})
 	go func() {
 		defer close(over)

@@ -7,8 +7,7 @@ import (
 )
 
 // crew does what may take its time, such as what touches a disk, a few jobs at
-// once: each may hold a thread, and what threads a start makes the process
-// keeps. A goroutine does one job after the other, so that its large stack serves
+// once: each may hold a thread. A goroutine does one job after the other, so that its large stack serves
 // many services. One that takes more than a second holds up nobody else: another
 // goes on in its place.
 type crew struct {

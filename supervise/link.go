@@ -37,7 +37,7 @@ import (
 //	                   24: for want of descriptors
 //	seen PID 0         the death is recorded, the corpse may be reaped
 type link struct {
-	file     *os.File // in the runtime's poller: who waits for it holds no thread
+	file     *os.File // in the runtime's poller
 	conn     syscall.RawConn
 	mu       sync.Mutex // one sender at a time
 	text     []byte     // of the one who sends
@@ -46,10 +46,18 @@ type link struct {
 
 // newLink takes one end of the socketpair.
 func newLink(fd int) *link {
-	unix.SetNonblock(fd, true)
-	l := &link{file: os.NewFile(uintptr(fd), "link")}
-	l.conn, _ = l.file.SyscallConn() // of a file that was just made
+	l := &link{}
+	l.file, l.conn = inPoller(fd, "link")
 	return l
+}
+
+// inPoller hands a descriptor to the runtime's poller: who waits for it holds no
+// thread.
+func inPoller(fd int, name string) (*os.File, syscall.RawConn) {
+	unix.SetNonblock(fd, true)
+	file := os.NewFile(uintptr(fd), name)
+	conn, _ := file.SyscallConn() // of a file that was just made
+	return file, conn
 }
 
 func (l *link) close() { l.file.Close() }

@@ -32,9 +32,9 @@ import (
 // While a process is being made, the four bytes before the last four of the line
 // are where it writes its pid itself, in the machine's byte order, before it
 // becomes its program; until then there are blanks. So no program runs that no
-// record tells of, whenever the core is killed; and until then the process shares
-// the core's memory and with it the mapping that holds supervise/lock, so that no
-// other core looks too early. (Where that cannot be, the next core looks for the
+// record tells of, whenever the core is killed; and until then the process has the
+// core's memory or its descriptors, and with them what holds supervise/lock, so that
+// no other core looks too early. (Where that cannot be, the next core looks for the
 // process.)
 type Life struct {
 	Word   string
