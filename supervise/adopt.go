@@ -32,6 +32,7 @@ func (s *service) open(k kept) error {
 		}
 		return err
 	}
+	defer s.leaveRunning(&was)
 	s.main.st.Want = WantUp
 	if s.dir.has("down") {
 		s.main.st.Want = WantDown
@@ -41,7 +42,8 @@ func (s *service) open(k kept) error {
 	}
 	s.main.since = time.Now()
 	s.looked = true
-	var wasLog remains
+	wasLog := remains{pidfd: -1}
+	defer s.leaveRunning(&wasLog)
 	switch {
 	case logErr != nil:
 		s.warnOfLog(logErr)
@@ -53,9 +55,9 @@ func (s *service) open(k kept) error {
 	if err := s.findPipe(k, was, wasLog); err != nil {
 		return err
 	}
-	s.restore(&s.main, was)
+	s.restore(&s.main, &was)
 	if s.log != nil {
-		s.restore(s.log, wasLog)
+		s.restore(s.log, &wasLog)
 		if s.log.st.Want == WantExit && s.main.st.Phase == Idle {
 			s.main.st.Want = WantExit // it was about to be let go
 		}
@@ -127,13 +129,7 @@ func (s *service) begin() {
 func (s *service) close() {
 	units := s.units()
 	s.core.kept(s)
-	s.core.mu.Lock()
-	for pid, o := range s.core.owners {
-		if o.unit.svc == s {
-			delete(s.core.owners, pid)
-		}
-	}
-	s.core.mu.Unlock()
+	s.core.procs.disown(s)
 	for _, u := range units {
 		if u.rest != nil {
 			u.rest.Stop()
@@ -162,6 +158,15 @@ func (s *service) close() {
 // are: control, ok, log/control, log/ok, pipe (an end for reading and writing), and pidfds of
 // processes that are no children of the scanner.
 type kept map[string]int
+
+// leaveRunning lets go of a process that was not adopted, since the service
+// cannot be opened now. When it is opened after all, it will have it.
+func (s *service) leaveRunning(was *remains) {
+	if was.pidfd >= 0 {
+		unix.Close(was.pidfd)
+		s.core.procs.bequeath(was.life.PID, s.key)
+	}
+}
 
 // pidTag is the name of a process's pidfd among what is kept.
 func pidTag(u *unit, pid int) string { return u.prefix + "pid" + strconv.Itoa(pid) }
@@ -706,7 +711,7 @@ func (s *service) openOK(u *unit) (err error) {
 
 // restore gives the unit the standing order, the times and the process that an
 // earlier core has left.
-func (s *service) restore(u *unit, was remains) {
+func (s *service) restore(u *unit, was *remains) {
 	if !was.ok {
 		return
 	}
@@ -749,7 +754,13 @@ func (s *service) restore(u *unit, was remains) {
 		}
 		return
 	}
-	u.pid, u.pidfd = was.life.PID, was.pidfd
+	p := s.core.procs.adopt(was.life.PID, was.pidfd, u, r)
+	if p == nil { // it is another's
+		u.st.Phase = Idle
+		return
+	}
+	u.pid, u.pidfd = p.pid, p.pidfd
+	was.pidfd = -1
 	s.core.rescueLog(u.pid)
 	if was.life != was.told { // it was found while it was being made
 		if err := writeLife(s.dir.fd, u.prefix+"supervise/proc", was.life); err != nil {
@@ -763,8 +774,7 @@ func (s *service) restore(u *unit, was remains) {
 	} else {
 		u.since, u.began = time.Now(), time.Now()
 	}
-	s.core.own(u.pid, owner{unit: u, role: r})
-	s.core.watchFD(u.pidfd, watch{unit: u, pid: u.pid}, unix.EPOLLIN|unix.EPOLLET)
+	s.core.watchFD(u.pidfd, watch{unit: u, proc: p}, unix.EPOLLIN|unix.EPOLLET)
 }
 
 // resume goes on with a unit as restore has left it.
@@ -788,67 +798,53 @@ func (s *service) resume(u *unit) {
 	}
 }
 
-// inherited takes the end of a process that the scanner has inherited from an
-// earlier core. What is nobody's may be reaped.
-func (c *Core) inherited(pid int, ws unix.WaitStatus) {
-	o, ok := c.ownerOf(pid)
-	if !ok { // a service may be about to adopt it
-		c.mu.Lock()
-		for c.opening > 0 {
-			c.allOpen.Wait()
-		}
-		o, ok = c.owners[pid]
-		c.mu.Unlock()
+// seen tells the scanner that it may collect a process that it has inherited.
+func (c *Core) seen(pid int) {
+	if c.link != nil {
+		go c.link.send(message{word: "seen", a: strconv.Itoa(pid), b: "0"}) // nobody waits for the scanner
 	}
-	if ok {
-		done := make(chan struct{})
-		o.unit.svc.post(event{kind: evDied, who: o.unit, role: o.role, pid: pid, ws: ws, done: done})
-		select {
-		case <-done:
-		case <-time.After(time.Second):
-		}
-	}
-	c.link.send(message{word: "seen", a: strconv.Itoa(pid), b: "0"})
 }
 
 // ending acts on the end of an adopted process as its pidfd tells it. A child
 // of the scanner is left to that, which knows the status.
 func (c *Core) ending(w watch, pidfd int) {
-	if st, ok := statOf(w.pid); ok && c.link != nil && st.ppid == os.Getppid() && !c.isOrphaned() {
-		return
-	}
 	c.mu.Lock()
-	fd := -1
-	if c.watched[int32(pidfd)] == w { // else it is closed, and may be another by now
+	watched, fd := c.watched[int32(pidfd)] == w, -1
+	if watched { // else it is closed, and may be another by now
 		fd, _ = unix.FcntlInt(uintptr(pidfd), unix.F_DUPFD_CLOEXEC, 0)
 	}
 	c.mu.Unlock()
-	if fd < 0 {
+	switch {
+	case !watched:
+		return
+	case fd < 0: // there are too few at the moment
+		time.AfterFunc(time.Second, func() { c.ending(w, pidfd) })
 		return
 	}
 	go func() {
 		defer unix.Close(fd)
-		ws := statusUnknown
-		for range 100 { // the kernel tells the status when the parent has reaped
-			status, known, err := exitStatus(fd)
-			if err != nil {
-				break // a kernel before 6.15
+		pause := 10 * time.Millisecond
+		for begin := time.Now(); c.procs.awaited(w.proc); time.Sleep(pause) {
+			ws, known, err := exitStatus(fd)
+			switch {
+			case known: // its parent has collected it
+				c.procs.ended(w.proc, ws)
+				return
+			case c.scannerHas(w.proc.pid):
+				pause = min(2*pause, 5*time.Second)
+			case err != nil || time.Since(begin) > time.Second: // a kernel before 6.15, or a parent that does not care
+				c.procs.ended(w.proc, statusUnknown)
+				return
 			}
-			if known {
-				ws = status
-				break
-			}
-			if _, ok := c.ownerOf(w.pid); !ok {
-				return // the scanner was first
-			}
-			time.Sleep(10 * time.Millisecond)
 		}
-		o, ok := c.ownerOf(w.pid)
-		if !ok || o.unit != w.unit {
-			return
-		}
-		o.unit.svc.post(event{kind: evDied, who: o.unit, role: o.role, pid: w.pid, ws: ws, done: make(chan struct{})})
 	}()
+}
+
+// scannerHas says whether a process is a child of the scanner, which will tell
+// how it has ended.
+func (c *Core) scannerHas(pid int) bool {
+	st, ok := statOf(pid)
+	return ok && c.link != nil && st.ppid == os.Getppid() && !c.isOrphaned()
 }
 
 // exitStatus is how a process has ended, as its pidfd tells it when its parent

@@ -36,29 +36,9 @@ func (c *Core) spawn(o order) {
 // tell is called when the service has been told of what was made: its end may
 // follow.
 func (c *Core) tell(ev event) {
-	if ev.kind != evSpawned {
-		return
+	if ev.kind == evSpawned {
+		c.procs.told(ev.proc)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	o, ok := c.owners[ev.pid]
-	if !ok {
-		return
-	}
-	o.untold = false
-	if o.dead {
-		o.unit.svc.post(event{kind: evDied, who: o.unit, role: o.role, pid: ev.pid, ws: o.ws, done: make(chan struct{})})
-	}
-	c.owners[ev.pid] = o
-	c.news.Broadcast()
-}
-
-// own says whose a process is.
-func (c *Core) own(pid int, o owner) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.owners[pid] = o
-	c.news.Broadcast()
 }
 
 // errOver answers the orders that came too late.
@@ -70,22 +50,11 @@ var errOver = errors.New("the supervisor is about to be replaced")
 // not recorded.
 func (c *Core) make(o order) event {
 	fail := func(kind evKind, err error) event { return event{kind: kind, who: o.who, role: o.role, err: err} }
-	c.mu.Lock()
-	leaving := c.leaving
-	if !leaving {
-		c.making++
-	}
-	c.mu.Unlock()
-	if leaving {
+	place, ok := c.procs.expect()
+	if !ok {
 		return fail(evUnmade, errOver)
 	}
-	defer func() {
-		c.mu.Lock()
-		c.making--
-		c.made++
-		c.news.Broadcast()
-		c.mu.Unlock()
-	}()
+	defer place.close()
 	var recordErr error
 	dir := o.who.svc.dir.fd
 	record := making{fd: -1}
@@ -120,9 +89,10 @@ func (c *Core) make(o order) event {
 	h := c.hands.take()
 	pid, err := start(h, c.files)
 	c.hands.put(h)
+	var proc *process
 	switch err {
 	case nil:
-		c.own(pid, owner{unit: o.who, role: o.role, untold: true})
+		proc = place.holds(pid, o.who, o.role)
 	case unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.ENFILE:
 		return fail(evUnmade, fmt.Errorf("unable to fork, sleeping: %w", err))
 	default:
@@ -143,5 +113,5 @@ func (c *Core) make(o order) event {
 		}
 		recordErr = record.made(o.life, life)
 	}
-	return event{kind: evSpawned, who: o.who, role: o.role, pid: pid, err: recordErr}
+	return event{kind: evSpawned, who: o.who, role: o.role, pid: pid, proc: proc, err: recordErr}
 }
