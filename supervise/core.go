@@ -35,6 +35,7 @@ type Core struct {
 	// Session gives each process a session of its own.
 	Session bool
 
+	voice *voice
 	procs *processes
 	crew  crew
 	hands hands
@@ -66,7 +67,10 @@ type Core struct {
 		sync.Mutex
 		batch int       // its number
 		queue []message // for the scanner
+		spare []message // room for the next
 		timer *time.Timer
+		sent  int        // the last batch that the scanner has
+		sends sync.Mutex // is held while one is sent, which may take the scanner's time
 	}
 }
 
@@ -79,10 +83,11 @@ type watch struct {
 // newCore starts what all services share: the crew, the reaper, the poller.
 func newCore(say func(Level, string, error), self int, session bool) (*Core, error) {
 	c := &Core{
-		Say: say, Session: session, self: self, env: os.Environ(),
+		voice: &voice{say: say}, Session: session, self: self, env: os.Environ(),
 		log: -1, services: map[string]*service{}, watched: map[int32]watch{},
 		changed: make(chan struct{}, 1), rescued: map[uint64]bool{},
 	}
+	c.Say, c.keepers.batch = c.voice.tell, 1
 	c.start, c.procs = c.spawn, newProcesses(self == 0)
 	c.procs.seen = c.seen
 	sealInherited()
@@ -143,6 +148,7 @@ func RunDir(name string, say func(Level, string, error)) error {
 	if err != nil {
 		return err
 	}
+	defer c.voice.finish(lastWords)
 	dir, err := openDir(name)
 	if err != nil {
 		return err
@@ -198,6 +204,7 @@ func (t Tree) Run() error {
 	if err != nil {
 		return err
 	}
+	defer c.voice.finish(lastWords)
 	// Above what children have until they are programs: one that is held up there
 	// shall not seem to be this process.
 	for _, fd := range []*int{&t.Link, &t.Log} {
@@ -304,6 +311,7 @@ func (c *Core) quit() {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
+	c.voice.finish(100 * time.Millisecond)
 	os.Exit(0)
 }
 
@@ -618,6 +626,7 @@ func (c *Core) stopAll(limit time.Duration) {
 func (s *service) crash() {
 	if r := recover(); r != nil {
 		s.fatal(fmt.Errorf("panic: %v\n%s", r, debug.Stack()))
+		s.core.voice.finish(lastWords)
 		os.Exit(2)
 	}
 }
@@ -706,20 +715,19 @@ func (c *Core) keepSoon(s *service) {
 	}
 	k := &c.keepers
 	k.Lock()
-	defer k.Unlock()
 	k.queue = append(k.queue, message{word: "keep", a: s.key, b: strings.Join(tags, ","), fds: fds})
 	s.keeping = k.batch
+	n := len(k.queue)
 	switch {
-	case len(k.queue) == batchMax:
-		c.flush()
+	case n == batchMax:
 	case k.timer == nil:
-		k.timer = time.AfterFunc(keepTime, func() {
-			k.Lock()
-			defer k.Unlock()
-			c.flush()
-		})
-	case len(k.queue) == 1:
+		k.timer = time.AfterFunc(keepTime, c.flush)
+	case n == 1:
 		k.timer.Reset(keepTime)
+	}
+	k.Unlock()
+	if n == batchMax {
+		c.flush()
 	}
 }
 
@@ -733,17 +741,30 @@ func (c *Core) kept(s *service) {
 	}
 	k := &c.keepers
 	k.Lock()
-	defer k.Unlock()
-	if s.keeping == k.batch {
+	waits, isSent := s.keeping == k.batch, s.keeping <= k.sent
+	k.Unlock()
+	switch {
+	case waits:
 		c.flush()
+	case !isSent: // another is about to
+		k.sends.Lock()
+		k.sends.Unlock()
 	}
 }
 
-// flush sends what is to be kept. c.keepers is locked.
+// flush sends what is to be kept. Who has nothing in it does not wait for it.
 func (c *Core) flush() {
 	k := &c.keepers
-	c.link.send(k.queue...)
-	clear(k.queue)
-	k.queue = k.queue[:0]
+	k.sends.Lock()
+	defer k.sends.Unlock()
+	k.Lock()
+	queue, batch := k.queue, k.batch
+	k.queue, k.spare = k.spare[:0], nil
 	k.batch++
+	k.Unlock()
+	c.link.send(queue...)
+	clear(queue)
+	k.Lock()
+	k.spare, k.sent = queue, batch
+	k.Unlock()
 }
