@@ -26,6 +26,7 @@ var players = map[string]func(argv []string) int{
 	"container-init": containerInit,
 	"given":          given,
 	"refuse":         refuse,
+	"stallfs":        stallfs,
 }
 
 // TestMain plays the applets: the test binary, called through a link of
@@ -130,7 +131,8 @@ func contained(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
 // a script); hold FILE [GO] keeps FILE from being executed, by a lease, from when
 // there is ./taken until there is GO, and makes ./broken when somebody tries;
 // refuse CALL ERRNO -- COMMAND... runs a command that the kernel refuses a call (see
-// refuse_test.go); settled PID waits until no lock of that core has a descriptor any more, as it is a
+// refuse_test.go); stallfs DIR RULES mounts a file system that can be made to hang;
+// settled PID waits until no lock of that core has a descriptor any more, as it is a
 // while after a start where a mapping can hold it.
 var links = sync.OnceValues(func() (string, error) {
 	dir := filepath.Join(suiteDir, "links")
@@ -141,7 +143,7 @@ var links = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, name := range append(names(), "runitbox", "refuse") {
+	for _, name := range append(names(), "runitbox", "refuse", "stallfs") {
 		if err := os.Symlink(self, filepath.Join(dir, name)); err != nil {
 			return "", err
 		}
