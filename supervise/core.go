@@ -62,7 +62,6 @@ type Core struct {
 	made      int           // how many have been until now, or could not be, or came by themselves
 	news      *sync.Cond    // of mu: a process was made, or its service has been told
 	room      int           // descriptors that services may still take
-	unsettled []*service    // whose locks have some that they can do without
 	limit     int           // of all descriptors
 	lacking   bool          // and that was said
 	changed   chan struct{} // of one: a service is gone, or the scanner
@@ -134,15 +133,14 @@ func sealInherited() {
 	}
 }
 
-// What a service takes of the process's descriptors, at most: the directory,
-// control, ok, and the pidfd of an adopted process; and with a log service its
-// control, ok, pidfd and the two ends of the pipe. A lock that no mapping holds
-// takes one more. What the limit leaves beyond
-// the reserve is for what is opened for a moment: a tree that has as many
+// What a service takes of the process's descriptors, at most: the directory, the
+// lock, control, ok, and the pidfd of an adopted process; and with a log service
+// its lock, control, ok, pidfd and the two ends of the pipe. What the limit leaves
+// beyond the reserve is for what is opened for a moment: a tree that has as many
 // services as it can still writes their files and takes them over.
 const (
-	needMain = 4
-	needLog  = 5
+	needMain = 5
+	needLog  = 6
 	reserve  = 64
 )
 
@@ -506,7 +504,6 @@ const tidyTime = 3 * time.Second
 
 // sweep is what tidy has done.
 func (c *Core) sweep() {
-	c.settle()
 	for range crewMax { // each of them ends with the thread that it is on
 		go runtime.LockOSThread()
 	}
@@ -522,63 +519,19 @@ func (c *Core) sweep() {
 
 // admit opens a service that there is room for.
 func (c *Core) admit(s *service, k kept) error {
-	s.lockLater = c.plenty(s)
-	if s.lockLater || s.dir.onOverlay() {
-		s.lockFDs = 1
-	}
-	need := needMain + s.lockFDs
-	if !c.take(need) {
+	if !c.take(needMain) {
 		k.close()
 		return errRoom
 	}
-	s.taken = need
+	s.taken = needMain
 	return s.open(k)
 }
 
 // lacking is the status of gone where descriptors ran out.
 const lacking = "24"
 
-// plenty says whether there are so many descriptors that the locks of s may have
-// some until it settles. When there are not any more, all have to.
-func (c *Core) plenty(s *service) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.link != nil && c.room > c.limit/4*3 {
-		c.unsettled = append(c.unsettled, s)
-		return true
-	}
-	if len(c.unsettled) > 0 {
-		go c.settle()
-	}
-	return false
-}
-
-// settle has all services settle that have yet to.
-func (c *Core) settle() {
-	c.mu.Lock()
-	all := c.unsettled
-	c.unsettled = nil
-	c.mu.Unlock()
-	for _, s := range all {
-		if s.own() {
-			s.settle()
-			s.work()
-		} else {
-			s.post(event{kind: evSettle})
-		}
-	}
-}
-
 // take reserves descriptors for a service of a tree, if there are as many.
 func (c *Core) take(n int) bool {
-	if c.tryTake(n) {
-		return true
-	}
-	c.settle()
-	return c.tryTake(n)
-}
-
-func (c *Core) tryTake(n int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.link == nil {
