@@ -36,37 +36,38 @@ type Core struct {
 	// Session gives each process a session of its own.
 	Session bool
 
-	crew  crew
-	hands hands
-	start func(order)  // has a process made
-	env   []string     // of the children
-	files *unix.Rlimit // their limit of descriptors; nil: the runtime's
-	clock atomic.Bool  // the start of a process can be told from the time alone
-	self  int          // pid, as records tell it; 0 for runsv
-	link  *link        // to the scanner; nil for runsv
-	log   int          // the read end of the scanner's log, or -1
-	epoll int
-	ready syscall.RawConn // epoll, in the runtime's poller
+	crew    crew
+	hands   hands
+	start   func(order)  // has a process made
+	env     []string     // of the children
+	files   *unix.Rlimit // their limit of descriptors; nil: the runtime's
+	clock   atomic.Bool  // the start of a process can be told from the time alone
+	self    int          // pid, as records tell it; 0 for runsv
+	link    *link        // to the scanner; nil for runsv
+	log     int          // the read end of the scanner's log, or -1
+	epoll   int
+	private []int           // descriptors that no child may hold while it is not its program
+	ready   syscall.RawConn // epoll, in the runtime's poller
 
-	mu        sync.Mutex
-	services  map[string]*service
-	watched   map[int32]watch
-	opening   int        // services on their way to opened
-	allOpen   *sync.Cond // of mu: opening has come to zero
-	added     int        // services, since it was tidied up
-	leaving   bool       // another core is about to take over: nothing more is made, and the dead are left to it
-	orphaned  bool       // the scanner is gone
-	stopping  bool       // when the last service is gone, so is the core
-	owners    map[int]owner
-	making    int           // processes that are just being made
-	made      int           // how many have been until now, or could not be, or came by themselves
-	news      *sync.Cond    // of mu: a process was made, or its service has been told
-	room      int           // descriptors that services may still take
-	limit     int           // of all descriptors
-	lacking   bool          // and that was said
-	changed   chan struct{} // of one: a service is gone, or the scanner
-	broom     *time.Timer
-	rescued   map[uint64]bool // logs of earlier scanners that are read on, by inode
+	mu       sync.Mutex
+	services map[string]*service
+	watched  map[int32]watch
+	opening  int        // services on their way to opened
+	allOpen  *sync.Cond // of mu: opening has come to zero
+	added    int        // services, since it was tidied up
+	leaving  bool       // another core is about to take over: nothing more is made, and the dead are left to it
+	orphaned bool       // the scanner is gone
+	stopping bool       // when the last service is gone, so is the core
+	owners   map[int]owner
+	making   int           // processes that are just being made
+	made     int           // how many have been until now, or could not be, or came by themselves
+	news     *sync.Cond    // of mu: a process was made, or its service has been told
+	room     int           // descriptors that services may still take
+	limit    int           // of all descriptors
+	lacking  bool          // and that was said
+	changed  chan struct{} // of one: a service is gone, or the scanner
+	broom    *time.Timer
+	rescued  map[uint64]bool // logs of earlier scanners that are read on, by inode
 
 	keepers struct {
 		sync.Mutex
@@ -109,6 +110,7 @@ func newCore(say func(Level, string, error), self int, session bool) (*Core, err
 	}
 	_, c.ready = inPoller(c.epoll, "epoll")
 	c.hands = newHands(c.epoll)
+	c.private = []int{c.epoll}
 	go c.reap()
 	go c.poll()
 	return c, nil
@@ -228,6 +230,9 @@ func (t Tree) Run() error {
 		if high, err := unix.FcntlInt(uintptr(*fd), unix.F_DUPFD_CLOEXEC, 3); err == nil {
 			unix.Dup3(c.epoll, *fd, unix.O_CLOEXEC) // nothing else shall be so low
 			*fd = high
+		}
+		if *fd >= 0 {
+			c.private = append(c.private, *fd)
 		}
 	}
 	runtime.GOMAXPROCS(runtime.NumCPU())

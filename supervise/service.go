@@ -89,7 +89,7 @@ type unit struct {
 	word    string // the record's word while a process is being made or runs
 	control int
 	ok      int
-	lock    int // of supervise/lock, which is held as long as it is open
+	lock    int  // of supervise/lock, which is held as long as it is open
 	pidfd   int  // of an adopted process, else -1
 	foreign bool // that is no child of the scanner
 	rest    *time.Timer
