@@ -149,7 +149,7 @@ func (s *service) close() {
 	}
 	s.closePipe()
 	for _, u := range slices.Backward(units) { // who gets the first lock gets all
-		u.lock.release()
+		u.unlock()
 	}
 	unix.Close(s.dir.fd)
 }
@@ -372,7 +372,7 @@ func (s *service) lock(u *unit, k kept) (was remains, err error) {
 		// What has been stopped meanwhile is not begun again for a scanner that
 		// has gone; what was let go of is taken over.
 		if err == nil && s.core.isOrphaned() && !s.dir.has(u.prefix+"supervise/proc") {
-			l.release()
+			unix.Close(l)
 			err = refused
 		}
 	}
@@ -383,14 +383,6 @@ func (s *service) lock(u *unit, k kept) (was remains, err error) {
 		return was, err
 	}
 	u.lock = l
-	if !s.lockLater {
-		s.dir.spare(l, u.prefix)
-	}
-	if l.fd >= 0 != (s.lockFDs == 1) { // it takes a descriptor, or none, against expectation
-		more := 1 - 2*s.lockFDs
-		s.core.give(-more)
-		s.taken += more
-	}
 	if u.fresh || !was.ok && s.newRecord(u.prefix) {
 		return was, nil
 	}
@@ -413,23 +405,6 @@ func (s *service) lock(u *unit, k kept) (was remains, err error) {
 		s.newRecord(u.prefix)
 	}
 	return was, nil
-}
-
-// settle does what can wait until the tree around the service has started: it
-// gives back the descriptors of its locks, where nothing but them needs these.
-func (s *service) settle() {
-	defer s.crash()
-	if !s.lockLater {
-		return
-	}
-	s.lockLater = false
-	for _, u := range s.units() {
-		if s.dir.spare(u.lock, u.prefix) {
-			s.lockFDs = 0
-			s.taken--
-			s.core.give(1)
-		}
-	}
 }
 
 // newRecord makes the record, if there is none, before it is needed: blank, so
@@ -476,16 +451,14 @@ func (s *service) hasLog() (bool, error) {
 // openLog makes the unit of the log service.
 func (s *service) openLog(k kept) (was remains, err error) {
 	was.pidfd = -1
-	need := needLog + s.lockFDs
-	if !s.core.take(need) {
+	if !s.core.take(needLog) {
 		return was, errRoom
 	}
-	s.taken += need
-	u := &unit{svc: s, prefix: "log/", control: -1, ok: -1, pidfd: -1, since: time.Now()}
+	s.taken += needLog
+	u := &unit{svc: s, prefix: "log/", control: -1, ok: -1, lock: -1, pidfd: -1, since: time.Now()}
 	if was, err = s.lock(u, k); err != nil {
-		u.lock.release()
-		s.core.give(need)
-		s.taken -= need
+		s.core.give(needLog)
+		s.taken -= needLog
 		return was, err
 	}
 	u.st.Want = WantUp

@@ -74,7 +74,13 @@ func (c *Core) make(o order) event {
 		defer unix.Close(dir)
 	}
 	var born uint64
-	ch := child{path: o.argv[0], argv: o.argv, env: c.env, files: []int{0, 1, 2}, dir: dir, record: max(record.fd, 0), born: &born}
+	ch := child{
+		path: o.argv[0], argv: o.argv, env: c.env, files: []int{0, 1, 2}, dir: dir,
+		record: max(record.fd, 0), private: c.private, born: &born,
+	}
+	if o.life != "" {
+		ch.lock = max(o.who.lock, 0)
+	}
 	if o.stdin >= 0 {
 		ch.files[0] = o.stdin
 	}
