@@ -662,6 +662,7 @@ func (c *Core) keepSoon(s *service) {
 		}
 	}
 	for _, u := range s.units() {
+		add(u.prefix+"lock", u.lock)
 		add(u.prefix+"control", u.control)
 		add(u.prefix+"ok", u.ok)
 		if u.foreign {
