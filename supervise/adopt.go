@@ -414,14 +414,12 @@ func (s *service) lock(u *unit, k kept) (was remains, err error) {
 	return was, nil
 }
 
-// takeLock takes the unit's lock: with the descriptor that the scanner has kept,
-// which holds it already even where the earlier core is not quite gone (it is killed
-// while one of its threads waits for a disk), or with a new one.
+// takeLock takes the unit's lock. The earlier core's is given up first, by the
+// descriptor that the scanner has kept of it: that core may be killed and not quite
+// gone, if one of its threads waits for a disk.
 func (s *service) takeLock(prefix string, k kept) (int, error) {
 	if fd := k.take(prefix + "lock"); fd >= 0 {
-		if s.sameFile(fd, prefix+"supervise/lock") && unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) == nil {
-			return fd, nil
-		}
+		unix.Flock(fd, unix.LOCK_UN)
 		unix.Close(fd)
 	}
 	return s.dir.lock(prefix)
