@@ -63,7 +63,7 @@ func runCore(args []string) error {
 	if len(args) > 1 {
 		dir = args[1]
 	}
-	t.Say = sayOf("runsv", dir)
+	t.Dir, t.Say = dir, sayOf("runsv", dir)
 	if err := t.Run(); err != nil {
 		return fatal{"runsv " + dir, 111, err}
 	}

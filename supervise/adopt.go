@@ -19,9 +19,13 @@ import (
 func (s *service) open(k kept) error {
 	defer k.close()
 	hasLog, logErr := s.hasLog()
-	if hasLog {
-		held := s.holdPipes() // before another core lets go of them
+	if hasLog { // before another core lets go of them
+		held, err := s.holdPipes()
 		defer held.close()
+		if err != nil {
+			return err
+		}
+		s.held = held
 	}
 	was, err := s.lock(&s.main, k)
 	if err != nil {
@@ -33,12 +37,8 @@ func (s *service) open(k kept) error {
 		return err
 	}
 	defer s.leaveRunning(&was)
-	s.main.st.Want = WantUp
-	if s.dir.has("down") {
-		s.main.st.Want = WantDown
-		if s.main.fresh {
-			s.newRecord("")
-		}
+	if err := s.initial(&s.main); err != nil {
+		return err
 	}
 	s.main.since = time.Now()
 	s.looked = true
@@ -52,14 +52,22 @@ func (s *service) open(k kept) error {
 			return err
 		}
 	}
+	if err := s.judge(&was, &wasLog); err != nil {
+		return err
+	}
 	if err := s.findPipe(k, was, wasLog); err != nil {
 		return err
+	}
+	for _, r := range []*remains{&was, &wasLog} {
+		if err := s.core.rescueLog(r); err != nil {
+			return err
+		}
 	}
 	s.restore(&s.main, &was)
 	if s.log != nil {
 		s.restore(s.log, &wasLog)
-		if s.log.st.Want == WantExit && s.main.st.Phase == Idle {
-			s.main.st.Want = WantExit // it was about to be let go
+		if s.log.st.Want == WantExit && s.main.st.Want != WantExit { // it stays after all
+			s.log.st.Want = WantUp
 		}
 	}
 	if err := s.control(&s.main, k.take("control")); err != nil {
@@ -162,10 +170,10 @@ type kept map[string]int
 // leaveRunning lets go of a process that was not adopted, since the service
 // cannot be opened now. When it is opened after all, it will have it.
 func (s *service) leaveRunning(was *remains) {
-	if was.pidfd >= 0 {
-		unix.Close(was.pidfd)
+	if was.there {
 		s.core.procs.bequeath(was.life.PID, s.key)
 	}
+	was.close()
 }
 
 // pidTag is the name of a process's pidfd among what is kept.
@@ -182,59 +190,159 @@ func (k kept) take(tag string) int {
 }
 
 func (k kept) close() {
-	for _, fd := range k {
+	for tag, fd := range k {
 		unix.Close(fd)
+		delete(k, tag)
 	}
 }
 
 // remains is what an earlier core has left of a unit.
 type remains struct {
-	life  Life
-	ok    bool
-	pidfd int    // of the process the record names, if it is still there; else -1
-	told  Life   // the record as it was read
-	seen  Record // supervise/status
-	state []byte // the same, undecoded
-	stat  string // supervise/stat
-	pid   string // supervise/pid
+	life    Life
+	ok      bool    // there is a record, and it counts
+	worth   worth   // of the record
+	verdict verdict // on it
+	there   bool    // the process that it names is there, alive or dead
+	runs    bool    // and alive
+	ppid    int     // its parent
+	pidfd   int     // of the process, or of one that has ended and can tell how; else -1
+	told    Life    // the record as it was read
+	seen    Record  // supervise/status
+	state   []byte  // the same, undecoded
+	stat    string  // supervise/stat
+	pid     string  // supervise/pid
+}
+
+func (was *remains) close() {
+	if was.pidfd >= 0 {
+		unix.Close(was.pidfd)
+	}
+	was.pidfd, was.there, was.runs = -1, false, false
 }
 
 // earlier looks for the traces of a core that did not let go. A process is
-// held by its pidfd from here on, so that its end is not missed.
-func (s *service) earlier(u *unit, k kept) (was remains) {
+// held by its pidfd from here on, so that its end is not missed. What cannot be
+// read at present is an error: it does not count as absent.
+func (s *service) earlier(u *unit, k kept) (was remains, err error) {
 	prefix := u.prefix
 	was.pidfd = -1
-	if was.life, was.ok = readLife(s.dir.fd, prefix+"supervise/proc"); !was.ok {
-		return was
+	at, err := s.core.here()
+	if err != nil {
+		return was, err
 	}
-	was.told = was.life
-	was.state, _ = s.dir.slurp(prefix+"supervise/status", StatusSize+1)
-	was.seen, _ = ParseRecord(was.state)
-	stat, _ := s.dir.slurp(prefix+"supervise/stat", 64)
-	pid, _ := s.dir.slurp(prefix+"supervise/pid", 16)
-	was.stat, was.pid = string(stat), string(pid)
+	place, err := s.place(prefix)
+	if err != nil {
+		return was, err
+	}
+	life, found, err := readLife(s.dir.fd, prefix+"supervise/proc")
+	if err != nil || !found {
+		return was, err
+	}
+	was.told, was.life = life, life
+	if was.worth = life.worth(at.world, place); was.worth == worthless {
+		return was, nil
+	}
+	was.ok = true
+	for _, f := range []struct {
+		name  string
+		limit int
+		to    func([]byte)
+	}{
+		{"status", StatusSize + 1, func(b []byte) { was.state = b; was.seen, _ = ParseRecord(b) }},
+		{"stat", 64, func(b []byte) { was.stat = string(b) }},
+		{"pid", 16, func(b []byte) { was.pid = string(b) }},
+	} {
+		b, err := s.dir.slurp(prefix+"supervise/"+f.name, f.limit)
+		if err != nil {
+			if err = unless(absent, "supervise/"+f.name, err); err != nil {
+				return was, err
+			}
+			continue
+		}
+		f.to(b)
+	}
+	if life.former {
+		was.life.Want = was.seen.Want
+		switch {
+		case strings.Contains(was.stat, "want exit"):
+			was.life.Want = WantExit
+		case was.seen.Want == WantDown && (was.seen.PID != 0 && !was.seen.Termed || life.Word == LifeMaking):
+			was.life.Want = WantOnce
+		}
+	}
 	if was.life.Word == LifeMaking || was.life.Word == LifeFinishing {
-		switch pid, ticks := s.orphan(prefix, was.life); {
-		case pid != 0:
+		pid, ticks, err := s.orphan(prefix, was.life)
+		if err != nil {
+			return was, err
+		}
+		if pid != 0 {
 			was.life.PID, was.life.Ticks = pid, ticks
-			fallthrough
-		case was.life.PID != 0: // it was made, and has ended
+		}
+		if was.life.PID != 0 { // else none was made; it may have ended by now
 			was.life.Word = map[string]string{LifeMaking: LifeRun, LifeFinishing: LifeFinish}[was.life.Word]
 		}
 	}
 	if was.life.Word != LifeRun && was.life.Word != LifeFinish {
-		return was
+		return was, nil
 	}
-	if fd, err := unix.PidfdOpen(was.life.PID, 0); err == nil {
-		st, found := statOf(was.life.PID) // read behind the pidfd: it is of one process
-		if found && st.ticks == was.life.Ticks || !found && ancestors()[parentOf(fd)] {
-			was.pidfd = fd
-			return was
+	sight, err := see(was.life.PID, was.life.Ticks)
+	if err != nil {
+		return was, err
+	}
+	was.there, was.runs, was.ppid, was.pidfd = sight.found, sight.found && !sight.dead, sight.ppid, sight.pidfd
+	if !was.there {
+		was.pidfd = k.take(pidTag(u, was.life.PID)) // it has ended, and this can tell how
+	}
+	return was, nil
+}
+
+// judge says what the records of the service and its log service mean.
+func (s *service) judge(all ...*remains) error {
+	at, err := s.core.here()
+	if err != nil {
+		return err
+	}
+	alive := s.handed
+	for _, was := range all {
+		if was.runs && was.worth == worthAll {
+			alive = true
+			s.core.lives(was.life.Tree)
 		}
-		unix.Close(fd)
 	}
-	was.pidfd = k.take(pidTag(u, was.life.PID)) // it has ended, and this can tell how
-	return was
+	for i, was := range all {
+		if !was.ok {
+			continue
+		}
+		mine := was.life.Tree == at.tree && !was.life.former
+		if !mine && !alive && was.worth == worthAll {
+			if alive, err = s.core.survives(was.life.Tree); err != nil {
+				return err
+			}
+		}
+		if was.verdict = was.life.judge(was.worth, was.runs, mine, alive); !was.verdict.counts {
+			was.close()
+			was.ok = false
+			s.clearRecord(s.units()[i].prefix)
+		}
+	}
+	return nil
+}
+
+// initial gives a unit the standing order that the files give, before any record.
+func (s *service) initial(u *unit) error {
+	u.st.Want = WantUp
+	_, err := s.dir.stat(u.prefix + "down")
+	switch {
+	case err == nil:
+		u.st.Want = WantDown
+		if u.fresh {
+			s.newRecord(u.prefix)
+		}
+	case passing(err) || errors.Is(err, unix.EIO): // who is to stay down is not begun
+		return fmt.Errorf("unable to stat %sdown: %w", u.prefix, err)
+	}
+	u.want = u.st.Want
+	return nil
 }
 
 // slurp reads a small file, of at most limit bytes.
@@ -259,26 +367,36 @@ const soon = 100
 // alive, has the service's working directory, or, dead, still has the name of its
 // script. At most one process of a tree is in that state; what it has started
 // itself is younger still.
-func (s *service) orphan(prefix string, l Life) (pid int, ticks uint64) {
+func (s *service) orphan(prefix string, l Life) (pid int, ticks uint64, err error) {
 	var dir unix.Stat_t
 	if err := unix.Fstatat(s.dir.fd, strings.TrimSuffix("./"+prefix, "/"), &dir, 0); err != nil {
-		return 0, 0
+		return 0, 0, unless(absent, prefix, err)
 	}
 	script := "run"
 	if l.Word == LifeFinishing {
 		script = "finish"
 	}
-	parents := ancestors()
-	look := func(p int) {
-		st, ok := statOf(p)
-		if !ok && p == l.PID {
-			if fd, err := unix.PidfdOpen(p, 0); err == nil {
-				st.ppid, st.ticks, ok = parentOf(fd), l.Ticks, true
-				unix.Close(fd)
+	parents, err := ancestors()
+	if err != nil {
+		return 0, 0, err
+	}
+	look := func(p int) error {
+		st, ok, err := statOf(p)
+		if err != nil {
+			return err
+		}
+		if !ok && p == l.PID { // it wrote its pid itself, and is hidden or gone
+			s, err := see(p, l.Ticks)
+			if s.pidfd >= 0 {
+				unix.Close(s.pidfd)
 			}
+			if s.found {
+				pid, ticks = p, l.Ticks
+			}
+			return err
 		}
 		if !ok || st.ticks < l.Ticks || !parents[st.ppid] || pid != 0 && st.ticks >= ticks {
-			return
+			return nil
 		}
 		var cwd unix.Stat_t
 		path := "/proc/" + strconv.Itoa(p) + "/cwd"
@@ -286,43 +404,43 @@ func (s *service) orphan(prefix string, l Life) (pid int, ticks uint64) {
 		case l.PID != 0 && st.ticks <= l.Ticks+soon:
 		case st.state == 'Z' || st.state == 'X':
 			if st.comm != script {
-				return
+				return nil
 			}
-		case unix.Stat(path, &cwd) != nil || cwd.Ino != dir.Ino || cwd.Dev != dir.Dev:
-			return
+		default:
+			if err := unix.Stat(path, &cwd); err != nil {
+				return unless(hides, path, err)
+			}
+			if cwd.Ino != dir.Ino || cwd.Dev != dir.Dev {
+				return nil
+			}
 		}
 		pid, ticks = p, st.ticks
+		return nil
 	}
 	if l.PID != 0 {
-		look(l.PID)
-		return pid, ticks
+		err := look(l.PID)
+		return pid, ticks, err
+	}
+	if ours, err := ownProc(); !ours {
+		return 0, 0, err
 	}
 	proc, err := os.Open("/proc")
 	if err != nil {
-		return 0, 0
+		return 0, 0, unless(hides, "/proc", err)
 	}
 	defer proc.Close()
 	names, err := proc.Readdirnames(-1)
 	if err != nil {
-		return 0, 0
+		return 0, 0, err
 	}
 	for _, name := range names {
 		if p, err := strconv.Atoi(name); err == nil && p != os.Getpid() {
-			look(p)
+			if err := look(p); err != nil {
+				return 0, 0, err
+			}
 		}
 	}
-	return pid, ticks
-}
-
-// parentOf is the parent of a process as its pidfd tells it, for those that
-// /proc hides (hidepid) from a core that may not look; 0 where the kernel does
-// not say (before 6.13).
-func parentOf(pidfd int) int {
-	info := unix.PidfdInfo{}
-	if err := unix.IoctlPidfdInfo(pidfd, &info); err != nil {
-		return 0
-	}
-	return int(info.Ppid)
+	return pid, ticks, nil
 }
 
 // byteLetGo is what a core writes to supervise/control to have a service from
@@ -331,17 +449,20 @@ const byteLetGo Event = 0x04
 
 // ancestors are the processes that may have inherited a killed core's child:
 // process 1, or a subreaper above this process.
-func ancestors() map[int]bool {
+func ancestors() (map[int]bool, error) {
 	all := map[int]bool{1: true}
 	for pid := os.Getppid(); pid > 1; {
 		all[pid] = true
-		st, ok := statOf(pid)
+		st, ok, err := statOf(pid)
+		if err != nil {
+			return nil, err
+		}
 		if !ok {
 			break
 		}
 		pid = st.ppid
 	}
-	return all
+	return all, nil
 }
 
 // lock locks the unit and says what an earlier core has left of it. A core
@@ -351,67 +472,96 @@ func (s *service) lock(u *unit, k kept) (was remains, err error) {
 	if u.fresh, err = s.dir.superviseDir(u.prefix); err != nil {
 		return was, err
 	}
-	if !u.fresh {
-		was = s.earlier(u, k) // from here on the end of its process is not missed
+	if !u.fresh { // from here on the end of its process is not missed
+		if was, err = s.earlier(u, k); err != nil {
+			was.close()
+			return was, err
+		}
 	}
 	l, err := s.takeLock(u.prefix, k)
 	if errors.Is(err, unix.EAGAIN) && s.core.link != nil && !s.opened {
-		patience := 100 * time.Millisecond // it may be letting go already
-		if s.askFor(u.prefix) {
-			patience = 3 * time.Second
-		}
-		refused := err
-		u.fresh = false
-		s.relieve() // others may come in meanwhile
-		wait := 2 * time.Millisecond
-		for deadline := time.Now().Add(patience); errors.Is(err, unix.EAGAIN) && time.Now().Before(deadline); {
-			time.Sleep(wait)
-			wait = min(2*wait, 50*time.Millisecond)
-			l, err = s.dir.lock(u.prefix)
-		}
-		// What has been stopped meanwhile is not begun again for a scanner that
-		// has gone; what was let go of is taken over.
-		if err == nil && s.core.isOrphaned() && !s.dir.has(u.prefix+"supervise/proc") {
-			unix.Close(l)
-			err = refused
-		}
+		l, err = s.waitForLock(u, err)
 	}
 	if err != nil {
-		if was.pidfd >= 0 {
-			unix.Close(was.pidfd)
-		}
+		was.close()
 		return was, err
 	}
 	u.lock = l
-	if u.fresh || !was.ok && s.newRecord(u.prefix) {
-		return was, nil
+	u.life.Place, err = s.place(u.prefix)
+	if err == nil {
+		_, err = s.core.here()
 	}
-	// Nobody writes it any more, and what was being made has lost its parent.
-	life, ok, err := readSettled(s.dir.fd, u.prefix+"supervise/proc")
+	if err == nil && !u.fresh {
+		err = s.settled(u, k, &was)
+	}
 	if err != nil {
-		if was.pidfd >= 0 {
-			unix.Close(was.pidfd)
-			was.pidfd = -1
-		}
-		return was, err
+		was.close()
+		u.unlock(false)
+		u.lock = -1
+	}
+	return was, err
+}
+
+// settled brings what was seen of a unit before its lock was taken up to date:
+// nobody writes the record any more, and what was being made has lost its parent.
+func (s *service) settled(u *unit, k kept, was *remains) error {
+	life, found, err := readSettled(s.dir.fd, u.prefix+"supervise/proc")
+	if err != nil {
+		return err
 	}
 	making := life.Word == LifeMaking || life.Word == LifeFinishing
-	if ok != was.ok || ok && (life != was.told || making) {
-		now := s.earlier(u, k)
-		if was.pidfd >= 0 {
-			if now.pidfd < 0 && now.ok && now.life.PID == was.life.PID && now.life.Ticks == was.life.Ticks {
-				now.pidfd = was.pidfd
-			} else {
-				unix.Close(was.pidfd)
-			}
+	if life != was.told || making {
+		now, err := s.earlier(u, k)
+		if err != nil {
+			now.close()
+			return err
 		}
-		was = now
+		if now.pidfd < 0 && now.ok && now.life.PID == was.life.PID && now.life.Ticks == was.life.Ticks {
+			now.pidfd, was.pidfd = was.pidfd, -1
+		}
+		was.close()
+		*was = now
 	}
-	if !was.ok { // garbage, of any kind and length
-		unix.Unlinkat(s.dir.fd, u.prefix+"supervise/proc", 0)
-		s.newRecord(u.prefix)
+	switch {
+	case !found:
+		s.clearRecord(u.prefix) // it may be garbage
+	case !was.ok:
+		s.clearRecord(u.prefix)
 	}
-	return was, nil
+	return nil
+}
+
+// waitForLock asks the core that holds a lock to let go, and waits a while.
+func (s *service) waitForLock(u *unit, refused error) (l int, err error) {
+	patience := 100 * time.Millisecond // it may be letting go already
+	if s.askFor(u.prefix) {
+		patience = 3 * time.Second
+	}
+	u.fresh = false
+	s.relieve() // others may come in meanwhile
+	wait := 2 * time.Millisecond
+	l, err = -1, refused
+	for deadline := time.Now().Add(patience); errors.Is(err, unix.EAGAIN) && time.Now().Before(deadline); {
+		// A log service that is told to end by the end of its pipe shall see it.
+		if life, ok, err := readLife(s.dir.fd, u.prefix+"supervise/proc"); ok && err == nil && life.Want == WantExit {
+			s.held.close()
+		}
+		time.Sleep(wait)
+		wait = min(2*wait, 50*time.Millisecond)
+		l, err = s.dir.lock(u.prefix)
+	}
+	if err != nil {
+		return -1, err
+	}
+	// What has been stopped meanwhile is not begun again for a scanner that
+	// has gone; what was let go of is taken over.
+	left := s.dir.has(u.prefix + "supervise/proc")
+	if s.core.isOrphaned() && !left {
+		unix.Close(l)
+		return -1, refused
+	}
+	s.handed = s.handed || left
+	return l, nil
 }
 
 // takeLock takes the unit's lock. The earlier core's is given up first, by the
@@ -423,6 +573,14 @@ func (s *service) takeLock(prefix string, k kept) (int, error) {
 		unix.Close(fd)
 	}
 	return s.dir.lock(prefix)
+}
+
+// clearRecord makes a record that tells nothing in place of what is there.
+func (s *service) clearRecord(prefix string) {
+	if !s.newRecord(prefix) {
+		unix.Unlinkat(s.dir.fd, prefix+"supervise/proc", 0)
+		s.newRecord(prefix)
+	}
 }
 
 // newRecord makes the record, if there is none, before it is needed: blank, so
@@ -479,15 +637,8 @@ func (s *service) openLog(k kept) (was remains, err error) {
 		s.taken -= needLog
 		return was, err
 	}
-	u.st.Want = WantUp
-	if s.dir.has("log/down") {
-		u.st.Want = WantDown
-		if u.fresh {
-			s.newRecord("log/")
-		}
-	}
 	s.log = u
-	return was, nil
+	return was, s.initial(u)
 }
 
 func (s *service) warnOfLog(err error) {
@@ -555,7 +706,7 @@ func (s *service) newPipe() error {
 // are killed at once, and what it writes waits for the next reader. The end of
 // the pipe still comes when nobody has it any more.
 func lasting(w int) int {
-	if rw := reopenPipe("/proc/self/fd/"+strconv.Itoa(w), unix.O_RDWR); rw >= 0 {
+	if rw, _ := reopenPipe("/proc/self/fd/"+strconv.Itoa(w), unix.O_RDWR); rw >= 0 {
 		unix.Close(w)
 		return rw
 	}
@@ -574,20 +725,26 @@ func (s *service) closePipe() {
 // holdPipes holds the pipes of the service and of its log service open, as far
 // as an earlier core's processes have them: a log service that saw the end of
 // its pipe would end.
-func (s *service) holdPipes() kept {
+func (s *service) holdPipes() (kept, error) {
 	k := kept{}
-	hold := func(prefix, path string) {
-		if l, ok := readLife(s.dir.fd, prefix+"supervise/proc"); ok && l.PID > 0 {
-			if fd := reopenPipe("/proc/"+strconv.Itoa(l.PID)+path, unix.O_RDWR); fd >= 0 {
-				k[prefix] = fd
-			}
+	hold := func(prefix, path string) error {
+		l, ok, err := readLife(s.dir.fd, prefix+"supervise/proc")
+		if err != nil || !ok || l.PID == 0 || l.Want == WantExit { // that one is to see it
+			return err
 		}
+		fd, err := reopenPipe("/proc/"+strconv.Itoa(l.PID)+path, unix.O_RDWR)
+		if fd >= 0 {
+			k[prefix] = fd
+		}
+		return err
 	}
-	if s.dir.has("log/supervise/proc") {
-		hold("log/", "/fd/0")
-		hold("", "/fd/1")
+	if !s.dir.has("log/supervise/proc") {
+		return k, nil
 	}
-	return k
+	if err := hold("log/", "/fd/0"); err != nil {
+		return k, err
+	}
+	return k, hold("", "/fd/1")
 }
 
 // findPipe finds the pipe between the service and its log service again: the
@@ -597,47 +754,52 @@ func (s *service) findPipe(k kept, was, wasLog remains) error {
 	if s.log == nil {
 		return nil
 	}
-	w := -1
-	if was.pidfd >= 0 && was.life.Pipe != 0 {
-		w = reopenPipe("/proc/"+strconv.Itoa(was.life.PID)+"/fd/1", unix.O_RDWR)
+	w, err := -1, error(nil)
+	if was.there && was.life.Pipe != 0 {
+		w, err = reopenPipe("/proc/"+strconv.Itoa(was.life.PID)+"/fd/1", unix.O_RDWR)
 		if w >= 0 && inode(true, w) != was.life.Pipe { // ./run has turned elsewhere
 			unix.Close(w)
 			w = -1
 		}
 	}
-	if w < 0 {
+	if w < 0 && err == nil {
 		w = k.take("pipe")
 	}
-	if w < 0 && wasLog.pidfd >= 0 {
-		w = reopenPipe("/proc/"+strconv.Itoa(wasLog.life.PID)+"/fd/0", unix.O_RDWR)
+	if w < 0 && err == nil && wasLog.there {
+		w, err = reopenPipe("/proc/"+strconv.Itoa(wasLog.life.PID)+"/fd/0", unix.O_RDWR)
+	}
+	if err != nil {
+		return err
 	}
 	if w >= 0 {
-		if r := reopenPipe("/proc/self/fd/"+strconv.Itoa(w), unix.O_RDONLY); r >= 0 {
+		r, err := reopenPipe("/proc/self/fd/"+strconv.Itoa(w), unix.O_RDONLY)
+		if r >= 0 {
 			s.pipe, s.piped = [2]int{r, w}, true
 			return nil
 		}
 		unix.Close(w)
+		if err != nil {
+			return err
+		}
 	}
 	return s.newPipe()
 }
 
 // reopenPipe opens an end of the pipe behind path, a magic link of /proc; -1
 // where it is none. The descriptor blocks, as children expect.
-func reopenPipe(path string, flags int) int {
+func reopenPipe(path string, flags int) (int, error) {
 	fd, err := open(unix.AT_FDCWD, path, flags|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return -1
+		return -1, unless(append(hides, unix.ENXIO, unix.ETXTBSY, unix.EISDIR, unix.EROFS), path, err)
 	}
 	var st unix.Stat_t
-	if unix.Fstat(fd, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFIFO {
-		unix.Close(fd)
-		return -1
+	if err = unix.Fstat(fd, &st); err == nil && st.Mode&unix.S_IFMT == unix.S_IFIFO {
+		if _, err = unix.FcntlInt(uintptr(fd), unix.F_SETFL, 0); err == nil {
+			return fd, nil
+		}
 	}
-	if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFL, 0); err != nil {
-		unix.Close(fd)
-		return -1
-	}
-	return fd
+	unix.Close(fd)
+	return -1, err
 }
 
 // sameFile says whether a kept descriptor is still what the name leads to.
@@ -706,26 +868,28 @@ func (s *service) restore(u *unit, was *remains) {
 	if !was.ok {
 		return
 	}
-	// An order counts beyond a kill: it is read from the files that tell it.
 	if !was.seen.Since.IsZero() {
 		w := &u.written // and only what is not right any more is written again
 		if w.pid, _ = strconv.Atoi(strings.TrimSpace(was.pid)); w.pid == was.seen.PID {
 			w.stat, w.status, w.any = was.stat, [StatusSize]byte(was.state), true
 		}
 		u.since = was.seen.Since
-		u.st.Want = was.seen.Want
-		if strings.Contains(was.stat, "want exit") {
-			u.st.Want = WantExit
-		}
+	}
+	if was.verdict.order { // an order counts beyond a kill
+		u.st.Want = was.life.Want
+	}
+	u.want = u.st.Want
+	now := s.core.sign(u, was.life)
+	now.Core = was.told.Core
+	if u.life, u.recorded = now, now == was.told; !u.recorded { // it was another tree's, or was found while it was being made
+		s.record(u, now)
 	}
 	u.began = time.Now().Add(-max(0, time.Since(u.since)))
 	u.ws = was.life.Status
 	switch was.life.Word {
-	case LifeMaking: // no process came of it; one wanted down was wanted once
+	case LifeMaking: // no process came of it
 		u.began = time.Time{} // it has rested
-		if u.st.Want == WantDown {
-			u.st.Want = WantOnce
-		}
+		u.once = u.st.Want == WantOnce
 		return
 	case LifeDown:
 		return
@@ -738,7 +902,7 @@ func (s *service) restore(u *unit, was *remains) {
 	if was.life.Word == LifeFinish {
 		u.st.Phase, r = Finishing, isFinish
 	}
-	if was.pidfd < 0 {
+	if !was.there && was.pidfd < 0 {
 		u.ws = statusUnknown
 		if r == isFinish {
 			u.ws = was.life.Status
@@ -751,22 +915,41 @@ func (s *service) restore(u *unit, was *remains) {
 		return
 	}
 	u.pid, u.pidfd = p.pid, p.pidfd
-	was.pidfd = -1
-	s.core.rescueLog(u.pid)
-	if was.life != was.told { // it was found while it was being made
-		if err := writeLife(s.dir.fd, u.prefix+"supervise/proc", was.life); err != nil {
-			s.warnOnDeleted(err)
-		}
-	}
-	st, alive := statOf(u.pid)
-	u.foreign = !alive || st.ppid != os.Getppid()
+	was.pidfd, was.there = -1, false
+	u.replaced = was.verdict.stop
+	u.foreign = was.ppid != os.Getppid()
 	if was.seen.PID == u.pid {
 		u.st.Paused, u.st.Termed = was.seen.Paused, was.seen.Termed
 	} else {
 		u.since, u.began = time.Now(), time.Now()
 	}
-	s.core.watchFD(u.pidfd, watch{unit: u, proc: p}, unix.EPOLLIN|unix.EPOLLET)
+	if u.pidfd < 0 || s.core.watchFD(u.pidfd, watch{unit: u, proc: p}, unix.EPOLLIN|unix.EPOLLET) != nil {
+		s.core.lookAfter(p, was.life.Ticks)
+	}
 }
+
+// lookAfter looks once a second after an adopted process that no pidfd tells the end
+// of, as long as nobody else does.
+func (c *Core) lookAfter(p *process, ticks uint64) {
+	time.AfterFunc(lookTime, func() {
+		if !c.procs.awaited(p) {
+			return
+		}
+		sight, err := see(p.pid, ticks)
+		if sight.pidfd >= 0 {
+			unix.Close(sight.pidfd)
+		}
+		// A corpse is left for a while to the scanner or whoever knows how it has ended.
+		if err == nil && !sight.found {
+			c.procs.ended(p, statusUnknown)
+			return
+		}
+		c.lookAfter(p, ticks)
+	})
+}
+
+// lookTime is how often that is.
+const lookTime = time.Second
 
 // resume goes on with a unit as restore has left it.
 func (s *service) resume(u *unit) {
@@ -778,14 +961,16 @@ func (s *service) resume(u *unit) {
 			return
 		}
 		s.feed(u, CmdUp)
-	case u.st.Phase == Idle && u.st.Want == WantOnce:
+	case u.st.Phase == Idle && u.once: // it has not been yet
 		s.feed(u, CmdOnce)
 	case u.st.Phase == Running && u.pid == 0:
 		s.ended(u, isRun, u.ws)
 	case u.st.Phase == Finishing && u.pid == 0:
 		s.ended(u, isFinish, u.ws)
-	case u.st.Phase == Running && u == &s.main && !u.st.Termed && u.st.Want == WantExit:
-		s.do(u, Stop) // the order was cut off before the signal; down without it is once
+	case u.st.Phase == Running && u.replaced:
+		s.do(u, Stop) // what is here now is another program
+	case u.st.Phase == Running && !u.st.Termed && (u.st.Want == WantDown || u.st.Want == WantExit && u == &s.main):
+		s.do(u, Stop) // the order was cut off before the signal
 	}
 }
 
@@ -817,11 +1002,12 @@ func (c *Core) ending(w watch, pidfd int) {
 		pause := 10 * time.Millisecond
 		for begin := time.Now(); c.procs.awaited(w.proc); time.Sleep(pause) {
 			ws, known, err := exitStatus(fd)
-			st, there := statOf(w.proc.pid)
+			st, there, serr := statOf(w.proc.pid)
 			switch {
 			case known: // its parent has collected it
 				c.procs.ended(w.proc, ws)
 				return
+			case serr != nil:
 			case there && c.scannerHas(st):
 				pause = min(2*pause, 5*time.Second)
 			case there && st.state == 'Z' && (st.ws != 0 || os.Geteuid() == 0): // who may not know it is told 0

@@ -3,7 +3,6 @@ package supervise
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -135,23 +134,15 @@ func (r *Remote) write(fd int, cmd string) error {
 
 // abandoned says whether the core that served the directory went without
 // letting go of it, so that its successor is to be expected. Such a core has
-// left supervise/proc behind: one line, "STATE PID STARTTICKS BOOTID ...", of
-// this boot. A runsv that exited has removed it, and runit's has none.
+// left supervise/proc behind, written in this boot. A runsv that exited has removed
+// it, and runit's has none.
 func (r *Remote) abandoned() bool {
-	fd, err := unix.Openat(r.fd, "supervise/proc", unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
+	l, ok, err := readLife(r.fd, "supervise/proc")
+	if err != nil || !ok {
 		return false
 	}
-	defer unix.Close(fd)
-	b := make([]byte, 512)
-	n, err := unix.Read(fd, b)
-	if err != nil {
-		return false
-	}
-	line, _, _ := strings.Cut(string(b[:n]), "\n")
-	fields := strings.Split(line, " ")
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	return err == nil && len(fields) >= 4 && fields[3] == strings.TrimSpace(string(boot))
+	w, err := readWorld()
+	return err == nil && w.Boot != 0 && l.World.Boot == w.Boot
 }
 
 // unread says whether bytes wait in the FIFO that fd writes to.

@@ -39,29 +39,33 @@ type Core struct {
 	procs   *processes
 	crew    crew
 	hands   hands
-	start   func(order)  // has a process made
-	env     []string     // of the children
-	files   *unix.Rlimit // their limit of descriptors; nil: the runtime's
-	clock   atomic.Bool  // the start of a process can be told from the time alone
-	self    int          // pid, as records tell it; 0 for runsv
-	link    *link        // to the scanner; nil for runsv
-	log     int          // the read end of the scanner's log, or -1
+	start   func(order)           // has a process made
+	env     []string              // of the children
+	files   *unix.Rlimit          // their limit of descriptors; nil: the runtime's
+	clock   atomic.Bool           // the start of a process can be told from the time alone
+	self    int                   // pid, as records tell it; 0 for runsv
+	whose   int                   // pid of the scanner; 0 for runsv
+	at      atomic.Pointer[stand] // where records are written; nil until it is known
+	dir     string                // the scanner's, for the records of other services; "" for runsv
+	link    *link                 // to the scanner; nil for runsv
+	log     int                   // the read end of the scanner's log, or -1
 	epoll   int
 	private []int           // descriptors that no child may hold while it is not its program
 	ready   syscall.RawConn // epoll, in the runtime's poller
 
-	mu       sync.Mutex
-	services map[string]*service
-	watched  map[int32]watch
-	added    int           // services, since it was tidied up
-	orphaned bool          // the scanner is gone
-	stopping bool          // when the last service is gone, so is the core
-	room     int           // descriptors that services may still take
-	limit    int           // of all descriptors
-	lacking  bool          // and that was said
-	changed  chan struct{} // of one: a service is gone, or the scanner
-	broom    *time.Timer
-	rescued  map[uint64]bool // logs of earlier scanners that are read on, by inode
+	mu        sync.Mutex
+	services  map[string]*service
+	watched   map[int32]watch
+	added     int           // services, since it was tidied up
+	orphaned  bool          // the scanner is gone
+	stopping  bool          // when the last service is gone, so is the core
+	room      int           // descriptors that services may still take
+	limit     int           // of all descriptors
+	lacking   bool          // and that was said
+	changed   chan struct{} // of one: a service is gone, or the scanner
+	broom     *time.Timer
+	survivors survivors
+	rescued   map[uint64]bool // logs of earlier scanners that are read on, by inode
 
 	keepers struct {
 		sync.Mutex
@@ -186,9 +190,10 @@ func ignorePipe() {
 
 // Tree is what the core of a tree is started with.
 type Tree struct {
-	Link    int  // descriptor of the socket to the scanner
-	Log     int  // the read end of the scanner's log, or -1
-	Session bool // each process in a session of its own
+	Link    int    // descriptor of the socket to the scanner
+	Log     int    // the read end of the scanner's log, or -1
+	Session bool   // each process in a session of its own
+	Dir     string // the scanner's
 	Say     func(Level, string, error)
 }
 
@@ -200,10 +205,12 @@ func (t Tree) Run() error {
 	notify(sigs, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM)
 	ignorePipe()
 	debug.SetGCPercent(400)
+	scanner := os.Getppid()
 	c, err := newCore(t.Say, os.Getpid(), t.Session)
 	if err != nil {
 		return err
 	}
+	c.whose, c.dir = scanner, t.Dir
 	defer c.voice.finish(lastWords)
 	// Above what children have until they are programs: one that is held up there
 	// shall not seem to be this process.
@@ -258,13 +265,13 @@ func drainLog(fd, out int) {
 // rescueLog reads on, for a process that is about to be adopted, the log that
 // its stderr leads to, if that is of a scanner that was killed: without a
 // reader the process would be killed by SIGPIPE when it has something to say.
-func (c *Core) rescueLog(pid int) {
-	if c.log < 0 {
-		return
+func (c *Core) rescueLog(was *remains) error {
+	if c.log < 0 || !was.there {
+		return nil
 	}
-	r := reopenPipe("/proc/"+strconv.Itoa(pid)+"/fd/2", unix.O_RDONLY)
+	r, err := reopenPipe("/proc/"+strconv.Itoa(was.life.PID)+"/fd/2", unix.O_RDONLY)
 	if r < 0 {
-		return
+		return err
 	}
 	var its, own unix.Stat_t
 	unix.Fstat(r, &its)
@@ -275,9 +282,10 @@ func (c *Core) rescueLog(pid int) {
 	c.mu.Unlock()
 	if known {
 		unix.Close(r)
-		return
+		return nil
 	}
 	go drainLog(r, 2)
+	return nil
 }
 
 func (c *Core) isOrphaned() bool {
@@ -421,6 +429,7 @@ func (c *Core) enter(s *service, k kept, dropped bool) {
 	case err == nil:
 		if dropped {
 			s.main.st.Want = WantExit
+			s.recordWant(&s.main)
 		}
 		c.crew.start(func(t *turn) { c.launch(s, t) })
 		return

@@ -5,10 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
-	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,15 +15,17 @@ import (
 // next core to find it again, or to know how it ended. It is one line of
 // fields parted by single blanks, written whole by one write:
 //
-//	WORD PID TICKS BOOT CORE STATUS PIPE
+//	WORD PID TICKS WORLD PLACE TREE CORE STATUS PIPE
 //
 // WORD is one of the Life words below. PID is the process (0 while it is being
 // made, see below), TICKS its start in clock ticks since boot as in field 22 of
-// /proc/PID/stat (while it is being made: the time before that), BOOT the
-// kernel's boot id, CORE the process that wrote it (0: a runsv of one
-// directory), STATUS the wait status of
+// /proc/PID/stat (while it is being made: the time before that), WORLD and PLACE
+// where it was written, TREE by whose life (all three in hexadecimal digits, see
+// World, Place and treeOf), CORE the process that wrote it, STATUS the wait status of
 // the last ./run, for ./finish, PIPE the inode of the pipe to the log service that
-// ./run writes to. The file is written by the core before and
+// ./run writes to. The last byte but three of the line is the standing order, as the
+// command that gives it: u, d, o or x. It is written by itself when it changes, before
+// it is acted on. The file is written by the core before and
 // after it makes a process and when one has ended, before the end can be seen
 // in any other file; it is removed when the service is let go. So a line that
 // is there while no core holds supervise/lock tells of a core that was killed.
@@ -41,10 +41,14 @@ type Life struct {
 	Word   string
 	PID    int
 	Ticks  uint64
-	Boot   string
+	World  World
+	Place  Place
+	Tree   uint32
 	Core   int
 	Status unix.WaitStatus
 	Pipe   uint64
+	Want   Want
+	former bool // it is of the format before: WORD PID TICKS BOOT CORE STATUS PIPE
 }
 
 // The words of supervise/proc.
@@ -60,19 +64,44 @@ const (
 // lifeSize is what every line is filled up to, so that one overwrites another.
 const lifeSize = 128
 
-// lifePID is where in the line a process that is being made writes its pid; no word before it is so long.
-const lifePID = lifeSize - 8
+// lifePID is where in the line a process that is being made writes its pid, and
+// lifeWant where the standing order is; what is before them is never so long.
+const (
+	lifePID  = lifeSize - 8
+	lifeWant = lifeSize - 4
+)
 
 func (l Life) bytes() (b [lifeSize]byte) {
 	copy(b[:], blank)
 	at := append(append(b[:0], l.Word...), ' ')
 	at = append(strconv.AppendInt(at, int64(l.PID), 10), ' ')
 	at = append(strconv.AppendUint(at, l.Ticks, 10), ' ')
-	at = append(append(at, l.Boot...), ' ')
+	at = appendHex(appendHex(at, l.World.Boot), l.World.Space)
+	at = appendHex(appendHex(append(at, ' '), l.Place.Dir), l.Place.Lock)
+	at = append(appendHex(append(at, ' '), l.Tree), ' ')
 	at = append(strconv.AppendInt(at, int64(l.Core), 10), ' ')
 	at = append(strconv.AppendUint(at, uint64(uint32(l.Status)), 10), ' ')
 	strconv.AppendUint(at, l.Pipe, 10)
+	b[lifeWant] = l.Want.command()
 	return b
+}
+
+// appendHex appends eight digits.
+func appendHex(b []byte, n uint32) []byte {
+	const digits = "0123456789abcdef"
+	for shift := 28; shift >= 0; shift -= 4 {
+		b = append(b, digits[n>>shift&15])
+	}
+	return b
+}
+
+// parseHex takes a field of eight digits for each of its results apart.
+func parseHex(field string) (a, b uint32, ok bool) {
+	if len(field) != 16 {
+		return 0, 0, false
+	}
+	n, err := strconv.ParseUint(field, 16, 64)
+	return uint32(n >> 32), uint32(n), err == nil
 }
 
 // blank is a record that tells nothing yet.
@@ -85,14 +114,31 @@ func parseLife(b []byte) (Life, bool) {
 	}
 	made := string(b[lifePID : lifePID+4])
 	f := strings.Fields(string(b[:lifePID]))
-	if len(f) != 7 {
+	l := Life{former: len(f) == 7}
+	var ok1, ok2, ok3 bool
+	switch len(f) {
+	case 7:
+		l.World.Boot, ok1, ok2, ok3 = hash(f[3]), true, true, true
+		f = append([]string{f[0], f[1], f[2], "", "", ""}, f[4:]...)
+	case 9:
+		var tree uint64
+		var err error
+		l.World.Boot, l.World.Space, ok1 = parseHex(f[3])
+		l.Place.Dir, l.Place.Lock, ok2 = parseHex(f[4])
+		tree, err = strconv.ParseUint(f[5], 16, 32)
+		l.Tree, ok3 = uint32(tree), err == nil
+		if ok3 {
+			l.Want, ok3 = wantOf(b[lifeWant])
+		}
+	}
+	if !ok1 || !ok2 || !ok3 {
 		return Life{}, false
 	}
 	pid, err1 := strconv.Atoi(f[1])
 	ticks, err2 := strconv.ParseUint(f[2], 10, 64)
-	core, err3 := strconv.Atoi(f[4])
-	status, err4 := strconv.ParseUint(f[5], 10, 32)
-	pipe, err5 := strconv.ParseUint(f[6], 10, 64)
+	core, err3 := strconv.Atoi(f[6])
+	status, err4 := strconv.ParseUint(f[7], 10, 32)
+	pipe, err5 := strconv.ParseUint(f[8], 10, 64)
 	if err1 != nil || err2 != nil || err3 != nil || err4 != nil || err5 != nil || pid < 0 || core < 0 {
 		return Life{}, false
 	}
@@ -111,7 +157,17 @@ func parseLife(b []byte) (Life, bool) {
 	default:
 		return Life{}, false
 	}
-	return Life{f[0], pid, ticks, f[3], core, unix.WaitStatus(status), pipe}, true
+	l.Word, l.PID, l.Ticks, l.Core, l.Status, l.Pipe = f[0], pid, ticks, core, unix.WaitStatus(status), pipe
+	return l, true
+}
+
+// command is the byte of the command that gives a standing order.
+func (w Want) command() byte { return "udox"[w] }
+
+// wantOf is the standing order that a command byte gives.
+func wantOf(b byte) (Want, bool) {
+	i := strings.IndexByte("udox", b)
+	return Want(max(i, 0)), i >= 0
 }
 
 // writeLife overwrites the file at path, relative to at, in place: one write
@@ -173,49 +229,63 @@ func (m making) close() {
 	}
 }
 
-// readLife reads the file at path; ok is false where it is absent, garbage, or
-// of an earlier boot.
-func readLife(at int, path string) (l Life, ok bool) {
-	fd, err := open(at, path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
+// writeWant overwrites the standing order in the record at path. Where there is no
+// record it is an error.
+func writeWant(at int, path string, w Want) error {
+	fd, err := open(at, path, unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return Life{}, false
+		return fmt.Errorf("unable to open %s: %w", path, err)
 	}
 	defer unix.Close(fd)
-	return readLifeFrom(fd)
+	if _, err := unix.Pwrite(fd, []byte{w.command()}, lifeWant); err != nil {
+		return fmt.Errorf("unable to write %s: %w", path, err)
+	}
+	return nil
+}
+
+// readLife reads the file at path; ok is false where it is absent or garbage. What
+// cannot be read at present is an error.
+func readLife(at int, path string) (l Life, ok bool, err error) {
+	l, ok, err = readSettled(at, path)
+	if err == errBeingMade {
+		fd := -1
+		if fd, err = open(at, path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0); err == nil {
+			defer unix.Close(fd)
+			l, ok, err = readLifeFrom(fd, path)
+		}
+	}
+	return l, ok, err
 }
 
 // readSettled is readLife, or errBeingMade where the record may still change.
 func readSettled(at int, path string) (l Life, ok bool, err error) {
 	fd, err := open(at, path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
-	if err != nil {
+	switch err {
+	case nil:
+	case unix.ENOENT, unix.ENOTDIR, unix.ELOOP, unix.ENXIO: // the last two are no files
 		return Life{}, false, nil
+	default:
+		return Life{}, false, fmt.Errorf("unable to open %s: %w", path, err)
 	}
 	defer unix.Close(fd)
 	if unix.Flock(fd, unix.LOCK_SH|unix.LOCK_NB) == unix.EWOULDBLOCK {
 		return Life{}, false, errBeingMade
 	}
-	l, ok = readLifeFrom(fd)
-	return l, ok, nil
+	return readLifeFrom(fd, path)
 }
 
-func readLifeFrom(fd int) (l Life, ok bool) {
+func readLifeFrom(fd int, path string) (l Life, ok bool, err error) {
 	var b [lifeSize + 1]byte
 	n, err := unix.Read(fd, b[:])
+	if err == unix.EISDIR {
+		return Life{}, false, nil
+	}
 	if err != nil {
-		return Life{}, false
+		return Life{}, false, fmt.Errorf("unable to read %s: %w", path, err)
 	}
 	l, ok = parseLife(b[:n])
-	return l, ok && l.Boot == bootID()
+	return l, ok, nil
 }
-
-// bootID names this run of the kernel; "-" where /proc is not there.
-var bootID = sync.OnceValue(func() string {
-	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return "-"
-	}
-	return strings.TrimSpace(string(b))
-})
 
 // ticksNow is the time since boot in the clock ticks of /proc/PID/stat, which
 // are of 10 ms on every Linux.
@@ -236,19 +306,25 @@ type procStat struct {
 	ws    unix.WaitStatus // of a zombie; 0 for who may not know it
 }
 
-// statOf reads /proc/PID/stat.
-func statOf(pid int) (procStat, bool) {
-	fd, err := open(unix.AT_FDCWD, "/proc/"+strconv.Itoa(pid)+"/stat", unix.O_RDONLY, 0)
+// statOf reads /proc/PID/stat. It is not found where there is no such process, or
+// /proc hides it or is another namespace's; what cannot be read at present is an error.
+func statOf(pid int) (st procStat, found bool, err error) {
+	if ours, err := ownProc(); !ours {
+		return procStat{}, false, err
+	}
+	path := "/proc/" + strconv.Itoa(pid) + "/stat"
+	fd, err := open(unix.AT_FDCWD, path, unix.O_RDONLY, 0)
 	if err != nil {
-		return procStat{}, false
+		return procStat{}, false, unless(hides, path, err)
 	}
 	defer unix.Close(fd)
 	var buf [1024]byte
 	n, err := unix.Read(fd, buf[:])
-	if err != nil || n <= 0 {
-		return procStat{}, false
+	if err != nil {
+		return procStat{}, false, unless(hides, path, err)
 	}
-	return parseStat(buf[:n])
+	st, found = parseStat(buf[:max(n, 0)])
+	return st, found, nil
 }
 
 // parseStat takes a line of /proc/PID/stat apart; the name in parentheses may

@@ -11,24 +11,25 @@ import (
 )
 
 func TestLife(t *testing.T) {
-	boot := "85ff9b2e-396b-4bbd-8f67-40ec1c2f8c79"
+	w, at := World{1<<32 - 1, 1}, Place{3, 1 << 31}
 	for _, l := range []Life{
-		{Word: LifeMaking, Ticks: 1 << 40, Boot: boot, Core: 1 << 22},
-		{Word: LifeRun, PID: 1 << 22, Ticks: 1<<63 - 1, Boot: boot, Core: 1 << 22, Status: statusUnknown},
-		{Word: LifeEnded, Boot: boot, Core: 7, Status: 139, Pipe: 1 << 63},
-		{Word: LifeFinish, PID: 9, Ticks: 12, Boot: boot, Status: 3 << 8},
-		{Word: LifeDown, Boot: "-"},
+		{Word: LifeMaking, Ticks: 1 << 40, World: w, Place: at, Tree: 1<<32 - 1, Core: 1 << 22, Want: WantOnce},
+		{Word: LifeRun, PID: 1 << 22, Ticks: 1 << 41, World: w, Place: at, Core: 1 << 22, Status: statusUnknown, Want: WantExit},
+		{Word: LifeEnded, World: w, Place: at, Core: 7, Status: 139, Pipe: 1 << 63},
+		{Word: LifeFinish, PID: 9, Ticks: 12, World: w, Status: 3 << 8, Want: WantDown},
+		{Word: LifeFinishing, Ticks: 1 << 41, World: w, Place: at, Tree: 1<<32 - 1, Core: 1 << 22, Status: statusUnknown, Pipe: 1<<64 - 1},
+		{Word: LifeDown},
 	} {
 		b := lineOf(l)
 		back, ok := parseLife(b)
 		if !ok {
 			t.Errorf("%q is not accepted", b)
 		}
-		if diff := cmp.Diff(l, back); diff != "" {
+		if diff := cmp.Diff(l, back, cmp.AllowUnexported(Life{})); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 	}
-	whole := string(lineOf(Life{Word: LifeRun, PID: 9, Ticks: 12, Boot: boot, Core: 3}))
+	whole := string(lineOf(Life{Word: LifeRun, PID: 9, Ticks: 12, Core: 3}))
 	for name, text := range map[string]string{
 		"empty":        "",
 		"blank":        blank,
@@ -38,6 +39,7 @@ func TestLife(t *testing.T) {
 		"no pid":       strings.Replace(whole, "run 9 ", "run 0 ", 1),
 		"another word": strings.Replace(whole, "run 9 ", "ran 9 ", 1),
 		"a field less": strings.Replace(whole, " 3 0 0 ", " 3 0   ", 1),
+		"no order":     whole[:lifeWant] + " " + whole[lifeWant+1:],
 	} {
 		if l, ok := parseLife([]byte(text)); ok {
 			t.Errorf("%s: accepted as %+v", name, l)
@@ -49,13 +51,13 @@ func TestLife(t *testing.T) {
 func TestMakingLife(t *testing.T) {
 	for _, word := range []string{LifeMaking, LifeFinishing} {
 		path := t.TempDir() + "/proc"
-		l := Life{Word: word, Ticks: 1<<64 - 1, Boot: bootID(), Core: 1 << 22, Status: statusUnknown, Pipe: 1<<64 - 1}
+		l := Life{Word: word, Ticks: 1 << 41, World: World{1<<32 - 1, 7}, Core: 1 << 22, Status: statusUnknown, Pipe: 1<<64 - 1}
 		m, err := writeMaking(unix.AT_FDCWD, path, l)
 		if err != nil {
 			t.Fatal(err)
 		}
-		back, ok := readLife(unix.AT_FDCWD, path)
-		if diff := cmp.Diff(l, back); !ok || diff != "" {
+		back, ok, _ := readLife(unix.AT_FDCWD, path)
+		if diff := cmp.Diff(l, back, cmp.AllowUnexported(Life{})); !ok || diff != "" {
 			t.Errorf("before: %t (-want +got):\n%s", ok, diff)
 		}
 		write := func(pid uint32) {
@@ -66,21 +68,21 @@ func TestMakingLife(t *testing.T) {
 		for _, pid := range []int{1 << 22, '\n'<<16 | ' '<<8 | '\n'} {
 			write(uint32(pid))
 			l.PID = pid
-			back, ok = readLife(unix.AT_FDCWD, path)
-			if diff := cmp.Diff(l, back); !ok || diff != "" {
+			back, ok, _ = readLife(unix.AT_FDCWD, path)
+			if diff := cmp.Diff(l, back, cmp.AllowUnexported(Life{})); !ok || diff != "" {
 				t.Errorf("made: %t (-want +got):\n%s", ok, diff)
 			}
 		}
 		write(1 << 31)
-		if l, ok := readLife(unix.AT_FDCWD, path); ok {
+		if l, ok, _ := readLife(unix.AT_FDCWD, path); ok {
 			t.Errorf("a pid that is none is accepted: %+v", l)
 		}
 		m.close()
-		after := Life{Word: LifeRun, PID: 7, Ticks: 8, Boot: bootID()}
+		after := Life{Word: LifeRun, PID: 7, Ticks: 8}
 		if err := writeLife(unix.AT_FDCWD, path, after); err != nil {
 			t.Fatal(err)
 		}
-		if back, ok := readLife(unix.AT_FDCWD, path); !ok || back != after {
+		if back, ok, _ := readLife(unix.AT_FDCWD, path); !ok || back != after {
 			t.Errorf("after: %+v, %t", back, ok)
 		}
 	}
@@ -92,12 +94,13 @@ func lineOf(l Life) []byte {
 }
 
 func FuzzParseLife(f *testing.F) {
-	f.Add(lineOf(Life{Word: LifeRun, PID: 9, Ticks: 12, Boot: "x", Core: 3}))
+	f.Add(lineOf(Life{Word: LifeRun, PID: 9, Ticks: 12, Core: 3}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		l, ok := parseLife(b)
 		if !ok {
 			return
 		}
+		l.former = false // it is written in the newer format
 		if back, ok := parseLife(lineOf(l)); !ok || back != l {
 			t.Errorf("%+v became %+v", l, back)
 		}
@@ -115,30 +118,22 @@ func TestParseStat(t *testing.T) {
 			t.Errorf("%q was accepted", bad)
 		}
 	}
-	own, ok := statOf(os.Getpid())
+	own, ok, _ := statOf(os.Getpid())
 	if !ok || own.ppid != os.Getppid() || own.ticks == 0 || own.ticks > ticksNow() {
 		t.Errorf("own: %+v, %t; now %d", own, ok, ticksNow())
 	}
 }
 
-// A record of an earlier boot, or one that is no file of its own, tells nothing.
+// A record that is no file of its own tells nothing.
 func TestReadLife(t *testing.T) {
 	dir := t.TempDir()
 	path := dir + "/proc"
-	l := Life{Word: LifeRun, PID: 1, Ticks: 1, Boot: bootID(), Core: 1}
+	l := Life{Word: LifeRun, PID: 1, Ticks: 1, Core: 1}
 	if err := writeLife(unix.AT_FDCWD, path, l); err != nil {
 		t.Fatal(err)
 	}
-	if back, ok := readLife(unix.AT_FDCWD, path); !ok || back != l {
+	if back, ok, _ := readLife(unix.AT_FDCWD, path); !ok || back != l {
 		t.Errorf("%+v, %t", back, ok)
-	}
-	old := l
-	old.Boot = "00000000-0000-0000-0000-000000000000"
-	if err := writeLife(unix.AT_FDCWD, path, old); err != nil {
-		t.Fatal(err)
-	}
-	if back, ok := readLife(unix.AT_FDCWD, path); ok {
-		t.Errorf("a record of another boot counts: %+v", back)
 	}
 	if err := os.Symlink(path, dir+"/link"); err != nil {
 		t.Fatal(err)
@@ -146,7 +141,7 @@ func TestReadLife(t *testing.T) {
 	if err := writeLife(unix.AT_FDCWD, dir+"/link", l); err == nil {
 		t.Error("a record was written through a link")
 	}
-	if _, ok := readLife(unix.AT_FDCWD, dir+"/none"); ok {
+	if _, ok, err := readLife(unix.AT_FDCWD, dir+"/none"); ok || err != nil {
 		t.Error("an absent record counts")
 	}
 }

@@ -98,6 +98,12 @@ type unit struct {
 	more    bool        // bytes may be left in the FIFO, to be read next
 	told    atomic.Bool // of bytes in the FIFO, and has not looked since
 	fresh   bool        // there was no ./supervise before
+	replaced bool       // the process that was adopted is of a directory that was here before
+	once     bool       // a start that was ordered once is still due
+	records  sync.Mutex // guards the following, and is held while the record is written
+	life     Life       // the record
+	recorded bool       // and it was written
+	want     Want       // the standing order, as the record is to tell it
 
 	written struct { // what the files say
 		pid    int
@@ -127,6 +133,8 @@ type service struct {
 	atOnce    bool   // what is to be made is put into orders
 	orders    []order
 	looked    bool // it was just looked for ./log
+	held      kept // pipes that are held until the service is open
+	handed    bool // another core has let go of it
 	keeping   int  // which batch of descriptors its own are in
 	opened    bool
 	published bool // the status files are written and ok answers
@@ -359,6 +367,9 @@ func (s *service) feed(u *unit, ev Event) {
 		case st.Phase.State() == Down && before.Phase.State() != Down:
 			u.since = time.Now()
 		}
+	}
+	if before.Want != st.Want || ev == CmdOnce && before.Phase != st.Phase {
+		s.recordWant(u)
 	}
 	for _, e := range effects { // first: that down is wanted is written together with the TERM
 		s.do(u, e)
@@ -643,13 +654,11 @@ func unexecuted(u *unit, ev event) error {
 func (s *service) died(ev event) {
 	u := ev.who
 	if ev.role < isHook && ev.pid == u.pid {
-		l := Life{Word: LifeDown, Boot: bootID(), Core: s.core.self, Status: ev.ws}
+		l := Life{Word: LifeDown, Status: ev.ws}
 		if ev.role == isRun && u == &s.main {
 			l.Word = LifeEnded
 		}
-		if err := writeLife(s.dir.fd, u.prefix+"supervise/proc", l); err != nil {
-			s.warnOnDeleted(err)
-		}
+		s.record(u, l)
 	}
 	s.core.procs.recorded(ev.proc)
 	if ev.role >= isHook {
@@ -673,6 +682,65 @@ func (s *service) died(ev event) {
 	}
 	u.pid = 0
 	s.ended(u, ev.role, ev.ws)
+}
+
+// sign puts into a record where and by whom it is written, and the standing order.
+// The unit's records are locked.
+func (c *Core) sign(u *unit, l Life) Life {
+	at, _ := c.here() // which is known since the service was opened
+	l.World, l.Place, l.Tree, l.Core, l.Want, l.former = at.world, u.life.Place, at.tree, c.self, u.want, false
+	return l
+}
+
+// record writes a record of the unit.
+func (s *service) record(u *unit, l Life) {
+	u.records.Lock()
+	u.want = u.st.Want
+	u.life = s.core.sign(u, l)
+	err := writeLife(s.dir.fd, u.prefix+"supervise/proc", u.life)
+	u.recorded = err == nil
+	u.records.Unlock()
+	if err != nil {
+		s.unrecorded(u, err)
+	}
+}
+
+// recordWant writes a new standing order into the record, before it is acted on.
+func (s *service) recordWant(u *unit) {
+	if s.deleted {
+		return
+	}
+	u.records.Lock()
+	defer u.records.Unlock()
+	if u.life.Place == (Place{}) {
+		return
+	}
+	u.want = u.st.Want
+	path := u.prefix + "supervise/proc"
+	switch {
+	case s.ordered > 0 && !u.recorded: // who makes the process writes it
+		return
+	case s.ordered == 0 && u.want == WantOnce && u.st.Phase == Starting: // it is due until a process was made
+		u.life, u.recorded = Life{Word: LifeMaking, Ticks: ticksNow(), Place: u.life.Place}, false
+	case u.life.Word == "":
+		u.life.Word = LifeDown
+		u.recorded = false
+	}
+	u.life = s.core.sign(u, u.life)
+	var err error
+	if u.recorded {
+		err = writeWant(s.dir.fd, path, u.want)
+	} else {
+		err = writeLife(s.dir.fd, path, u.life)
+	}
+	if u.recorded = err == nil; err != nil {
+		s.unrecorded(u, err)
+	}
+}
+
+// unrecorded takes note of a record that could not be written.
+func (s *service) unrecorded(u *unit, err error) {
+	s.warnOnDeleted(err)
 }
 
 // ended tells the machine that ./run or ./finish is over.

@@ -60,8 +60,13 @@ func (c *Core) make(o order) event {
 	record := making{fd: -1}
 	life := o.before
 	if o.life != "" {
-		life.Boot, life.Core, life.Ticks = bootID(), c.self, ticksNow()
-		if record, recordErr = writeMaking(dir, o.life, life); recordErr == errBeingMade {
+		o.who.records.Lock()
+		life = c.sign(o.who, life)
+		life.Ticks = ticksNow()
+		record, recordErr = writeMaking(dir, o.life, life)
+		o.who.life, o.who.recorded = life, recordErr == nil
+		o.who.records.Unlock()
+		if recordErr == errBeingMade {
 			return fail(evUnmade, recordErr)
 		}
 		defer record.close()
@@ -111,17 +116,26 @@ func (c *Core) make(o order) event {
 		}
 		return fail(evUnexecuted, err)
 	}
-	if o.life != "" && recordErr == nil {
+	if o.life != "" {
 		life.Word, life.PID, life.Ticks = o.after, pid, begun
 		if born == 0 {
 			born = ticksNow()
 		}
 		if born != begun || !c.clock.Load() {
-			st, ok := statOf(pid)
+			st, ok, _ := statOf(pid) // not in a way that matters: it is between the two
+			if !ok {
+				st.ticks = begun
+			}
 			life.Ticks = st.ticks
 			c.clock.Store(ok && begun <= st.ticks && st.ticks <= born)
 		}
-		recordErr = record.write(o.life, life)
+		o.who.records.Lock()
+		life.Want = o.who.want
+		if recordErr == nil {
+			recordErr = record.write(o.life, life)
+		}
+		o.who.life, o.who.recorded = life, recordErr == nil
+		o.who.records.Unlock()
 	}
 	return event{kind: evSpawned, who: o.who, role: o.role, pid: pid, proc: proc, err: recordErr}
 }

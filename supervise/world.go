@@ -1,0 +1,265 @@
+package supervise
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// World is where process ids mean what a record says: a run of the kernel and a pid
+// namespace in it. What cannot be told, where /proc is not there or hides it, is 0.
+type World struct {
+	Boot  uint32 // a hash of the boot id
+	Space uint32 // a hash of the namespace's inode and the start of its process 1: inodes are given again
+}
+
+// Place is what a record is about: hashes of the service directory and of the file
+// that is locked for it, by device, inode and time of birth. A copy of a directory,
+// a snapshot of it and what is restored from a backup is another place; a bind mount
+// and the directory under another name is the same.
+type Place struct{ Dir, Lock uint32 }
+
+// stand is where a core is and whose: what a record is compared with.
+type stand struct {
+	world World
+	tree  uint32
+}
+
+// worth is what a record counts for where it is read.
+type worth byte
+
+const (
+	worthless    worth = iota // nothing: it is of another world or place
+	worthProcess              // a process that still runs
+	worthStopped              // the same, which is to be stopped: the directory has been replaced beside its supervise directory
+	worthAll                  // all that it tells, where something of its tree still runs
+)
+
+// worth compares a record with where it was read.
+func (l Life) worth(w World, p Place) worth {
+	differ := func(a, b uint32) bool { return a != 0 && b != 0 && a != b }
+	switch {
+	case differ(l.World.Boot, w.Boot), differ(l.World.Space, w.Space):
+		return worthless
+	case l.former, l.Place == p:
+		return worthAll
+	case l.Place.Dir == p.Dir:
+		return worthProcess
+	case l.Place.Lock == p.Lock:
+		return worthStopped
+	}
+	return worthless
+}
+
+// verdict is what an earlier core's record means to the one that reads it.
+type verdict struct {
+	counts bool // else the files alone decide, as if there were no record
+	order  bool // its standing order holds; else the files decide about that
+	stop   bool // its process is to end, and to be started again
+}
+
+// judge says what a record means. runs says whether its process still runs, mine
+// whether it is of this tree, and alive whether something of its tree still runs or
+// its core has handed the service over. An order to exit is one to a supervisor, not
+// to the one that comes after it.
+func (l Life) judge(w worth, runs, mine, alive bool) verdict {
+	switch {
+	case w == worthless, w != worthAll && !runs:
+		return verdict{}
+	case w != worthAll:
+		return verdict{counts: true, stop: w == worthStopped}
+	case mine:
+		return verdict{counts: true, order: true}
+	case runs, alive:
+		return verdict{counts: true, order: l.Want != WantExit}
+	}
+	return verdict{}
+}
+
+// hash is FNV-1a, and never 0.
+func hash(s string) uint32 {
+	h := uint32(2166136261)
+	for i := range len(s) {
+		h = (h ^ uint32(s[i])) * 16777619
+	}
+	return max(h, 1)
+}
+
+// What open(2) and the like answer where a file is not there, or is not for us.
+var (
+	absent = []error{unix.ENOENT, unix.ENOTDIR, unix.ESRCH}
+	hides  = append(absent[:3:3], unix.EACCES, unix.EPERM)
+)
+
+// unless is nil for one of these errors: any other says nothing about what was
+// looked for, only that it could not be looked for now.
+func unless(these []error, what string, err error) error {
+	if slices.ContainsFunc(these, func(e error) bool { return errors.Is(err, e) }) {
+		return nil
+	}
+	return fmt.Errorf("unable to read %s: %w", what, err)
+}
+
+// readWorld says which world this process is in.
+func readWorld() (w World, err error) {
+	const bootID = "/proc/sys/kernel/random/boot_id"
+	b, err := Dir{unix.AT_FDCWD}.slurp(bootID, 64)
+	if err != nil {
+		if err = unless(hides, bootID, err); err != nil {
+			return w, err
+		}
+	} else {
+		w.Boot = hash(strings.TrimSpace(string(b)))
+	}
+	const space = "/proc/self/ns/pid"
+	var st unix.Stat_t
+	if err := unix.Stat(space, &st); err != nil {
+		return w, unless(hides, space, err)
+	}
+	first, found, err := statOf(1)
+	if found {
+		w.Space = hash(strconv.FormatUint(st.Ino, 10) + " " + strconv.FormatUint(first.ticks, 10))
+	}
+	return w, err
+}
+
+// treeOf names a scanner's life, or that of the runsv of one directory, by its
+// process: pid and start. A scanner keeps both over an upgrade.
+func treeOf(pid int) (uint32, error) {
+	st, _, err := statOf(pid)
+	return hash(strconv.Itoa(pid) + " " + strconv.FormatUint(st.ticks, 10)), err
+}
+
+// here is where this core stands, found out once.
+func (c *Core) here() (stand, error) {
+	if at := c.at.Load(); at != nil {
+		return *at, nil
+	}
+	var at stand
+	var err error
+	if at.world, err = readWorld(); err != nil {
+		return at, err
+	}
+	whose := c.whose
+	if whose == 0 {
+		whose = os.Getpid()
+	}
+	if at.tree, err = treeOf(whose); err != nil {
+		return at, err
+	}
+	c.at.Store(&at)
+	return at, nil
+}
+
+// mineProc says that /proc was found to be this namespace's.
+var mineProc atomic.Bool
+
+// ownProc says whether /proc tells of the processes of this namespace: in a new one
+// it does not until it is mounted anew.
+func ownProc() (bool, error) {
+	if mineProc.Load() {
+		return true, nil
+	}
+	b := make([]byte, 16)
+	n, err := unix.Readlink("/proc/self", b)
+	if err != nil {
+		return false, unless(hides, "/proc/self", err)
+	}
+	if string(b[:n]) != strconv.Itoa(os.Getpid()) {
+		return false, nil
+	}
+	mineProc.Store(true)
+	return true, nil
+}
+
+// identity names a file by device, inode and time of birth. It is 0 where there is
+// none.
+func identity(at int, path string) (uint32, error) {
+	var st unix.Statx_t
+	err := unix.Statx(at, path, unix.AT_STATX_DONT_SYNC, unix.STATX_INO|unix.STATX_BTIME, &st)
+	if err == unix.ENOSYS || err == unix.EPERM { // an old kernel, or rules against it
+		var old unix.Stat_t
+		if err = unix.Fstatat(at, path, &old, 0); err == nil {
+			st.Ino, st.Dev_major, st.Dev_minor = old.Ino, unix.Major(uint64(old.Dev)), unix.Minor(uint64(old.Dev))
+		}
+	}
+	if err != nil {
+		return 0, unless(absent, path, err)
+	}
+	b := strconv.AppendUint(nil, uint64(st.Dev_major)<<32|uint64(st.Dev_minor), 10)
+	b = strconv.AppendUint(append(b, ' '), st.Ino, 10)
+	if st.Mask&unix.STATX_BTIME != 0 {
+		b = strconv.AppendInt(append(b, ' '), st.Btime.Sec, 10)
+		b = strconv.AppendUint(append(b, '.'), uint64(st.Btime.Nsec), 10)
+	}
+	return hash(string(b)), nil
+}
+
+// place is what the records of a unit are about. The service directory itself goes
+// without its time of birth where its key says what it is: on an overlay that time
+// changes when something is written in it.
+func (s *service) place(prefix string) (p Place, err error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(s.dir.fd, &st); err != nil {
+		return p, fmt.Errorf("unable to stat the directory: %w", err)
+	}
+	p.Dir = hash(strconv.FormatUint(uint64(st.Dev), 10) + " " + strconv.FormatUint(st.Ino, 10))
+	p.Lock, err = identity(s.dir.fd, prefix+"supervise/lock")
+	return p, err
+}
+
+// sight is what can be seen of a process that a record tells of.
+type sight struct {
+	found bool // it is there
+	dead  bool // and is a corpse
+	pidfd int  // and is held by this, where the kernel gives one; else -1
+	ppid  int
+}
+
+// see looks for the process with this pid and start.
+func see(pid int, ticks uint64) (s sight, err error) {
+	s.pidfd = -1
+	fd, err := unix.PidfdOpen(pid, 0)
+	switch {
+	case err == nil:
+		s.pidfd = fd
+	case err == unix.ESRCH:
+		return s, nil
+	case passing(err) || err == unix.EINTR:
+		return s, fmt.Errorf("unable to look at process %d: %w", pid, err)
+	}
+	st, found, err := statOf(pid) // read behind the pidfd: it is of one process
+	if found {
+		s.found, s.dead, s.ppid = st.ticks == ticks, st.state == 'Z' || st.state == 'X', st.ppid
+	} else if err == nil {
+		s.found, s.ppid, err = s.hidden(pid)
+	}
+	if (err != nil || !s.found) && s.pidfd >= 0 {
+		unix.Close(s.pidfd)
+		s.pidfd = -1
+	}
+	return s, err
+}
+
+// hidden says whether a process is there that /proc does not show: by its pidfd,
+// with its parent, which must be one that a killed core's child comes to; else,
+// before Linux 6.13, by whether it could be sent a signal.
+func (s sight) hidden(pid int) (found bool, ppid int, err error) {
+	if s.pidfd >= 0 {
+		info := unix.PidfdInfo{}
+		switch err := unix.IoctlPidfdInfo(s.pidfd, &info); err {
+		case nil:
+			parents, err := ancestors()
+			return parents[int(info.Ppid)], int(info.Ppid), err
+		case unix.ESRCH:
+			return false, 0, nil
+		}
+	}
+	return unix.Kill(pid, 0) != unix.ESRCH, 0, nil
+}
