@@ -235,18 +235,22 @@ func TestAbandoned(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	id := boot(t)
+	here := World{Boot: hash(boot(t)), Space: 1}
+	line := func(w World) string { return string(lineOf(Life{Word: LifeRun, PID: 5, Ticks: 12345, World: w})) }
+	former := func(id string) string { return fmt.Sprintf("%-127s\n", "run 5 12345 "+id+" 1 0 0") }
 	for _, tt := range []struct {
 		proc string
 		want bool
 	}{
-		{"run 5 12345 " + id + "\n", true},
-		{"run 5 12345 " + id, true},
-		{"down 0 0 " + id + " more of it\nand another line\n", true},
-		{"run 5 12345 00000000-0000-0000-0000-000000000000\n", false},
-		{"run 5 12345\n", false},
-		{"run  5 12345 " + id + "\n", false}, // the 4th field is another
-		{"\n" + "run 5 12345 " + id, false},
+		{line(here), true},
+		{line(World{Boot: here.Boot, Space: 2}), true}, // its client may be in another namespace
+		{former(boot(t)), true},
+		{line(World{Boot: here.Boot + 1}), false},
+		{line(World{}), false},
+		{former("00000000-0000-0000-0000-000000000000"), false},
+		{line(here)[:100], false},
+		{line(here) + "x", false},
+		{blank, false},
 		{"", false},
 	} {
 		s.write("supervise/proc", tt.proc, 0o644)
@@ -258,27 +262,6 @@ func TestAbandoned(t *testing.T) {
 	if r.abandoned() {
 		t.Error("without supervise/proc")
 	}
-}
-
-// FuzzAbandoned feeds supervise/proc with anything.
-func FuzzAbandoned(f *testing.F) {
-	f.Add([]byte("run 5 12345 x\n"))
-	f.Add([]byte("   \n"))
-	f.Add([]byte{0xff, 0})
-	dir := f.TempDir()
-	os.Mkdir(dir+"/supervise", 0o700)
-	r, err := Reach(dir)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Fuzz(func(t *testing.T, text []byte) {
-		if err := os.WriteFile(dir+"/supervise/proc", text, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		if r.abandoned() && !strings.Contains(string(text), boot(t)) {
-			t.Errorf("%q is taken for this boot's", text)
-		}
-	})
 }
 
 // FuzzProbe reads statuses of any form.
@@ -414,7 +397,7 @@ func TestSkip(t *testing.T) {
 
 // TestReplaced loses no command to a core that is replaced.
 func TestReplaced(t *testing.T) {
-	proc := "run 5 1 " + boot(t) + "\n"
+	proc := string(lineOf(Life{Word: LifeRun, PID: 5, Ticks: 1, World: World{Boot: hash(boot(t))}}))
 
 	t.Run("sent while there is none", func(t *testing.T) {
 		s := newStage(t)
