@@ -23,7 +23,7 @@ import (
 // where it was written, TREE by whose life (all three in hexadecimal digits, see
 // World, Place and treeOf), CORE the process that wrote it, STATUS the wait status of
 // the last ./run, for ./finish, PIPE the inode of the pipe to the log service that
-// ./run writes to. The last byte but three of the line is the standing order, as the
+// ./run writes to. The last character of the line is the standing order, as the
 // command that gives it: u, d, o or x. It is written by itself when it changes, before
 // it is acted on. The file is written by the core before and
 // after it makes a process and when one has ended, before the end can be seen
@@ -68,7 +68,7 @@ const lifeSize = 128
 // lifeWant where the standing order is; what is before them is never so long.
 const (
 	lifePID  = lifeSize - 8
-	lifeWant = lifeSize - 4
+	lifeWant = lifeSize - 2
 )
 
 func (l Life) bytes() (b [lifeSize]byte) {
