@@ -285,7 +285,7 @@ func (s *service) earlier(u *unit, k kept) (was remains, err error) {
 	if was.life.Word != LifeRun && was.life.Word != LifeFinish {
 		return was, nil
 	}
-	sight, err := see(was.life.PID, was.life.Ticks)
+	sight, err := see(was.life)
 	if err != nil {
 		return was, err
 	}
@@ -386,7 +386,7 @@ func (s *service) orphan(prefix string, l Life) (pid int, ticks uint64, err erro
 			return err
 		}
 		if !ok && p == l.PID { // it wrote its pid itself, and is hidden or gone
-			s, err := see(p, l.Ticks)
+			s, err := see(l)
 			if s.pidfd >= 0 {
 				unix.Close(s.pidfd)
 			}
@@ -924,18 +924,18 @@ func (s *service) restore(u *unit, was *remains) {
 		u.since, u.began = time.Now(), time.Now()
 	}
 	if u.pidfd < 0 || s.core.watchFD(u.pidfd, watch{unit: u, proc: p}, unix.EPOLLIN|unix.EPOLLET) != nil {
-		s.core.lookAfter(p, was.life.Ticks)
+		s.core.lookAfter(p, was.life)
 	}
 }
 
 // lookAfter looks once a second after an adopted process that no pidfd tells the end
 // of, as long as nobody else does.
-func (c *Core) lookAfter(p *process, ticks uint64) {
+func (c *Core) lookAfter(p *process, l Life) {
 	time.AfterFunc(lookTime, func() {
 		if !c.procs.awaited(p) {
 			return
 		}
-		sight, err := see(p.pid, ticks)
+		sight, err := see(l)
 		if sight.pidfd >= 0 {
 			unix.Close(sight.pidfd)
 		}
@@ -944,7 +944,7 @@ func (c *Core) lookAfter(p *process, ticks uint64) {
 			c.procs.ended(p, statusUnknown)
 			return
 		}
-		c.lookAfter(p, ticks)
+		c.lookAfter(p, l)
 	})
 }
 
@@ -1013,7 +1013,9 @@ func (c *Core) ending(w watch, pidfd int) {
 			case there && st.state == 'Z' && (st.ws != 0 || os.Geteuid() == 0): // who may not know it is told 0
 				c.procs.ended(w.proc, st.ws)
 				return
-			case err != nil || time.Since(begin) > time.Second: // a kernel before 6.15, or a parent that does not care
+			case err != nil && (there || c.link == nil || c.isOrphaned()), time.Since(begin) > time.Second:
+				// A kernel before 6.15, where the scanner, if it may be the parent without our
+				// seeing that, has a moment; or a parent that does not care.
 				c.procs.ended(w.proc, statusUnknown)
 				return
 			}

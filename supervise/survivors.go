@@ -115,7 +115,7 @@ func stillRuns(at int, path string, tree uint32, w World) (bool, error) {
 	if err != nil || !ok || l.Tree != tree || l.PID == 0 || l.worth(w, l.Place) != worthAll {
 		return false, err
 	}
-	s, err := see(l.PID, l.Ticks)
+	s, err := see(l)
 	if s.pidfd >= 0 {
 		unix.Close(s.pidfd)
 	}

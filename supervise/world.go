@@ -222,8 +222,9 @@ type sight struct {
 	ppid  int
 }
 
-// see looks for the process with this pid and start.
-func see(pid int, ticks uint64) (s sight, err error) {
+// see looks for the process that a record names, by pid and start.
+func see(l Life) (s sight, err error) {
+	pid, ticks := l.PID, l.Ticks
 	s.pidfd = -1
 	fd, err := unix.PidfdOpen(pid, 0)
 	switch {
@@ -238,7 +239,7 @@ func see(pid int, ticks uint64) (s sight, err error) {
 	if found {
 		s.found, s.dead, s.ppid = st.ticks == ticks, st.state == 'Z' || st.state == 'X', st.ppid
 	} else if err == nil {
-		s.found, s.ppid, err = s.hidden(pid)
+		s.found, s.ppid, err = s.hidden(l)
 	}
 	if (err != nil || !s.found) && s.pidfd >= 0 {
 		unix.Close(s.pidfd)
@@ -248,18 +249,20 @@ func see(pid int, ticks uint64) (s sight, err error) {
 }
 
 // hidden says whether a process is there that /proc does not show: by its pidfd,
-// with its parent, which must be one that a killed core's child comes to; else,
-// before Linux 6.13, by whether it could be sent a signal.
-func (s sight) hidden(pid int) (found bool, ppid int, err error) {
+// with its parent, which must be one that a killed core's child comes to, or the
+// core that has let go of it; else, before Linux 6.13, by whether it could be sent a
+// signal.
+func (s sight) hidden(l Life) (found bool, ppid int, err error) {
 	if s.pidfd >= 0 {
 		info := unix.PidfdInfo{}
 		switch err := unix.IoctlPidfdInfo(s.pidfd, &info); err {
 		case nil:
 			parents, err := ancestors()
-			return parents[int(info.Ppid)], int(info.Ppid), err
+			ppid = int(info.Ppid)
+			return parents[ppid] || ppid == l.Core, ppid, err
 		case unix.ESRCH:
 			return false, 0, nil
 		}
 	}
-	return unix.Kill(pid, 0) != unix.ESRCH, 0, nil
+	return unix.Kill(l.PID, 0) != unix.ESRCH, 0, nil
 }
