@@ -34,6 +34,7 @@ var refusable = map[string]uint32{
 	"prctl":          unix.SYS_PRCTL,
 	"prlimit64":      unix.SYS_PRLIMIT64,
 	"pwrite64":       unix.SYS_PWRITE64,
+	"readlinkat":     unix.SYS_READLINKAT,
 	"rt_sigaction":   unix.SYS_RT_SIGACTION,
 	"rt_sigprocmask": unix.SYS_RT_SIGPROCMASK,
 	"sendmsg":        unix.SYS_SENDMSG,

@@ -65,7 +65,8 @@ type Core struct {
 	changed   chan struct{} // of one: a service is gone, or the scanner
 	broom     *time.Timer
 	survivors survivors
-	rescued   map[uint64]bool // logs of earlier scanners that are read on, by inode
+	refusals  map[string]string // of services that cannot be opened at present, by key
+	rescued   map[uint64]bool   // logs of earlier scanners that are read on, by inode
 
 	keepers struct {
 		sync.Mutex
@@ -421,6 +422,7 @@ func (c *Core) enter(s *service, k kept, dropped bool) {
 	err := c.admit(s, k)
 	if err == nil {
 		c.procs.disinherit(s.key)
+		c.refusal(s.key, "")
 	}
 	c.procs.opened()
 	status := "0"
@@ -436,14 +438,44 @@ func (c *Core) enter(s *service, k kept, dropped bool) {
 	case errors.Is(err, errRoom):
 		c.sayLack(s.name)
 		status = lacking
+	case notNow(err):
+		if c.refusal(s.key, err.Error()) {
+			c.Say(Warning, s.name, fmt.Errorf("%w; trying again.", err))
+		}
+		status = later
 	default:
 		c.Say(Fatal, s.name, err)
 		status = "111"
-		if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
-			status = lacking
-		}
 	}
 	s.end()
+}
+
+// notNow says whether err, of opening a service, says nothing about the service: it
+// cannot be told at present whether something of it runs already.
+func notNow(err error) bool {
+	for _, e := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS, unix.EIO, unix.EINTR, unix.ESTALE, errBeingMade} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// refusal notes why a service cannot be opened now, "" where it was, and says
+// whether that is new.
+func (c *Core) refusal(key, why string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if why == "" {
+		delete(c.refusals, key)
+		return false
+	}
+	if c.refusals == nil {
+		c.refusals = map[string]string{}
+	}
+	before := c.refusals[key]
+	c.refusals[key] = why
+	return before != why
 }
 
 // launch makes the first processes of a service here and now, and looks at what
@@ -517,8 +549,9 @@ func (c *Core) admit(s *service, k kept) error {
 	return s.open(k)
 }
 
-// lacking is the status of gone where descriptors ran out.
-const lacking = "24"
+// lacking is the status of gone where descriptors ran out, and later where the
+// service cannot be opened at present, with all that is kept of it.
+const lacking, later = "24", "11"
 
 // take reserves descriptors for a service of a tree, if there are as many.
 func (c *Core) take(n int) bool {

@@ -34,7 +34,8 @@ import (
 //	                   in place of those before; TAGS, parted by commas, are
 //	                   what they are
 //	gone KEY STATUS    the service is let go; 111: it could not be opened,
-//	                   24: for want of descriptors
+//	                   24: for want of descriptors, 11: at present; what is
+//	                   kept is kept then
 //	seen PID 0         the death is recorded, the corpse may be reaped
 type link struct {
 	file     *os.File // in the runtime's poller

@@ -421,10 +421,12 @@ func (s *Scanner) hear(m message) {
 		if e == nil {
 			return
 		}
-		for _, fd := range e.fds[1:] {
-			unix.Close(fd)
+		if m.b != later { // else it is offered again with what is kept
+			for _, fd := range e.fds[1:] {
+				unix.Close(fd)
+			}
+			e.fds, e.tags = e.fds[:1], ""
 		}
-		e.fds, e.tags = e.fds[:1], ""
 		e.lacking = m.b == lacking
 		s.idle[e] = true
 		e.offered = time.Now() // runit's sv looks every 0.42 s for the end of an exit

@@ -79,31 +79,31 @@ const laneMax = 1000
 
 // unit is one supervised process with its files: a service or its log service.
 type unit struct {
-	svc     *service
-	prefix  string // "" or "log/"
-	st      Status
-	pid     int
-	since   time.Time // as supervise/status tells it
-	began   time.Time // of ./run
-	ws      unix.WaitStatus
-	word    string // the record's word while a process is being made or runs
-	control int
-	ok      int
-	lock    int  // of supervise/lock, which is held as long as it is open
-	pidfd   int  // of an adopted process, else -1
-	foreign bool // that is no child of the scanner
-	rest    *time.Timer
-	rests   int         // the number of the last rest
-	unread  bool        // bytes were left in the FIFO on purpose
-	more    bool        // bytes may be left in the FIFO, to be read next
-	told    atomic.Bool // of bytes in the FIFO, and has not looked since
-	fresh   bool        // there was no ./supervise before
-	replaced bool       // the process that was adopted is of a directory that was here before
-	once     bool       // a start that was ordered once is still due
-	records  sync.Mutex // guards the following, and is held while the record is written
-	life     Life       // the record
-	recorded bool       // and it was written
-	want     Want       // the standing order, as the record is to tell it
+	svc      *service
+	prefix   string // "" or "log/"
+	st       Status
+	pid      int
+	since    time.Time // as supervise/status tells it
+	began    time.Time // of ./run
+	ws       unix.WaitStatus
+	word     string // the record's word while a process is being made or runs
+	control  int
+	ok       int
+	lock     int  // of supervise/lock, which is held as long as it is open
+	pidfd    int  // of an adopted process, else -1
+	foreign  bool // that is no child of the scanner
+	rest     *time.Timer
+	rests    int         // the number of the last rest
+	unread   bool        // bytes were left in the FIFO on purpose
+	more     bool        // bytes may be left in the FIFO, to be read next
+	told     atomic.Bool // of bytes in the FIFO, and has not looked since
+	fresh    bool        // there was no ./supervise before
+	replaced bool        // the process that was adopted is of a directory that was here before
+	once     bool        // a start that was ordered once is still due
+	records  sync.Mutex  // guards the following, and is held while the record is written
+	life     Life        // the record
+	recorded bool        // and it was written
+	want     Want        // the standing order, as the record is to tell it
 
 	written struct { // what the files say
 		pid    int
