@@ -198,19 +198,20 @@ func (k kept) close() {
 
 // remains is what an earlier core has left of a unit.
 type remains struct {
-	life    Life
-	ok      bool    // there is a record, and it counts
-	worth   worth   // of the record
-	verdict verdict // on it
-	there   bool    // the process that it names is there, alive or dead
-	runs    bool    // and alive
-	ppid    int     // its parent
-	pidfd   int     // of the process, or of one that has ended and can tell how; else -1
-	told    Life    // the record as it was read
-	seen    Record  // supervise/status
-	state   []byte  // the same, undecoded
-	stat    string  // supervise/stat
-	pid     string  // supervise/pid
+	life      Life
+	ok        bool    // there is a record, and it counts
+	worth     worth   // of the record
+	verdict   verdict // on it
+	unwritten bool    // it could not be written, and the scanner has kept it
+	there     bool    // the process that it names is there, alive or dead
+	runs      bool    // and alive
+	ppid      int     // its parent
+	pidfd     int     // of the process, or of one that has ended and can tell how; else -1
+	told      Life    // the record as it was read
+	seen      Record  // supervise/status
+	state     []byte  // the same, undecoded
+	stat      string  // supervise/stat
+	pid       string  // supervise/pid
 }
 
 func (was *remains) close() {
@@ -235,6 +236,11 @@ func (s *service) earlier(u *unit, k kept) (was remains, err error) {
 		return was, err
 	}
 	life, found, err := readLife(s.dir.fd, prefix+"supervise/proc")
+	s.core.mu.Lock()
+	if l, ok := s.core.unwritten[s.key][prefix]; ok { // it is newer
+		life, found, was.unwritten = l, true, true
+	}
+	s.core.mu.Unlock()
 	if err != nil || !found {
 		return was, err
 	}
@@ -881,7 +887,7 @@ func (s *service) restore(u *unit, was *remains) {
 	u.want = u.st.Want
 	now := s.core.sign(u, was.life)
 	now.Core = was.told.Core
-	if u.life, u.recorded = now, now == was.told; !u.recorded { // it was another tree's, or was found while it was being made
+	if u.life, u.recorded = now, now == was.told && !was.unwritten; !u.recorded { // it was another tree's, or was found while it was being made
 		s.record(u, now)
 	}
 	u.began = time.Now().Add(-max(0, time.Since(u.since)))

@@ -65,8 +65,9 @@ type Core struct {
 	changed   chan struct{} // of one: a service is gone, or the scanner
 	broom     *time.Timer
 	survivors survivors
-	refusals  map[string]string // of services that cannot be opened at present, by key
-	rescued   map[uint64]bool   // logs of earlier scanners that are read on, by inode
+	unwritten map[string]map[string]Life // records that are nowhere but with the scanner: of a service by key, of a unit by prefix
+	refusals  map[string]string          // of services that cannot be opened at present, by key
+	rescued   map[uint64]bool            // logs of earlier scanners that are read on, by inode
 
 	keepers struct {
 		sync.Mutex
@@ -90,7 +91,7 @@ func newCore(say func(Level, string, error), self int, session bool) (*Core, err
 	c := &Core{
 		voice: &voice{say: say}, Session: session, self: self, env: os.Environ(),
 		log: -1, services: map[string]*service{}, watched: map[int32]watch{},
-		changed: make(chan struct{}, 1), rescued: map[uint64]bool{},
+		changed: make(chan struct{}, 1), rescued: map[uint64]bool{}, unwritten: map[string]map[string]Life{},
 	}
 	c.Say, c.keepers.batch = c.voice.tell, 1
 	c.start, c.procs = c.spawn, newProcesses(self == 0)
@@ -366,10 +367,18 @@ func (c *Core) hear(m message) {
 		default:
 			dropped, tags, _ := strings.Cut(m.b, ",")
 			k := kept{}
+			lines := map[string]Life{}
 			for i, tag := range strings.Split(tags, ",") {
 				if i+1 < len(m.fds) {
 					k[tag] = m.fds[i+1]
+				} else if prefix, l, ok := lifeOfTag(tag); ok {
+					lines[prefix] = l
 				}
+			}
+			if len(lines) > 0 {
+				c.mu.Lock()
+				c.unwritten[m.a] = lines
+				c.mu.Unlock()
 			}
 			c.add(m.a, m.name, Dir{m.fds[0]}, k, dropped == "true")
 		}
@@ -423,6 +432,9 @@ func (c *Core) enter(s *service, k kept, dropped bool) {
 	if err == nil {
 		c.procs.disinherit(s.key)
 		c.refusal(s.key, "")
+		c.mu.Lock()
+		delete(c.unwritten, s.key)
+		c.mu.Unlock()
 	}
 	c.procs.opened()
 	status := "0"
@@ -713,6 +725,13 @@ func (c *Core) keepSoon(s *service) {
 	}
 	if s.piped {
 		add("pipe", s.pipe[1])
+	}
+	for _, u := range s.units() {
+		if u.left {
+			u.records.Lock()
+			tags = append(tags, u.life.tag(u.prefix))
+			u.records.Unlock()
+		}
 	}
 	k := &c.keepers
 	k.Lock()

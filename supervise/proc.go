@@ -181,6 +181,32 @@ func writeLife(at int, path string, l Life) error {
 	return m.write(path, l)
 }
 
+// tag is a record that could not be written, as the scanner keeps it among the names
+// of descriptors.
+func (l Life) tag(prefix string) string {
+	b := l.bytes()
+	fields := append(strings.Fields(string(b[:lifePID])), string(l.Want.command()))
+	return lifeTag + prefix + ":" + strings.Join(fields, ":")
+}
+
+// lifeTag is what such a tag begins with.
+const lifeTag = "="
+
+// lifeOfTag decodes it.
+func lifeOfTag(tag string) (prefix string, l Life, ok bool) {
+	text, found := strings.CutPrefix(tag, lifeTag)
+	prefix, text, ok = strings.Cut(text, ":")
+	at := strings.LastIndexByte(text, ':')
+	if !found || !ok || at < 0 || at > lifePID || at+2 != len(text) {
+		return "", Life{}, false
+	}
+	b := []byte(blank)
+	copy(b, strings.ReplaceAll(text[:at], ":", " "))
+	b[lifeWant] = text[at+1]
+	l, ok = parseLife(b)
+	return prefix, l, ok
+}
+
 // making is the record of a process that is being made, held open for writing.
 type making struct{ fd int }
 

@@ -103,6 +103,7 @@ type unit struct {
 	records  sync.Mutex  // guards the following, and is held while the record is written
 	life     Life        // the record
 	recorded bool        // and it was written
+	left     bool        // else the scanner has it; the owner of the service knows
 	want     Want        // the standing order, as the record is to tell it
 
 	written struct { // what the files say
@@ -134,6 +135,7 @@ type service struct {
 	orders    []order
 	looked    bool // it was just looked for ./log
 	held      kept // pipes that are held until the service is open
+	readOnly  bool // its file system is, and that was said
 	handed    bool // another core has let go of it
 	keeping   int  // which batch of descriptors its own are in
 	opened    bool
@@ -601,9 +603,7 @@ func (s *service) answered(ev event) {
 	}
 	switch ev.kind {
 	case evSpawned:
-		if ev.err != nil {
-			s.warn(ev.err)
-		}
+		s.noteRecord(u, ev.err)
 		u.pid = ev.pid
 		if ev.role == isRun {
 			u.began = time.Now()
@@ -700,47 +700,46 @@ func (s *service) record(u *unit, l Life) {
 	err := writeLife(s.dir.fd, u.prefix+"supervise/proc", u.life)
 	u.recorded = err == nil
 	u.records.Unlock()
-	if err != nil {
-		s.unrecorded(u, err)
-	}
+	s.noteRecord(u, err)
 }
 
 // recordWant writes a new standing order into the record, before it is acted on.
 func (s *service) recordWant(u *unit) {
-	if s.deleted {
-		return
-	}
 	u.records.Lock()
-	defer u.records.Unlock()
-	if u.life.Place == (Place{}) {
+	u.want = u.st.Want
+	making := s.ordered > 0 && !u.recorded // who makes the process writes it
+	if s.deleted || making || u.life.Place == (Place{}) {
+		u.records.Unlock()
 		return
 	}
-	u.want = u.st.Want
-	path := u.prefix + "supervise/proc"
 	switch {
-	case s.ordered > 0 && !u.recorded: // who makes the process writes it
-		return
 	case s.ordered == 0 && u.want == WantOnce && u.st.Phase == Starting: // it is due until a process was made
 		u.life, u.recorded = Life{Word: LifeMaking, Ticks: ticksNow(), Place: u.life.Place}, false
 	case u.life.Word == "":
-		u.life.Word = LifeDown
-		u.recorded = false
+		u.life.Word, u.recorded = LifeDown, false
 	}
 	u.life = s.core.sign(u, u.life)
 	var err error
-	if u.recorded {
+	if path := u.prefix + "supervise/proc"; u.recorded {
 		err = writeWant(s.dir.fd, path, u.want)
 	} else {
 		err = writeLife(s.dir.fd, path, u.life)
 	}
-	if u.recorded = err == nil; err != nil {
-		s.unrecorded(u, err)
-	}
+	u.recorded = err == nil
+	u.records.Unlock()
+	s.noteRecord(u, err)
 }
 
-// unrecorded takes note of a record that could not be written.
-func (s *service) unrecorded(u *unit, err error) {
-	s.warnOnDeleted(err)
+// noteRecord takes note of whether a record could be written. One that could not is
+// left with the scanner, for the next core.
+func (s *service) noteRecord(u *unit, err error) {
+	if err != nil {
+		s.warnOnDeleted(err)
+	}
+	if err != nil || u.left {
+		u.left = err != nil
+		s.core.keep(s)
+	}
 }
 
 // ended tells the machine that ./run or ./finish is over.
@@ -803,7 +802,10 @@ func (u *unit) write() {
 // warnOnDeleted warns, and takes note where the reason is that the service
 // directory itself was removed: there is nothing left to supervise then.
 func (s *service) warnOnDeleted(err error) {
-	s.warn(err)
+	if readOnly := errors.Is(err, unix.EROFS); !readOnly || !s.readOnly { // that is said once
+		s.warn(err)
+		s.readOnly = s.readOnly || readOnly
+	}
 	if errors.Is(err, unix.ENOENT) && s.dir.deleted() {
 		s.deleted = true
 	}
