@@ -1,0 +1,160 @@
+package supervise
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+)
+
+// TestWorth compares records with where they are read.
+func TestWorth(t *testing.T) {
+	w, p := World{Boot: 1, Space: 2}, Place{Dir: 3, Lock: 4}
+	worlds := map[string]struct {
+		World
+		same bool
+	}{
+		"the same world":             {w, true},
+		"another boot":               {World{9, 2}, false},
+		"another namespace":          {World{1, 9}, false},
+		"a namespace that is hidden": {World{1, 0}, true},
+		"without /proc":              {World{}, true},
+	}
+	places := map[string]struct {
+		Place
+		worth worth
+	}{
+		"the same place": {p, worthAll},
+		"a copy":         {Place{8, 9}, worthless},
+		"another lock":   {Place{3, 9}, worthProcess},
+		"a directory put beside the same supervise directory": {Place{9, 4}, worthStopped},
+	}
+	for wn, wt := range worlds {
+		for pn, pt := range places {
+			want := pt.worth
+			if !wt.same {
+				want = worthless
+			}
+			if got := (Life{World: wt.World, Place: pt.Place}).worth(w, p); got != want {
+				t.Errorf("%s, %s: %d, want %d", wn, pn, got, want)
+			}
+		}
+	}
+}
+
+// TestJudge says of each kind of record what it means.
+func TestJudge(t *testing.T) {
+	all := map[string]verdict{}
+	for _, w := range []worth{worthless, worthProcess, worthStopped, worthAll} {
+		for _, runs := range []bool{false, true} {
+			for _, tree := range []string{"this tree", "a tree that lives", "a tree that is gone"} {
+				for _, want := range []Want{WantUp, WantDown, WantOnce, WantExit} {
+					v := Life{Want: want}.judge(w, runs, tree == "this tree", tree == "a tree that lives")
+					name := fmt.Sprintf("worth %d, runs %t, %s, %c", w, runs, tree, want.command())
+					all[name] = v
+				}
+			}
+		}
+	}
+	want := map[string]verdict{}
+	for name := range all {
+		var w int
+		var runs bool
+		var tree string
+		fmt.Sscanf(name, "worth %d, runs %t,", &w, &runs)
+		tree = name[len(fmt.Sprintf("worth %d, runs %t, ", w, runs)):]
+		order := tree[len(tree)-1]
+		tree = tree[:len(tree)-3]
+		switch {
+		case worth(w) == worthAll && tree == "this tree":
+			want[name] = verdict{counts: true, order: true}
+		case worth(w) == worthAll && (runs || tree == "a tree that lives"):
+			want[name] = verdict{counts: true, order: order != 'x'} // exit was for another supervisor
+		case worth(w) == worthProcess && runs:
+			want[name] = verdict{counts: true}
+		case worth(w) == worthStopped && runs:
+			want[name] = verdict{counts: true, stop: true}
+		default:
+			want[name] = verdict{}
+		}
+	}
+	if diff := cmp.Diff(want, all, cmp.AllowUnexported(verdict{})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestPlace tells a copy of a directory from the directory under another name.
+func TestPlace(t *testing.T) {
+	root := t.TempDir()
+	at := func(name string) Place {
+		t.Helper()
+		dir, err := openDir(root + "/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(dir.fd)
+		p, err := (&service{dir: dir}).place("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	if err := os.MkdirAll(root+"/web/supervise", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if p := at("web"); p.Lock != 0 || p.Dir == 0 {
+		t.Errorf("without a lock: %+v", p)
+	}
+	if err := os.WriteFile(root+"/web/supervise/lock", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	web := at("web")
+	for _, cmd := range [][]string{{"cp", "-a", "web", "copy"}, {"mv", "web", "moved"}, {"ln", "-s", "moved", "link"}, {"cp", "-a", "copy", "web"}} {
+		c := exec.Command(cmd[0], cmd[1:]...)
+		c.Dir = root
+		if out, err := c.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	for name, same := range map[string]bool{"moved": true, "link": true, "copy": false, "web": false} {
+		p := at(name)
+		if (p == web) != same || !same && (p.Dir == web.Dir || p.Lock == web.Lock) {
+			t.Errorf("%s: %+v, was %+v", name, p, web)
+		}
+	}
+	// Restored in its place, the file that is locked is another, whatever its inode.
+	before := at("moved")
+	os.Remove(root + "/moved/supervise/lock")
+	os.WriteFile(root+"/moved/supervise/lock", nil, 0o600)
+	if p := at("moved"); p.Dir != before.Dir || p.Lock == before.Lock {
+		t.Errorf("with a new lock: %+v, was %+v", p, before)
+	}
+}
+
+// TestLifeTag hands a record to the scanner and back.
+func TestLifeTag(t *testing.T) {
+	for _, prefix := range []string{"", "log/"} {
+		l := Life{Word: LifeFinish, PID: 1 << 22, Ticks: 1 << 40, World: World{1, 2}, Place: Place{3, 4}, Tree: 5, Core: 6, Status: statusUnknown, Pipe: 7, Want: WantOnce}
+		got, back, ok := lifeOfTag(l.tag(prefix))
+		if !ok || got != prefix || back != l {
+			t.Errorf("%q, %+v, %t", got, back, ok)
+		}
+	}
+	for _, bad := range []string{"", "=", "=:", "=:u", "=log/:run:1:u", "control", "=:" + blank, "=:::::::::::::u", "log/control"} {
+		if _, l, ok := lifeOfTag(bad); ok {
+			t.Errorf("%q is %+v", bad, l)
+		}
+	}
+}
+
+// TestWorldOfOwn is known, and the same each time.
+func TestWorldOfOwn(t *testing.T) {
+	a, err1 := readWorld()
+	b, err2 := readWorld()
+	if err1 != nil || err2 != nil || a != b || a.Boot == 0 || a.Space == 0 {
+		t.Errorf("%+v, %v; %+v, %v", a, err1, b, err2)
+	}
+}
