@@ -430,23 +430,8 @@ func (s *service) orphan(prefix string, l Life) (pid int, ticks uint64, err erro
 	if ours, err := ownProc(); !ours {
 		return 0, 0, err
 	}
-	proc, err := os.Open("/proc")
-	if err != nil {
-		return 0, 0, unless(hides, "/proc", err)
-	}
-	defer proc.Close()
-	names, err := proc.Readdirnames(-1)
-	if err != nil {
-		return 0, 0, err
-	}
-	for _, name := range names {
-		if p, err := strconv.Atoi(name); err == nil && p != os.Getpid() {
-			if err := look(p); err != nil {
-				return 0, 0, err
-			}
-		}
-	}
-	return pid, ticks, nil
+	err = eachProcess(look)
+	return pid, ticks, err
 }
 
 // byteLetGo is what a core writes to supervise/control to have a service from
@@ -528,11 +513,107 @@ func (s *service) settled(u *unit, k kept, was *remains) error {
 		was.close()
 		*was = now
 	}
-	switch {
-	case !found:
-		s.clearRecord(u.prefix) // it may be garbage
-	case !was.ok:
-		s.clearRecord(u.prefix)
+	if was.ok {
+		return nil
+	}
+	lost := !found && s.lostRecord(u.prefix)
+	s.clearRecord(u.prefix)
+	if lost {
+		if was.life, was.ok, err = s.stray(u.prefix); err != nil || !was.ok {
+			return err
+		}
+		sight, err := see(was.life)
+		if was.ok = sight.found; err != nil {
+			return err
+		}
+		was.worth = worthAll
+		was.there, was.runs, was.ppid, was.pidfd = sight.found, sight.found && !sight.dead, sight.ppid, sight.pidfd
+	}
+	return nil
+}
+
+// lostRecord says whether an earlier core may have been unable to write a record: it
+// has come as far as to make the FIFOs, and has written nothing, as where the disk was
+// full from the first start.
+func (s *service) lostRecord(prefix string) bool {
+	if st, err := s.dir.stat(prefix + "supervise/status"); err == nil && st.Size == StatusSize {
+		return false
+	}
+	st, err := s.dir.stat(prefix + "supervise/proc")
+	return (err != nil || st.Size < lifeSize) && s.dir.has(prefix+"supervise/ok")
+}
+
+// stray looks for the process of a unit whose record was lost: among those that have
+// lost their parent the eldest with the unit's working directory.
+func (s *service) stray(prefix string) (l Life, ok bool, err error) {
+	st, err := s.dir.stat(strings.TrimSuffix("./"+prefix, "/"))
+	if err != nil {
+		return l, false, unless(absent, "./"+prefix, err)
+	}
+	all, err := s.core.strays()
+	if err != nil {
+		return l, false, err
+	}
+	l, ok = all[[2]uint64{uint64(st.Dev), st.Ino}]
+	l.Want = WantExit // its order is not known: the files decide
+	return l, ok, nil
+}
+
+// strays are the processes, by their working directories, that may be an earlier
+// core's children. It looks once in the life of a core, when there is reason.
+func (c *Core) strays() (map[[2]uint64]Life, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lost != nil {
+		return c.lost, nil
+	}
+	all := map[[2]uint64]Life{}
+	parents, err := ancestors()
+	if err != nil {
+		return nil, err
+	}
+	if ours, err := ownProc(); !ours {
+		return all, err
+	}
+	err = eachProcess(func(pid int) error {
+		st, found, err := statOf(pid)
+		if err != nil || !found || !parents[st.ppid] || st.state == 'Z' {
+			return err
+		}
+		var cwd unix.Stat_t
+		path := "/proc/" + strconv.Itoa(pid) + "/cwd"
+		if err := unix.Stat(path, &cwd); err != nil {
+			return unless(hides, path, err)
+		}
+		at := [2]uint64{uint64(cwd.Dev), cwd.Ino}
+		if known, ok := all[at]; !ok || st.ticks < known.Ticks {
+			all[at] = Life{Word: LifeRun, PID: pid, Ticks: st.ticks}
+		}
+		return nil
+	})
+	if err == nil {
+		c.lost = all
+	}
+	return all, err
+}
+
+// eachProcess calls look for each process that /proc shows, but for this one.
+func eachProcess(look func(pid int) error) error {
+	proc, err := os.Open("/proc")
+	if err != nil {
+		return unless(hides, "/proc", err)
+	}
+	defer proc.Close()
+	names, err := proc.Readdirnames(-1)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if pid, err := strconv.Atoi(name); err == nil && pid != os.Getpid() {
+			if err := look(pid); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

@@ -65,6 +65,7 @@ type Core struct {
 	changed   chan struct{} // of one: a service is gone, or the scanner
 	broom     *time.Timer
 	survivors survivors
+	lost      map[[2]uint64]Life         // see strays; nil before it was looked for them
 	unwritten map[string]map[string]Life // records that are nowhere but with the scanner: of a service by key, of a unit by prefix
 	refusals  map[string]string          // of services that cannot be opened at present, by key
 	rescued   map[uint64]bool            // logs of earlier scanners that are read on, by inode
