@@ -19,6 +19,9 @@ import (
 func (s *service) open(k kept) error {
 	defer k.close()
 	hasLog, logErr := s.hasLog()
+	if notNow(logErr) {
+		return logErr
+	}
 	if hasLog { // before another core lets go of them
 		held, err := s.holdPipes()
 		defer held.close()
@@ -744,7 +747,9 @@ func (s *service) attachLog() {
 		}
 		has, err := s.hasLog()
 		if has {
-			_, err = s.openLog(nil)
+			var was remains
+			was, err = s.openLog(nil)
+			was.close()
 		}
 		if err != nil {
 			s.warnOfLog(err)
@@ -890,20 +895,32 @@ func reopenPipe(path string, flags int) (int, error) {
 }
 
 // sameFile says whether a kept descriptor is still what the name leads to.
-func (s *service) sameFile(fd int, name string) bool {
+func (s *service) sameFile(fd int, name string) (bool, error) {
+	if fd < 0 {
+		return false, nil
+	}
 	var a unix.Stat_t
-	if fd < 0 || unix.Fstat(fd, &a) != nil {
-		return false
+	err := unix.Fstat(fd, &a)
+	if err != nil {
+		return false, fmt.Errorf("unable to stat %s: %w", name, err)
 	}
 	b, err := s.dir.stat(name)
-	return err == nil && a.Ino == b.Ino && a.Dev == b.Dev
+	if err != nil {
+		return false, unless(absent, name, err)
+	}
+	return a.Ino == b.Ino && a.Dev == b.Dev, nil
 }
 
 // control opens the unit's command FIFO, or takes the kept one, in which
 // commands may wait.
 func (s *service) control(u *unit, kept int) error {
 	name := u.prefix + "supervise/control"
-	if s.sameFile(kept, name) {
+	same, err := s.sameFile(kept, name)
+	if err != nil {
+		unix.Close(kept)
+		return err
+	}
+	if same {
 		u.control = kept
 	} else {
 		if kept >= 0 {
@@ -928,9 +945,14 @@ func (s *service) control(u *unit, kept int) error {
 // takes the kept one.
 func (s *service) makeOK(u *unit, kept int) error {
 	name := u.prefix + "supervise/ok"
-	if s.sameFile(kept, name) {
+	same, err := s.sameFile(kept, name)
+	if same {
 		u.ok = kept
 		return nil
+	}
+	if err != nil {
+		unix.Close(kept)
+		return err
 	}
 	if kept >= 0 {
 		unix.Close(kept)

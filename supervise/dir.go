@@ -84,7 +84,7 @@ func (d Dir) has(name string) bool {
 func (d Dir) readable(name string) bool {
 	fd, err := open(d.fd, name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return false
+		return notNow(err) && d.has(name) // a want of descriptors skips no script
 	}
 	unix.Close(fd)
 	return true
