@@ -21,6 +21,7 @@ func TestWithoutCalls(t *testing.T) {
 		"close_range": {unix.SYS_CLOSE_RANGE, unix.ENOSYS}, // before 5.9
 		"clone3":      {unix.SYS_CLONE3, unix.ENOSYS},      // before 5.3, and in containers by default
 		"unshare":     {unix.SYS_UNSHARE, unix.EPERM},      // in containers by default
+		"pidfd_open":  {unix.SYS_PIDFD_OPEN, unix.ENOSYS},  // before 5.3
 	} {
 		for _, scenario := range []string{"children", "adopt-core"} {
 			t.Run(name+"/"+scenario, func(t *testing.T) {
