@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -321,7 +322,35 @@ func ticksNow() uint64 {
 	return ticksOf(ts)
 }
 
-func ticksOf(ts unix.Timespec) uint64 { return uint64(ts.Sec)*100 + uint64(ts.Nsec)/1e7 }
+func ticksOf(ts unix.Timespec) uint64 {
+	return uint64(ts.Sec)*100 + uint64(ts.Nsec)/1e7 - uint64(clockShift.Load())
+}
+
+// clockShift is by how many ticks this process's time namespace has shifted the time
+// since boot, in /proc/PID/stat as well: all ticks here are those of the machine, so
+// that records mean the same in each.
+var clockShift atomic.Int64
+
+// readClockShift finds it out. A line of the file is like "boottime -100 0".
+func readClockShift() error {
+	const offsets = "/proc/self/timens_offsets"
+	b, err := Dir{unix.AT_FDCWD}.slurp(offsets, 256)
+	if err != nil {
+		return unless(hides, offsets, err)
+	}
+	for line := range strings.Lines(string(b)) {
+		f := strings.Fields(line)
+		if len(f) != 3 || f[0] != "boottime" {
+			continue
+		}
+		sec, err1 := strconv.ParseInt(f[1], 10, 64)
+		nsec, err2 := strconv.ParseInt(f[2], 10, 64)
+		if err1 == nil && err2 == nil {
+			clockShift.Store(sec*100 + nsec/1e7)
+		}
+	}
+	return nil
+}
 
 // procStat is what /proc/PID/stat says of a process.
 type procStat struct {
@@ -366,7 +395,7 @@ func parseStat(b []byte) (procStat, bool) {
 	}
 	ppid, err1 := strconv.Atoi(string(f[1]))
 	ticks, err2 := strconv.ParseUint(string(f[19]), 10, 64)
-	st := procStat{string(b[l+1 : r]), f[0][0], ppid, ticks, 0}
+	st := procStat{string(b[l+1 : r]), f[0][0], ppid, ticks - uint64(clockShift.Load()), 0}
 	if len(f) > 49 {
 		code, _ := strconv.ParseUint(string(f[49]), 10, 16)
 		st.ws = unix.WaitStatus(code)

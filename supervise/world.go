@@ -117,6 +117,9 @@ func readWorld() (w World, err error) {
 	} else {
 		w.Boot = hash(strings.TrimSpace(string(b)))
 	}
+	if err := readClockShift(); err != nil {
+		return w, err
+	}
 	const space = "/proc/self/ns/pid"
 	var st unix.Stat_t
 	if err := unix.Stat(space, &st); err != nil {
