@@ -142,6 +142,7 @@ const (
 func RunDir(name string, say func(Level, string, error)) error {
 	stop := make(chan os.Signal, 8)
 	signal.Notify(stop, unix.SIGTERM)
+	relayStuck(stop, unix.SIGTERM)
 	notify(stop, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT)
 	ignorePipe()
 	c, err := newCore(say, 0, false)
@@ -197,6 +198,7 @@ type Tree struct {
 func (t Tree) Run() error {
 	sigs := make(chan os.Signal, 8) // the others are for the scanner, which may share the terminal
 	signal.Notify(sigs, unix.SIGTERM)
+	relayStuck(sigs, unix.SIGTERM)
 	notify(sigs, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM)
 	ignorePipe()
 	debug.SetGCPercent(400)

@@ -50,16 +50,52 @@ func defaultAction(sigs ...unix.Signal) {
 func notifyDeaths(c chan os.Signal, always bool) (turn func(on bool)) {
 	signal.Notify(c, unix.SIGCHLD)
 	if always {
+		relayStuck(c, unix.SIGCHLD)
 		return func(bool) {}
 	}
 	var caught [64]byte // as in defaultAction
 	unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(unix.SIGCHLD), 0, uintptr(unsafe.Pointer(&caught)), 8, 0, 0)
 	defaultAction(unix.SIGCHLD)
+	end := func() {}
 	return func(on bool) {
 		if on {
+			end = relayStuck(c, unix.SIGCHLD)
 			unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(unix.SIGCHLD), uintptr(unsafe.Pointer(&caught)), 0, 8, 0, 0)
 		} else {
 			defaultAction(unix.SIGCHLD)
+			end()
 		}
 	}
+}
+
+// relayStuck relays to c signals that would come late otherwise. The kernel hands
+// a signal to one thread, for SIGCHLD the one that has made the child if it can.
+// Where that waits for a disk it acts on the signal when the disk answers, and
+// until then no other is told of it, nor of the next. But a signalfd(2) is, and
+// has the signal then. What is caught already must be relayed by Notify as well.
+func relayStuck(c chan<- os.Signal, sigs ...unix.Signal) (end func()) {
+	var set unix.Sigset_t
+	for _, sig := range sigs {
+		bits := uint(unsafe.Sizeof(set.Val[0])) * 8
+		set.Val[uint(sig-1)/bits] |= 1 << (uint(sig-1) % bits)
+	}
+	fd, err := unix.Signalfd(-1, &set, unix.SFD_CLOEXEC|unix.SFD_NONBLOCK)
+	if err != nil {
+		return func() {}
+	}
+	f := os.NewFile(uintptr(fd), "signalfd")
+	go func() {
+		var info unix.SignalfdSiginfo
+		for {
+			b := unsafe.Slice((*byte)(unsafe.Pointer(&info)), unsafe.Sizeof(info))
+			if _, err := f.Read(b); err != nil {
+				return
+			}
+			select {
+			case c <- unix.Signal(info.Signo):
+			default:
+			}
+		}
+	}()
+	return func() { f.Close() }
 }
