@@ -67,10 +67,7 @@ type Core struct {
 		sync.Mutex
 		batch int       // its number
 		queue []message // for the scanner
-		spare []message // room for the next
 		timer *time.Timer
-		sent  int        // the last batch that the scanner has
-		sends sync.Mutex // is held while one is sent, which may take the scanner's time
 	}
 }
 
@@ -87,7 +84,7 @@ func newCore(say func(Level, string, error), self int, session bool) (*Core, err
 		log: -1, services: map[string]*service{}, watched: map[int32]watch{},
 		changed: make(chan struct{}, 1), rescued: map[uint64]bool{},
 	}
-	c.Say, c.keepers.batch = c.voice.tell, 1
+	c.Say = c.voice.Say
 	c.start, c.procs = c.spawn, newProcesses(self == 0)
 	c.procs.seen = c.seen
 	sealInherited()
@@ -149,7 +146,7 @@ func RunDir(name string, say func(Level, string, error)) error {
 	if err != nil {
 		return err
 	}
-	defer c.voice.finish(lastWords)
+	defer c.voice.finish()
 	dir, err := openDir(name)
 	if err != nil {
 		return err
@@ -206,7 +203,7 @@ func (t Tree) Run() error {
 	if err != nil {
 		return err
 	}
-	defer c.voice.finish(lastWords)
+	defer c.voice.finish()
 	// Above what children have until they are programs: one that is held up there
 	// shall not seem to be this process.
 	for _, fd := range []*int{&t.Link, &t.Log} {
@@ -313,7 +310,7 @@ func (c *Core) quit() {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	c.voice.finish(100 * time.Millisecond)
+	c.voice.finish()
 	os.Exit(0)
 }
 
@@ -628,7 +625,7 @@ func (c *Core) stopAll(limit time.Duration) {
 func (s *service) crash() {
 	if r := recover(); r != nil {
 		s.fatal(fmt.Errorf("panic: %v\n%s", r, debug.Stack()))
-		s.core.voice.finish(lastWords)
+		s.core.voice.finish()
 		os.Exit(2)
 	}
 }
@@ -717,19 +714,20 @@ func (c *Core) keepSoon(s *service) {
 	}
 	k := &c.keepers
 	k.Lock()
+	defer k.Unlock()
 	k.queue = append(k.queue, message{word: "keep", a: s.key, b: strings.Join(tags, ","), fds: fds})
 	s.keeping = k.batch
-	n := len(k.queue)
 	switch {
-	case n == batchMax:
-	case k.timer == nil:
-		k.timer = time.AfterFunc(keepTime, c.flush)
-	case n == 1:
-		k.timer.Reset(keepTime)
-	}
-	k.Unlock()
-	if n == batchMax {
+	case len(k.queue) == batchMax:
 		c.flush()
+	case k.timer == nil:
+		k.timer = time.AfterFunc(keepTime, func() {
+			k.Lock()
+			defer k.Unlock()
+			c.flush()
+		})
+	case len(k.queue) == 1:
+		k.timer.Reset(keepTime)
 	}
 }
 
@@ -743,30 +741,17 @@ func (c *Core) kept(s *service) {
 	}
 	k := &c.keepers
 	k.Lock()
-	waits, isSent := s.keeping == k.batch, s.keeping <= k.sent
-	k.Unlock()
-	switch {
-	case waits:
+	defer k.Unlock()
+	if s.keeping == k.batch {
 		c.flush()
-	case !isSent: // another is about to
-		k.sends.Lock()
-		k.sends.Unlock()
 	}
 }
 
-// flush sends what is to be kept. Who has nothing in it does not wait for it.
+// flush sends what is to be kept. c.keepers is locked.
 func (c *Core) flush() {
 	k := &c.keepers
-	k.sends.Lock()
-	defer k.sends.Unlock()
-	k.Lock()
-	queue, batch := k.queue, k.batch
-	k.queue, k.spare = k.spare[:0], nil
+	c.link.send(k.queue...)
+	clear(k.queue)
+	k.queue = k.queue[:0]
 	k.batch++
-	k.Unlock()
-	c.link.send(queue...)
-	clear(queue)
-	k.Lock()
-	k.spare, k.sent = queue, batch
-	k.Unlock()
 }
