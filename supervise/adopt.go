@@ -149,14 +149,14 @@ func (s *service) close() {
 	}
 	s.closePipe()
 	for _, u := range slices.Backward(units) { // who gets the first lock gets all
-		u.lock.release()
+		u.unlock(s.letGo)
 	}
 	unix.Close(s.dir.fd)
 }
 
 // kept are descriptors that the scanner has held for a service, by what they
-// are: control, ok, log/control, log/ok, pipe (an end for reading and writing), and pidfds of
-// processes that are no children of the scanner.
+// are: lock, control, ok, the same of log/, pipe (an end for reading and writing), and
+// pidfds of processes that are no children of the scanner.
 type kept map[string]int
 
 // leaveRunning lets go of a process that was not adopted, since the service
@@ -354,7 +354,7 @@ func (s *service) lock(u *unit, k kept) (was remains, err error) {
 	if !u.fresh {
 		was = s.earlier(u, k) // from here on the end of its process is not missed
 	}
-	l, err := s.dir.lock(u.prefix)
+	l, err := s.takeLock(u.prefix, k)
 	if errors.Is(err, unix.EAGAIN) && s.core.link != nil && !s.opened {
 		patience := 100 * time.Millisecond // it may be letting go already
 		if s.askFor(u.prefix) {
@@ -372,7 +372,7 @@ func (s *service) lock(u *unit, k kept) (was remains, err error) {
 		// What has been stopped meanwhile is not begun again for a scanner that
 		// has gone; what was let go of is taken over.
 		if err == nil && s.core.isOrphaned() && !s.dir.has(u.prefix+"supervise/proc") {
-			l.release()
+			unix.Close(l)
 			err = refused
 		}
 	}
@@ -383,19 +383,18 @@ func (s *service) lock(u *unit, k kept) (was remains, err error) {
 		return was, err
 	}
 	u.lock = l
-	if !s.lockLater {
-		s.dir.spare(l, u.prefix)
-	}
-	if l.fd >= 0 != (s.lockFDs == 1) { // it takes a descriptor, or none, against expectation
-		more := 1 - 2*s.lockFDs
-		s.core.give(-more)
-		s.taken += more
-	}
 	if u.fresh || !was.ok && s.newRecord(u.prefix) {
 		return was, nil
 	}
 	// Nobody writes it any more, and what was being made has lost its parent.
-	life, ok := readLife(s.dir.fd, u.prefix+"supervise/proc")
+	life, ok, err := readSettled(s.dir.fd, u.prefix+"supervise/proc")
+	if err != nil {
+		if was.pidfd >= 0 {
+			unix.Close(was.pidfd)
+			was.pidfd = -1
+		}
+		return was, err
+	}
 	making := life.Word == LifeMaking || life.Word == LifeFinishing
 	if ok != was.ok || ok && (life != was.told || making) {
 		now := s.earlier(u, k)
@@ -415,21 +414,15 @@ func (s *service) lock(u *unit, k kept) (was remains, err error) {
 	return was, nil
 }
 
-// settle does what can wait until the tree around the service has started: it
-// gives back the descriptors of its locks, where nothing but them needs these.
-func (s *service) settle() {
-	defer s.crash()
-	if !s.lockLater {
-		return
+// takeLock takes the unit's lock. The earlier core's is given up first, by the
+// descriptor that the scanner has kept of it: that core may be killed and not quite
+// gone, if one of its threads waits for a disk.
+func (s *service) takeLock(prefix string, k kept) (int, error) {
+	if fd := k.take(prefix + "lock"); fd >= 0 {
+		unix.Flock(fd, unix.LOCK_UN)
+		unix.Close(fd)
 	}
-	s.lockLater = false
-	for _, u := range s.units() {
-		if s.dir.spare(u.lock, u.prefix) {
-			s.lockFDs = 0
-			s.taken--
-			s.core.give(1)
-		}
-	}
+	return s.dir.lock(prefix)
 }
 
 // newRecord makes the record, if there is none, before it is needed: blank, so
@@ -476,16 +469,14 @@ func (s *service) hasLog() (bool, error) {
 // openLog makes the unit of the log service.
 func (s *service) openLog(k kept) (was remains, err error) {
 	was.pidfd = -1
-	need := needLog + s.lockFDs
-	if !s.core.take(need) {
+	if !s.core.take(needLog) {
 		return was, errRoom
 	}
-	s.taken += need
-	u := &unit{svc: s, prefix: "log/", control: -1, ok: -1, pidfd: -1, since: time.Now()}
+	s.taken += needLog
+	u := &unit{svc: s, prefix: "log/", control: -1, ok: -1, lock: -1, pidfd: -1, since: time.Now()}
 	if was, err = s.lock(u, k); err != nil {
-		u.lock.release()
-		s.core.give(need)
-		s.taken -= need
+		s.core.give(needLog)
+		s.taken -= needLog
 		return was, err
 	}
 	u.st.Want = WantUp
@@ -826,12 +817,16 @@ func (c *Core) ending(w watch, pidfd int) {
 		pause := 10 * time.Millisecond
 		for begin := time.Now(); c.procs.awaited(w.proc); time.Sleep(pause) {
 			ws, known, err := exitStatus(fd)
+			st, there := statOf(w.proc.pid)
 			switch {
 			case known: // its parent has collected it
 				c.procs.ended(w.proc, ws)
 				return
-			case c.scannerHas(w.proc.pid):
+			case there && c.scannerHas(st):
 				pause = min(2*pause, 5*time.Second)
+			case there && st.state == 'Z' && (st.ws != 0 || os.Geteuid() == 0): // who may not know it is told 0
+				c.procs.ended(w.proc, st.ws)
+				return
 			case err != nil || time.Since(begin) > time.Second: // a kernel before 6.15, or a parent that does not care
 				c.procs.ended(w.proc, statusUnknown)
 				return
@@ -842,9 +837,8 @@ func (c *Core) ending(w watch, pidfd int) {
 
 // scannerHas says whether a process is a child of the scanner, which will tell
 // how it has ended.
-func (c *Core) scannerHas(pid int) bool {
-	st, ok := statOf(pid)
-	return ok && c.link != nil && st.ppid == os.Getppid() && !c.isOrphaned()
+func (c *Core) scannerHas(st procStat) bool {
+	return c.link != nil && st.ppid == os.Getppid() && !c.isOrphaned()
 }
 
 // exitStatus is how a process has ended, as its pidfd tells it when its parent

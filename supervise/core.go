@@ -35,33 +35,33 @@ type Core struct {
 	// Session gives each process a session of its own.
 	Session bool
 
-	voice *voice
-	procs *processes
-	crew  crew
-	hands hands
-	start func(order)  // has a process made
-	env   []string     // of the children
-	files *unix.Rlimit // their limit of descriptors; nil: the runtime's
-	clock atomic.Bool  // the start of a process can be told from the time alone
-	self  int          // pid, as records tell it; 0 for runsv
-	link  *link        // to the scanner; nil for runsv
-	log   int          // the read end of the scanner's log, or -1
-	epoll int
-	ready syscall.RawConn // epoll, in the runtime's poller
+	voice   *voice
+	procs   *processes
+	crew    crew
+	hands   hands
+	start   func(order)  // has a process made
+	env     []string     // of the children
+	files   *unix.Rlimit // their limit of descriptors; nil: the runtime's
+	clock   atomic.Bool  // the start of a process can be told from the time alone
+	self    int          // pid, as records tell it; 0 for runsv
+	link    *link        // to the scanner; nil for runsv
+	log     int          // the read end of the scanner's log, or -1
+	epoll   int
+	private []int           // descriptors that no child may hold while it is not its program
+	ready   syscall.RawConn // epoll, in the runtime's poller
 
-	mu        sync.Mutex
-	services  map[string]*service
-	watched   map[int32]watch
-	added     int           // services, since it was tidied up
-	orphaned  bool          // the scanner is gone
-	stopping  bool          // when the last service is gone, so is the core
-	room      int           // descriptors that services may still take
-	unsettled []*service    // whose locks have some that they can do without
-	limit     int           // of all descriptors
-	lacking   bool          // and that was said
-	changed   chan struct{} // of one: a service is gone, or the scanner
-	broom     *time.Timer
-	rescued   map[uint64]bool // logs of earlier scanners that are read on, by inode
+	mu       sync.Mutex
+	services map[string]*service
+	watched  map[int32]watch
+	added    int           // services, since it was tidied up
+	orphaned bool          // the scanner is gone
+	stopping bool          // when the last service is gone, so is the core
+	room     int           // descriptors that services may still take
+	limit    int           // of all descriptors
+	lacking  bool          // and that was said
+	changed  chan struct{} // of one: a service is gone, or the scanner
+	broom    *time.Timer
+	rescued  map[uint64]bool // logs of earlier scanners that are read on, by inode
 
 	keepers struct {
 		sync.Mutex
@@ -97,6 +97,7 @@ func newCore(say func(Level, string, error), self int, session bool) (*Core, err
 	}
 	_, c.ready = inPoller(c.epoll, "epoll")
 	c.hands = newHands(c.epoll)
+	c.private = []int{c.epoll}
 	c.procs.kernel.signal = notifyDeaths(c.procs.deaths, c.procs.given)
 	go c.procs.reap()
 	go c.poll()
@@ -122,15 +123,14 @@ func sealInherited() {
 	}
 }
 
-// What a service takes of the process's descriptors, at most: the directory,
-// control, ok, and the pidfd of an adopted process; and with a log service its
-// control, ok, pidfd and the two ends of the pipe. A lock that no mapping holds
-// takes one more. What the limit leaves beyond
-// the reserve is for what is opened for a moment: a tree that has as many
+// What a service takes of the process's descriptors, at most: the directory, the
+// lock, control, ok, and the pidfd of an adopted process; and with a log service
+// its lock, control, ok, pidfd and the two ends of the pipe. What the limit leaves
+// beyond the reserve is for what is opened for a moment: a tree that has as many
 // services as it can still writes their files and takes them over.
 const (
-	needMain = 4
-	needLog  = 5
+	needMain = 5
+	needLog  = 6
 	reserve  = 64
 )
 
@@ -210,6 +210,9 @@ func (t Tree) Run() error {
 		if high, err := unix.FcntlInt(uintptr(*fd), unix.F_DUPFD_CLOEXEC, 3); err == nil {
 			unix.Dup3(c.epoll, *fd, unix.O_CLOEXEC) // nothing else shall be so low
 			*fd = high
+		}
+		if *fd >= 0 {
+			c.private = append(c.private, *fd)
 		}
 	}
 	runtime.GOMAXPROCS(runtime.NumCPU())
@@ -481,7 +484,6 @@ const tidyTime = 3 * time.Second
 
 // sweep is what tidy has done.
 func (c *Core) sweep() {
-	c.settle()
 	for range crewMax { // each of them ends with the thread that it is on
 		go runtime.LockOSThread()
 	}
@@ -497,63 +499,19 @@ func (c *Core) sweep() {
 
 // admit opens a service that there is room for.
 func (c *Core) admit(s *service, k kept) error {
-	s.lockLater = c.plenty(s)
-	if s.lockLater || s.dir.onOverlay() {
-		s.lockFDs = 1
-	}
-	need := needMain + s.lockFDs
-	if !c.take(need) {
+	if !c.take(needMain) {
 		k.close()
 		return errRoom
 	}
-	s.taken = need
+	s.taken = needMain
 	return s.open(k)
 }
 
 // lacking is the status of gone where descriptors ran out.
 const lacking = "24"
 
-// plenty says whether there are so many descriptors that the locks of s may have
-// some until it settles. When there are not any more, all have to.
-func (c *Core) plenty(s *service) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.link != nil && c.room > c.limit/4*3 {
-		c.unsettled = append(c.unsettled, s)
-		return true
-	}
-	if len(c.unsettled) > 0 {
-		go c.settle()
-	}
-	return false
-}
-
-// settle has all services settle that have yet to.
-func (c *Core) settle() {
-	c.mu.Lock()
-	all := c.unsettled
-	c.unsettled = nil
-	c.mu.Unlock()
-	for _, s := range all {
-		if s.own() {
-			s.settle()
-			s.work()
-		} else {
-			s.post(event{kind: evSettle})
-		}
-	}
-}
-
 // take reserves descriptors for a service of a tree, if there are as many.
 func (c *Core) take(n int) bool {
-	if c.tryTake(n) {
-		return true
-	}
-	c.settle()
-	return c.tryTake(n)
-}
-
-func (c *Core) tryTake(n int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.link == nil {
@@ -703,6 +661,7 @@ func (c *Core) keepSoon(s *service) {
 		}
 	}
 	for _, u := range s.units() {
+		add(u.prefix+"lock", u.lock)
 		add(u.prefix+"control", u.control)
 		add(u.prefix+"ok", u.ok)
 		if u.foreign {

@@ -61,7 +61,9 @@ func (c *Core) make(o order) event {
 	life := o.before
 	if o.life != "" {
 		life.Boot, life.Core, life.Ticks = bootID(), c.self, ticksNow()
-		record, recordErr = writeMaking(dir, o.life, life)
+		if record, recordErr = writeMaking(dir, o.life, life); recordErr == errBeingMade {
+			return fail(evUnmade, recordErr)
+		}
 		defer record.close()
 	}
 	where := "unable to change directory"
@@ -74,7 +76,15 @@ func (c *Core) make(o order) event {
 		defer unix.Close(dir)
 	}
 	var born uint64
-	ch := child{path: o.argv[0], argv: o.argv, env: c.env, files: []int{0, 1, 2}, dir: dir, record: max(record.fd, 0), born: &born}
+	ch := child{
+		path: o.argv[0], argv: o.argv, env: c.env, files: []int{0, 1, 2}, dir: dir,
+		private: c.private, born: &born,
+	}
+	if recordErr == nil {
+		ch.record = max(record.fd, 0)
+	} else {
+		ch.lock = max(record.fd, 0)
+	}
 	if o.stdin >= 0 {
 		ch.files[0] = o.stdin
 	}
@@ -111,7 +121,7 @@ func (c *Core) make(o order) event {
 			life.Ticks = st.ticks
 			c.clock.Store(ok && begun <= st.ticks && st.ticks <= born)
 		}
-		recordErr = record.made(o.life, life)
+		recordErr = record.write(o.life, life)
 	}
 	return event{kind: evSpawned, who: o.who, role: o.role, pid: pid, proc: proc, err: recordErr}
 }
