@@ -164,6 +164,7 @@ type kept map[string]int
 func (s *service) leaveRunning(was *remains) {
 	if was.pidfd >= 0 {
 		unix.Close(was.pidfd)
+		was.pidfd = -1
 		s.core.procs.bequeath(was.life.PID, s.key)
 	}
 }
@@ -377,9 +378,7 @@ func (s *service) lock(u *unit, k kept) (was remains, err error) {
 		}
 	}
 	if err != nil {
-		if was.pidfd >= 0 {
-			unix.Close(was.pidfd)
-		}
+		s.leaveRunning(&was)
 		return was, err
 	}
 	u.lock = l
@@ -389,10 +388,7 @@ func (s *service) lock(u *unit, k kept) (was remains, err error) {
 	// Nobody writes it any more, and what was being made has lost its parent.
 	life, ok, err := readSettled(s.dir.fd, u.prefix+"supervise/proc")
 	if err != nil {
-		if was.pidfd >= 0 {
-			unix.Close(was.pidfd)
-			was.pidfd = -1
-		}
+		s.leaveRunning(&was)
 		return was, err
 	}
 	making := life.Word == LifeMaking || life.Word == LifeFinishing

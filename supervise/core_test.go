@@ -29,8 +29,14 @@ func bareCore(t *testing.T) *Core {
 	go func() {
 		defer close(over)
 		for {
-			if _, err := scanner.receive(); err != nil {
+			ms, err := scanner.receive()
+			if err != nil {
 				return
+			}
+			for _, m := range ms {
+				for _, fd := range m.fds {
+					unix.Close(fd)
+				}
 			}
 		}
 	}()
