@@ -770,6 +770,10 @@ func (s *service) restore(u *unit, was remains) {
 // resume goes on with a unit as restore has left it.
 func (s *service) resume(u *unit) {
 	switch {
+	case u.st.Phase == Idle && u == &s.main && s.waits: // for what is missing
+		if err := s.dir.executable("run", true); err != nil {
+			s.fatal(fmt.Errorf("unable to start ./run: %w", err))
+		}
 	case u.st.Phase == Idle && u.st.Want == WantUp:
 		if age := time.Since(u.began); !u.began.IsZero() && age < time.Second {
 			u.st.Phase = Resting // it had just ended: the rest is still due
@@ -808,7 +812,7 @@ func (c *Core) inherited(pid int, ws unix.WaitStatus) {
 		case <-time.After(time.Second):
 		}
 	}
-	c.link.send(message{word: "seen", a: strconv.Itoa(pid), b: "0"})
+	c.report(message{word: "seen", a: strconv.Itoa(pid), b: "0"})
 }
 
 // ending acts on the end of an adopted process as its pidfd tells it. A child

@@ -69,6 +69,7 @@ type Core struct {
 	broom     *time.Timer
 	rescued   map[uint64]bool // logs of earlier scanners that are read on, by inode
 
+	outbox  outbox
 	keepers struct {
 		sync.Mutex
 		batch int       // its number
@@ -377,14 +378,14 @@ func (c *Core) hear(m message) {
 		case len(m.fds) == 0: // there was no room for them
 			c.refuse(m.a, m.name)
 		default:
-			dropped, tags, _ := strings.Cut(m.b, ",")
+			state, tags, _ := strings.Cut(m.b, ",")
 			k := kept{}
 			for i, tag := range strings.Split(tags, ",") {
 				if i+1 < len(m.fds) {
 					k[tag] = m.fds[i+1]
 				}
 			}
-			c.add(m.a, m.name, Dir{m.fds[0]}, k, dropped == "true")
+			c.add(m.a, m.name, Dir{m.fds[0]}, k, state)
 		}
 	case "drop":
 		c.mu.Lock()
@@ -392,6 +393,13 @@ func (c *Core) hear(m message) {
 		c.mu.Unlock()
 		if s != nil {
 			s.post(event{kind: evCommand, cmd: CmdExit})
+		}
+	case "ready":
+		c.mu.Lock()
+		s := c.services[m.a]
+		c.mu.Unlock()
+		if s != nil {
+			s.post(event{kind: evReady})
 		}
 	case "died":
 		pid, err1 := strconv.Atoi(m.a)
@@ -408,9 +416,16 @@ func (c *Core) hear(m message) {
 	}
 }
 
+// The states of a service that the scanner adds, beside none in particular.
+const (
+	stateDropped = "true"  // it is to exit
+	stateWaits   = "waits" // it is not to be started before it is ready
+)
+
 // add takes a service in. What cannot be opened is told and gone.
-func (c *Core) add(key, name string, dir Dir, k kept, dropped bool) {
+func (c *Core) add(key, name string, dir Dir, k kept, state string) {
 	s := newService(c, name, key, dir)
+	s.waits = state == stateWaits
 	c.mu.Lock()
 	c.services[key] = s
 	c.opening++
@@ -423,7 +438,7 @@ func (c *Core) add(key, name string, dir Dir, k kept, dropped bool) {
 	c.mu.Unlock()
 	c.crew.open(func(t *turn) {
 		s.relieve = t.relieve
-		c.enter(s, k, dropped)
+		c.enter(s, k, state == stateDropped)
 	})
 }
 
@@ -482,7 +497,7 @@ func (c *Core) gone(s *service, status string) {
 	c.mu.Unlock()
 	c.give(s.taken)
 	if !s.letGo {
-		c.link.send(message{word: "gone", a: s.key, b: status})
+		c.report(message{word: "gone", a: s.key, b: status})
 	}
 	c.notice()
 }
@@ -604,7 +619,7 @@ var errRoom = errors.New("too few descriptors")
 // refuse leaves a service that there is no room for with the scanner.
 func (c *Core) refuse(key, name string) {
 	c.sayLack(name)
-	go c.link.send(message{word: "gone", a: key, b: lacking}) // who reads the link never waits for it
+	c.report(message{word: "gone", a: key, b: lacking})
 }
 
 // sayLack says, once, that there are too few descriptors for a service.
@@ -901,7 +916,9 @@ func (c *Core) kept(s *service) {
 // flush sends what is to be kept. c.keepers is locked.
 func (c *Core) flush() {
 	k := &c.keepers
-	c.link.send(k.queue...)
+	if sent, err := c.link.send(k.queue...); err != nil {
+		c.keepLater(k.queue[sent:], err)
+	}
 	clear(k.queue)
 	k.queue = k.queue[:0]
 	k.batch++

@@ -62,7 +62,7 @@ func TestEndsWhileServicesOpen(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.add(strconv.Itoa(i), "none", Dir{fd}, nil, false)
+		c.add(strconv.Itoa(i), "none", Dir{fd}, nil, "")
 		if i%100 == 0 {
 			time.Sleep(time.Millisecond) // so that all are opened now and then
 		}
@@ -188,7 +188,7 @@ func panics(t *testing.T, where string) {
 	if err := os.WriteFile(os.Getenv("SUPERVISE_DIR")+"/run", []byte("#!/bin/sh\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	c.add("key", "web", dir, nil, false)
+	c.add("key", "web", dir, nil, "")
 	time.Sleep(20 * time.Second)
 }
 

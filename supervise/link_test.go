@@ -28,7 +28,7 @@ func TestLinkLastWords(t *testing.T) {
 	defer core.close()
 	core.send(message{word: "keep", a: "1:2"})
 	for _, name := range []string{"a name", "another"} {
-		if err := scanner.send(message{word: "drop", a: "1:2", b: "0", name: name}); err != nil {
+		if _, err := scanner.send(message{word: "drop", a: "1:2", b: "0", name: name}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -63,7 +63,7 @@ func TestLinkPackets(t *testing.T) {
 		want = append(want, m)
 	}
 	go func() {
-		if err := from.send(want...); err != nil {
+		if _, err := from.send(want...); err != nil {
 			t.Error(err)
 		}
 		from.close()
