@@ -770,8 +770,8 @@ func (s *service) restore(u *unit, was remains) {
 // resume goes on with a unit as restore has left it.
 func (s *service) resume(u *unit) {
 	switch {
-	case u.st.Phase == Idle && u == &s.main && s.waits: // for what is missing
-		if err := s.dir.executable("run", true); err != nil {
+	case u.st.Phase == Idle && u == &s.main && s.waits && (u.st.Want == WantUp || u.st.Want == WantOnce): // for what is missing
+		if err := s.dir.executable("run", false); err != nil { // of one that is being written there is nothing to say
 			s.fatal(fmt.Errorf("unable to start ./run: %w", err))
 		}
 	case u.st.Phase == Idle && u.st.Want == WantUp:

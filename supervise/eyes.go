@@ -150,6 +150,7 @@ func (e *eyes) watchTargets(targets []string) {
 	file, fd := e.file, e.fd
 	old := e.targets
 	go func() {
+		defer deafThread()()
 		clear := len(parents) <= targetsMax
 		wds := map[string]int32{}
 		for parent := range parents {

@@ -38,6 +38,7 @@ func newDirectory(path string) *directory {
 func (d *directory) count(limit time.Duration) int {
 	n := make(chan int, 1)
 	go func() {
+		defer deafThread()()
 		dir, err := os.Open(d.path)
 		if err != nil {
 			n <- 0
@@ -82,7 +83,6 @@ type finding struct {
 	more    bool
 	quiet   bool // the directory itself has not changed
 	again   bool // it may yet change unseen, or could not be read as a whole
-	wanted  bool // after an error, the next look is due soon
 }
 
 // answer is what is known of a name in the directory.
@@ -106,59 +106,81 @@ const (
 	isHung                       // it does not answer
 )
 
-// hangTime is how long all wait for one entry's file system; hangMax is how many
-// entries may hang, each of which holds a thread.
+// hangTime is how long all wait for one entry's file system, and hangNext for another
+// when some have not answered. hangMax is how many entries may hang, each of which
+// holds a thread: while there are so many, nothing new is seen.
 const (
 	hangTime = 20 * time.Millisecond
-	hangMax  = 32
+	hangNext = 4 * time.Millisecond
+	hangMax  = 200
 )
 
 // look looks at the directory and its entries, and tells what it finds.
 func (d *directory) look(req request, tell func(finding)) {
+	made := d.eyes.takeMade() // before it is listed: what comes later is for the next look
+	l, err := d.list(req.force)
+	if err != nil {
+		tell(finding{err: err})
+		return
+	}
+	defer l.dir.leave()
+	var some func([]answer)
+	if req.first {
+		some = func(answers []answer) {
+			tell(finding{answers: answers, more: true, quiet: l.quiet, again: l.again})
+		}
+	}
+	answers := d.ask(l.dir, l.names, func(name string) answer { return d.askOne(l.dir.fd, name, req, made) }, some)
+	if !req.first {
+		d.eyes.watchTargets(d.targets(l.dir.fd, l.names))
+	}
+	tell(finding{answers: answers, quiet: l.quiet, again: l.again})
+}
+
+// listing is what the directory itself tells.
+type listing struct {
+	dir          *sharedDir
+	names        []string
+	quiet, again bool // of finding
+}
+
+// list opens the directory, watches it and lists what is in it.
+func (d *directory) list(force bool) (l listing, err error) {
+	defer deafThread()()
 	d.eyes.doubt() // until the directory was found as it should be
 	f, err := identify(unix.AT_FDCWD, d.path, 0)
 	if err != nil {
-		tell(finding{err: fmt.Errorf("unable to stat %s: %w", d.path, err)})
-		return
+		return l, fmt.Errorf("unable to stat %s: %w", d.path, err)
 	}
 	now := stamp{f.dev, f.ino, f.mtime}
-	quiet := !req.force && now == d.last
+	l.quiet = !force && now == d.last
 	if !f.isDir() {
-		tell(finding{err: fmt.Errorf("unable to change directory to %s: %w", d.path, unix.ENOTDIR)})
-		return
+		return l, fmt.Errorf("unable to change directory to %s: %w", d.path, unix.ENOTDIR)
 	}
 	fd, err := open(unix.AT_FDCWD, d.path, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
-		tell(finding{err: fmt.Errorf("unable to open directory %s: %w", d.path, err)})
-		return
+		return l, fmt.Errorf("unable to open directory %s: %w", d.path, err)
 	}
-	dir := &sharedDir{file: os.NewFile(uintptr(fd), d.path), fd: fd}
-	dir.users.Store(1)
-	defer dir.leave()
+	l.dir = &sharedDir{file: os.NewFile(uintptr(fd), d.path), fd: fd}
+	l.dir.users.Store(1)
 	d.eyes.watch(d.path)
 	d.notice.put(f.dev, f.ino)
-	names, err := dir.file.Readdirnames(-1)
+	names, err := l.dir.file.Readdirnames(-1)
 	if err != nil {
-		tell(finding{err: fmt.Errorf("unable to read directory %s: %w", d.path, err), wanted: true})
-		return
+		l.dir.leave()
+		return l, unreadable{fmt.Errorf("unable to read directory %s: %w", d.path, err)}
 	}
 	d.last = now
 	// A change within the clock's resolution does not show in the time stamp.
-	again := time.Since(time.Unix(0, f.mtime)) < time.Second
-	made := d.eyes.takeMade()
-	names = shown(names)
-	asked := time.Now()
-	var some func([]answer)
-	if req.first {
-		some = func(answers []answer) { tell(finding{answers: answers, more: true, quiet: quiet, again: again}) }
-	}
-	answers := d.ask(dir, names, func(name string) answer { return d.askOne(fd, name, req, made) }, some)
-	d.eyes.settleStirs(asked)
-	if !req.first {
-		d.eyes.watchTargets(d.targets(fd, names))
-	}
-	tell(finding{answers: answers, quiet: quiet, again: again})
+	l.again = time.Since(time.Unix(0, f.mtime)) < time.Second
+	l.names = shown(names)
+	return l, nil
 }
+
+// unreadable says that the directory was not read to its end: it is soon tried again.
+type unreadable struct{ error }
+
+func (u unreadable) Unwrap() error { return u.error }
 
 // shown are the names that do not begin with a dot.
 func shown(names []string) []string {
@@ -216,10 +238,14 @@ func (d *directory) ask(dir *sharedDir, names []string, one func(string) answer,
 			answers, told = told[:0], answers
 		}
 	}
-	k.begin()
+	done, before, workers := 0, 0, d.hangers()
+	if workers < hangMax {
+		k.begin()
+		workers++
+	}
 	timer := time.NewTimer(hangTime)
 	defer timer.Stop()
-	for done, before, workers := 0, 0, 1; done < len(names); {
+	for done < len(names) {
 		select {
 		case n := <-k.found:
 			done++
@@ -228,14 +254,16 @@ func (d *directory) ask(dir *sharedDir, names []string, one func(string) answer,
 		case <-timer.C:
 		}
 		if done == before { // all who are at work hang
-			if int(k.next.Load()) >= len(names) || workers+d.hangers() >= hangMax {
+			if int(k.next.Load()) >= len(names) || workers >= hangMax {
 				break
 			}
 			k.begin()
 			workers++
 		}
 		before = done
-		timer.Reset(hangTime)
+		if timer.Reset(hangTime); workers > 4 {
+			timer.Reset(hangNext)
+		}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -246,19 +274,25 @@ func (d *directory) ask(dir *sharedDir, names []string, one func(string) answer,
 	}
 	for i, name := range names {
 		if !answered[i] {
-			answers = append(answers, answer{name: name, state: isHung})
+			a := answer{name: name, state: isHung}
 			if i < begun {
 				d.hanging[name] = true
+				a.err = fmt.Errorf("unable to stat %s: %w", name, errHung)
 			}
+			answers = append(answers, a)
 		}
 	}
 	return answers
 }
 
+// errHung says that a file system does not answer.
+var errHung = errors.New("it does not answer; the others are not concerned.")
+
 // begin has another goroutine ask.
 func (k *asking) begin() {
 	k.dir.users.Add(1)
 	go func() {
+		defer deafThread()()
 		defer k.dir.leave()
 		for {
 			i := int(k.next.Add(1)) - 1

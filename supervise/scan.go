@@ -82,17 +82,22 @@ func (s *Scanner) take(f finding) {
 		}
 	case f.err != nil:
 		s.warn(f.err)
-		s.wanted = s.wanted || f.wanted
+		if _, ok := errors.AsType[unreadable](f.err); ok {
+			s.wanted = true
+		}
 	default:
 		s.apply(f)
 	}
 	if f.more {
 		return
 	}
-	s.looking, s.scanned = false, s.scanned || f.err == nil
+	s.looking, s.scanned = false, true
 	s.dir.eyes.settleStirs(s.looked)
 	s.reoffer()
-	if s.lookAgain {
+	switch {
+	case s.becoming && s.stop == nil && s.leaving == nil:
+		s.upgrade()
+	case s.lookAgain:
 		force := s.lookForce
 		s.lookAgain, s.lookForce = false, false
 		s.look(force)
@@ -112,7 +117,9 @@ func (s *Scanner) apply(f finding) {
 		e := s.entries[a.key]
 		switch {
 		case a.state == isHung:
-			hung[a.name] = true
+			if hung[a.name] = true; a.err != nil {
+				s.warn(a.err)
+			}
 		case a.state == isBad:
 			if !f.quiet {
 				s.warn(a.err)
@@ -356,7 +363,7 @@ func (s *Scanner) tick() {
 		}
 	case !s.slow && now.Sub(s.looked) >= slowTime:
 		s.slow = true
-		s.warn(fmt.Errorf("unable to look at %s: it does not answer; what is supervised already is not concerned.", s.Dir))
+		s.warn(fmt.Errorf("unable to look at %s: %w", s.Dir, errHung))
 	}
 }
 
@@ -369,6 +376,7 @@ func (s *Scanner) stampRescan() {
 	}
 	now := time.Now()
 	go func() {
+		defer deafThread()()
 		defer s.stamping.Store(false)
 		b := binary.BigEndian.AppendUint64(nil, uint64(now.Unix()+taiEpoch))
 		b = binary.BigEndian.AppendUint32(b, uint32(now.Nanosecond()))

@@ -63,9 +63,10 @@ type Scanner struct {
 	held      map[string]*incomplete // new directories that are not begun yet, by key
 	stamping  atomic.Bool
 
-	stop    *ending   // of process 1: the services are being stopped
-	leaving *ending   // it is about to end
-	handing *handover // it is about to become another program
+	stop     *ending   // of process 1: the services are being stopped
+	leaving  *ending   // it is about to end
+	handing  *handover // it is about to become another program
+	becoming bool      // that waits for a look
 }
 
 // letter is what came from a core, or its end.

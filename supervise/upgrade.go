@@ -18,7 +18,21 @@ const stateVar = "RUNSVDIR_STATE"
 
 // upgrade ends the core in an orderly way and becomes what the executable's
 // path leads to now: same process, same arguments, and everything kept.
+//
+// A thread that waits for a disk in the kernel, and cannot be killed there, would
+// hold up the change for as long; so that waits until no look does.
 func (s *Scanner) upgrade() {
+	if s.handing != nil {
+		return
+	}
+	if s.looking || s.dir.hangers() > 0 {
+		if !s.becoming && !s.looking {
+			s.warn(fmt.Errorf("unable to become %s yet: there are entries that do not answer.", s.self))
+		}
+		s.becoming = true
+		return
+	}
+	s.becoming = false
 	s.handing = &handover{deadline: time.Now().Add(quitTime)}
 	switch {
 	case s.starting: // it is told as soon as it is there

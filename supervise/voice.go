@@ -43,6 +43,7 @@ func (v *voice) Say(level Level, service string, err error) {
 }
 
 func (v *voice) speak() {
+	defer deafThread()()
 	for {
 		v.mu.Lock()
 		if len(v.queue) == 0 {
