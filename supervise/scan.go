@@ -37,11 +37,11 @@ type incomplete struct {
 
 // quietTime is how long nothing may have changed in a directory that is written in
 // place, before it counts as complete: what comes after ./run, such as ./down, is
-// then there too. graceTime is how long nothing may have changed in one that is not
+// then there too. showTime is how long nothing may have changed in one that is not
 // complete, before it is shown as it is.
 const (
 	quietTime = 50 * time.Millisecond
-	graceTime = time.Second
+	showTime  = time.Second
 )
 
 // look has the directory looked at. A look that hangs is not waited for; a second
@@ -247,7 +247,7 @@ func (h *incomplete) due() time.Time {
 	if h.ready {
 		return h.changed.Add(quietTime)
 	}
-	return h.changed.Add(graceTime)
+	return h.changed.Add(showTime)
 }
 
 // forgetHeld forgets new directories that have gone again, or were begun, and gives

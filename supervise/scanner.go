@@ -44,7 +44,7 @@ type Scanner struct {
 	started  chan newCoreOf
 	restart  *time.Timer
 	deaths   backOff
-	told     int // pid of the death that the core has been told of
+	inherited
 	link     *link
 	mail     chan letter
 	outgoing outgoing
@@ -98,8 +98,8 @@ func (s *Scanner) Run() int {
 	ignorePipe()
 	s.files = raiseFiles()
 	s.voice = &voice{say: s.Say}
-	s.Say = s.voice.Say
-	defer s.voice.finish()
+	s.Say = s.voice.tell
+	defer s.voice.finish(lastWords)
 	// A core's children come to the scanner when the core is killed.
 	unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 	s.self = executable(s.Args[0])
@@ -148,6 +148,9 @@ func (s *Scanner) Run() int {
 		case <-timerOf(s.restart):
 			s.restart = nil
 			s.startCore()
+		case <-timerOf(s.patience):
+			s.patience = nil
+			s.lookBehind()
 		case <-timer.rings:
 			s.tick()
 		}
@@ -341,7 +344,7 @@ func (s *Scanner) coreStarted(c newCoreOf) {
 		s.restart = time.NewTimer(s.hasten(time.Second))
 		return
 	}
-	s.core, s.link, s.told = c.pid, newLink(c.link), 0
+	s.core, s.link, s.inherited = c.pid, newLink(c.link), inherited{}
 	go s.link.listen(s.mail)
 	s.outgoing.begin()
 	for _, e := range s.entries {
@@ -376,36 +379,6 @@ func (l *link) listen(mail chan<- letter) {
 	}
 }
 
-// reap collects children. The core's own end is acted on; the end of a process
-// that an earlier core has left is told to the core and reaped only when that
-// has recorded it, one after the other, so that no kill loses it.
-func (s *Scanner) reap() {
-	if s.core != 0 {
-		var ws unix.WaitStatus
-		if pid, err := unix.Wait4(s.core, &ws, unix.WNOHANG, nil); err == nil && pid == s.core {
-			s.coreDied(ws)
-		}
-	}
-	for s.told == 0 {
-		pid, ws, ok := peekDead(unix.WNOHANG)
-		switch {
-		case !ok:
-			return
-		case pid == s.core:
-			unix.Wait4(pid, &ws, unix.WNOHANG, nil)
-			s.coreDied(ws)
-		case s.link == nil:
-			return // the next core will want to know
-		default:
-			s.told = pid
-			if s.tell("died", strconv.Itoa(pid), strconv.Itoa(int(ws))) != nil {
-				s.told = 0
-				return
-			}
-		}
-	}
-}
-
 // coreDied has another core take over: at once, unless cores die one after the
 // other.
 func (s *Scanner) coreDied(ws unix.WaitStatus) {
@@ -415,7 +388,7 @@ func (s *Scanner) coreDied(ws unix.WaitStatus) {
 	for s.link != nil {
 		s.read(<-s.mail)
 	}
-	s.core, s.told = 0, 0
+	s.core, s.inherited = 0, inherited{}
 	if s.handing != nil {
 		s.become()
 		return
@@ -514,13 +487,8 @@ func (s *Scanner) hear(m message) {
 			}
 		}
 	case "seen":
-		if s.handing != nil { // the next core is told again
-			return
-		}
-		if pid, err := strconv.Atoi(m.a); err == nil && pid == s.told {
-			unix.Wait4(pid, nil, unix.WNOHANG, nil)
-			s.told = 0
-			s.reap()
+		if pid, err := strconv.Atoi(m.a); err == nil && s.handing == nil { // else the next core is told again
+			s.recorded(pid)
 		}
 	}
 }

@@ -101,7 +101,7 @@ func (s *Scanner) become() {
 		}
 		env := append(os.Environ(), fmt.Sprintf("%s=%d,%d%s", stateVar, memfd, ringFD, numbers.String()))
 		s.files.lower()
-		s.voice.finish()
+		s.voice.finish(lastWords)
 		err = syscall.Exec(s.self, s.Args, env)
 		s.files.raise()
 		release()
