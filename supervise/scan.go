@@ -280,6 +280,9 @@ func (s *Scanner) forget(e *entry) {
 
 // reoffer offers again what the core has let go though it is still here.
 func (s *Scanner) reoffer() {
+	if s.stop != nil || s.leaving != nil { // it is gone for good
+		return
+	}
 	now := time.Now()
 	for e := range s.idle {
 		if !e.offerDue().After(now) {
@@ -325,7 +328,9 @@ func (s *Scanner) pause() time.Duration {
 	d := time.Minute
 	until := func(t time.Time) { d = min(d, max(0, t.Sub(now))) }
 	for e := range s.idle {
-		until(e.offerDue())
+		if s.stop == nil && s.leaving == nil {
+			until(e.offerDue())
+		}
 	}
 	switch {
 	case s.stop != nil:

@@ -478,7 +478,7 @@ func (s *Scanner) hear(m message) {
 		case !e.lacking: // its directory may be another
 			s.wanted = true
 		}
-		if m.b != lacking { // one goes, one comes
+		if m.b != lacking && s.stop == nil && s.leaving == nil { // one goes, one comes
 			for e := range s.idle {
 				if e.lacking && !e.dropped {
 					s.offer(e)
