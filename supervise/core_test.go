@@ -35,7 +35,7 @@ func bareCore(t *testing.T) *Core {
 		}
 	}()
 	t.Cleanup(func() {
-		c.link.close()
+		core.close() // c may have another by now
 		<-over
 		scanner.close()
 	})
