@@ -767,6 +767,10 @@ func (s *service) restore(u *unit, was *remains) {
 // resume goes on with a unit as restore has left it.
 func (s *service) resume(u *unit) {
 	switch {
+	case u.st.Phase == Idle && u == &s.main && s.waits && (u.st.Want == WantUp || u.st.Want == WantOnce): // for what is missing
+		if err := s.dir.executable("run", false); err != nil { // of one that is being written there is nothing to say
+			s.fatal(fmt.Errorf("unable to start ./run: %w", err))
+		}
 	case u.st.Phase == Idle && u.st.Want == WantUp:
 		if age := time.Since(u.began); !u.began.IsZero() && age < time.Second {
 			u.st.Phase = Resting // it had just ended: the rest is still due
@@ -788,7 +792,7 @@ func (s *service) resume(u *unit) {
 // seen tells the scanner that it may collect a process that it has inherited.
 func (c *Core) seen(pid int) {
 	if c.link != nil {
-		go c.link.send(message{word: "seen", a: strconv.Itoa(pid), b: "0"}) // nobody waits for the scanner
+		c.report(message{word: "seen", a: strconv.Itoa(pid), b: "0"})
 	}
 }
 

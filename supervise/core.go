@@ -63,11 +63,15 @@ type Core struct {
 	broom    *time.Timer
 	rescued  map[uint64]bool // logs of earlier scanners that are read on, by inode
 
+	outbox  outbox
 	keepers struct {
 		sync.Mutex
 		batch int       // its number
 		queue []message // for the scanner
+		spare []message // room for the next
 		timer *time.Timer
+		sent  int        // the last batch that the scanner has
+		sends sync.Mutex // is held while one is sent, which may take the scanner's time
 	}
 }
 
@@ -84,7 +88,7 @@ func newCore(say func(Level, string, error), self int, session bool) (*Core, err
 		log: -1, services: map[string]*service{}, watched: map[int32]watch{},
 		changed: make(chan struct{}, 1), rescued: map[uint64]bool{},
 	}
-	c.Say = c.voice.Say
+	c.Say, c.keepers.batch = c.voice.tell, 1
 	c.start, c.procs = c.spawn, newProcesses(self == 0)
 	c.procs.seen = c.seen
 	sealInherited()
@@ -146,7 +150,7 @@ func RunDir(name string, say func(Level, string, error)) error {
 	if err != nil {
 		return err
 	}
-	defer c.voice.finish()
+	defer c.voice.finish(lastWords)
 	dir, err := openDir(name)
 	if err != nil {
 		return err
@@ -203,7 +207,7 @@ func (t Tree) Run() error {
 	if err != nil {
 		return err
 	}
-	defer c.voice.finish()
+	defer c.voice.finish(lastWords)
 	// Above what children have until they are programs: one that is held up there
 	// shall not seem to be this process.
 	for _, fd := range []*int{&t.Link, &t.Log} {
@@ -313,7 +317,7 @@ func (c *Core) quit() {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	c.voice.finish()
+	c.voice.finish(100 * time.Millisecond)
 	os.Exit(0)
 }
 
@@ -354,14 +358,14 @@ func (c *Core) hear(m message) {
 		case len(m.fds) == 0: // there was no room for them
 			c.refuse(m.a, m.name)
 		default:
-			dropped, tags, _ := strings.Cut(m.b, ",")
+			state, tags, _ := strings.Cut(m.b, ",")
 			k := kept{}
 			for i, tag := range strings.Split(tags, ",") {
 				if i+1 < len(m.fds) {
 					k[tag] = m.fds[i+1]
 				}
 			}
-			c.add(m.a, m.name, Dir{m.fds[0]}, k, dropped == "true")
+			c.add(m.a, m.name, Dir{m.fds[0]}, k, state)
 		}
 	case "drop":
 		c.mu.Lock()
@@ -371,6 +375,13 @@ func (c *Core) hear(m message) {
 			s.post(event{kind: evCommand, cmd: CmdExit})
 		} else {
 			c.procs.disinherit(m.a)
+		}
+	case "ready":
+		c.mu.Lock()
+		s := c.services[m.a]
+		c.mu.Unlock()
+		if s != nil {
+			s.post(event{kind: evReady})
 		}
 	case "died":
 		pid, err1 := strconv.Atoi(m.a)
@@ -387,9 +398,16 @@ func (c *Core) hear(m message) {
 	}
 }
 
+// The states of a service that the scanner adds, beside none in particular.
+const (
+	stateDropped = "true"  // it is to exit
+	stateWaits   = "waits" // it is not to be started before it is ready
+)
+
 // add takes a service in. What cannot be opened is told and gone.
-func (c *Core) add(key, name string, dir Dir, k kept, dropped bool) {
+func (c *Core) add(key, name string, dir Dir, k kept, state string) {
 	s := newService(c, name, key, dir)
+	s.waits = state == stateWaits
 	c.mu.Lock()
 	c.services[key] = s
 	if c.added++; c.added == smallTree+1 {
@@ -402,7 +420,7 @@ func (c *Core) add(key, name string, dir Dir, k kept, dropped bool) {
 	c.procs.opening()
 	c.crew.open(func(t *turn) {
 		s.relieve = t.relieve
-		c.enter(s, k, dropped)
+		c.enter(s, k, state == stateDropped)
 	})
 }
 
@@ -460,7 +478,7 @@ func (c *Core) gone(s *service, status string) {
 	c.mu.Unlock()
 	c.give(s.taken)
 	if !s.letGo {
-		c.link.send(message{word: "gone", a: s.key, b: status})
+		c.report(message{word: "gone", a: s.key, b: status})
 	}
 	c.notice()
 }
@@ -537,7 +555,7 @@ var errRoom = errors.New("too few descriptors")
 // refuse leaves a service that there is no room for with the scanner.
 func (c *Core) refuse(key, name string) {
 	c.sayLack(name)
-	go c.link.send(message{word: "gone", a: key, b: lacking}) // who reads the link never waits for it
+	c.report(message{word: "gone", a: key, b: lacking})
 }
 
 // sayLack says, once, that there are too few descriptors for a service.
@@ -583,7 +601,7 @@ func (c *Core) stopAll(limit time.Duration) {
 func (s *service) crash() {
 	if r := recover(); r != nil {
 		s.fatal(fmt.Errorf("panic: %v\n%s", r, debug.Stack()))
-		s.core.voice.finish()
+		s.core.voice.finish(lastWords)
 		os.Exit(2)
 	}
 }
@@ -673,20 +691,19 @@ func (c *Core) keepSoon(s *service) {
 	}
 	k := &c.keepers
 	k.Lock()
-	defer k.Unlock()
 	k.queue = append(k.queue, message{word: "keep", a: s.key, b: strings.Join(tags, ","), fds: fds})
 	s.keeping = k.batch
+	n := len(k.queue)
 	switch {
-	case len(k.queue) == batchMax:
-		c.flush()
+	case n == batchMax:
 	case k.timer == nil:
-		k.timer = time.AfterFunc(keepTime, func() {
-			k.Lock()
-			defer k.Unlock()
-			c.flush()
-		})
-	case len(k.queue) == 1:
+		k.timer = time.AfterFunc(keepTime, c.flush)
+	case n == 1:
 		k.timer.Reset(keepTime)
+	}
+	k.Unlock()
+	if n == batchMax {
+		c.flush()
 	}
 }
 
@@ -700,17 +717,32 @@ func (c *Core) kept(s *service) {
 	}
 	k := &c.keepers
 	k.Lock()
-	defer k.Unlock()
-	if s.keeping == k.batch {
+	waits, isSent := s.keeping == k.batch, s.keeping <= k.sent
+	k.Unlock()
+	switch {
+	case waits:
 		c.flush()
+	case !isSent: // another is about to
+		k.sends.Lock()
+		k.sends.Unlock()
 	}
 }
 
-// flush sends what is to be kept. c.keepers is locked.
+// flush sends what is to be kept. Who has nothing in it does not wait for it.
 func (c *Core) flush() {
 	k := &c.keepers
-	c.link.send(k.queue...)
-	clear(k.queue)
-	k.queue = k.queue[:0]
+	k.sends.Lock()
+	defer k.sends.Unlock()
+	k.Lock()
+	queue, batch := k.queue, k.batch
+	k.queue, k.spare = k.spare[:0], nil
 	k.batch++
+	k.Unlock()
+	if sent, err := c.link.send(queue...); err != nil {
+		c.keepLater(queue[sent:], err)
+	}
+	clear(queue)
+	k.Lock()
+	k.spare, k.sent = queue, batch
+	k.Unlock()
 }

@@ -41,7 +41,7 @@ func bareCore(t *testing.T) *Core {
 		}
 	}()
 	t.Cleanup(func() {
-		c.link.close()
+		core.close() // c may have another by now
 		<-over
 		scanner.close()
 	})
@@ -68,7 +68,7 @@ func TestEndsWhileServicesOpen(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.add(strconv.Itoa(i), "none", Dir{fd}, nil, false)
+		c.add(strconv.Itoa(i), "none", Dir{fd}, nil, "")
 		if i%100 == 0 {
 			time.Sleep(time.Millisecond) // so that all are opened now and then
 		}
@@ -175,7 +175,7 @@ func panics(t *testing.T, where string) {
 	if err := os.WriteFile(os.Getenv("SUPERVISE_DIR")+"/run", []byte("#!/bin/sh\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	c.add("key", "web", dir, nil, false)
+	c.add("key", "web", dir, nil, "")
 	time.Sleep(20 * time.Second)
 }
 

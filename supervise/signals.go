@@ -3,6 +3,7 @@ package supervise
 import (
 	"os"
 	"os/signal"
+	"runtime"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -42,6 +43,29 @@ func defaultAction(sigs ...unix.Signal) {
 			continue
 		}
 		unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&action)), 0, 8, 0, 0)
+	}
+}
+
+// deafThread keeps the calling goroutine on a thread that gets no signals until it is
+// released: for what may hang on a file system. A thread that waits there where
+// nothing wakes it would be given a signal of the process like any other, and would
+// keep it for as long.
+func deafThread() (release func()) {
+	runtime.LockOSThread()
+	set := unix.Sigset_t{}
+	for i := range set.Val {
+		set.Val[i] = ^set.Val[i]
+	}
+	// Those that tell the runtime of a fault in the program itself stay.
+	const bits = 8 * unsafe.Sizeof(set.Val[0])
+	for _, sig := range []unix.Signal{unix.SIGSEGV, unix.SIGBUS, unix.SIGFPE, unix.SIGILL, unix.SIGTRAP, unix.SIGABRT} {
+		set.Val[uintptr(sig-1)/bits] &^= 1 << (uintptr(sig-1) % bits)
+	}
+	var before unix.Sigset_t
+	unix.PthreadSigmask(unix.SIG_SETMASK, &set, &before)
+	return func() {
+		unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil)
+		runtime.UnlockOSThread()
 	}
 }
 

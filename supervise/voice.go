@@ -6,73 +6,87 @@ import (
 	"time"
 )
 
-// voice says messages in a goroutine of its own, in their order, so that a reader
-// of standard error who has stopped holds up nobody. What he does not take is kept
-// up to a bound; what is beyond is counted, and that is said when he goes on.
+// voice says what there is to be said, one message after the other, and has
+// nobody wait for it: standard error may lead to one who does not read it.
 type voice struct {
-	say func(Level, string, error) // may wait
+	say func(level Level, service string, err error)
 
-	mu     sync.Mutex
-	queue  []saying
-	lost   int
-	silent chan struct{} // closed when all is said; nil where nothing is being said
+	mu    sync.Mutex
+	queue []words
+	talks bool
+	lost  int           // messages that there was no room for
+	quiet chan struct{} // is closed when all is said
 }
 
-type saying struct {
+// words are one message.
+type words struct {
 	level   Level
 	service string
 	err     error
 }
 
-// voiceMax is how many messages are kept.
-const voiceMax = 256
+// wordsMax is how many messages wait for a reader of standard error; what comes
+// beyond that is counted only.
+const wordsMax = 1000
 
-// Say has a message said. It never waits.
-func (v *voice) Say(level Level, service string, err error) {
+// lastWords is how long the end of the process waits for what is still to be said.
+const lastWords = time.Second
+
+// tell has a message said, soon.
+func (v *voice) tell(level Level, service string, err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if len(v.queue) == voiceMax {
+	if len(v.queue) >= wordsMax {
 		v.lost++
 		return
 	}
-	v.queue = append(v.queue, saying{level, service, err})
-	if v.silent == nil {
-		v.silent = make(chan struct{})
-		go v.speak()
+	v.queue = append(v.queue, words{level, service, err})
+	if !v.talks {
+		v.talks, v.quiet = true, make(chan struct{})
+		go v.talk()
 	}
 }
 
-func (v *voice) speak() {
+// talk says all there is.
+func (v *voice) talk() {
+	defer deafThread()()
 	for {
-		v.mu.Lock()
-		if len(v.queue) == 0 {
-			if v.lost == 0 {
-				v.queue = nil
-				close(v.silent)
-				v.silent = nil
-				v.mu.Unlock()
-				return
-			}
-			v.queue = append(v.queue, saying{Warning, "", fmt.Errorf("%d messages were lost: nobody read them.", v.lost)})
-			v.lost = 0
+		w, ok := v.next()
+		if !ok {
+			return
 		}
-		m := v.queue[0]
-		v.queue = v.queue[1:]
-		v.mu.Unlock()
-		v.say(m.level, m.service, m.err)
+		v.say(w.level, w.service, w.err)
 	}
 }
 
-// finish waits until all is said, but not for long.
-func (v *voice) finish() {
+// next is the next message, and how many were lost where that was the last.
+func (v *voice) next() (w words, ok bool) {
 	v.mu.Lock()
-	silent := v.silent
+	defer v.mu.Unlock()
+	switch {
+	case len(v.queue) > 0:
+		w, v.queue = v.queue[0], v.queue[1:]
+	case v.lost > 0:
+		w = words{Warning, "", fmt.Errorf("standard error was not read for a while: %d messages are lost.", v.lost)}
+		v.lost = 0
+	default:
+		v.queue, v.talks = nil, false
+		close(v.quiet)
+		return w, false
+	}
+	return w, true
+}
+
+// finish waits until all is said, but no longer than limit.
+func (v *voice) finish(limit time.Duration) {
+	v.mu.Lock()
+	talks, quiet := v.talks, v.quiet
 	v.mu.Unlock()
-	if silent == nil {
+	if !talks {
 		return
 	}
 	select {
-	case <-silent:
-	case <-time.After(200 * time.Millisecond):
+	case <-quiet:
+	case <-time.After(limit):
 	}
 }

@@ -20,31 +20,31 @@ func TestVoice(t *testing.T) {
 			<-reader
 			said = append(said, fmt.Sprint(level, " ", service, ": ", err))
 		}}
+		v.finish(lastWords) // there is nothing to wait for
 		begin := time.Now()
-		v.finish() // there is nothing to wait for
-		for n := range voiceMax + 3 {
-			v.Say(Fatal, "web", errors.New(fmt.Sprint(n)))
+		for n := range wordsMax + 3 {
+			v.tell(Fatal, "web", errors.New(fmt.Sprint(n)))
 			synctest.Wait() // the first is on its way
 		}
 		if took := time.Since(begin); took != 0 {
 			t.Errorf("took %v, want no time at all", took)
 		}
-		v.finish()
-		if took := time.Since(begin); took == 0 || took > time.Second {
-			t.Errorf("the end waited %v", took)
+		v.finish(lastWords)
+		if took := time.Since(begin); took != lastWords {
+			t.Errorf("the end waited %v, want %v", took, lastWords)
 		}
 		close(reader)
-		v.finish()
+		v.finish(lastWords)
 		var want []string
-		for n := range voiceMax + 1 {
+		for n := range wordsMax + 1 {
 			want = append(want, fmt.Sprint("1 web: ", n))
 		}
-		want = append(want, "0 : 2 messages were lost: nobody read them.")
+		want = append(want, "0 : standard error was not read for a while: 2 messages are lost.")
 		if diff := cmp.Diff(want, said); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
-		v.Say(Warning, "db", errors.New("again"))
-		v.finish()
+		v.tell(Warning, "db", errors.New("again"))
+		v.finish(lastWords)
 		if last := said[len(said)-1]; last != "0 db: again" {
 			t.Errorf("the last message is %q", last)
 		}
