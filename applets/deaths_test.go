@@ -98,7 +98,6 @@ var holdups = []struct {
 	{name: "log", rules: "lookup slow/log", begin: "appear"},
 	{name: "control", rules: "lookup slow/supervise/control", begin: "appear"},
 	{name: "ok", rules: "mknod slow/supervise/ok", begin: "appear"},
-	{name: "opening, as it dies", rules: "lookup slow/supervise", begin: "appear", killable: false},
 	{name: "a stopped server", begin: "stop", killable: true},
 	{name: "a stopped reader of standard error", begin: "mute", killable: true},
 }
