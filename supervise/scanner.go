@@ -100,6 +100,11 @@ func (s *Scanner) Run() int {
 	s.voice = &voice{say: s.Say}
 	s.Say = s.voice.tell
 	defer s.voice.finish(lastWords)
+	defer func() { // at once, though a thread of this process may hang in a look
+		if s.link != nil {
+			s.link.close()
+		}
+	}()
 	// A core's children come to the scanner when the core is killed.
 	unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 	s.self = executable(s.Args[0])
