@@ -148,8 +148,11 @@ func (s *service) close() {
 		}
 	}
 	s.closePipe()
+	// The scanner hands the lock over. One that has gone may not be quite gone, if
+	// one of its threads hangs, and has the descriptor still.
+	handOver := s.letGo && !s.core.isOrphaned()
 	for _, u := range slices.Backward(units) { // who gets the first lock gets all
-		u.unlock(s.letGo)
+		u.unlock(handOver)
 	}
 	unix.Close(s.dir.fd)
 }
