@@ -28,6 +28,7 @@ type eyes struct {
 	file    *os.File                  // inotify; nil where there is none
 	fd      int                       // the same
 	whole   int32                     // the watch of the directory
+	hops    map[int32][]string        // the directories of the links to it, with those
 	names   map[int32]map[string]bool // in the other directories no more than these entries count
 	sure    bool                      // no change of the directory can go unseen
 	targets map[string]int32          // the directories that its links lead into
@@ -90,17 +91,14 @@ func (e *eyes) watch(dir string) {
 	if err != nil {
 		return
 	}
-	names := map[int32]map[string]bool{}
+	links := map[int32][]string{}
 	for _, hop := range hops {
 		wd, err := unix.InotifyAddWatch(fd, filepath.Dir(hop), linkEvents)
 		if err != nil {
 			sure = false
 			continue
 		}
-		if names[int32(wd)] == nil {
-			names[int32(wd)] = map[string]bool{}
-		}
-		names[int32(wd)][filepath.Base(hop)] = true
+		links[int32(wd)] = append(links[int32(wd)], filepath.Base(hop))
 	}
 	whole, err := unix.InotifyAddWatch(fd, final, dirEvents|unix.IN_MASK_ADD)
 	e.mu.Lock()
@@ -108,9 +106,22 @@ func (e *eyes) watch(dir string) {
 	if e.file != nil && !e.busy {
 		e.file.Close() // its reader ends
 	}
-	e.path, e.fd, e.file, e.whole, e.names = path, fd, os.NewFile(uintptr(fd), "inotify"), int32(whole), names
-	e.sure, e.targets, e.clear = sure && err == nil, nil, false
+	e.path, e.fd, e.file, e.whole, e.names = path, fd, os.NewFile(uintptr(fd), "inotify"), int32(whole), map[int32]map[string]bool{}
+	e.hops, e.sure, e.targets, e.clear = links, sure && err == nil, nil, false
+	e.count(links)
 	go e.read(e.file, e.see)
+}
+
+// count has entries of other directories count.
+func (e *eyes) count(entries map[int32][]string) {
+	for wd, names := range entries {
+		if e.names[wd] == nil {
+			e.names[wd] = map[string]bool{}
+		}
+		for _, name := range names {
+			e.names[wd][name] = true
+		}
+	}
 }
 
 // isLocal says whether path is on a file system that no other machine changes.
@@ -129,13 +140,9 @@ func isPlain(path string) bool {
 // A directory that is replaced there does not show in the directory itself. It may
 // take as long as the slowest of their file systems, and nobody waits for it.
 func (e *eyes) watchTargets(targets []string) {
-	parents := map[string]map[string]bool{}
+	parents := map[string][]string{}
 	for _, t := range targets {
-		parent := filepath.Dir(t)
-		if parents[parent] == nil {
-			parents[parent] = map[string]bool{}
-		}
-		parents[parent][filepath.Base(t)] = true
+		parents[filepath.Dir(t)] = append(parents[filepath.Dir(t)], filepath.Base(t))
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -170,19 +177,16 @@ func (e *eyes) watchTargets(targets []string) {
 			file.Close()
 			return
 		}
-		e.targets, e.clear = wds, clear
+		e.targets, e.clear, e.names = wds, clear, map[int32]map[string]bool{}
+		e.count(e.hops)
+		entries := map[int32][]string{}
 		for parent, wd := range wds {
-			if e.names[wd] == nil {
-				e.names[wd] = map[string]bool{}
-			}
-			for name := range parents[parent] {
-				e.names[wd][name] = true
-			}
+			entries[wd] = parents[parent]
 		}
+		e.count(entries)
 		for parent, wd := range old {
-			if _, still := wds[parent]; !still && wd != e.whole {
+			if _, still := wds[parent]; !still && wd != e.whole && e.names[wd] == nil {
 				unix.InotifyRmWatch(fd, uint32(wd))
-				delete(e.names, wd)
 			}
 		}
 	}()

@@ -16,6 +16,9 @@ type outgoing struct {
 	waits  bool          // for the link to take more
 	failed int           // how often it has not, one after the other
 	room   chan struct{} // of one: it may
+
+	messages []message // room for those of one packet
+	of       []*entry  // and for what they are of
 }
 
 // owing is what the core was told of an entry.
@@ -103,29 +106,30 @@ func (s *Scanner) send() {
 // sendSome sends as much of the queue as goes together.
 func (s *Scanner) sendSome() {
 	o := &s.outgoing
-	some := o.queue[:min(len(o.queue), batchMax)]
-	ms, of := make([]message, 0, len(some)), make([]*entry, 0, len(some))
-	for _, e := range some {
+	n := min(len(o.queue), batchMax)
+	ms, of := o.messages[:0], o.of[:0]
+	for _, e := range o.queue[:n] {
+		e.owed.queued = false
 		if m, ok := e.message(); ok && s.entries[e.key] == e {
 			ms, of = append(ms, m), append(of, e)
 		}
 	}
 	sent, err := s.link.send(ms...)
-	rest := o.queue[len(some):]
-	for _, e := range some {
-		e.owed.queued = false
-	}
-	o.queue = nil
+	queue := o.queue[:0]
+	rest := o.queue[n:]
 	for i, e := range of {
 		if i < sent {
 			e.sent(ms[i])
 		}
-		if _, more := e.message(); more {
+		if _, more := e.message(); more { // first, what has not gone before anything new
 			e.owed.queued = true
-			o.queue = append(o.queue, e)
+			queue = append(queue, e)
 		}
 	}
-	o.queue = append(o.queue, rest...)
+	o.queue = append(queue, rest...)
+	clear(ms)
+	clear(of)
+	o.messages, o.of = ms, of
 	s.retry(err)
 }
 

@@ -76,7 +76,7 @@ const slowTime = 5 * time.Second
 // take acts on what a look has found.
 func (s *Scanner) take(f finding) {
 	switch {
-	case s.stop != nil:
+	case s.stop != nil || s.leaving != nil && s.leaving.status != 0: // nothing is begun any more
 		for i := range f.answers {
 			f.answers[i].close()
 		}
