@@ -268,13 +268,17 @@ func TestJournal(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer unix.Close(fd)
-				j, err := openJournal(fd)
+				j, err := openJournal(fd, journalSize(1000))
 				if err != nil {
 					t.Fatal(err)
 				}
-				e := entry{boot: bootID(), dev: in.dev, ino: in.ino, batch: 7, n: uint64(len(text)), sum: checksum([]byte(text)),
+				boot, err := bootID()
+				if err != nil {
+					t.Fatal(err)
+				}
+				e := entry{boot: boot, dev: in.dev, ino: in.ino, batch: 7, n: uint64(len(text)), sum: checksum([]byte(text)),
 					current: st.Ino, size0: 0, size1: 8, next: 8, want: '\n'}
-				j.begin(e)
+				j.begin(e, nil)
 				tt.change(j.entry())
 				j.close()
 			})

@@ -35,6 +35,8 @@ type log struct {
 	scan     []byte // room for directory entries
 	chores   *chores
 	lax      bool // the file system cannot keep modes, and that was said
+	bare     bool // there is no journal, and that was said
+	torn     bool // current ends in bytes that are in the input, too
 	ahead    bool // a part of the config was read before its time
 }
 
@@ -57,6 +59,7 @@ type plan struct {
 	entry *entry // nil if there is nothing to it
 	again bool   // the batch is still in the pipe
 	cont  continuation
+	held  []byte // the begin of a line that will not go on
 }
 
 // scanSize is the room for directory entries that are read at once.
@@ -206,7 +209,9 @@ func (l *log) openCurrent(p plan) error {
 	})
 	l.openJournal()
 	if p.entry != nil {
-		l.recover(p)
+		if err := l.recover(p); err != nil {
+			return err
+		}
 	}
 	var st unix.Stat_t
 	word := "new: "
@@ -230,34 +235,91 @@ func (l *log) openCurrent(p plan) error {
 		return err
 	}
 	l.info(word + l.dir + "/current")
+	if len(p.held) > 0 {
+		return l.conclude(p.held)
+	}
 	return nil
 }
 
+// conclude writes the begin of a line that will not go on, as a line. The journal
+// that it is from knows when it is in the file.
+func (l *log) conclude(text []byte) error {
+	mid, stamp := l.e.mid, l.e.stamp
+	defer func() { l.e.mid, l.e.stamp = mid, stamp }()
+	l.e.mid, l.e.stamp = false, appendStamp(nil, l.e.o.Stamp, l.e.o.Now())
+	return l.take(text, true)
+}
+
 // openJournal opens the journal, unless it is. A full disk may refuse it; then
-// a kill between writing and consuming doubles a batch.
+// a kill between writing and consuming doubles a batch, and one while a line
+// comes loses that line's begin.
 func (l *log) openJournal() {
-	if l.journal == nil && l.e.in.pipe {
-		l.journal, _ = openJournal(l.fd)
+	if l.journal != nil || !l.e.in.pipe {
+		return
 	}
+	var err error
+	l.journal, err = openJournal(l.fd, pageSize+l.e.holds)
+	if err != nil && !l.bare {
+		l.warn("a kill may lose or double lines", err)
+	}
+	l.bare = err != nil
+}
+
+// leftover is what a logger before us has left in the journal.
+func (l *log) leftover() (left *leftover, err error) {
+	err = l.retry("unable to read journal", func() error {
+		fd, err := unix.Openat(l.e.o.Root, l.dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err == nil {
+			defer unix.Close(fd)
+			left, err = readJournal(fd)
+		}
+		if passing(err) {
+			return err
+		}
+		return nil // without a directory there is nothing; what else is wrong with it is told later
+	})
+	return left, err
 }
 
 // recover brings current to where the input goes on.
-func (l *log) recover(p plan) {
+func (l *log) recover(p plan) error {
 	l.selects = p.cont == inSelected
 	if !p.again {
-		return
+		l.skip = int(min(p.entry.done, p.entry.held1))
+		return nil
 	}
 	l.skip = int(p.entry.done)
-	var st unix.Stat_t
-	if unix.Fstatat(l.fd, "current", &st, 0) == nil && st.Ino == p.entry.current && p.entry.size1 > p.entry.size0 {
-		if uint64(st.Size) >= p.entry.size1 {
-			l.skip = int(p.entry.next)
-		} else if fd, err := unix.Openat(l.fd, "current", unix.O_WRONLY|unix.O_CLOEXEC, 0); err == nil {
-			unix.Ftruncate(fd, int64(p.entry.size0)) // a torn write: it is in the pipe, too
-			unix.Close(fd)
+	if p.entry.size1 > p.entry.size0 {
+		if err := l.retry("unable to truncate current", func() error { return l.untear(p.entry) }); err != nil {
+			return err
 		}
 	}
 	l.guard(func(j *journal) { j.settle(uint64(l.skip)) })
+	return nil
+}
+
+// untear finds out what came of a write to current, and takes back what is not
+// whole: it is in the input, too.
+func (l *log) untear(e *entry) error {
+	fd, err := unix.Openat(l.fd, "current", unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	switch err := unix.Fstat(fd, &st); {
+	case err != nil:
+		return err
+	case st.Ino != e.current, uint64(st.Size) <= e.size0:
+		return nil
+	case uint64(st.Size) < e.size1:
+		return unix.Ftruncate(fd, int64(e.size0))
+	}
+	l.skip = int(e.next)
+	return nil
 }
 
 // continuation is what the journal is to know of the place where the input is.
