@@ -109,7 +109,6 @@ func runLogger(o logger.Options, verbose bool) error {
 	if err != nil {
 		return fatal{"svlogd", 111, err}
 	}
-	boundMemory()
 	on := func(sig os.Signal, do func()) {
 		go func() { // apart from the others: one of those may wait for stderr
 			for range waits[sig] {
@@ -130,12 +129,21 @@ func runLogger(o logger.Options, verbose bool) error {
 		e.report(logger.Info, "sigalarm received.", nil)
 		engine.Rotate()
 	})
-	on(unix.SIGCHLD, func() { e.report(logger.Info, "sigchild received.", nil) })
+	on(unix.SIGCHLD, func() {
+		engine.Reap()
+		e.report(logger.Info, "sigchild received.", nil)
+	})
+	spareThreads(waiters)
+	boundMemory()
 	if err := engine.Run(); err != nil {
 		return fatal{"svlogd", 111, err}
 	}
 	return nil
 }
+
+// waiters are the goroutines that may be in the kernel at once: the engine, its
+// chores, and whoever tells of a signal. A thread more looks for others to run.
+const waiters = 3
 
 // boundMemory has garbage collected only when this much has gathered: a
 // rotation makes some 2 KiB of it, a line none.

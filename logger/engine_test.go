@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -68,9 +69,18 @@ func startBatch(t *testing.T, dir string, batch int, change func(*Options)) *ben
 		t.Fatal(err)
 	}
 	go func() { b.done <- b.e.Run() }()
+	deaths := make(chan os.Signal, 1)
+	signal.Notify(deaths, unix.SIGCHLD)
+	go func() {
+		for range deaths {
+			b.e.Reap()
+		}
+	}()
 	t.Cleanup(func() {
 		b.in.Close()
 		unix.Close(p[0])
+		signal.Stop(deaths)
+		close(deaths)
 	})
 	return b
 }

@@ -66,7 +66,7 @@ type plan struct {
 const scanSize = 4 << 10
 
 func newLog(e *Engine, dir string) *log {
-	l := &log{e: e, dir: dir, fd: -1, lock: -1, cur: -1, conf: defaults(), scan: make([]byte, scanSize), chores: newChores()}
+	l := &log{e: e, dir: dir, fd: -1, lock: -1, cur: -1, conf: defaults(), scan: make([]byte, scanSize), chores: newChores(&e.choring)}
 	l.proc = &processor{e: e, dir: dir, scan: l.scan, source: func() (int, string) { return l.fd, l.conf.Command }}
 	return l
 }
@@ -485,6 +485,9 @@ func (l *log) rotate() error {
 	}
 	// Until that is done current and the old log may appear under their former
 	// names after a crash of the machine; both are complete.
+	if err := l.chores.failure(); err != nil {
+		l.warn("unable to fsync directory", err) // it is tried again with this one
+	}
 	l.chores.sync(l.fd)
 	if err := l.prune(); err != nil {
 		return err
@@ -547,7 +550,7 @@ func (l *log) look(sizes bool) (s survey, err error) {
 		switch {
 		case !isOld(name):
 		case name[26] == 't':
-			if !l.proc.running || string(name[:26]) != l.proc.stem {
+			if !l.proc.working() || string(name[:26]) != l.proc.stem {
 				leftover = string(name)
 				if err := unix.Unlinkat(l.fd, leftover, 0); err != nil {
 					l.e.o.Report(Warning, "unable to unlink processor leftover: "+leftover, err)
@@ -583,7 +586,7 @@ func (l *log) prune() error {
 		if s.first == "" || !tooMany && (l.conf.Total == 0 || s.bytes <= l.conf.Total) {
 			return nil
 		}
-		if s.first[26] == 'u' && l.conf.Command != "" && finished(l.fd, s.first) {
+		if s.first[26] == 'u' && l.conf.Command != "" {
 			switch waited, err := l.awaitProcessor(s.first); {
 			case err != nil:
 				return err
@@ -599,13 +602,23 @@ func (l *log) prune() error {
 	}
 }
 
-// awaitProcessor waits until name is processed.
+// awaitProcessor waits until name, if it is for the processor, is processed.
 func (l *log) awaitProcessor(name string) (waited bool, err error) {
 	for {
+		switch waits, err := finished(l.fd, name); {
+		case err != nil: // it may be
+			if err := l.e.pause("unable to stat oldest logfile: "+l.dir, err); err != nil {
+				return false, err
+			}
+			continue
+		case !waits:
+			return waited, nil
+		}
+		waited = true
 		l.e.take(reapRequest)
 		l.proc.step(l.e.o.Now())
-		if !finished(l.fd, name) {
-			return true, nil
+		if waits, err := finished(l.fd, name); err == nil && !waits {
+			continue
 		}
 		if l.e.asked(stopRequest) {
 			return false, errStopped
@@ -618,7 +631,7 @@ func (l *log) awaitProcessor(name string) (waited bool, err error) {
 			}
 			news |= reloadRequest
 		}
-		l.e.wait(l.e.idle(), news)
+		l.e.rest(l.e.idle(), news)
 	}
 }
 
@@ -626,11 +639,13 @@ func (l *log) awaitProcessor(name string) (waited bool, err error) {
 // processor depends on. All else in it has to wait for its turn.
 func (l *log) reconsider() {
 	l.ahead = true
-	if text, err := readAll(l.fd, "config"); err == nil || errors.Is(err, unix.ENOENT) {
-		c, _ := ParseConfig(text)
-		l.proc.changes(l.conf.Command, c.Command)
-		l.conf.Command, l.conf.Keep, l.conf.Total = c.Command, c.Keep, c.Total
+	text, err := readAll(l.fd, "config")
+	if absent(err) != nil {
+		return // reload says so
 	}
+	c, _ := ParseConfig(text)
+	l.proc.changes(l.conf.Command, c.Command)
+	l.conf.Command, l.conf.Keep, l.conf.Total = c.Command, c.Keep, c.Total
 }
 
 // makeRoom unlinks the oldest log of a full disk, if the config allows it.

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -43,7 +44,7 @@ type Options struct {
 	Now    func() time.Time
 	Report func(level Level, text string, err error) // a message, and its cause or nil
 	Stderr func(lines []byte)                        // takes the lines that are selected for it
-	Start  func(Child) (wait func() unix.WaitStatus, err error)
+	Start  func(Child) (ended func() (unix.WaitStatus, bool), err error)
 }
 
 // ErrNoLogs is the end of an engine without a directory to write to.
@@ -83,6 +84,8 @@ type Engine struct {
 	mid      bool   // the input is inside of a line whose begin is consumed
 	batch    uint64 // its number
 
+	choring sync.Mutex // held by the chores that wait for a disk
+
 	halfway bool // the batch at hand is in some logs and not in others
 }
 
@@ -92,7 +95,7 @@ const (
 	reloadRequest
 	stopRequest
 	leaveRequest // stop, and do not wait for processors
-	reapRequest  // a processor has ended
+	reapRequest  // a processor may have ended
 )
 
 // New makes an engine; Run is its life.
@@ -135,6 +138,9 @@ func (e *Engine) Stop() {
 	}
 	e.request(stopRequest)
 }
+
+// Reap asks to see whether a child has ended.
+func (e *Engine) Reap() { e.request(reapRequest) }
 
 func (e *Engine) request(what uint32) {
 	e.requests.Or(what)
