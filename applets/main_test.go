@@ -25,6 +25,7 @@ var players = map[string]func(argv []string) int{
 	"script-init":    scriptInit,
 	"container-init": containerInit,
 	"given":          given,
+	"stallfs":        stallfs,
 }
 
 // TestMain plays the applets: the test binary, called through a link of
@@ -128,8 +129,9 @@ func contained(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
 // seconds; not fails where its command succeeds (the shell's own "!" does not end
 // a script); hold FILE [GO] keeps FILE from being executed, by a lease, from when
 // there is ./taken until there is GO, and makes ./broken when somebody tries;
-// settled PID waits until no lock of that core has a descriptor any more, as it is a
-// while after a start where a mapping can hold it.
+// stallfs DIR RULES mounts a file system that can be made to hang; settled PID
+// waits until no lock of that core has a descriptor any more, as it is a while after
+// a start where a mapping can hold it.
 var links = sync.OnceValues(func() (string, error) {
 	dir := filepath.Join(suiteDir, "links")
 	if err := os.Mkdir(dir, 0o755); err != nil {
@@ -139,7 +141,7 @@ var links = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, name := range append(names(), "runitbox") {
+	for _, name := range append(names(), "runitbox", "stallfs") {
 		if err := os.Symlink(self, filepath.Join(dir, name)); err != nil {
 			return "", err
 		}
