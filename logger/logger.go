@@ -191,7 +191,7 @@ func (e *Engine) Run() error {
 func (e *Engine) turn() (ended bool, err error) {
 	if e.take(rotateRequest) {
 		for l := range e.usable {
-			if err := l.rotate(); err != nil {
+			if err := l.rotate(e.mid && l.selects); err != nil {
 				return false, err
 			}
 		}
@@ -280,12 +280,15 @@ func (e *Engine) tick() error {
 		}
 		if !l.deadline.IsZero() && now.After(l.deadline) {
 			l.deadline = now.Add(l.conf.Age)
-			if err := l.rotate(); err != nil {
+			if err := l.rotate(e.mid && l.selects); err != nil {
 				return err
 			}
 		}
 		if l.lost.bytes > 0 && !now.Before(l.lost.retry) {
 			l.announce(now)
+		}
+		if !l.reread.IsZero() && !now.Before(l.reread) {
+			l.configure()
 		}
 	}
 	return nil
@@ -303,6 +306,7 @@ func (e *Engine) idle() time.Duration {
 		sooner(l.proc.retry)
 		if l.fd >= 0 {
 			sooner(l.deadline)
+			sooner(l.reread)
 			if l.lost.bytes > 0 {
 				sooner(l.lost.retry)
 			}

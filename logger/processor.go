@@ -185,7 +185,7 @@ func (p *processor) start(dir int, stem, command string, now time.Time) {
 	switch {
 	case err == nil:
 		return
-	case passing(err):
+	case passing(err), errors.Is(err, unix.EAGAIN):
 		p.later("unable to fork for processor", err, now)
 	default:
 		p.e.o.Report(Fatal, what+": "+p.dir, err)
