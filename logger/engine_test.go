@@ -252,6 +252,12 @@ func TestJournal(t *testing.T) {
 		{"another pipe", func(e *entry) { e.ino++ }, 100, "one\ntwo\none\ntwo\nthree\n"},
 		{"the same pipe of another device", func(e *entry) { e.dev++ }, 100, "one\ntwo\none\ntwo\nthree\n"},
 		{"other bytes", func(e *entry) { e.sum++ }, 100, "one\ntwo\none\ntwo\nthree\n"},
+		{"a begin was held, and is consumed", func(e *entry) { e.size1, e.held1, e.mark[0] = 0, 4, byte(e.want) }, 100, "one\ntwo\nheldone\ntwo\nthree\n"},
+		{"a begin was held, in part", func(e *entry) { e.size1, e.held0, e.held1 = 0, 2, 4 }, 100, "one\ntwo\nheone\ntwo\nthree\n"},
+		{"a begin was held, a batch is in the file", func(e *entry) { e.held0, e.done, e.size0 = 4, 18, 8 }, 100, "one\ntwo\n"},
+		{"a begin was held of another pipe", func(e *entry) { e.size1, e.ino, e.held1, e.mark[0] = 0, 1, 4, byte(e.want) }, 100, "one\ntwo\nheld\none\ntwo\nthree\n"},
+		{"a begin was held of another boot", func(e *entry) { e.size1, e.boot, e.held0 = 0, 1, 4 }, 100, "one\ntwo\nheld\none\ntwo\nthree\n"},
+		{"that is in the file already", func(e *entry) { e.size1, e.boot, e.held0, e.done = 0, 1, 4, 4 }, 100, "one\ntwo\none\ntwo\nthree\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -288,7 +294,7 @@ func TestJournal(t *testing.T) {
 				}
 				e := entry{boot: boot, dev: in.dev, ino: in.ino, batch: 7, n: uint64(len(text)), sum: checksum([]byte(text)),
 					current: st.Ino, size0: 0, size1: 8, next: 8, want: '\n'}
-				j.begin(e, nil)
+				j.begin(e, []byte("held"))
 				tt.change(j.entry())
 				j.close()
 			})
@@ -299,6 +305,33 @@ func TestJournal(t *testing.T) {
 				t.Errorf("files: %q, want %q; said %q", got, tt.want, b.said)
 			}
 		})
+	}
+}
+
+// TestBegins compares a pipe's begin with a batch, also if that is more than
+// can be looked at.
+func TestBegins(t *testing.T) {
+	batch := bytes.Repeat([]byte("some line\n"), 1000)
+	e := entry{n: uint64(len(batch)), sum: checksum(batch), prefix: prefixSum(batch)}
+	other := append([]byte("other"), batch[5:]...)
+	for _, tt := range []struct {
+		name  string
+		there []byte
+		holds int
+		want  bool
+	}{
+		{"all of it", batch, len(batch), true},
+		{"more than it", append(batch, 'x'), len(batch) + 1, true},
+		{"less than it", batch[:9999], 9999, false},
+		{"a part can be seen", batch[:4096], len(batch), true},
+		{"too little can be seen", batch[:100], len(batch), false},
+		{"other bytes", other, len(batch), false},
+		{"a part of other bytes", other[:4096], len(batch), false},
+		{"a part, and there is less", batch[:4096], len(batch) - 1, false},
+	} {
+		if got := e.begins(tt.there, tt.holds); got != tt.want {
+			t.Errorf("%s: %v", tt.name, got)
+		}
 	}
 }
 

@@ -60,6 +60,7 @@ type entry struct {
 	batch        uint64  // its number, the same in all directories of one logger
 	n            uint64  // bytes of input in it
 	sum          uint64  // of the first and the last of those bytes
+	prefix       uint64  // of the first of them
 	current      uint64  // the inode that size0 and size1 are about
 	size0, size1 uint64  // before and after the write under way; equal if none is
 	done, next   uint64  // bytes of input that are in the files at size0 and at size1
@@ -123,6 +124,27 @@ func checksum(b []byte) uint64 {
 	}
 	sum := crc32.Checksum(b[:part], castagnoli())
 	return uint64(crc32.Update(sum, castagnoli(), b[len(b)-part:]))
+}
+
+// prefixSize is how many bytes prefix is about, at most.
+const prefixSize = 256
+
+// prefixSum is for a pipe of which no more can be looked at: one user's pipes
+// hold little when they are many.
+func prefixSum(b []byte) uint64 {
+	return uint64(crc32.Checksum(b[:min(len(b), prefixSize)], castagnoli()))
+}
+
+// begins says whether a pipe that holds so many bytes, of which there are the
+// first, begins with the batch.
+func (e *entry) begins(there []byte, holds int) bool {
+	switch n := uint64(len(there)); {
+	case e.n <= n:
+		return checksum(there[:e.n]) == e.sum
+	case e.n <= uint64(holds) && n >= prefixSize:
+		return prefixSum(there) == e.prefix
+	}
+	return false
 }
 
 // bootID tells this run of the system from others: numbers of pipes come again.

@@ -418,7 +418,7 @@ func (e *Engine) handle(data []byte, final bool) error {
 func (e *Engine) begin(data []byte, n, held int) {
 	e.batch++
 	fresh := data[len(data)-n:]
-	b := entry{boot: e.boot, dev: e.in.dev, ino: e.in.ino, batch: e.batch, n: uint64(n), sum: checksum(fresh),
+	b := entry{boot: e.boot, dev: e.in.dev, ino: e.in.ino, batch: e.batch, n: uint64(n), sum: checksum(fresh), prefix: prefixSum(fresh),
 		held0: uint64(e.have), held1: uint64(held)}
 	marks, i := e.markCount(n), 0
 	for l := range e.usable {
@@ -632,7 +632,7 @@ func (e *Engine) believed(lefts []*leftover) (last *leftover, err error) {
 				return nil, nil
 			}
 		}
-		left.believed = left.gone || left.n <= uint64(len(there)) && checksum(there[:left.n]) == left.sum
+		left.believed = left.gone || left.begins(there, e.in.holds())
 		if left.believed && (last == nil || left.batch > last.batch) {
 			last = left
 		}
