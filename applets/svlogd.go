@@ -4,7 +4,6 @@ import (
 	"errors"
 	"os"
 	"os/signal"
-	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -134,7 +133,7 @@ func runLogger(o logger.Options, verbose bool) error {
 		e.report(logger.Info, "sigchild received.", nil)
 	})
 	spareThreads(waiters)
-	boundMemory()
+	boundMemory(o.Buffer)
 	if err := engine.Run(); err != nil {
 		return fatal{"svlogd", 111, err}
 	}
@@ -145,13 +144,16 @@ func runLogger(o logger.Options, verbose bool) error {
 // chores, and whoever tells of a signal. A thread more looks for others to run.
 const waiters = 3
 
-// boundMemory has garbage collected only when this much has gathered: a
-// rotation makes some 2 KiB of it, a line none.
-func boundMemory() {
-	const garbage = 256 << 10
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	debug.SetMemoryLimit(int64(m.Sys-m.HeapReleased) + garbage)
+// boundMemory has garbage collected only when some hundred KiB have gathered: a
+// rotation makes some 2 KiB of it, a line none. What the runtime takes before
+// that is a constant here, since to ask it takes more memory than there may be
+// garbage.
+func boundMemory(buffer int) {
+	const (
+		runtimes = 5 << 20 // with all that is mapped and never touched
+		garbage  = 512 << 10
+	)
+	debug.SetMemoryLimit(int64(runtimes + garbage + 3*buffer))
 }
 
 // voice is svlogd on stderr.
