@@ -128,10 +128,14 @@ func runLogger(o logger.Options, verbose bool) error {
 		e.report(logger.Info, "sigalarm received.", nil)
 		engine.Rotate()
 	})
-	on(unix.SIGCHLD, func() {
-		engine.Reap()
-		e.report(logger.Info, "sigchild received.", nil)
-	})
+	on(unix.SIGCHLD, func() { e.report(logger.Info, "sigchild received.", nil) })
+	deaths := make(chan os.Signal, 1)
+	signal.Notify(deaths, unix.SIGCHLD)
+	go func() { // apart from who tells of it
+		for range deaths {
+			engine.Reap()
+		}
+	}()
 	spareThreads(waiters)
 	boundMemory(o.Buffer)
 	if err := engine.Run(); err != nil {

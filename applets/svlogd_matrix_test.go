@@ -2,6 +2,7 @@ package applets
 
 import (
 	"bytes"
+	enc "encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -77,6 +78,13 @@ func TestSvlogdMatrix(t *testing.T) {
 			return 1
 		})
 		cases = cases[:n]
+		huge := 0 // those take the longest
+		cases = slices.DeleteFunc(cases, func(c matrixCase) bool {
+			if c.line >= 20<<20 && !seen[c.String()] {
+				huge++
+			}
+			return c.line >= 20<<20 && huge > 6 && !seen[c.String()]
+		})
 	}
 	ours := loggerBinary(t)
 	theirs := ""
@@ -107,14 +115,15 @@ type feeder struct {
 }
 
 func newFeeder(c matrixCase, number, size int, seed uint64) *feeder {
-	f := &feeder{number, make([]byte, size)}
 	r := rand.NewPCG(seed, uint64(number))
-	for i := range f.text {
-		if f.text[i] = 0x80 + byte(number<<4) + byte(r.Uint64()&15); (i+1)%c.line == 0 {
-			f.text[i] = '\n'
-		}
+	text := make([]byte, 0, size+8)
+	for len(text) < size {
+		text = enc.NativeEndian.AppendUint64(text, r.Uint64()&0x0f0f0f0f0f0f0f0f|0x8080808080808080|0x1010101010101010*uint64(number))
 	}
-	return f
+	for i := c.line - 1; i < size; i += c.line {
+		text[i] = '\n'
+	}
+	return &feeder{number, text[:size]}
 }
 
 // size is how much one writer writes: more than the pipe holds, and a line, but
@@ -411,14 +420,13 @@ func (c matrixCase) feed(out *os.File, feeders []*feeder) {
 // check compares what is in the files with what each writer has written.
 func (c matrixCase) check(t *testing.T, text []byte, feeders []*feeder) {
 	t.Helper()
-	ends := 0
+	ends, of := 0, byWriter(text)
 	for _, f := range feeders {
 		ends += bytes.Count(f.text, []byte("\n"))
-		own := func(b byte) bool { return b != '\n' && int(b-0x80)>>4 == f.number }
+		got, want := of[f.number], bytes.ReplaceAll(f.text, []byte("\n"), nil)
 		if len(feeders) == 1 {
-			own = func(byte) bool { return true }
+			got, want = text, f.text
 		}
-		got, want := only(text, own), only(f.text, own)
 		if i := firstDifference(got, want); i >= 0 {
 			t.Errorf("of writer %d there are %d bytes, want %d: they differ at %d: %x, want %x", f.number, len(got), len(want), i, around(got, i), around(want, i))
 		}
@@ -428,12 +436,17 @@ func (c matrixCase) check(t *testing.T, text []byte, feeders []*feeder) {
 	}
 }
 
-// only is what of text is wanted.
-func only(text []byte, wanted func(byte) bool) (b []byte) {
-	for _, c := range text {
-		if wanted(c) {
-			b = append(b, c)
+// byWriter parts what several writers have written, without the newlines.
+func byWriter(text []byte) (of [8][]byte) {
+	for rest := text; len(rest) > 0; {
+		n := 1 // as much as is of one writer
+		for n < len(rest) && rest[n]>>4 == rest[0]>>4 {
+			n++
 		}
+		if rest[0] >= 0x80 {
+			of[rest[0]>>4&7] = append(of[rest[0]>>4&7], rest[:n]...)
+		}
+		rest = rest[n:]
 	}
-	return b
+	return of
 }

@@ -331,7 +331,13 @@ func (l *log) conclude(text []byte) error {
 	mid, stamp := l.e.mid, l.e.stamp
 	defer func() { l.e.mid, l.e.stamp = mid, stamp }()
 	l.e.mid, l.e.stamp = false, appendStamp(nil, l.e.o.Stamp, l.e.o.Now())
-	return l.take(text, true)
+	if err := l.take(text, true); err != nil || l.journal != nil {
+		return err
+	}
+	if err := absent(unix.Unlinkat(l.fd, journalName, 0)); err != nil {
+		l.warn("unable to unlink "+journalName, err)
+	}
+	return nil
 }
 
 // openJournal opens the journal, unless it is. A full disk may refuse it; then

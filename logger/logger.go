@@ -405,7 +405,9 @@ func (e *Engine) handle(data []byte, final bool) error {
 			return err
 		}
 	}
-	e.have = 0
+	if e.have = 0; e.in.pipe && final {
+		e.begin(nil, 0, 0) // what was held is no more, also if another writer comes
+	}
 	if len(e.errs) > 0 {
 		e.o.Stderr(e.errs)
 		e.errs = e.errs[:0]
@@ -581,7 +583,11 @@ func (e *Engine) recall() ([]plan, error) {
 		return nil, err
 	}
 	if last != nil {
-		e.fit(int(last.n) + len(last.now()))
+		size := len(last.now())
+		if !last.gone {
+			size += int(last.n)
+		}
+		e.fit(size)
 		e.have = copy(e.buf, last.now())
 		e.holds = max(e.holds, e.have)
 	}
