@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -104,6 +105,9 @@ func runLogger(o logger.Options, verbose bool) error {
 		return fatal{"svlogd", 111, errors.New("unable to open current working directory: " + words(err))}
 	}
 	o.Root, o.Now, o.Report, o.Stderr, o.Start = root, time.Now, e.report, e.write, logger.StartChild
+	// With a single turn each write that takes its time has another thread look
+	// for what is to be run: that is worth less memory while little comes.
+	o.Busy = func() { runtime.GOMAXPROCS(min(2, runtime.NumCPU())) }
 	engine, err := logger.New(o)
 	if err != nil {
 		return fatal{"svlogd", 111, err}
@@ -145,8 +149,9 @@ func runLogger(o logger.Options, verbose bool) error {
 }
 
 // waiters are the goroutines that may be in the kernel at once: the engine, its
-// chores, and whoever tells of a signal. A thread more looks for others to run.
-const waiters = 3
+// chores, and whoever tells of a signal; in a flood there is a second turn. A
+// thread more looks for others to run.
+const waiters = 4
 
 // boundMemory has garbage collected only when some hundred KiB have gathered: a
 // rotation makes some 2 KiB of it, a line none. What the runtime takes before

@@ -75,8 +75,8 @@ func TestSvlogdKilled(t *testing.T) {
 		{"lines of all sizes that fit into a file", 100, 1, "s400000\nn0\n", nil, func(r *rand.Rand, i int) string {
 			return fmt.Sprintf("%d %s\n", i, strings.Repeat("z", r.IntN(1<<(1+i%18))))
 		}},
-		{"with pauses", 100, 2, "s5000\nn0\n", nil, func(r *rand.Rand, i int) string {
-			if time.Sleep(time.Duration(r.IntN(300)) * time.Microsecond); r.IntN(50) > 0 {
+		{"with pauses", 100, 2, "s500\nn0\n", nil, func(r *rand.Rand, i int) string {
+			if time.Sleep(time.Duration(r.IntN(300)) * time.Microsecond); r.IntN(8) > 0 {
 				return fmt.Sprintf("%d,", i) // a line comes bit by bit
 			}
 			return fmt.Sprintf("%d\n", i)

@@ -296,9 +296,10 @@ func TestSvlogdNoThreads(t *testing.T) {
 	// All at once: a full stderr, signals, rotations with their chores.
 	go func() {
 		line := strings.Repeat("x", 99) + "\n"
-		for range 20000 {
+		for range 10000 {
 			out.WriteString(line)
 		}
+		out.WriteString(strings.Repeat(line, 100000))
 	}()
 	for range 20 {
 		r.signal(unix.SIGALRM)
@@ -319,7 +320,7 @@ func TestSvlogdNoThreads(t *testing.T) {
 		}
 		return n
 	}
-	r.until("has all", func() bool { return total() == 20000*100+6 })
+	r.until("has all", func() bool { return total() == 110000*100+6 })
 	if done := glob(t, dir, "d/@*.s"); len(done) > 0 {
 		t.Fatalf("processors could be started: this tests nothing")
 	}

@@ -45,6 +45,7 @@ type Options struct {
 	Report func(level Level, text string, err error) // a message, and its cause or nil
 	Stderr func(lines []byte)                        // takes the lines that are selected for it
 	Start  func(Child) (ended func() (unix.WaitStatus, bool), err error)
+	Busy   func() // told when input comes as fast as it is taken; may be nil
 }
 
 // ErrNoLogs is the end of an engine without a directory to write to.
@@ -59,6 +60,9 @@ const pauseTime = 3 * time.Second
 // lineTime is how long Stop waits for the rest of a line of which the begin
 // cannot be left to the next logger.
 const lineTime = time.Second
+
+// floodSize is how many batches in a row are a flood.
+const floodSize = 32
 
 // batchSize is how much is taken at once, at least.
 const batchSize = 128 << 10
@@ -86,6 +90,7 @@ type Engine struct {
 
 	choring sync.Mutex // held by the chores that wait for a disk
 
+	inRow   int  // so many batches have come without a wait
 	halfway bool // the batch at hand is in some logs and not in others
 }
 
@@ -209,8 +214,12 @@ func (e *Engine) turn() (ended bool, err error) {
 	}
 	more, ended, err := e.pump()
 	if err != nil || ended || more {
+		if e.inRow++; e.inRow == floodSize && e.o.Busy != nil {
+			e.o.Busy()
+		}
 		return ended, err
 	}
+	e.inRow = 0
 	e.wait(e.idle(), rotateRequest|stopRequest|reloadRequest|reapRequest)
 	return false, nil
 }
