@@ -146,6 +146,7 @@ func (l *log) open(p plan) (usable bool, err error) {
 		l.warn(step.complaint, err)
 		return false, nil
 	}
+	l.deadline = time.Time{}
 	l.configure()
 	l.proc.due = true
 	if err := l.openCurrent(p); err != nil {
@@ -203,6 +204,9 @@ func (l *log) configure() {
 		l.adopt(c)
 	}
 	l.read = true
+	if l.conf.Age == 0 {
+		l.deadline = time.Time{}
+	}
 }
 
 // adopt puts a config into force.
@@ -216,8 +220,7 @@ func (l *log) adopt(c Config) {
 	if c.UDP.IsValid() {
 		l.udp = newForwarder(c.UDP)
 	}
-	l.deadline = time.Time{}
-	if c.Age > 0 {
+	if l.deadline.IsZero() && c.Age > 0 {
 		l.deadline = l.e.o.Now().Add(c.Age)
 	}
 }
