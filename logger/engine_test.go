@@ -308,6 +308,53 @@ func TestJournal(t *testing.T) {
 	}
 }
 
+// TestTwoJournals begins where a logger was killed after it had put a batch down
+// in one of two journals; the batch before had too few bytes for two marks.
+func TestTwoJournals(t *testing.T) {
+	const text = "ld\nrest\n"
+	dirs := []string{t.TempDir(), t.TempDir()}
+	b := start(t, dirs[0], func(o *Options) {
+		o.Dirs = dirs
+		in, err := newInput(o.Input, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in.close()
+		boot, err := bootID()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := unix.Write(o.Input+1, []byte(text)); err != nil { // the other end
+			t.Fatal(err)
+		}
+		e := entry{boot: boot, dev: in.dev, ino: in.ino}
+		first, second := e, e
+		first.batch, first.n, first.sum, first.want, first.held0, first.held1 = 8, 3, checksum([]byte("ld\n")), '\n', 2, 0
+		second.batch, second.n, second.sum, second.want, second.held0, second.held1 = 7, 1, checksum([]byte("e")), 0x100, 1, 2
+		for i, e := range []entry{first, second} {
+			fd, err := unix.Open(dirs[i], unix.O_RDONLY, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(fd)
+			j, err := openJournal(fd, journalSize(1000))
+			if err != nil {
+				t.Fatal(err)
+			}
+			j.begin(e, []byte("he"))
+			j.close()
+		}
+	})
+	if err := b.end(); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range dirs {
+		if got, _ := os.ReadFile(filepath.Join(dir, "current")); string(got) != "held\nrest\n" {
+			t.Errorf("current: %q", got)
+		}
+	}
+}
+
 // TestBegins compares a pipe's begin with a batch, also if that is more than
 // can be looked at.
 func TestBegins(t *testing.T) {

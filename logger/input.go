@@ -9,8 +9,8 @@ import (
 )
 
 // input is where lines come from. From a pipe bytes are copied first (tee) and
-// consumed when they are in the files: what the process has not finished when
-// it dies is still in the pipe. From anything else they are read.
+// consumed when they are in the files, or held in the journal: what the process
+// has not finished when it dies is still there. From anything else they are read.
 type input struct {
 	fd       int
 	pipe     bool

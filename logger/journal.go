@@ -297,7 +297,8 @@ type leftover struct {
 	entry
 	held     []byte // the longer of what is held before and after the batch
 	gone     bool   // the batch was consumed
-	believed bool   // it is about our input
+	ours     bool   // it is about our input
+	believed bool   // that begins where it says
 }
 
 // now is what is held of the line that the input goes on with, or would have

@@ -624,15 +624,15 @@ func (e *Engine) believed(lefts []*leftover) (last *leftover, err error) {
 		if left == nil {
 			continue
 		}
-		left.believed = e.in.pipe && left.boot == e.boot && left.dev == e.in.dev && left.ino == e.in.ino
-		if left.believed {
+		left.ours = e.in.pipe && left.boot == e.boot && left.dev == e.in.dev && left.ino == e.in.ino
+		if left.ours {
 			gone[left.batch] = gone[left.batch] || left.gone
 			size = max(size, int(min(left.n, uint64(max(e.in.holds(), 0)))))
 		}
 	}
 	var there []byte // the input's begin
 	for _, left := range lefts {
-		if left == nil || !left.believed {
+		if left == nil || !left.ours {
 			continue
 		}
 		left.gone = gone[left.batch]
@@ -650,6 +650,11 @@ func (e *Engine) believed(lefts []*leftover) (last *leftover, err error) {
 		left.believed = left.gone || left.begins(there, e.in.holds())
 		if left.believed && (last == nil || left.batch > last.batch) {
 			last = left
+		}
+	}
+	for _, left := range lefts { // a batch that another was begun after was consumed
+		if left != nil && left.ours && last != nil && left.batch < last.batch {
+			left.gone, left.believed = true, true
 		}
 	}
 	return last, nil
