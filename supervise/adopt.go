@@ -159,8 +159,11 @@ func (s *service) close() {
 		}
 	}
 	s.closePipe()
+	// The scanner hands the lock over. One that has gone may not be quite gone, if
+	// one of its threads hangs, and has the descriptor still.
+	handOver := s.letGo && !s.core.isOrphaned()
 	for _, u := range slices.Backward(units) { // who gets the first lock gets all
-		u.unlock(s.letGo)
+		u.unlock(handOver)
 	}
 	unix.Close(s.dir.fd)
 }
@@ -477,7 +480,7 @@ func (s *service) lock(u *unit, k kept) (was remains, err error) {
 		l, err = s.waitForLock(u, err)
 	}
 	if err != nil {
-		was.close()
+		s.leaveRunning(&was)
 		return was, err
 	}
 	u.lock = l
@@ -489,7 +492,7 @@ func (s *service) lock(u *unit, k kept) (was remains, err error) {
 		err = s.settled(u, k, &was)
 	}
 	if err != nil {
-		was.close()
+		s.leaveRunning(&was)
 		u.unlock(false)
 		u.lock = -1
 	}
@@ -1063,6 +1066,10 @@ const lookTime = time.Second
 // resume goes on with a unit as restore has left it.
 func (s *service) resume(u *unit) {
 	switch {
+	case u.st.Phase == Idle && u == &s.main && s.waits && (u.st.Want == WantUp || u.st.Want == WantOnce): // for what is missing
+		if err := s.dir.executable("run", false); err != nil { // of one that is being written there is nothing to say
+			s.fatal(fmt.Errorf("unable to start ./run: %w", err))
+		}
 	case u.st.Phase == Idle && u.st.Want == WantUp:
 		if age := time.Since(u.began); !u.began.IsZero() && age < time.Second {
 			u.st.Phase = Resting // it had just ended: the rest is still due
@@ -1086,7 +1093,7 @@ func (s *service) resume(u *unit) {
 // seen tells the scanner that it may collect a process that it has inherited.
 func (c *Core) seen(pid int) {
 	if c.link != nil {
-		go c.link.send(message{word: "seen", a: strconv.Itoa(pid), b: "0"}) // nobody waits for the scanner
+		c.report(message{word: "seen", a: strconv.Itoa(pid), b: "0"})
 	}
 }
 
