@@ -264,6 +264,9 @@ func (tr *transcript) play(t *testing.T, bin string) string {
 	cmd := contained(t, exec.CommandContext(ctx, "bash", "-c", helpers+tr.body))
 	cmd.Dir = dir
 	cmd.Env = []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "T=" + dir, "HOME=/", "TZ=UTC", "LC_ALL=C"}
+	if os.Getenv("RUNITBOX_RACE") != "" {
+		cmd.Env = append(cmd.Env, gorace(t))
+	}
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); ctx.Err() != nil {
