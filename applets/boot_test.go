@@ -637,6 +637,9 @@ func (g *guest) ends(how string) {
 
 // TestBoot boots every recipe, with a kernel and as a container.
 func TestBoot(t *testing.T) {
+	if testing.Short() {
+		skip(t, "boots with busybox of the peers")
+	}
 	init, err := binary()
 	if err != nil {
 		t.Fatal(err)

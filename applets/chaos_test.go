@@ -24,6 +24,9 @@ import (
 // nobody but those who were meant has noticed. make chaos runs it for long:
 // RUNITBOX_CHAOS is the number of events, RUNITBOX_CHAOS_SEED repeats a run.
 func TestChaos(t *testing.T) {
+	if testing.Short() {
+		skip(t, "is long")
+	}
 	if _, err := os.Stat("/usr/bin/perl"); err != nil {
 		skip(t, "no perl here for the services")
 	}

@@ -27,6 +27,7 @@ var players = map[string]func(argv []string) int{
 	"racer":          racer,
 	"container-init": containerInit,
 	"given":          given,
+	"stallfs":        stallfs,
 }
 
 // TestMain plays the applets: the test binary, called through a link of
@@ -201,8 +202,9 @@ func containing(cmd *exec.Cmd, path string) *exec.Cmd {
 // seconds; not fails where its command succeeds (the shell's own "!" does not end
 // a script); hold FILE [GO] keeps FILE from being executed, by a lease, from when
 // there is ./taken until there is GO, and makes ./broken when somebody tries;
-// settled PID waits until no lock of that core has a descriptor any more, as it is a
-// while after a start where a mapping can hold it.
+// stallfs DIR RULES mounts a file system that can be made to hang; settled PID
+// waits until no lock of that core has a descriptor any more, as it is a while after
+// a start where a mapping can hold it.
 var links = sync.OnceValues(func() (string, error) {
 	dir := filepath.Join(suiteDir, "links")
 	if err := os.Mkdir(dir, 0o755); err != nil {
@@ -212,7 +214,7 @@ var links = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, name := range append(names(), "runitbox") {
+	for _, name := range append(names(), "runitbox", "stallfs") {
 		if err := os.Symlink(self, filepath.Join(dir, name)); err != nil {
 			return "", err
 		}
@@ -321,6 +323,13 @@ func peer(t *testing.T, name string) string {
 // skip skips the test aloud: make test counts what it writes down here.
 func skip(t *testing.T, why string) {
 	t.Helper()
+	told(t, why)
+	t.Skip(why)
+}
+
+// told writes down what a test leaves out that does the rest.
+func told(t *testing.T, why string) {
+	t.Helper()
 	if path := os.Getenv("RUNITBOX_SKIPPED"); path != "" {
 		f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 		if err != nil {
@@ -329,7 +338,6 @@ func skip(t *testing.T, why string) {
 		fmt.Fprintf(f, "%s: %s\n", t.Name(), why)
 		f.Close()
 	}
-	t.Skip(why)
 }
 
 // script runs one file of testdata with the programs of bin first in PATH. The
@@ -346,6 +354,9 @@ func script(t *testing.T, path, bin string) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if bytes.Contains(text, []byte("stallfs ")) {
+		needFuse(t)
 	}
 	for _, tool := range tools {
 		if _, err := exec.LookPath(tool); err != nil && regexp.MustCompile(`\b`+tool+` `).Match(text) {

@@ -91,7 +91,7 @@ func TestChildTable(t *testing.T) {
 					t.Fatal(err)
 				}
 				if noUnshare.Load() != whole {
-					t.Skip("no CLOSE_RANGE_UNSHARE here")
+					skip(t, "no CLOSE_RANGE_UNSHARE here")
 				}
 				collect(pid)
 				c.path = "/nonexistent"
