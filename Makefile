@@ -34,12 +34,12 @@ test: peers build
 	test -z "$$(gofmt -l .)"
 	go vet ./... && go mod tidy -diff
 	@rm -f build/skipped
-	@if go run $(STATICCHECK) -version >/dev/null 2>build/why; then \
-		echo 'go run $(STATICCHECK) ./...'; go run $(STATICCHECK) -checks inherit,-ST1005 ./...; \
-	else echo "staticcheck cannot be had: $$(tail -n 1 build/why)" >>build/skipped; fi
 	@race=-race; go build -race -buildvcs=false -o /dev/null . 2>build/why || race=; \
 	test "$$race" || echo "the race detector, which needs a C compiler: $$(head -n 1 build/why)" | tee -a build/skipped; \
 	RUNITBOX_PEERS='$(CURDIR)/build/peers' RUNITBOX_SKIPPED='$(CURDIR)/build/skipped' go test $$race -count 1 -timeout 40m ./...
+	@if go run $(STATICCHECK) -version >/dev/null 2>build/why; then \
+		echo 'go run $(STATICCHECK) ./...'; go run $(STATICCHECK) -checks inherit,-ST1005 ./...; \
+	else echo "staticcheck cannot be had: $$(tail -n 1 build/why)" >>build/skipped; fi
 	@$(SKIPPED)
 
 # runit's messages end with a full stop where runit says so, which ST1005 forbids.

@@ -424,7 +424,7 @@ func TestBoxCompletion(t *testing.T) {
 				t.Errorf("%s does not take its script: %v\n%s", shell, err, text)
 			}
 		} else {
-			told(t, "no "+shell+" here to read its script")
+			t.Logf("no %s here to read its script", shell)
 		}
 	}
 	// What the scripts call: the words that may come next, then a directive.

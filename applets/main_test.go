@@ -323,13 +323,6 @@ func peer(t *testing.T, name string) string {
 // skip skips the test aloud: make test counts what it writes down here.
 func skip(t *testing.T, why string) {
 	t.Helper()
-	told(t, why)
-	t.Skip(why)
-}
-
-// told writes down what a test leaves out that does the rest.
-func told(t *testing.T, why string) {
-	t.Helper()
 	if path := os.Getenv("RUNITBOX_SKIPPED"); path != "" {
 		f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 		if err != nil {
@@ -338,6 +331,7 @@ func told(t *testing.T, why string) {
 		fmt.Fprintf(f, "%s: %s\n", t.Name(), why)
 		f.Close()
 	}
+	t.Skip(why)
 }
 
 // script runs one file of testdata with the programs of bin first in PATH. The

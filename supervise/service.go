@@ -87,7 +87,6 @@ type unit struct {
 	since   time.Time // as supervise/status tells it
 	began   time.Time // of ./run
 	ws      unix.WaitStatus
-	word    string // the record's word while a process is being made or runs
 	control int
 	ok      int
 	lock    *lock
