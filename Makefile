@@ -68,9 +68,11 @@ race: peers
 	RUNITBOX_RACE=1 RUNITBOX_PEERS='$(CURDIR)/build/peers' go test -timeout 40m -count 1 \
 		-run '^(TestOracle/.*/runitbox|TestChaos|TestSv|TestRunsv|TestSvlogd)' -skip 'ignored-signals|TestSvlogdFrugal' ./applets
 
-# mutants plants faults, one at a time, and says which of them the tests notice.
-mutants: build
-	go run testdata/mutants/run.go $(MUTANTS)
+# mutants plants the faults of testdata/mutants, one at a time, in a copy of this
+# tree and says which of them the tests notice. MUTANTS=PATTERN tries some.
+MUTANTS ?= .
+mutants:
+	RUNITBOX_PEERS='$(CURDIR)/build/peers' go test -tags mutants -timeout 2h -count 1 -run '^TestMutants$$/$(MUTANTS)' -v ./applets
 
 # install takes what has been built where there is no go, as root may have none.
 # The executable is renamed into place: what runs may be called at any moment.
