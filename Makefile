@@ -32,18 +32,21 @@ build:
 # A result that go has kept would count no skips.
 test: peers build
 	test -z "$$(gofmt -l .)"
-	go vet ./... && go mod tidy -diff
+	go vet ./...
 	@rm -f build/skipped
+	@diff=$$(go mod tidy -diff 2>build/why) || if test "$$diff"; then echo "$$diff"; exit 1; \
+	else echo "go mod tidy: $$(tail -n 1 build/why)" >>build/skipped; fi
 	@race=-race; go build -race -buildvcs=false -o /dev/null . 2>build/why || race=; \
 	test "$$race" || echo "the race detector, which needs a C compiler: $$(head -n 1 build/why)" | tee -a build/skipped; \
-	RUNITBOX_PEERS='$(CURDIR)/build/peers' RUNITBOX_SKIPPED='$(CURDIR)/build/skipped' go test $$race -count 1 -timeout 40m ./...
-	@if go run $(STATICCHECK) -version >/dev/null 2>build/why; then \
-		echo 'go run $(STATICCHECK) ./...'; go run $(STATICCHECK) -checks inherit,-ST1005 ./...; \
-	else echo "staticcheck cannot be had: $$(tail -n 1 build/why)" >>build/skipped; fi
-	@$(SKIPPED)
+	echo "go test $$race ./..."; status=0; \
+	RUNITBOX_PEERS='$(CURDIR)/build/peers' RUNITBOX_SKIPPED='$(CURDIR)/build/skipped' go test $$race -count 1 -timeout 40m ./... || status=1; \
+	if go run $(STATICCHECK) -version >/dev/null 2>build/why; then go run $(STATICCHECK) $(CHECKS) ./... || status=1; \
+	else echo "staticcheck: $$(tail -n 1 build/why)" >>build/skipped; fi; \
+	$(SKIPPED); exit $$status
 
-# runit's messages end with a full stop where runit says so, which ST1005 forbids.
+# The messages end as runit's do, some with a full stop, which ST1005 forbids.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+CHECKS      := -checks inherit,-ST1005
 
 # SKIPPED says at the end what was left out.
 SKIPPED = if test -s build/skipped; then echo "skipped: $$(wc -l <build/skipped)"; cat build/skipped; fi
@@ -54,8 +57,7 @@ check: export GOPROXY := off
 check: build
 	go vet ./...
 	@rm -f build/skipped
-	RUNITBOX_SKIPPED='$(CURDIR)/build/skipped' go test -short -count 1 -timeout 20m ./...
-	@$(SKIPPED)
+	@RUNITBOX_SKIPPED='$(CURDIR)/build/skipped' go test -short -count 1 -timeout 20m ./... || status=1; $(SKIPPED); exit $${status:-0}
 
 # test-fresh tries README's two commands in a new, minimal Debian root, as root:
 # all that is in it is what debootstrap makes, make and this machine's Go.

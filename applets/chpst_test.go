@@ -291,9 +291,10 @@ var chpstUsageLine = regexp.MustCompile(`(?m)^usage: (\S+) \[-vV?P012\].*$`)
 // came of it.
 func play(t *testing.T, sh, bin, busybox string) string {
 	t.Helper()
+	needTools(t, sh)
 	cmd := contained(t, exec.Command("/bin/sh", "-c", sh))
 	cmd.Dir = fixture(t, busybox)
-	cmd.Env = []string{"PATH=" + bin + ":/usr/bin:/bin", "LC_ALL=C"}
+	cmd.Env = []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "LC_ALL=C"}
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		t.Fatal(err)

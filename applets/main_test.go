@@ -255,8 +255,25 @@ var binary = sync.OnceValues(func() (string, error) {
 	return out, nil
 })
 
-// tools are programs that the tests call and small systems lack.
-var tools = []string{"ps", "pgrep", "perl", "xz"}
+// tools are the programs that shell scripts of tests call, by this name or through
+// a helper of it, and that a small system lacks.
+var tools = map[string]string{"ps": "ps", "pgrep": "pgrep", "perl": "perl", "hold": "perl", "xz": "xz", "bash": "bash", "setsid": "setsid"}
+
+// needTools skips where a shell script calls what is not here.
+func needTools(t *testing.T, sh string) {
+	t.Helper()
+	calls := func(word string) bool {
+		return regexp.MustCompile(`(^|[\s;&|($/])` + word + `\s`).MatchString(sh)
+	}
+	for word, tool := range tools {
+		if _, err := exec.LookPath(tool); err != nil && calls(word) {
+			skip(t, "needs "+tool)
+		}
+	}
+	if calls("stallfs") {
+		needFuse(t)
+	}
+}
 
 // lendTools puts those tools into PATH that are not here but have been fetched
 // beside the peers. They are copied to where every user can reach them, with the
@@ -270,7 +287,7 @@ func lendTools() error {
 	}
 	errs := []error{os.Mkdir(dir, 0o755), os.Mkdir(filepath.Join(dir, "lib"), 0o755)}
 	for _, tool := range tools {
-		if _, err := exec.LookPath(tool); err == nil {
+		if _, err := exec.LookPath(tool); err == nil || files[filepath.Join("lib", tool)] != "" {
 			continue
 		}
 		if path := fetched(tool); path != "" {
@@ -349,14 +366,7 @@ func script(t *testing.T, path, bin string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if bytes.Contains(text, []byte("stallfs ")) {
-		needFuse(t)
-	}
-	for _, tool := range tools {
-		if _, err := exec.LookPath(tool); err != nil && regexp.MustCompile(`\b`+tool+` `).Match(text) {
-			skip(t, "needs "+tool)
-		}
-	}
+	needTools(t, string(text))
 	dir := t.TempDir()
 	body, files := unpack(string(text))
 	for name, content := range files {

@@ -258,6 +258,7 @@ func copyFile(to, from string) error {
 // play runs the transcript once and returns what it printed.
 func (tr *transcript) play(t *testing.T, bin string) string {
 	t.Helper()
+	needTools(t, tr.body)
 	dir := publicDir(t)
 	ctx, cancel := context.WithTimeout(t.Context(), tr.limit)
 	defer cancel()
@@ -370,7 +371,7 @@ func TestOracle(t *testing.T) {
 			for _, pair := range pairs {
 				t.Run(pair.name, func(t *testing.T) {
 					t.Parallel()
-					for _, need := range append(tr.needs, "bash", "ps", "setsid") {
+					for _, need := range append(tr.needs, "bash", "setsid") {
 						if need == "root" {
 							if os.Geteuid() != 0 {
 								skip(t, "needs root")
