@@ -27,8 +27,8 @@ func TestChaos(t *testing.T) {
 	if testing.Short() {
 		skip(t, "is long")
 	}
-	if _, err := os.Stat("/usr/bin/perl"); err != nil {
-		skip(t, "no perl here for the services")
+	if err := exec.Command("/usr/bin/perl", "-MTime::HiRes", "-e1").Run(); err != nil {
+		skip(t, "no perl with Time::HiRes here for the services")
 	}
 	count, seed := "50", os.Getenv("RUNITBOX_CHAOS_SEED")
 	if n := os.Getenv("RUNITBOX_CHAOS"); n != "" {

@@ -330,7 +330,11 @@ func TestChpstOracle(t *testing.T) {
 		}
 	})
 	t.Run("runit", func(t *testing.T) {
-		theirs, err := linkAll(peer(t, "chpst"))
+		chpst := filepath.Join(publicDir(t), "chpst") // where other users can get to it
+		if err := copyFile(chpst, peer(t, "chpst")); err != nil {
+			t.Fatal(err)
+		}
+		theirs, err := linkAll(chpst)
 		if err != nil {
 			t.Fatal(err)
 		}

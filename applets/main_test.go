@@ -27,6 +27,7 @@ var players = map[string]func(argv []string) int{
 	"racer":          racer,
 	"container-init": containerInit,
 	"given":          given,
+	"refuse":         refuse,
 	"stallfs":        stallfs,
 }
 
@@ -41,6 +42,7 @@ func TestMain(m *testing.M) {
 	}
 	goflag.Parse()
 	unignore()
+	unix.CloseRange(3, 1<<31-1, unix.CLOSE_RANGE_CLOEXEC) // what whoever runs the tests has open
 	if p := goflag.Lookup("test.parallel"); p.Value.String() == p.DefValue {
 		goflag.Set("test.parallel", "10") // the tests wait more than they work
 	}
@@ -202,9 +204,8 @@ func containing(cmd *exec.Cmd, path string) *exec.Cmd {
 // seconds; not fails where its command succeeds (the shell's own "!" does not end
 // a script); hold FILE [GO] keeps FILE from being executed, by a lease, from when
 // there is ./taken until there is GO, and makes ./broken when somebody tries;
-// stallfs DIR RULES mounts a file system that can be made to hang; settled PID
-// waits until no lock of that core has a descriptor any more, as it is a while after
-// a start where a mapping can hold it.
+// refuse CALL ERRNO -- COMMAND... runs a command that the kernel refuses a call (see
+// refuse_test.go); stallfs DIR RULES mounts a file system that can be made to hang.
 var links = sync.OnceValues(func() (string, error) {
 	dir := filepath.Join(suiteDir, "links")
 	if err := os.Mkdir(dir, 0o755); err != nil {
@@ -214,7 +215,7 @@ var links = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, name := range append(names(), "runitbox", "stallfs") {
+	for _, name := range append(names(), "runitbox", "refuse", "stallfs") {
 		if err := os.Symlink(self, filepath.Join(dir, name)); err != nil {
 			return "", err
 		}
@@ -228,14 +229,10 @@ select undef, undef, undef, .01 until fcntl $f, 1024, 1;
 open my $t, '>', 'taken';
 select undef, undef, undef, .01 until -e ($ARGV[1] // 'go');
 `
-	settled := `#!/bin/sh
-[ "$(stat -f -c %T .)" = overlayfs ] || exec eventually sh -c "! ls -l /proc/$1/fd | grep -q supervise/lock"
-`
 	not := "#!/bin/sh\nif \"$@\"; then exit 1; fi\n"
 	return dir, errors.Join(
 		writeFile(filepath.Join(dir, "eventually"), []byte(eventually), 0o755),
 		writeFile(filepath.Join(dir, "hold"), []byte(hold), 0o755),
-		writeFile(filepath.Join(dir, "settled"), []byte(settled), 0o755),
 		writeFile(filepath.Join(dir, "not"), []byte(not), 0o755))
 })
 
@@ -280,10 +277,12 @@ func needTools(t *testing.T, sh string) {
 // libraries that came with them.
 func lendTools() error {
 	dir := filepath.Join(suiteDir, "tools")
-	libs, _ := filepath.Glob(filepath.Join(peersDir(), "usr/lib/*/libproc*"))
 	files := map[string]string{}
-	for _, lib := range libs {
-		files[filepath.Join("lib", filepath.Base(lib))] = lib
+	for _, pattern := range []string{"lib/*/libproc*", "usr/lib/*/libproc*"} {
+		libs, _ := filepath.Glob(filepath.Join(peersDir(), pattern))
+		for _, lib := range libs {
+			files[filepath.Join("lib", filepath.Base(lib))] = lib
+		}
 	}
 	errs := []error{os.Mkdir(dir, 0o755), os.Mkdir(filepath.Join(dir, "lib"), 0o755)}
 	for _, tool := range tools {
