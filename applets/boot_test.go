@@ -487,6 +487,7 @@ func containerInit(argv []string) int {
 // bootContainer starts r as process 1 of a PID namespace.
 func bootContainer(t *testing.T, r *recipe, who string) *guest {
 	t.Helper()
+	needNamespaces(t)
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

@@ -160,9 +160,7 @@ func scriptInit(argv []string) int {
 // there can be none either, as in some containers, the test is skipped.
 func contained(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
 	t.Helper()
-	if err := namespaces(); err != nil {
-		skip(t, "no namespaces can be made here: "+err.Error())
-	}
+	needNamespaces(t)
 	path, err := exec.LookPath(cmd.Path)
 	if err != nil {
 		skip(t, "needs "+cmd.Path)
@@ -170,10 +168,18 @@ func contained(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
 	return containing(cmd, path)
 }
 
+// needNamespaces skips where nothing can be contained.
+func needNamespaces(t *testing.T) {
+	t.Helper()
+	if err := namespaces(); err != nil {
+		skip(t, "no namespaces can be made here: "+err.Error())
+	}
+}
+
 // namespaces says why nothing can be contained here.
 var namespaces = sync.OnceValue(func() error {
 	if text, err := containing(exec.Command("/bin/true"), "/bin/true").CombinedOutput(); err != nil {
-		return fmt.Errorf("%w %s", err, bytes.TrimSpace(text))
+		return fmt.Errorf("%w%s", err, bytes.TrimSpace(text))
 	}
 	return nil
 })
