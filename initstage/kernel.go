@@ -32,6 +32,7 @@ func Run(c Config) int {
 	children, signals := make(chan os.Signal, 1), make(chan os.Signal)
 	askForSignals(children, signals)
 	catchRest()
+	onlyFromOthers(unix.SIGCONT)
 	unix.Setsid() // fails where a container's manager has done it
 
 	// This thread forks the stages, which inherit its signal mask.
@@ -77,14 +78,34 @@ func askForSignals(children, signals chan os.Signal) {
 // handles another or forks: those would end it. A handler that does nothing is
 // not inherited by the stages, as SIG_IGN would be.
 func catchRest() {
+	for _, n := range []unix.Signal{32, 34} {
+		setHandler(n, unix.SIGUSR1, func(uintptr) uintptr { return handler() })
+	}
+}
+
+// onlyFromOthers has the signal not delivered where process 1 or the kernel has
+// sent it: to whose terminal has hung up the kernel sends a CONT that nobody
+// means as a request. Other machines than amd64 and arm64 cannot tell.
+func onlyFromOthers(n unix.Signal) {
+	if filter() != 0 {
+		setHandler(n, n, func(runtime uintptr) uintptr {
+			filtered = runtime
+			return filter()
+		})
+	}
+}
+
+// filtered is the handler that filter calls.
+var filtered uintptr
+
+// setHandler makes what handler returns the handler of n, with the flags of
+// another signal, whose handler it is given.
+func setHandler(n, like unix.Signal, handler func(uintptr) uintptr) {
 	const size = 64 / 8   // of the kernel's signal set
 	var action [8]uintptr // struct sigaction, which is no longer than this; the handler is its first word
-	if _, _, no := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(unix.SIGUSR1), 0, uintptr(unsafe.Pointer(&action)), size, 0, 0); no != 0 {
-		return
-	}
-	action[0] = handler()
-	for _, n := range []uintptr{32, 34} {
-		unix.RawSyscall6(unix.SYS_RT_SIGACTION, n, uintptr(unsafe.Pointer(&action)), 0, size, 0, 0)
+	if _, _, no := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(like), 0, uintptr(unsafe.Pointer(&action)), size, 0, 0); no == 0 {
+		action[0] = handler(action[0])
+		unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(n), uintptr(unsafe.Pointer(&action)), 0, size, 0, 0)
 	}
 }
 
@@ -193,6 +214,11 @@ func (k *kernel) start(stage int) (int, error) {
 	if _, err := os.Lstat(path); errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
 		path, argv = k.self, []string{"runit", "--stage", strconv.Itoa(stage)}
 	}
+	if stage != 1 {
+		if err := k.takeBack(); err != nil {
+			return 0, &forkError{err}
+		}
+	}
 	k.refresh()
 	attr := &syscall.SysProcAttr{}
 	if stage == 1 {
@@ -205,19 +231,10 @@ func (k *kernel) start(stage int) (int, error) {
 		attr.Setsid = true
 	}
 	pid, err := k.fork(path, argv, attr)
-	if err != nil {
-		k.stageOver(stage)
-	} else if k.lent {
+	if err == nil && k.lent {
 		k.foreground(pid)
 	}
 	return pid, err
-}
-
-// stageOver takes the console back from stage 1.
-func (k *kernel) stageOver(stage int) {
-	if stage == 1 {
-		k.takeBack()
-	}
 }
 
 func (k *kernel) startScript() (int, error) {
@@ -232,13 +249,19 @@ func (k *kernel) fork(path string, argv []string, attr *syscall.SysProcAttr) (in
 		Files: []uintptr{0, 1, 2},
 		Sys:   attr,
 	})
-	switch err {
-	case nil:
-		return pid, nil
-	case unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.ENFILE, unix.EINTR:
+	if later(err) {
 		return 0, &forkError{err}
 	}
-	return 0, err
+	return pid, err
+}
+
+// later says whether err is one that a fork may not have another time.
+func later(err error) bool {
+	switch err {
+	case unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.ENFILE, unix.EINTR:
+		return true
+	}
+	return false
 }
 
 // forkError is the cause of a fork that may succeed another time.

@@ -38,7 +38,6 @@ type system interface {
 	say(format string, args ...any)
 	start(stage int) (int, error) // errNoFork: later, perhaps
 	startScript() (int, error)    // ctrlaltdel
-	stageOver(stage int)          // its process has been collected
 	kill(pid int, sig unix.Signal)
 	reap() (int, unix.WaitStatus) // 0: none is dead
 	words(error) string
@@ -142,7 +141,6 @@ func (o *one) collect() {
 			return
 		case o.pid:
 			o.pid = 0
-			o.sys.stageOver(o.phase.stage())
 			o.happen(verdict(ws))
 		case o.script:
 			o.script = 0

@@ -49,7 +49,6 @@ func (w *world) say(format string, args ...any) { w.note(format, args...) }
 
 func (w *world) start(stage int) (int, error) { return w.starting(w, stage) }
 func (w *world) startScript() (int, error)    { w.pids++; return w.pids, nil }
-func (w *world) stageOver(int)                {}
 func (w *world) kill(pid int, sig unix.Signal) {
 	w.note("kill %d %s", pid, unix.SignalName(sig))
 	if w.killed != nil {
