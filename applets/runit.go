@@ -53,9 +53,8 @@ func newRunitInit(argv0 string) *cobra.Command {
 			if len(args) == 0 || args[0] == "" {
 				return use
 			}
-			switch args[0][0] { // no more of it counts
-			case '0', '6':
-				if err := initstage.Ask(initstage.DefaultPaths(), args[0][0] == '6'); err != nil {
+			if what := map[byte]string{'0': "poweroff", '6': "reboot"}[args[0][0]]; what != "" { // no more of it counts
+				if err := initstage.Ask(initstage.DefaultPaths(), what); err != nil {
 					return fatal{"init", 111, fmt.Errorf("unable to %w", err)}
 				}
 				return nil

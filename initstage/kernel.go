@@ -178,6 +178,7 @@ func (k *kernel) scriptName() string        { return filepath.Join(k.Paths.Dir, 
 func (k *kernel) hasScript() bool           { return Flag{k.scriptName()}.Set() }
 func (k *kernel) stopSet() bool             { return k.Paths.Stop.Set() }
 func (k *kernel) rebootSet() bool           { return k.Paths.Reboot.Set() }
+func (k *kernel) haltSet() bool             { return k.Paths.Halt.Set() }
 func (k *kernel) kill(p int, s unix.Signal) { unix.Kill(p, s) }
 
 func (k *kernel) clearStop() {

@@ -47,6 +47,7 @@ type system interface {
 	stopSet() bool
 	clearStop()
 	rebootSet() bool
+	haltSet() bool
 	setReboot(on bool) error
 	contained() bool
 	killAll()
@@ -341,13 +342,16 @@ func (o *one) leaveScript() {
 
 // power ends the system. It goes on collecting the dead until it is off.
 func (o *one) power() {
-	if o.rebooting() {
+	switch {
+	case o.rebooting():
 		o.sys.say("system reboot.")
 		o.sys.power(powerReboot, o.refused)
-		return
+	case o.sys.haltSet():
+		o.do(halt, 0)
+	default:
+		o.sys.say("power off...")
+		o.sys.power(powerOff, o.tell)
 	}
-	o.sys.say("power off...")
-	o.sys.power(powerOff, o.tell)
 }
 
 // tell brings to the loop what power tells.

@@ -22,6 +22,7 @@ type world struct {
 	script    bool
 	stopFlag  bool
 	reboot    bool
+	halt      bool
 	readOnly  bool
 	starting  func(w *world, stage int) (int, error)
 	killed    func(w *world, pid int, sig unix.Signal)
@@ -74,6 +75,7 @@ func (w *world) name(stage int) string  { return fmt.Sprintf("/%d", stage) }
 func (w *world) scriptName() string     { return "/cad" }
 func (w *world) hasScript() bool        { return w.script }
 func (w *world) rebootSet() bool        { return w.reboot }
+func (w *world) haltSet() bool          { return w.halt }
 func (w *world) contained() bool        { return w.container }
 func (w *world) killAll()               { w.note("kill all") }
 func (w *world) clearStop()             { w.stopFlag, w.stopAt = false, 0 }
