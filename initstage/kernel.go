@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 	"unsafe"
@@ -29,45 +30,82 @@ const spares = 3
 // Run is process 1. It does not return but in a container that cannot be ended
 // by reboot(2); what it returns is the status to exit with.
 func Run(c Config) int {
-	children, signals := make(chan os.Signal, 1), make(chan os.Signal)
-	askForSignals(children, signals)
-	catchRest()
-	onlyFromOthers(unix.SIGCONT)
-	unix.Setsid() // fails where a container's manager has done it
-
-	// This thread forks the stages, which inherit its signal mask.
 	runtime.LockOSThread()
-	unix.PthreadSigmask(unix.SIG_SETMASK, &unix.Sigset_t{}, nil)
+	before, goesOn, first := inherited()
+	k := &kernel{Config: c, self: executable(), held: heldAtStart()}
+	if !k.held && first {
+		execHeld(k.self, "") // where it fails this one will do
+	}
+	k.children, k.signals = make(chan os.Signal, 1), make(chan os.Signal)
+	k.listen()
+	catchRest()
+	unix.Setsid() // fails where a container's manager has done it
 	runtime.GOMAXPROCS(1)
 	makeSpares()
 
-	k := &kernel{Config: c, self: executable()}
+	k.place = placeOf(k.self)
 	k.console = openConsole()
 	k.inContainer = inContainer()
-	k.say("%s: booting.", c.Version)
-	return newOne(k).loop(children, signals)
+	o := newOne(k)
+	if goesOn {
+		k.say("%s: goes on in place of another.", c.Version)
+		o.load(before)
+	} else {
+		k.say("%s: booting.", c.Version)
+	}
+	return o.loop(k.children, k.signals)
+}
+
+// listen asks for the signals.
+func (k *kernel) listen() {
+	k.deaf = askForSignals(k.children, k.signals)
+	onlyFromOthers(unix.SIGCONT)
 }
 
 // askForSignals has every signal delivered that a process can ask for, so that
 // none ends process 1. Those without a meaning go where nobody looks. The others
-// wait each in a place of its own: a storm of one must not cost another.
-func askForSignals(children, signals chan os.Signal) {
+// wait each in a place of its own: a storm of one must not cost another. What it
+// returns ends that, and returns those that have come and not been taken; it may be
+// called only where the signals are blocked in all other threads, since they would
+// end the process.
+func askForSignals(children, signals chan os.Signal) (deaf func() []unix.Signal) {
 	nowhere := make(chan os.Signal, 1)
+	var places []chan os.Signal
+	var forwarding sync.WaitGroup
 	for n := unix.Signal(1); n <= 64; n++ {
 		switch {
 		case n == unix.SIGKILL, n == unix.SIGSTOP, n == unix.SIGURG: // the runtime's own
 		case n == unix.SIGCHLD:
 			signal.Notify(children, n)
-		case n == unix.SIGCONT, asks[n].halt, asks[n].reboot:
+		case n == unix.SIGCONT, n == unix.SIGUSR2, asks[n].halt, asks[n].reboot:
 			waits := make(chan os.Signal, 1)
+			places = append(places, waits)
 			signal.Notify(waits, n)
-			go func() {
+			forwarding.Go(func() {
 				for sig := range waits {
 					signals <- sig
 				}
-			}()
+			})
 		default:
 			signal.Notify(nowhere, n)
+		}
+	}
+	return func() (told []unix.Signal) {
+		for _, c := range places {
+			signal.Stop(c)
+		}
+		for _, c := range places {
+			close(c)
+		}
+		over := make(chan bool)
+		go func() { forwarding.Wait(); close(over) }()
+		for {
+			select {
+			case sig := <-signals:
+				told = append(told, sig.(unix.Signal))
+			case <-over:
+				return told
+			}
 		}
 	}
 }
@@ -154,8 +192,11 @@ func executable() string {
 			}
 		}
 	}
-	return "/proc/self/exe"
+	return selfExe
 }
+
+// selfExe leads to the running executable even when its file is gone.
+const selfExe = "/proc/self/exe"
 
 // kernel is the system of a real process 1.
 type kernel struct {
@@ -163,6 +204,12 @@ type kernel struct {
 	console
 	self        string
 	inContainer bool
+	children    chan os.Signal
+	signals     chan os.Signal
+	deaf        func() []unix.Signal // ends what listen began
+	held        bool                 // no thread but the runtime's own takes signals
+	place       place
+	answer      int // where the executable that is tried answers
 }
 
 func (k *kernel) words(err error) string {
@@ -231,7 +278,7 @@ func (k *kernel) start(stage int) (int, error) {
 	} else {
 		attr.Setsid = true
 	}
-	pid, err := k.fork(path, argv, attr)
+	pid, err := k.fork(path, argv, attr, 0, 1, 2)
 	if err == nil && k.lent {
 		k.foreground(pid)
 	}
@@ -240,16 +287,16 @@ func (k *kernel) start(stage int) (int, error) {
 
 func (k *kernel) startScript() (int, error) {
 	k.refresh()
-	return k.fork(k.scriptName(), []string{k.scriptName()}, &syscall.SysProcAttr{})
+	return k.fork(k.scriptName(), []string{k.scriptName()}, &syscall.SysProcAttr{}, 0, 1, 2)
 }
 
-// fork starts a program with process 1's environment.
-func (k *kernel) fork(path string, argv []string, attr *syscall.SysProcAttr) (int, error) {
-	pid, err := syscall.ForkExec(path, argv, &syscall.ProcAttr{
-		Env:   os.Environ(),
-		Files: []uintptr{0, 1, 2},
-		Sys:   attr,
-	})
+// fork starts a program with process 1's environment, and with no signal blocked,
+// which it inherits from the thread that starts it.
+func (k *kernel) fork(path string, argv []string, attr *syscall.SysProcAttr, files ...uintptr) (int, error) {
+	var was unix.Sigset_t
+	unix.PthreadSigmask(unix.SIG_SETMASK, &unix.Sigset_t{}, &was)
+	defer unix.PthreadSigmask(unix.SIG_SETMASK, &was, nil)
+	pid, err := syscall.ForkExec(path, argv, &syscall.ProcAttr{Env: os.Environ(), Files: files, Sys: attr})
 	if later(err) {
 		return 0, &forkError{err}
 	}
@@ -299,26 +346,6 @@ func (k *kernel) power(what powerDown, tell func(error)) {
 			tell(fmt.Errorf("reboot: %w", err))
 		}
 	}()
-}
-
-// Become makes process 1 the program at path, called runit; where there is
-// none this executable is it. It only returns an error. Until the new program
-// asks for its signals they are held back.
-func Become(path string) error {
-	runtime.LockOSThread()
-	var all unix.Sigset_t
-	for n := unix.Signal(1); n <= 64; n++ {
-		if n != unix.SIGURG { // the runtime's own
-			all.Val[(n-1)/wordBits] |= 1 << ((n - 1) % wordBits)
-		}
-	}
-	unix.PthreadSigmask(unix.SIG_SETMASK, &all, nil)
-	argv := []string{"runit"}
-	err := unix.Exec(path, argv, os.Environ())
-	if errors.Is(err, unix.ENOENT) {
-		unix.Exec(executable(), argv, os.Environ())
-	}
-	return &verbError{"unable to start runit", err}
 }
 
 // wordBits is how many signals a word of a signal set holds.

@@ -23,6 +23,8 @@ type world struct {
 	stopFlag  bool
 	reboot    bool
 	halt      bool
+	newer     *life         // of the try of a new executable
+	came      []unix.Signal // while it was become
 	readOnly  bool
 	starting  func(w *world, stage int) (int, error)
 	killed    func(w *world, pid int, sig unix.Signal)
@@ -76,9 +78,24 @@ func (w *world) scriptName() string     { return "/cad" }
 func (w *world) hasScript() bool        { return w.script }
 func (w *world) rebootSet() bool        { return w.reboot }
 func (w *world) haltSet() bool          { return w.halt }
-func (w *world) contained() bool        { return w.container }
-func (w *world) killAll()               { w.note("kill all") }
-func (w *world) clearStop()             { w.stopFlag, w.stopAt = false, 0 }
+func (w *world) try(s state) (int, error) {
+	if w.newer == nil {
+		return 0, nil
+	}
+	w.pids++
+	w.note("try %v", s)
+	pid := w.pids
+	time.AfterFunc(w.newer.time, func() { w.die(pid, w.newer.ws) })
+	return pid, w.newer.err
+}
+func (w *world) passed(ws unix.WaitStatus) bool { return ws == 0 }
+func (w *world) become(s state) ([]unix.Signal, error) {
+	w.note("become %v", s)
+	return w.came, errors.New("become x: no")
+}
+func (w *world) contained() bool { return w.container }
+func (w *world) killAll()        { w.note("kill all") }
+func (w *world) clearStop()      { w.stopFlag, w.stopAt = false, 0 }
 func (w *world) stopSet() bool {
 	return w.stopFlag || w.stopAt > 0 && time.Since(w.begin) >= w.stopAt
 }
