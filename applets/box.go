@@ -20,7 +20,7 @@ func box(argv []string) error {
 	if len(argv) > 1 && known(argv[1]) {
 		switch argv[1] {
 		case "runsvdir", "runsv", "svlogd": // pidof looks for them by argv[0]
-			if self, err := os.Executable(); err == nil {
+			if self, err := self(); err == nil {
 				syscall.Exec(self, argv[1:], os.Environ())
 			}
 		}
@@ -88,7 +88,7 @@ func newInstall() *cobra.Command {
 			return nil
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
-			self, err := os.Executable()
+			self, err := self()
 			if err != nil {
 				return fatal{"runitbox", 111, fmt.Errorf("unable to find the executable: %w", err)}
 			}

@@ -185,7 +185,7 @@ func (s *Stage) serve() {
 		return
 	}
 	log := "log: " + strings.Repeat(".", 395)
-	err := unix.Exec(executable(), []string{"runsvdir", "-P", dir, log}, os.Environ())
+	err := unix.Exec(Executable(), []string{"runsvdir", "-P", dir, log}, os.Environ())
 	s.warn("run runsvdir", err)
 	s.code = 111
 }
@@ -251,7 +251,7 @@ func (s *Stage) stop(dir string) {
 // run runs another applet of this executable to its end. What it has to say it
 // says itself.
 func run(argv []string) error {
-	pid, err := syscall.ForkExec(executable(), argv, &syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2}})
+	pid, err := syscall.ForkExec(Executable(), argv, &syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2}})
 	if err != nil {
 		return err
 	}

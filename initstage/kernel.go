@@ -32,7 +32,7 @@ const spares = 3
 func Run(c Config) int {
 	runtime.LockOSThread()
 	before, goesOn, first := inherited()
-	k := &kernel{Config: c, self: executable(), held: heldAtStart()}
+	k := &kernel{Config: c, self: Executable(), held: heldAtStart()}
 	if !k.held && first {
 		execHeld(k.self, "") // where it fails this one will do
 	}
@@ -65,9 +65,8 @@ func (k *kernel) listen() {
 // askForSignals has every signal delivered that a process can ask for, so that
 // none ends process 1. Those without a meaning go where nobody looks. The others
 // wait each in a place of its own: a storm of one must not cost another. What it
-// returns ends that, and returns those that have come and not been taken; it may be
-// called only where the signals are blocked in all other threads, since they would
-// end the process.
+// returns ends that, and returns those that have come and not been taken; the Go
+// runtime would end the process then for an INT or a TERM that is not ignored.
 func askForSignals(children, signals chan os.Signal) (deaf func() []unix.Signal) {
 	nowhere := make(chan os.Signal, 1)
 	var places []chan os.Signal
@@ -116,8 +115,13 @@ func askForSignals(children, signals chan os.Signal) (deaf func() []unix.Signal)
 // handles another or forks: those would end it. A handler that does nothing is
 // not inherited by the stages, as SIG_IGN would be.
 func catchRest() {
+	var action sigaction
+	if !action.get(unix.SIGUSR1) {
+		return
+	}
+	action[0] = handler()
 	for _, n := range []unix.Signal{32, 34} {
-		setHandler(n, unix.SIGUSR1, func(uintptr) uintptr { return handler() })
+		action.set(n)
 	}
 }
 
@@ -125,26 +129,30 @@ func catchRest() {
 // sent it: to whose terminal has hung up the kernel sends a CONT that nobody
 // means as a request. Other machines than amd64 and arm64 cannot tell.
 func onlyFromOthers(n unix.Signal) {
-	if filter() != 0 {
-		setHandler(n, n, func(runtime uintptr) uintptr {
-			filtered = runtime
-			return filter()
-		})
+	var action sigaction
+	if filter() == 0 || !action.get(n) || action[0] == filter() {
+		return
 	}
+	filtered, action[0] = action[0], filter()
+	action.set(n)
 }
 
 // filtered is the handler that filter calls.
 var filtered uintptr
 
-// setHandler makes what handler returns the handler of n, with the flags of
-// another signal, whose handler it is given.
-func setHandler(n, like unix.Signal, handler func(uintptr) uintptr) {
-	const size = 64 / 8   // of the kernel's signal set
-	var action [8]uintptr // struct sigaction, which is no longer than this; the handler is its first word
-	if _, _, no := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(like), 0, uintptr(unsafe.Pointer(&action)), size, 0, 0); no == 0 {
-		action[0] = handler(action[0])
-		unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(n), uintptr(unsafe.Pointer(&action)), 0, size, 0, 0)
-	}
+// sigaction is the kernel's, which is no longer than this. The handler is its
+// first word.
+type sigaction [8]uintptr
+
+// get reads what a signal does, and says whether it could.
+func (a *sigaction) get(n unix.Signal) bool {
+	_, _, no := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(n), 0, uintptr(unsafe.Pointer(a)), 64/8, 0, 0)
+	return no == 0
+}
+
+// set makes a signal do so.
+func (a *sigaction) set(n unix.Signal) {
+	unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(n), uintptr(unsafe.Pointer(a)), 0, 64/8, 0, 0)
 }
 
 // makeSpares makes threads and leaves them to the runtime.
@@ -177,18 +185,17 @@ func initialNamespace() bool {
 	return err == nil && link == "pid:[4026531836]"
 }
 
-// executable is the path that this program was executed by. The kernel tells
-// it in the auxiliary vector too, which is there before /proc is.
-func executable() string {
-	if aux, err := unix.Auxv(); err == nil {
-		const execfn = 31
-		for _, a := range aux {
-			if a[0] == execfn && a[1] != 0 {
-				// The vector lives as long as the process.
-				path := unix.BytePtrToString(*(**byte)(unsafe.Pointer(&a[1])))
-				if filepath.IsAbs(path) && unix.Access(path, unix.X_OK) == nil {
-					return path
-				}
+// Executable is the path that this program was executed by. The kernel tells
+// it in the auxiliary vector, which is there where /proc is not.
+func Executable() string {
+	aux, _ := unix.Auxv()
+	const execfn = 31
+	for _, a := range aux {
+		if a[0] == execfn && a[1] != 0 {
+			// The vector lives as long as the process.
+			path := unix.BytePtrToString(*(**byte)(unsafe.Pointer(&a[1])))
+			if path, err := filepath.Abs(path); err == nil && unix.Access(path, unix.X_OK) == nil {
+				return path
 			}
 		}
 	}

@@ -155,10 +155,20 @@ func (k *kernel) passed(ws unix.WaitStatus) bool {
 }
 
 // become becomes the new executable. It returns only where that fails, with
-// the signals that have come meanwhile.
+// the signals that have come meanwhile. CONT, PWR and what a container's manager
+// sends wait in the kernel until the new program asks for them. The Go runtime does
+// not let INT and TERM wait, and would end the process for them while nobody has asked:
+// they are ignored as long as that can be said.
 func (k *kernel) become(s state) (told []unix.Signal, err error) {
 	if k.held {
-		told = k.deaf() // from here on they wait in the kernel
+		for _, n := range []unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGTERM} {
+			var before sigaction
+			if before.get(n) {
+				(&sigaction{1}).set(n) // SIG_IGN
+				defer before.set(n)
+			}
+		}
+		told = k.deaf()
 		defer k.listen()
 	}
 	for _, sig := range told {
@@ -175,13 +185,13 @@ func execHeld(path, state string) error {
 	return unix.Exec(path, []string{"runit"}, append(os.Environ(), stateName+"="+state))
 }
 
-// heldAtStart says whether all signals that can be were blocked when this
-// process began. Then they are in all of its threads but the one that the Go
-// runtime has for them, and only so can they be made to wait.
+// heldAtStart says whether the signals that the Go runtime lets be blocked were
+// so when this process began. Then they are in all of its threads but the one that
+// the runtime has for them, and only so can they be made to wait.
 func heldAtStart() bool {
 	var now unix.Sigset_t
 	unix.PthreadSigmask(unix.SIG_BLOCK, nil, &now)
-	for _, n := range []unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGTERM, unix.SIGCONT, unix.SIGUSR2, unix.SIGPWR} {
+	for _, n := range []unix.Signal{unix.SIGCONT, unix.SIGPWR, sigHalt, sigPowerOff, sigReboot} {
 		if now.Val[(n-1)/wordBits]&(1<<((n-1)%wordBits)) == 0 {
 			return false
 		}
@@ -210,7 +220,7 @@ func Become(path string) error {
 	argv := []string{"runit"}
 	err := unix.Exec(path, argv, os.Environ())
 	if errors.Is(err, unix.ENOENT) {
-		unix.Exec(executable(), argv, os.Environ())
+		unix.Exec(Executable(), argv, os.Environ())
 	}
 	return &verbError{"unable to start runit", err}
 }

@@ -152,7 +152,7 @@ func (s *Shutdown) Run() error {
 	switch {
 	case s.What == "single":
 		os.Remove(nologin)
-		return unix.Exec(executable(), []string{"runsvchdir", "single"}, os.Environ())
+		return unix.Exec(Executable(), []string{"runsvchdir", "single"}, os.Environ())
 	case s.Self != nil:
 		s.Self.end()
 		s.Force = true
