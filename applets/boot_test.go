@@ -715,24 +715,3 @@ func TestBoot(t *testing.T) {
 		})
 	}
 }
-
-// TestRenewedAndAsked: whenever a request comes while process 1 becomes a new
-// executable, it is heard.
-func TestRenewedAndAsked(t *testing.T) {
-	init, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, delay := range []int{0, 5, 10, 15, 20, 25, 30, 40, 60, 100} {
-		t.Run(fmt.Sprint(delay), func(t *testing.T) {
-			t.Parallel()
-			containers <- true
-			defer func() { <-containers }()
-			r := readRecipe(t, "../testdata/boot/renewed.txt", init)
-			r.files["etc/runit/2"] = bootFile{mode: unix.S_IFREG | 0o755, data: fmt.Appendf(nil,
-				"#!/bin/sh\n/replace /init\nkill -USR2 1\nusleep %d000\nkill -PWR 1\nexec sleep 1000\n", delay)}
-			r.steps = []bootStep{{"want", "leave stage: /etc/runit/2"}, {"want", "read-only"}, {"ends", "killed 2"}}
-			bootContainer(t, r, "asked for its end").follow(r)
-		})
-	}
-}
