@@ -495,7 +495,7 @@ for how in "" --hard; do
 	b/sv -w 20 restart ./t/a # the new one hears now
 	kill -HUP $P
 	wait $P || :
-	eventually sh -c '! b/sv status ./t/a | grep -q run'
+	eventually sh -c '! b/sv status ./t/a | grep -q ^run:'
 	rm -r b t
 done
 `
