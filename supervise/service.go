@@ -21,8 +21,10 @@ const (
 )
 
 // The lanes of control scripts. In a lane one script runs at a time and the
-// commands behind it wait; the lanes do not wait for each other, so that a
-// script that hangs stops neither its service's end nor its restart.
+// commands behind it wait; the lanes do not wait for each other. The end of
+// ./run waits for the scripts that are to end it: such a script may be about to
+// send supervise/pid a KILL, which must not meet the next process. A script for
+// another signal that hangs stops neither the service's end nor its restart.
 const (
 	laneUp     = iota // u
 	laneLife          // t, d, x
@@ -30,6 +32,9 @@ const (
 	laneSignal        // the other signals
 	lanes
 )
+
+// ending says whether a control script runs that is to end ./run.
+func (s *service) ending() bool { return s.lanes[laneLife].busy || s.lanes[laneKill].busy }
 
 // evKind is what an event of a service's channel tells.
 type evKind byte
@@ -62,6 +67,8 @@ type event struct {
 // job is a command that may have to wait for a control script.
 type job struct {
 	hook byte
+	of   int  // the process that it is about; 0: none
+	last bool // it belongs to the script before it
 	then func(suppressed bool)
 }
 
@@ -394,16 +401,17 @@ var sends = [...]struct {
 	hook byte
 	sig  unix.Signal
 	lane int
+	then Event // what the machine is told then
 }{
-	SendKill:  {'k', unix.SIGKILL, laneKill},
-	SendStop:  {'p', unix.SIGSTOP, laneSignal},
-	SendCont:  {'c', unix.SIGCONT, laneSignal},
-	SendHup:   {'h', unix.SIGHUP, laneSignal},
-	SendAlarm: {'a', unix.SIGALRM, laneSignal},
-	SendInt:   {'i', unix.SIGINT, laneSignal},
-	SendQuit:  {'q', unix.SIGQUIT, laneSignal},
-	SendUsr1:  {'1', unix.SIGUSR1, laneSignal},
-	SendUsr2:  {'2', unix.SIGUSR2, laneSignal},
+	SendKill:  {'k', unix.SIGKILL, laneKill, 0},
+	SendStop:  {'p', unix.SIGSTOP, laneSignal, StopSent},
+	SendCont:  {'c', unix.SIGCONT, laneSignal, ContSent},
+	SendHup:   {'h', unix.SIGHUP, laneSignal, 0},
+	SendAlarm: {'a', unix.SIGALRM, laneSignal, 0},
+	SendInt:   {'i', unix.SIGINT, laneSignal, 0},
+	SendQuit:  {'q', unix.SIGQUIT, laneSignal, 0},
+	SendUsr1:  {'1', unix.SIGUSR1, laneSignal, 0},
+	SendUsr2:  {'2', unix.SIGUSR2, laneSignal, 0},
 }
 
 // do has one effect happen.
@@ -413,7 +421,7 @@ func (s *service) do(u *unit, e Effect) {
 		if u == &s.main {
 			s.attachLog()
 		}
-		s.hook(u, laneUp, 'u', func(bool) { s.feed(u, Ready) })
+		s.hook(u, laneUp, job{hook: 'u', then: func(bool) { s.feed(u, Ready) }})
 	case Spawn:
 		s.spawn(u, isRun)
 	case SpawnFinish:
@@ -424,14 +432,30 @@ func (s *service) do(u *unit, e Effect) {
 		u.restFor(time.Second)
 	case RestLong:
 		u.restFor(5 * time.Second)
+	case Await:
+		u.restFor(10 * time.Second)
+	case TellHeld:
+		s.tellHeld()
 	default:
 		if send := sends[e]; send.sig != 0 {
 			pid := u.pid
-			s.hook(u, send.lane, send.hook, func(suppressed bool) {
+			s.hook(u, send.lane, job{hook: send.hook, of: pid, then: func(suppressed bool) {
 				if !suppressed {
 					u.signal(pid, send.sig)
 				}
-			})
+				if send.then != 0 && u.pid == pid {
+					s.feed(u, send.then)
+				}
+			}})
+		}
+	}
+}
+
+// tellHeld warns of the control scripts that the end of ./run waits for.
+func (s *service) tellHeld() {
+	for _, l := range []int{laneLife, laneKill} {
+		if lane := &s.lanes[l]; lane.busy {
+			s.warn(fmt.Errorf("control/%c (pid %d) still runs: what comes after the end of ./run waits for it", lane.hook, lane.pid))
 		}
 	}
 }
@@ -447,7 +471,7 @@ func (u *unit) restFor(d time.Duration) {
 // down CONT, so that a stopped process hears of it, and control/d or control/x.
 func (s *service) stop(u *unit) {
 	pid := u.pid
-	s.hook(u, laneLife, 't', func(suppressed bool) {
+	s.hook(u, laneLife, job{hook: 't', of: pid, then: func(suppressed bool) {
 		if !suppressed && u.signal(pid, unix.SIGTERM) {
 			s.feed(u, TermSent)
 		}
@@ -463,8 +487,8 @@ func (s *service) stop(u *unit) {
 		if u.signal(pid, unix.SIGCONT) {
 			s.feed(u, ContSent)
 		}
-		s.hookNext(u, laneLife, last, func(bool) {})
-	})
+		s.hookNext(u, laneLife, job{hook: last, of: pid, last: true, then: func(bool) {}})
+	}})
 }
 
 // signal sends sig to ./run if pid still is it.
@@ -475,31 +499,37 @@ func (u *unit) signal(pid int, sig unix.Signal) bool {
 	return unix.Kill(pid, sig) == nil
 }
 
-// hook runs control/name and then goes on, told whether the script suppressed
+// hook runs a control script and then goes on, told whether the script suppressed
 // the signal: by exit 0. Where there is no such script it goes on at once.
-func (s *service) hook(u *unit, l int, name byte, then func(suppressed bool)) {
+func (s *service) hook(u *unit, l int, j job) {
 	if u != &s.main { // a log service has no control scripts
-		then(false)
+		j.then(false)
 		return
 	}
 	if s.lanes[l].busy {
-		s.lanes[l].queue = append(s.lanes[l].queue, job{name, then})
+		s.lanes[l].queue = append(s.lanes[l].queue, j)
 		return
 	}
-	s.runHook(l, job{name, then})
+	s.runHook(l, j)
 }
 
 // hookNext is hook for the script that belongs to the one just over: it comes
 // before what waits.
-func (s *service) hookNext(u *unit, l int, name byte, then func(suppressed bool)) {
+func (s *service) hookNext(u *unit, l int, j job) {
 	if u == &s.main && s.lanes[l].busy {
-		s.lanes[l].queue = append([]job{{name, then}}, s.lanes[l].queue...)
+		s.lanes[l].queue = append([]job{j}, s.lanes[l].queue...)
 		return
 	}
-	s.hook(u, l, name, then)
+	s.hook(u, l, j)
 }
 
+// runHook runs the script of a job whose turn it is. A process that has ended
+// meanwhile, or is about to be followed by another, needs none any more.
 func (s *service) runHook(l int, j job) {
+	if j.of != 0 && j.of != s.main.pid {
+		j.then(false)
+		return
+	}
 	path := "control/" + string(j.hook)
 	st, err := s.dir.stat(path)
 	if err != nil && !errors.Is(err, unix.ENOENT) {
@@ -523,12 +553,16 @@ func (s *service) hookOver(l int, suppressed bool) {
 	lane.busy = false
 	for !lane.busy && len(lane.queue) > 0 {
 		j := lane.queue[0]
+		if !j.last {
+			s.release()
+		}
 		lane.queue = lane.queue[1:]
 		s.runHook(l, j)
 	}
 	if len(lane.queue) == 0 {
 		lane.queue = nil
 	}
+	s.release()
 	if s.main.unread {
 		s.drain(&s.main)
 	}
@@ -688,8 +722,21 @@ func (s *service) died(ev event) {
 			s.core.keep(s)
 		}
 	}
+	if ev.role == isRun && u == &s.main && s.ending() {
+		u.ws = ev.ws
+		s.feed(u, Held)
+		return
+	}
 	u.pid = 0
 	s.ended(u, ev.role, ev.ws)
+}
+
+// release goes on from the end of ./run, when nothing holds that up any more.
+func (s *service) release() {
+	if u := &s.main; u.st.Phase == Ending && !s.ending() {
+		u.pid = 0
+		s.ended(u, isRun, u.ws)
+	}
 }
 
 // ended tells the machine that ./run or ./finish is over.
