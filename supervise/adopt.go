@@ -126,6 +126,9 @@ func (s *service) begin() {
 // core takes over.
 func (s *service) close() {
 	units := s.units()
+	if s.mendTimer != nil {
+		s.mendTimer.Stop()
+	}
 	s.core.kept(s)
 	s.core.mu.Lock()
 	for pid, o := range s.core.owners {
@@ -142,6 +145,7 @@ func (s *service) close() {
 			s.core.unwatch(u.pidfd)
 		}
 		if u.control >= 0 {
+			s.core.unguard(u)
 			s.core.unwatch(u.control)
 		}
 		if s.opened && !s.letGo {
@@ -752,9 +756,7 @@ func (s *service) restore(u *unit, was remains) {
 	u.pid, u.pidfd = was.life.PID, was.pidfd
 	s.core.rescueLog(u.pid)
 	if was.life != was.told { // it was found while it was being made
-		if err := writeLife(s.dir.fd, u.prefix+"supervise/proc", was.life); err != nil {
-			s.warnOnDeleted(err)
-		}
+		s.record(u, was.life)
 	}
 	st, alive := statOf(u.pid)
 	u.foreign = !alive || st.ppid != os.Getppid()

@@ -68,6 +68,9 @@ type Core struct {
 	changed   chan struct{} // of one: a service is gone, or the scanner
 	broom     *time.Timer
 	rescued   map[uint64]bool // logs of earlier scanners that are read on, by inode
+	guards    sync.Once
+	inotify   int             // watches the supervise directories, or -1
+	guarded   map[int32]*unit // by inotify's number
 
 	keepers struct {
 		sync.Mutex
@@ -88,8 +91,8 @@ type owner struct {
 
 // watch is what a descriptor of the poller stands for.
 type watch struct {
-	unit *unit
-	pid  int // of an adopted process, else the unit's control
+	unit *unit // nil: inotify
+	pid  int   // of an adopted process, else the unit's control
 }
 
 // newCore starts what all services share: the crew, the reaper, the poller.
@@ -185,6 +188,7 @@ func RunDir(name string, say func(Level, string, error)) error {
 	go func() {
 		defer s.crash()
 		s.begin()
+		s.guard()
 		s.work()
 	}()
 	for {
@@ -507,6 +511,7 @@ const tidyTime = 3 * time.Second
 // sweep is what tidy has done.
 func (c *Core) sweep() {
 	c.settle()
+	c.guardAll()
 	for range crewMax { // each of them ends with the thread that it is on
 		go runtime.LockOSThread()
 	}
@@ -802,6 +807,8 @@ func (c *Core) poll() {
 			c.mu.Unlock()
 			switch {
 			case !ok:
+			case w.unit == nil:
+				c.removals()
 			case w.pid == 0:
 				if w.unit.told.CompareAndSwap(false, true) {
 					w.unit.svc.post(event{kind: evReadable, who: w.unit})

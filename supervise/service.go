@@ -49,6 +49,9 @@ const (
 	evCommand                  // cmd, as if read from supervise/control
 	evLetGo                    // close everything, touch no process: another core takes over
 	evSettle                   // the tree has started
+	evMend                     // what could not be written is to be tried again
+	evGuard                    // supervise/ is to be watched for removals
+	evRemoved                  // something was removed from it
 )
 
 // event is what happens to a service.
@@ -107,6 +110,10 @@ type unit struct {
 	told    atomic.Bool // of bytes in the FIFO, and has not looked since
 	fresh   bool        // there was no ./supervise before
 
+	unwritten  bool  // pid, stat or status could not be written
+	unrecorded bool  // supervise/proc could not
+	guarded    int32 // inotify's number for supervise; 0: none
+
 	written struct { // what the files say
 		pid    int
 		stat   string
@@ -143,7 +150,9 @@ type service struct {
 	letGo     bool
 	deleted   bool
 	lanes     [lanes]lane
-	end       func() // is called when it is over, by who owns it then
+	mendTimer *time.Timer   // while something that could not be written waits
+	mendWait  time.Duration // how long it waits
+	end       func()        // is called when it is over, by who owns it then
 
 	mail struct {
 		sync.Mutex
@@ -289,6 +298,12 @@ func (s *service) handle(ev event) {
 		s.letGo = true
 	case evSettle:
 		s.settle()
+	case evMend:
+		s.mend()
+	case evGuard:
+		s.guard()
+	case evRemoved:
+		s.mendLater() // what empties it shall be done before
 	case evSpawned, evUnmade, evUnexecuted:
 		s.ordered--
 		s.answered(ev)
@@ -641,8 +656,9 @@ func (s *service) answered(ev event) {
 	}
 	switch ev.kind {
 	case evSpawned:
-		if ev.err != nil {
-			s.warn(ev.err)
+		if u.unrecorded = ev.err != nil; u.unrecorded {
+			s.warnOnDeleted(ev.err)
+			s.mendLater()
 		}
 		u.pid = ev.pid
 		if ev.role == isRun {
@@ -698,9 +714,7 @@ func (s *service) died(ev event) {
 		if ev.role == isRun && u == &s.main {
 			l.Word = LifeEnded
 		}
-		if err := writeLife(s.dir.fd, u.prefix+"supervise/proc", l); err != nil {
-			s.warnOnDeleted(err)
-		}
+		s.record(u, l)
 	}
 	s.core.reaped(ev)
 	if ev.role >= isHook {
@@ -755,12 +769,21 @@ func (s *service) ended(u *unit, r role, ws unix.WaitStatus) {
 	}
 }
 
-// write brings pid, stat and status up to date. What has not changed is not
-// written, and a failure of one leaves out those after it, as with runsv.
+// write brings pid, stat and status up to date, later where that fails now.
 func (u *unit) write() {
 	if !u.svc.published {
 		return
 	}
+	err := u.update()
+	if u.unwritten = err != nil; u.unwritten {
+		u.svc.warnOnDeleted(err)
+		u.svc.mendLater()
+	}
+}
+
+// update is one try of write. What has not changed is not written, and a failure
+// of one leaves out those after it, as with runsv.
+func (u *unit) update() error {
 	r := Record{Since: u.since, PID: u.pid, Paused: u.st.Paused, Want: u.st.Want, Termed: u.st.Termed, State: u.st.Phase.State()}
 	w := &u.written
 	d := u.svc.dir
@@ -770,30 +793,28 @@ func (u *unit) write() {
 			content = strconv.Itoa(r.PID) + "\n"
 		}
 		if _, err := d.replace(u.prefix, "pid", []byte(content), w.any); err != nil {
-			u.svc.warnOnDeleted(err)
-			return
+			return err
 		}
 		w.pid = r.PID
 	}
+	var failed error
 	if text := r.Text(); !w.any || w.stat != text {
 		opened, err := d.replace(u.prefix, "stat", []byte(text), w.any)
-		if err != nil {
-			u.svc.warnOnDeleted(err)
-			if !opened {
-				return
-			}
-		} else {
+		if err != nil && !opened {
+			return err
+		}
+		if failed = err; err == nil {
 			w.stat = text
 		}
 	}
 	if b := [StatusSize]byte(r.Bytes()); !w.any || w.status != b {
 		if _, err := d.replace(u.prefix, "status", b[:], w.any); err != nil {
-			u.svc.warnOnDeleted(err)
-			return
+			return err
 		}
 		w.status = b
 	}
 	w.any = true
+	return failed
 }
 
 // warnOnDeleted warns, and takes note where the reason is that the service
