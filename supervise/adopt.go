@@ -721,7 +721,9 @@ func (s *service) restore(u *unit, was remains) {
 			w.stat, w.status, w.any = was.stat, [StatusSize]byte(was.state), true
 		}
 		u.since = was.seen.Since
-		u.st.Want = was.seen.Want
+		if was.seen.Want != WantUnknown {
+			u.st.Want = was.seen.Want
+		}
 		if strings.Contains(was.stat, "want exit") {
 			u.st.Want = WantExit
 		}

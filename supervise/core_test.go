@@ -35,7 +35,7 @@ func bareCore(t *testing.T) *Core {
 		}
 	}()
 	t.Cleanup(func() {
-		c.link.close()
+		core.close()
 		<-over
 		scanner.close()
 	})
