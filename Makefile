@@ -10,9 +10,9 @@ PREFIX  ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
 # LINKS are options for the making of links, such as --no-init.
 LINKS   ?=
-PEERS   := runit busybox-static user-mode-linux s6 libs6-2.11 libskarnet2.13 libexecline2.9 daemontools
+PEERS   := runit busybox-static user-mode-linux s6 libs6-2.11 libskarnet2.13 libexecline2.9 daemontools qemu-user-static
 
-.PHONY: build demo test bench chaos install clean peers
+.PHONY: build demo test bench bench-turns chaos install clean peers
 
 # The entry writes down what Go's runtime changes at its start (procenv/entry.go);
 # it is assembly, so not for every machine.
@@ -65,6 +65,11 @@ build/peers/.done:
 # bench prints ratios against the peers; it says which are missing.
 bench: peers build
 	RUNITBOX_PEERS='$(CURDIR)/build/peers' go test -tags bench -timeout 60m -count 1 -run '^TestBench' -v ./applets
+
+# bench-turns compares this build with another in turns: BEFORE=PATH names that.
+BEFORE ?=
+bench-turns: build
+	RUNITBOX_BEFORE='$(BEFORE)' go test -tags bench -timeout 60m -count 1 -run '^TestBenchTurns$$' -v ./applets
 
 # demo shows the suite at work in a temporary directory and leaves nothing behind.
 demo: build

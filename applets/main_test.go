@@ -25,6 +25,8 @@ var players = map[string]func(argv []string) int{
 	"script-init":    scriptInit,
 	"container-init": containerInit,
 	"given":          given,
+	"refuse":         refuse,
+	"stallfs":        stallfs,
 }
 
 // TestMain plays the applets: the test binary, called through a link of
@@ -128,8 +130,8 @@ func contained(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
 // seconds; not fails where its command succeeds (the shell's own "!" does not end
 // a script); hold FILE [GO] keeps FILE from being executed, by a lease, from when
 // there is ./taken until there is GO, and makes ./broken when somebody tries;
-// settled PID waits until no lock of that core has a descriptor any more, as it is a
-// while after a start where a mapping can hold it.
+// refuse CALL ERRNO -- COMMAND... runs a command that the kernel refuses a call (see
+// refuse_test.go); stallfs DIR RULES mounts a file system that can be made to hang.
 var links = sync.OnceValues(func() (string, error) {
 	dir := filepath.Join(suiteDir, "links")
 	if err := os.Mkdir(dir, 0o755); err != nil {
@@ -139,7 +141,7 @@ var links = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, name := range append(names(), "runitbox") {
+	for _, name := range append(names(), "runitbox", "refuse", "stallfs") {
 		if err := os.Symlink(self, filepath.Join(dir, name)); err != nil {
 			return "", err
 		}
@@ -153,14 +155,10 @@ select undef, undef, undef, .01 until fcntl $f, 1024, 1;
 open my $t, '>', 'taken';
 select undef, undef, undef, .01 until -e ($ARGV[1] // 'go');
 `
-	settled := `#!/bin/sh
-[ "$(stat -f -c %T .)" = overlayfs ] || exec eventually sh -c "! ls -l /proc/$1/fd | grep -q supervise/lock"
-`
 	not := "#!/bin/sh\nif \"$@\"; then exit 1; fi\n"
 	return dir, errors.Join(
 		writeFile(filepath.Join(dir, "eventually"), []byte(eventually), 0o755),
 		writeFile(filepath.Join(dir, "hold"), []byte(hold), 0o755),
-		writeFile(filepath.Join(dir, "settled"), []byte(settled), 0o755),
 		writeFile(filepath.Join(dir, "not"), []byte(not), 0o755))
 })
 

@@ -14,7 +14,6 @@ import (
 
 // newRunsv supervises one service directory. With --tree it is the core of a
 // runsvdir, which starts it so: the descriptors 3 and, with -l, 4 are its own.
-// On some machines it also makes sessions, for one process each.
 func newRunsv(argv0 string) *cobra.Command {
 	return &cobra.Command{
 		Use:                "runsv dir",
@@ -23,8 +22,6 @@ func newRunsv(argv0 string) *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error {
 			keepIgnored()
 			switch {
-			case supervise.Lead(args):
-				return nil
 			case len(args) > 1 && args[0] == "--tree":
 				return runCore(args[1:])
 			}

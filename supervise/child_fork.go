@@ -1,67 +1,136 @@
-//go:build !amd64 && !arm64
-
 package supervise
 
 import (
+	"encoding/binary"
+	"io"
+	"os"
 	"runtime"
-	"strconv"
+	"sync"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// limitsChildren says that start gives a child other limits than the process's.
-const limitsChildren = false
+// A plain fork: the child has a copy of this process's memory, with the calling
+// thread alone. In it nothing of Go's runtime is used but the stack that it is on:
+// forkChild and what it calls do not grow that, allocate nothing, take no lock, and
+// no signal comes, so it does not matter what other threads were about. As there is no
+// memory to tell in what has failed, that goes through a pipe, which is closed when
+// the program is executed.
 
-// hand is nothing here, and hands are none.
-type (
-	hand  struct{}
-	hands struct{}
-)
+// forking is held while a child's end of such a pipe is open in this process: another
+// child would get a copy of it, and hold it for as long as it is not its program.
+var forking sync.Mutex
 
-func newHands(int) (hs hands) { return hs }
-
-func (hands) take() *hand { return nil }
-func (hands) put(*hand)   {}
-
-// start makes the process. Its working directory is that of the thread that
-// makes it: a thread of its own, which ends with that.
-func (c child) start(*hand, *unix.Rlimit) (pid int, err error) {
-	over := make(chan struct{})
-	go func() {
-		defer close(over)
-		pid, err = c.fork()
-	}()
-	<-over
-	return pid, err
-}
-
-func (c child) fork() (pid int, err error) {
-	attr := &syscall.ProcAttr{Env: c.env, Sys: &syscall.SysProcAttr{Setsid: c.session}}
-	if c.dir != 0 {
-		runtime.LockOSThread() // for ever: the thread ends
-		if unix.Gettid() == unix.Getpid() {
-			defer runtime.UnlockOSThread()
-			return c.start(nil, nil) // the first is the process's; while it is locked the next is another
-		}
-		if unix.Unshare(unix.CLONE_FS) != nil { // containers may forbid it
-			attr.Dir = "/proc/self/fd/" + strconv.Itoa(c.dir)
-		} else if err := unix.Fchdir(c.dir); err != nil {
-			return 0, dirError{err}
+// openPipe opens the pipe, and locks forking for fork.
+func (h *hand) openPipe() error {
+	forking.Lock()
+	err := unix.Pipe2(h.pipe[:], unix.O_CLOEXEC)
+	if err == nil { // to where no descriptor of the program's will be
+		w := h.pipe[1]
+		h.pipe[1], err = unix.FcntlInt(uintptr(w), unix.F_DUPFD_CLOEXEC, 16)
+		unix.Close(w)
+		if err != nil {
+			unix.Close(h.pipe[0])
 		}
 	}
-	for _, fd := range c.files {
-		attr.Files = append(attr.Files, uintptr(fd))
+	if err != nil {
+		h.pipe = [2]int{}
+		forking.Unlock()
 	}
-	return syscall.ForkExec(c.path, c.argv, attr)
+	return err
 }
 
-// holdSignals does nothing here: the children of a Go program would have the
-// signals blocked too.
-func holdSignals() (release func()) { return func() {} }
+// fork makes a child that makes the calls.
+func (h *hand) fork(calls []call) (made outcome) {
+	runtime.LockOSThread()
+	var all unix.Sigset_t
+	for i := range all.Val {
+		all.Val[i] = ^all.Val[i]
+	}
+	var own unix.Sigset_t
+	unix.PthreadSigmask(unix.SIG_SETMASK, &all, &own)
+	h.mask = own
+	h.mask.Val[0] &^= signalSet(unheld)
+	flags := cloneArguments(uintptr(unix.SIGCHLD))
+	pid, no := forkChild(h, &calls[0], uintptr(len(calls)), flags[0], flags[1])
+	unix.PthreadSigmask(unix.SIG_SETMASK, &own, nil)
+	runtime.UnlockOSThread()
+	unix.Close(h.pipe[1])
+	pipe := os.NewFile(uintptr(h.pipe[0]), "pipe")
+	defer pipe.Close()
+	h.pipe = [2]int{}
+	forking.Unlock()
+	if no != 0 {
+		return outcome{err: no}
+	}
+	h.hear(pipe)
+	return outcome{pid: int(pid)}
+}
 
-func heldBefore() {}
+// hear reads what a child tells: its pid, then why it did not become its program.
+func (h *hand) hear(pipe io.Reader) {
+	var buf [64]byte
+	n := 0
+	for n < len(buf) {
+		m, err := pipe.Read(buf[n:])
+		if n += m; err != nil {
+			break
+		}
+	}
+	said := buf[:n]
+	const size = int(unsafe.Sizeof(h.failed))
+	if n%size == int(unsafe.Sizeof(h.tid)) {
+		h.tid, said = binary.NativeEndian.Uint32(said), said[unsafe.Sizeof(h.tid):]
+	}
+	if len(said) == size {
+		h.failed = *(*failure)(unsafe.Pointer(&said[0]))
+	}
+}
 
-func (c child) startInSession(_ *hand, files *unix.Rlimit) (int, error) {
-	return c.startByLeader(files)
+// forkChild is fork, and in the child all that it does.
+//
+//go:noinline
+//go:nosplit
+//go:norace
+func forkChild(h *hand, c *call, n, flags, stack uintptr) (pid uintptr, no syscall.Errno) {
+	pid, _, no = syscall.RawSyscall6(unix.SYS_CLONE, flags, stack, 0, 0, 0, 0)
+	if no != 0 || pid != 0 {
+		return pid, no
+	}
+	pid, _, _ = syscall.RawSyscall6(unix.SYS_GETPID, 0, 0, 0, 0, 0, 0)
+	h.tid = uint32(pid)
+	for {
+		r, _, no := syscall.RawSyscall6(c.number, c.args[0], c.args[1], c.args[2], c.args[3], c.args[4], c.args[5])
+		switch {
+		case no != 0 && c.optional == 0:
+			h.failed.errno, h.failed.left = uintptr(no), n
+			syscall.RawSyscall6(unix.SYS_WRITE, uintptr(h.pipe[1]), uintptr(unsafe.Pointer(&h.failed)), unsafe.Sizeof(h.failed), 0, 0, 0)
+			exitChild(111)
+		case no == 0 && c.step == stepFork && r != 0:
+			exitChild(0)
+		case no == 0 && c.step == stepFork:
+			pid, _, _ = syscall.RawSyscall6(unix.SYS_GETPID, 0, 0, 0, 0, 0, 0)
+			h.tid = uint32(pid)
+		}
+		c = (*call)(unsafe.Add(unsafe.Pointer(c), unsafe.Sizeof(*c))) // the last call does not return
+		n--
+	}
+}
+
+//go:nosplit
+//go:norace
+func exitChild(status uintptr) {
+	for {
+		syscall.RawSyscall6(unix.SYS_EXIT_GROUP, status, 0, 0, 0, 0, 0)
+	}
+}
+
+// cloneArguments are the first of clone's, which on s390x come the other way round.
+func cloneArguments(flags uintptr) [2]uintptr {
+	if runtime.GOARCH == "s390x" {
+		return [2]uintptr{0, flags}
+	}
+	return [2]uintptr{flags, 0}
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,12 +20,37 @@ import (
 // alone is start without a hand.
 func alone(c child, files *unix.Rlimit) (int, error) { return c.start(nil, files) }
 
-// inSession is startInSession, where that needs no program of its own.
-func inSession(c child, files *unix.Rlimit) (int, error) {
-	if !limitsChildren {
-		return c.start(nil, files)
+// inSession is startInSession without a hand.
+func inSession(c child, files *unix.Rlimit) (int, error) { return c.startInSession(nil, files) }
+
+// testWay is a way to make a child: what is refused before.
+type testWay struct {
+	name    string
+	refused []refusal
+}
+
+// use has children be made that way.
+func (w testWay) use() {
+	for no := range refused {
+		refused[no].Store(slices.Contains(w.refused, refusal(no)))
 	}
-	return c.startInSession(nil, files)
+}
+
+// ways are how a child is made, from a kernel of today down to an emulator's.
+func ways(t *testing.T) []testWay {
+	t.Cleanup(testWay{}.use)
+	all := []testWay{
+		{"clone3", nil},
+		{"clone", []refusal{noClone3}},
+		{"a copy of the descriptors", []refusal{noClone3, noShare}},
+		{"no close_range", []refusal{noShare, noRange}},
+		{"fork", []refusal{noClone3, noShare, noVfork}},
+		{"fork without close_range", []refusal{noClone3, noShare, noVfork, noRange}},
+	}
+	if !hasVfork {
+		return all[len(all)-2:]
+	}
+	return all
 }
 
 // TestChild makes processes each way that there is and has them say how they
@@ -69,9 +95,6 @@ func TestChild(t *testing.T) {
 				{"in a session", false, inSession, nil, "N N\n"},
 				{"limits", false, alone, &unix.Rlimit{Cur: 50, Max: 60}, "N N\n"},
 			} {
-				if tt.limit != nil && !limitsChildren {
-					continue
-				}
 				out := file("out", "")
 				c := child{
 					path: "/bin/sh", argv: []string{"sh", "-c", shows, "zero", "one"}, env: []string{"A=value", "PATH=/usr/bin:/bin"},
@@ -82,11 +105,9 @@ func TestChild(t *testing.T) {
 				if err != nil {
 					t.Fatal(tt.name, err)
 				}
-				if limitsChildren {
-					record, _ := os.ReadFile(filepath.Join(dir, "record"))
-					if wrote := int(binary.NativeEndian.Uint32(record[lifePID:])); wrote != pid || len(record) != lifeSize {
-						t.Errorf("%s: the child wrote pid %d into %q, it is %d", tt.name, wrote, record, pid)
-					}
+				record, _ := os.ReadFile(filepath.Join(dir, "record"))
+				if wrote := int(binary.NativeEndian.Uint32(record[lifePID:])); wrote != pid || len(record) != lifeSize {
+					t.Errorf("%s: the child wrote pid %d into %q, it is %d", tt.name, wrote, record, pid)
 				}
 				var ws unix.WaitStatus
 				if _, err := unix.Wait4(pid, &ws, 0, nil); err != nil || ws.ExitStatus() != 7 {
@@ -162,7 +183,7 @@ func TestChildAmongGarbage(t *testing.T) {
 				files: []int{0, 1, 2},
 			}
 			start := child.start
-			if limitsChildren && i%2 == 0 {
+			if i%2 == 0 {
 				start = child.startInSession
 			}
 			pid, err := start(c, nil, nil)

@@ -8,7 +8,7 @@ import (
 
 // crew does what may take its time, such as what touches a disk, a few jobs at
 // once: each may hold a thread. A goroutine does one job after the other, so that its large stack serves
-// many services. One that takes more than a second holds up nobody else: another
+// many services. One that takes more than reliefTime holds up nobody else: another
 // goes on in its place.
 type crew struct {
 	mu      sync.Mutex
@@ -24,6 +24,10 @@ const (
 	crewMax  = 4
 	pressMax = 2
 )
+
+// reliefTime is how long a job may take until another is done beside it. Of those
+// that hang for good as many as there are places get out of the way in that time.
+const reliefTime = 100 * time.Millisecond
 
 // inStock is how many services are opened before the first of them is started:
 // what is told of them to the scanner is then told together.
@@ -66,9 +70,9 @@ func (c *crew) work() {
 			break
 		}
 		if late == nil {
-			late = time.AfterFunc(time.Second, t.relieve)
+			late = time.AfterFunc(reliefTime, t.relieve)
 		} else {
-			late.Reset(time.Second)
+			late.Reset(reliefTime)
 		}
 		job(t)
 		late.Stop()

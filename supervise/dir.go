@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"path"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -135,125 +133,31 @@ func (d Dir) superviseLink(prefix string) (fresh bool, err error) {
 	return mkdirAt(d.fd, strings.TrimRight(target, "/"), 0o700) == nil, nil
 }
 
-// lock takes the exclusive lock of prefix+"supervise", with a descriptor.
-func (d Dir) lock(prefix string) (*lock, error) {
+// lock takes the exclusive lock of prefix+"supervise". It is held as long as the
+// descriptor is open, here or in the scanner that keeps a copy of it, or until it is
+// given up.
+func (d Dir) lock(prefix string) (int, error) {
 	name := prefix + "supervise/lock"
 	fd, err := open(d.fd, name, unix.O_RDWR|unix.O_NONBLOCK|unix.O_APPEND|unix.O_CREAT, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("unable to open %s: %w", name, err)
+		return -1, fmt.Errorf("unable to open %s: %w", name, err)
 	}
 	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		unix.Close(fd)
-		return nil, fmt.Errorf("unable to lock %s: %w", name, err)
+		return -1, fmt.Errorf("unable to lock %s: %w", name, err)
 	}
-	return &lock{fd: fd}, nil
+	return fd, nil
 }
 
-// spare closes the descriptor of the lock of prefix+"supervise", where a mapping
-// can hold it, and says whether the lock has none any more.
-func (d Dir) spare(l *lock, prefix string) bool {
-	if l.fd < 0 {
-		return true
-	}
-	if mapped.Add(1) <= mapMax && d.mappingHolds(prefix+"supervise/lock", l.fd) {
-		if page, err := mapLock(l.fd); err == nil {
-			unix.Close(l.fd)
-			l.fd, l.page = -1, page
-			return true
+// unlock gives the unit's lock up, where it has it. One that another core is to take
+// over from the scanner is only closed.
+func (u *unit) unlock(handOver bool) {
+	if u.lock >= 0 {
+		if !handOver {
+			unix.Flock(u.lock, unix.LOCK_UN)
 		}
-	}
-	mapped.Add(-1)
-	return false
-}
-
-// mapped is how many locks are held by mappings, and mapMax how many may be:
-// beyond that they take descriptors. The kernel gives a process 65,530 mappings
-// (vm.max_map_count), and the runtime, which needs some for its memory, ends
-// the process when it gets none.
-var mapped atomic.Int32
-
-const mapMax = 32 << 10
-
-// lock is a file lock. It lasts as long as its file is open or mapped: mapped,
-// it takes no descriptor, and these are scarce.
-type lock struct {
-	fd   int
-	page unsafe.Pointer
-}
-
-// lockMap is how much is mapped of a locked file, which is empty.
-const lockMap = 1
-
-func mapLock(fd int) (unsafe.Pointer, error) {
-	return unix.MmapPtr(fd, 0, nil, lockMap, unix.PROT_NONE, unix.MAP_SHARED)
-}
-
-// holding says of which file systems it is known whether a mapping holds a lock.
-var holding sync.Map
-
-// fileSystem is one that is mounted. Its number may be given to another later.
-type fileSystem struct {
-	id  unix.Fsid
-	dev uint64 // where it has no id
-	typ int64
-}
-
-// mappingHolds says whether a lock on this file lasts when the file is closed
-// and still mapped. It does not where the file system maps another file in its
-// place, as overlayfs does. It is tried, once for each, with a lock of another
-// kind, which disturbs nobody: fd, which has the one that counts, can see it.
-func (d Dir) mappingHolds(name string, fd int) bool {
-	var fs unix.Statfs_t
-	if unix.Fstatfs(fd, &fs) != nil {
-		return false
-	}
-	at := fileSystem{id: fs.Fsid, typ: int64(fs.Type)}
-	if at.id == (unix.Fsid{}) {
-		var st unix.Stat_t
-		if unix.Fstat(fd, &st) != nil {
-			return false
-		}
-		at.dev = uint64(st.Dev)
-	}
-	if holds, known := holding.Load(at); known {
-		return holds.(bool)
-	}
-	other, err := open(d.fd, name, unix.O_RDWR|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return false
-	}
-	probe := unix.Flock_t{Type: unix.F_WRLCK, Len: 1}
-	err = unix.FcntlFlock(uintptr(other), unix.F_OFD_SETLK, &probe)
-	page, noMap := mapLock(other)
-	unix.Close(other)
-	holds := err == nil && noMap == nil
-	if holds {
-		probe = unix.Flock_t{Type: unix.F_WRLCK, Len: 1}
-		holds = unix.FcntlFlock(uintptr(fd), unix.F_OFD_GETLK, &probe) == nil && probe.Type != unix.F_UNLCK
-	}
-	if noMap == nil {
-		unix.MunmapPtr(page, lockMap)
-	}
-	holding.Store(at, holds)
-	return holds
-}
-
-// onOverlay says whether the directory is on an overlayfs, where no mapping
-// holds a lock.
-func (d Dir) onOverlay() bool {
-	var fs unix.Statfs_t
-	return unix.Fstatfs(d.fd, &fs) == nil && fs.Type == unix.OVERLAYFS_SUPER_MAGIC
-}
-
-// release gives the lock up; one that was never taken is nil.
-func (l *lock) release() {
-	switch {
-	case l == nil:
-	case l.fd >= 0:
-		unix.Close(l.fd)
-	default:
-		unix.MunmapPtr(l.page, lockMap)
-		mapped.Add(-1)
+		unix.Close(u.lock)
+		u.lock = -1
 	}
 }
 

@@ -98,12 +98,12 @@ func (s *service) lifeOf(u *unit) (l Life, ok bool) {
 // missing says whether something of the unit's supervise directory has been deleted.
 func (s *service) missing(u *unit) bool {
 	name := u.prefix + "supervise/"
-	for _, file := range []string{"lock", "pid", "stat", "status", "proc"} {
+	for _, file := range []string{"pid", "stat", "status", "proc"} {
 		if _, err := s.dir.stat(name + file); errors.Is(err, unix.ENOENT) {
 			return true
 		}
 	}
-	return !s.sameFile(u.control, name+"control") || !s.sameFile(u.ok, name+"ok")
+	return !s.sameFile(u.lock, name+"lock") || !s.sameFile(u.control, name+"control") || !s.sameFile(u.ok, name+"ok")
 }
 
 // remake makes again what has been deleted of the unit's supervise directory: the
@@ -116,17 +116,16 @@ func (s *service) remake(u *unit) error {
 		return err
 	}
 	name := u.prefix + "supervise/"
-	switch l, err := s.dir.lock(u.prefix); {
-	case err == nil:
-		u.lock.release()
-		u.lock = l
-		if s.lockFDs == 0 {
-			s.dir.spare(l, u.prefix)
+	if !s.sameFile(u.lock, name+"lock") {
+		l, err := s.dir.lock(u.prefix)
+		if err != nil {
+			return err // another supervisor has it
 		}
-	case !errors.Is(err, unix.EAGAIN):
-		return err
-	case s.dir.has(name+"control") && !s.sameFile(u.control, name+"control"):
-		return err // another supervisor has it
+		old := u.lock
+		u.lock = l
+		s.core.keep(s)
+		s.core.kept(s)
+		unix.Close(old)
 	}
 	s.core.kept(s) // nothing is closed that is on its way to the scanner
 	if err := s.remakeControl(u, name+"control"); err != nil {
@@ -234,7 +233,20 @@ func (c *Core) unguard(u *unit) {
 	u.guarded = 0
 }
 
-// guardAll has all services guarded.
+// own makes the caller the owner of a service that has none.
+func (s *service) own() bool {
+	m := &s.mail
+	m.Lock()
+	defer m.Unlock()
+	if m.owned || m.over {
+		return false
+	}
+	m.owned = true
+	return true
+}
+
+// guardAll has all services guarded, one after the other where nothing happens
+// to them: a goroutine for each would take memory.
 func (c *Core) guardAll() {
 	c.mu.Lock()
 	all := slices.Collect(maps.Values(c.services))

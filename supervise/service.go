@@ -44,11 +44,10 @@ const (
 	evSpawned                  // pid was made
 	evUnmade                   // a process could not be made
 	evUnexecuted               // it could not be executed
-	evDied                     // pid has ended with ws and is reaped after done
+	evDied                     // pid has ended with ws; when that is recorded proc may go
 	evRested                   // the rest of who is over
 	evCommand                  // cmd, as if read from supervise/control
 	evLetGo                    // close everything, touch no process: another core takes over
-	evSettle                   // the tree has started
 	evMend                     // what could not be written is to be tried again
 	evGuard                    // supervise/ is to be watched for removals
 	evRemoved                  // something was removed from it
@@ -63,8 +62,8 @@ type event struct {
 	pid    int
 	ws     unix.WaitStatus
 	err    error
-	number int // of the rest
-	done   chan<- struct{}
+	number int      // of the rest
+	proc   *process // nil: nobody keeps it
 }
 
 // job is a command that may have to wait for a control script.
@@ -100,7 +99,7 @@ type unit struct {
 	word    string // the record's word while a process is being made or runs
 	control int
 	ok      int
-	lock    *lock
+	lock    int  // of supervise/lock, which is held as long as it is open
 	pidfd   int  // of an adopted process, else -1
 	foreign bool // that is no child of the scanner
 	rest    *time.Timer
@@ -138,9 +137,7 @@ type service struct {
 	unfed     bool   // the log service was told to end by closing the pipe
 	ordered   int    // processes being made
 	taken     int    // descriptors that are its to open
-	lockFDs   int    // how many a lock takes, as far as can be told before
 	relieve   func() // has another open what waits
-	lockLater bool   // its locks have descriptors until the tree has started
 	atOnce    bool   // what is to be made is put into orders
 	orders    []order
 	looked    bool // it was just looked for ./log
@@ -173,7 +170,7 @@ func (s *service) units() []*unit {
 func newService(c *Core, name, key string, dir Dir) *service {
 	s := &service{core: c, name: name, key: key, dir: dir}
 	s.mail.owned = true // by who opens it
-	s.main.svc, s.main.control, s.main.ok, s.main.pidfd = s, -1, -1, -1
+	s.main.svc, s.main.control, s.main.ok, s.main.lock, s.main.pidfd = s, -1, -1, -1, -1
 	return s
 }
 
@@ -190,18 +187,6 @@ func (s *service) post(ev event) {
 		m.owned = true
 		go s.work()
 	}
-}
-
-// own makes the caller the owner of a service that has none.
-func (s *service) own() bool {
-	m := &s.mail
-	m.Lock()
-	defer m.Unlock()
-	if m.owned || m.over {
-		return false
-	}
-	m.owned = true
-	return true
 }
 
 // take takes the next event out of the queue. Where there is none the caller lets
@@ -296,8 +281,6 @@ func (s *service) handle(ev event) {
 		s.command(&s.main, ev.cmd)
 	case evLetGo:
 		s.letGo = true
-	case evSettle:
-		s.settle()
 	case evMend:
 		s.mend()
 	case evGuard:
@@ -511,7 +494,7 @@ func (u *unit) signal(pid int, sig unix.Signal) bool {
 	if pid == 0 || u.pid != pid || u.st.Phase != Running {
 		return false
 	}
-	return unix.Kill(pid, sig) == nil
+	return sendSignal(pid, u.pidfd, sig) == nil
 }
 
 // hook runs a control script and then goes on, told whether the script suppressed
@@ -716,7 +699,7 @@ func (s *service) died(ev event) {
 		}
 		s.record(u, l)
 	}
-	s.core.reaped(ev)
+	s.core.procs.recorded(ev.proc)
 	if ev.role >= isHook {
 		l := int(ev.role - isHook)
 		if s.lanes[l].pid == ev.pid {

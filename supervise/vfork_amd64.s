@@ -1,3 +1,5 @@
+//go:build !forkpath
+
 #include "textflag.h"
 
 // func vfork(args *cloneArgs, flags uintptr, tid *uint32, calls *call, n uintptr, failed *failure) uintptr
@@ -43,7 +45,7 @@ child:
 	CMPQ	CX, $56
 	JEQ	forked
 next:
-	ADDQ	$40, R12
+	ADDQ	$72, R12
 	DECQ	R13
 	JMP	child			// the last call does not return
 forked:
@@ -54,6 +56,8 @@ forked:
 	SYSCALL
 	INT	$3
 fail:
+	CMPQ	56(R12), $0		// optional
+	JNE	next
 	NEGQ	AX
 	MOVQ	AX, 0(BX)
 	MOVQ	R13, 8(BX)

@@ -1,3 +1,5 @@
+//go:build !forkpath
+
 #include "textflag.h"
 
 // func vfork(args *cloneArgs, flags uintptr, tid *uint32, calls *call, n uintptr, failed *failure) uintptr
@@ -41,7 +43,7 @@ child:
 	CMP	$220, R9
 	BEQ	forked
 next:
-	ADD	$40, R19
+	ADD	$72, R19
 	SUB	$1, R20
 	B	child			// the last call does not return
 forked:
@@ -51,6 +53,8 @@ forked:
 	SVC
 	BRK
 fail:
+	MOVD	56(R19), R9		// optional
+	CBNZ	R9, next
 	NEG	R0, R0
 	MOVD	R0, 0(R21)
 	MOVD	R20, 8(R21)

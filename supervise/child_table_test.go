@@ -1,5 +1,3 @@
-//go:build amd64 || arm64
-
 package supervise
 
 import (
@@ -14,17 +12,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 )
-
-type way struct {
-	name string
-	use  func()
-}
-
-// ways are how a child is made: on a kernel of today, and an older one.
-func ways(t *testing.T) []way {
-	t.Cleanup(func() { noClone3.Store(false) })
-	return []way{{"clone3", func() { noClone3.Store(false) }}, {"clone", func() { noClone3.Store(true) }}}
-}
 
 // TestChildTable: a child of a process that has many descriptors has room for a
 // few, and the process has what it had.
@@ -69,50 +56,44 @@ func TestChildTable(t *testing.T) {
 		}
 		return fds
 	}
-	t.Cleanup(func() { noUnshare.Store(false) })
 	for _, way := range ways(t) {
 		for _, session := range []bool{false, true} {
-			for _, whole := range []bool{false, true} {
-				way.use()
-				noUnshare.Store(whole)
-				start := child.start
-				if session {
-					start = child.startInSession
-				}
-				c := child{
-					path: "/bin/sh", argv: []string{"sh", "-c", `read x; echo $x; for fd in /proc/$$/fd/*; do echo ${fd##*/}; done; sed -n s/^FDSize:.//p /proc/$$/status`},
-					env: []string{"PATH=/usr/bin:/bin"}, files: []int{in[0], out[1], 2},
-				}
-				before := open()
-				unix.Write(in[1], []byte("hello\n"))
-				h := hs.take()
-				pid, err := start(c, h, nil)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if noUnshare.Load() != whole {
-					t.Skip("no CLOSE_RANGE_UNSHARE here")
-				}
-				collect(pid)
-				c.path = "/nonexistent"
-				if pid, err := start(c, h, nil); err != unix.ENOENT {
-					t.Errorf("%s: pid %d, %v", way.name, pid, err)
-				}
-				hs.put(h)
-				if diff := cmp.Diff(before, open()); diff != "" {
-					t.Errorf("%s: the descriptors of the process (-before +after):\n%s", way.name, diff)
-				}
-				var buf [512]byte
-				n, _ := unix.Read(out[0], buf[:])
-				// The shell has the directory that it lists.
-				got := strings.ReplaceAll(string(buf[:max(n, 0)]), "\n3\n", "\n")
-				want := "hello\n0\n1\n2\n64\n"
-				if whole {
-					want = "hello\n0\n1\n2\n1024\n"
-				}
-				if got != want {
-					t.Errorf("%s, session %t, whole %t: %q, want %q", way.name, session, whole, got, want)
-				}
+			way.use()
+			start := child.start
+			if session {
+				start = child.startInSession
+			}
+			c := child{
+				path: "/bin/sh", argv: []string{"sh", "-c", `read x; echo $x; for fd in /proc/$$/fd/*; do echo ${fd##*/}; done; sed -n s/^FDSize:.//p /proc/$$/status`},
+				env: []string{"PATH=/usr/bin:/bin"}, files: []int{in[0], out[1], 2},
+			}
+			before := open()
+			unix.Write(in[1], []byte("hello\n"))
+			h := hs.take()
+			pid, err := start(c, h, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			whole := !bestWay().shares
+			collect(pid)
+			c.path = "/nonexistent"
+			if pid, err := start(c, h, nil); err != unix.ENOENT {
+				t.Errorf("%s: pid %d, %v", way.name, pid, err)
+			}
+			hs.put(h)
+			if diff := cmp.Diff(before, open()); diff != "" {
+				t.Errorf("%s: the descriptors of the process (-before +after):\n%s", way.name, diff)
+			}
+			var buf [512]byte
+			n, _ := unix.Read(out[0], buf[:])
+			// The shell has the directory that it lists.
+			got := strings.ReplaceAll(string(buf[:max(n, 0)]), "\n3\n", "\n")
+			want := "hello\n0\n1\n2\n64\n"
+			if whole {
+				want = "hello\n0\n1\n2\n1024\n"
+			}
+			if got != want {
+				t.Errorf("%s, session %t, whole %t: %q, want %q", way.name, session, whole, got, want)
 			}
 		}
 	}

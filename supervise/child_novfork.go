@@ -1,0 +1,8 @@
+//go:build (!amd64 && !arm64) || forkpath
+
+package supervise
+
+// hasVfork says that there is no vfork, which takes assembly.
+const hasVfork = false
+
+func (*hand) vfork([]call, way) outcome { panic("no vfork") }
