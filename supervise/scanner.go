@@ -64,6 +64,7 @@ type entry struct {
 	dropped bool   // not in the directory any more: told to exit
 	lacking bool   // it could not be opened
 	offered time.Time
+	wait    time.Duration // for descriptors, until it is offered again
 	seen    bool
 }
 
@@ -189,9 +190,7 @@ func (s *Scanner) pause() time.Duration {
 	}
 	now := time.Now()
 	for e := range s.idle {
-		if !e.lacking {
-			d = min(d, max(0, e.offered.Add(time.Second).Sub(now)))
-		}
+		d = min(d, max(0, e.offered.Add(e.patience()).Sub(now)))
 	}
 	if s.stop != nil {
 		d = min(d, max(0, s.stop.deadline.Sub(now)))
@@ -433,13 +432,11 @@ func (s *Scanner) hear(m message) {
 			s.wanted = true // its name may be waited for
 			s.scan(false)
 		}
-		if m.b != lacking { // one goes, one comes
-			for e := range s.idle {
-				if e.lacking && !e.dropped {
-					s.offer(e)
-					break
-				}
-			}
+		if e.lacking { // for a moment perhaps, perhaps until another goes
+			e.wait = min(max(2*e.wait, time.Second), time.Minute)
+		} else {
+			e.wait = 0
+			s.offerLacking()
 		}
 	case "seen":
 		if pid, err := strconv.Atoi(m.a); err == nil {
@@ -461,6 +458,10 @@ func (s *Scanner) keep(key, tags string, fds []int) {
 		unix.Close(fd)
 	}
 	e.fds, e.tags = append(e.fds[:1], fds...), tags
+	if e.wait > 0 {
+		e.wait = 0
+		s.offerLacking()
+	}
 }
 
 // warn says what is wrong with the directory itself.
@@ -614,12 +615,22 @@ func (s *Scanner) begin(at int, e *entry) error {
 func (s *Scanner) reoffer() {
 	now := time.Now()
 	for e := range s.idle {
-		wait := time.Second
-		if e.lacking {
-			wait = time.Minute
-		}
-		if now.Sub(e.offered) >= wait {
+		if now.Sub(e.offered) >= e.patience() {
 			s.offer(e)
+		}
+	}
+}
+
+// patience is how long the entry waits after the core has let it go.
+func (e *entry) patience() time.Duration { return max(e.wait, time.Second) }
+
+// offerLacking offers one of those that wait for descriptors, since some were
+// given back, or since another that has waited was let in.
+func (s *Scanner) offerLacking() {
+	for e := range s.idle {
+		if e.lacking && !e.dropped {
+			s.offer(e)
+			return
 		}
 	}
 }
