@@ -56,6 +56,9 @@ func (s *service) open(k kept) error {
 		return err
 	}
 	s.restore(&s.main, &was)
+	if was.ok {
+		s.restoreHooks()
+	}
 	if s.log != nil {
 		s.restore(s.log, &wasLog)
 		if s.log.st.Want == WantExit && s.main.st.Phase == Idle {
@@ -147,13 +150,20 @@ func (s *service) close() {
 		if s.opened && !s.letGo {
 			unix.Unlinkat(s.dir.fd, u.prefix+"supervise/proc", 0)
 		}
-		if u.ok >= 0 {
-			unix.Close(u.ok)
+	}
+	for i := range s.lanes {
+		if fd := s.lanes[i].pidfd; fd > 0 {
+			s.core.unwatch(fd)
 		}
 	}
 	s.closePipe()
 	for _, u := range slices.Backward(units) { // who gets the first lock gets all
 		u.unlock(s.letGo)
+	}
+	for _, u := range units { // who has waited for the end finds the locks free
+		if u.ok >= 0 {
+			unix.Close(u.ok)
+		}
 	}
 	unix.Close(s.dir.fd)
 }
@@ -784,11 +794,14 @@ func (s *service) resume(u *unit) {
 		s.feed(u, CmdUp)
 	case u.st.Phase == Idle && u.st.Want == WantOnce:
 		s.feed(u, CmdOnce)
+	case u.st.Phase == Running && u.pid == 0 && u == &s.main && s.ending():
+		u.pid = u.written.pid
+		s.feed(u, Held)
 	case u.st.Phase == Running && u.pid == 0:
 		s.ended(u, isRun, u.ws)
 	case u.st.Phase == Finishing && u.pid == 0:
 		s.ended(u, isFinish, u.ws)
-	case u.st.Phase == Running && u == &s.main && !u.st.Termed && u.st.Want == WantExit:
+	case u.st.Phase == Running && u == &s.main && !u.st.Termed && u.st.Want == WantExit && !s.ending():
 		s.do(u, Stop) // the order was cut off before the signal; down without it is once
 	}
 }

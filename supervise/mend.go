@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"maps"
@@ -273,8 +274,10 @@ func (c *Core) removals() {
 		for at := 0; at+unix.SizeofInotifyEvent <= n; {
 			number := int32(binary.NativeEndian.Uint32(buf[at:]))
 			mask := binary.NativeEndian.Uint32(buf[at+4:])
-			at += unix.SizeofInotifyEvent + int(binary.NativeEndian.Uint32(buf[at+12:]))
-			if u := c.guarded[number]; u != nil {
+			name := buf[at+unix.SizeofInotifyEvent:][:binary.NativeEndian.Uint32(buf[at+12:])]
+			at += unix.SizeofInotifyEvent + len(name)
+			// What has a dot in its name is removed by the core itself.
+			if u := c.guarded[number]; u != nil && !bytes.Contains(name, []byte{'.'}) {
 				u.svc.post(event{kind: evRemoved})
 			}
 			if mask&unix.IN_IGNORED != 0 {

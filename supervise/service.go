@@ -79,6 +79,7 @@ type lane struct {
 	busy  bool
 	hook  byte
 	pid   int
+	pidfd int // of a script that an earlier core has begun; else 0
 	then  func(suppressed bool)
 	queue []job
 }
@@ -436,15 +437,19 @@ func (s *service) do(u *unit, e Effect) {
 		s.tellHeld()
 	default:
 		if send := sends[e]; send.sig != 0 {
-			pid := u.pid
-			s.hook(u, send.lane, job{hook: send.hook, of: pid, then: func(suppressed bool) {
-				if !suppressed {
-					u.signal(pid, send.sig)
-				}
-				if send.then != 0 && u.pid == pid {
-					s.feed(u, send.then)
-				}
-			}})
+			s.hook(u, send.lane, job{hook: send.hook, of: u.pid, then: s.sent(u, u.pid, e)})
+		}
+	}
+}
+
+// sent is what a signal's control script is followed by: the signal.
+func (s *service) sent(u *unit, pid int, e Effect) func(suppressed bool) {
+	return func(suppressed bool) {
+		if !suppressed {
+			u.signal(pid, sends[e].sig)
+		}
+		if then := sends[e].then; then != 0 && u.pid == pid {
+			s.feed(u, then)
 		}
 	}
 }
@@ -468,8 +473,12 @@ func (u *unit) restFor(d time.Duration) {
 // stop asks the process to end: control/t or TERM, and where it is to stay
 // down CONT, so that a stopped process hears of it, and control/d or control/x.
 func (s *service) stop(u *unit) {
-	pid := u.pid
-	s.hook(u, laneLife, job{hook: 't', of: pid, then: func(suppressed bool) {
+	s.hook(u, laneLife, job{hook: 't', of: u.pid, then: s.stopped(u, u.pid)})
+}
+
+// stopped is what control/t is followed by.
+func (s *service) stopped(u *unit, pid int) func(suppressed bool) {
+	return func(suppressed bool) {
 		if !suppressed && u.signal(pid, unix.SIGTERM) {
 			s.feed(u, TermSent)
 		}
@@ -486,7 +495,7 @@ func (s *service) stop(u *unit) {
 			s.feed(u, ContSent)
 		}
 		s.hookNext(u, laneLife, job{hook: last, of: pid, last: true, then: func(bool) {}})
-	}})
+	}
 }
 
 // signal sends sig to ./run if pid still is it.
@@ -545,6 +554,7 @@ func (s *service) runHook(l int, j job) {
 // hookOver goes on after a control script, and then with what waited for it.
 func (s *service) hookOver(l int, suppressed bool) {
 	lane := &s.lanes[l]
+	s.forgetHook(l)
 	then := lane.then
 	lane.pid, lane.then = 0, nil
 	then(suppressed) // the lane is still busy: what this asks for waits its turn
@@ -602,6 +612,8 @@ func (s *service) order(u *unit, r role, argv []string) {
 		o.life, o.before, o.after = u.prefix+"supervise/proc", Life{Word: LifeMaking, Pipe: inode(s.piped, s.pipe[1])}, LifeRun
 	case isFinish:
 		o.life, o.before, o.after = u.prefix+"supervise/proc", Life{Word: LifeFinishing, Status: u.ws}, LifeFinish
+	case isHook + laneLife, isHook + laneKill:
+		o.life, o.before, o.after = hookRecord(argv[0][len("control/")]), Life{Word: LifeMaking}, LifeRun
 	}
 	s.ordered++
 	if s.atOnce {
