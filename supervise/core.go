@@ -62,7 +62,6 @@ type Core struct {
 	changed  chan struct{} // of one: a service is gone, or the scanner
 	broom    *time.Timer
 	rescued  map[uint64]bool // logs of earlier scanners that are read on, by inode
-	guards   sync.Once
 	inotify  int             // watches the supervise directories, or -1
 	guarded  map[int32]*unit // by inotify's number
 
@@ -103,6 +102,7 @@ func newCore(say func(Level, string, error), self int, session bool) (*Core, err
 	}
 	_, c.ready = inPoller(c.epoll, "epoll")
 	c.hands = newHands(c.epoll)
+	c.openGuards()
 	c.private = []int{c.epoll}
 	c.procs.kernel.signal = notifyDeaths(c.procs.deaths, c.procs.given)
 	go c.procs.reap()

@@ -195,20 +195,21 @@ func (s *service) guard() {
 	}
 }
 
+// openGuards makes what guard watches with.
+func (c *Core) openGuards() {
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		c.inotify = -1
+		return
+	}
+	c.inotify, c.guarded = fd, map[int32]*unit{}
+	c.watchFD(fd, watch{}, unix.EPOLLIN)
+}
+
 // guard watches a unit's supervise directory. Where the system has no watch to
 // give, a deletion is noticed when something is to be written.
 func (c *Core) guard(u *unit) {
-	c.guards.Do(func() {
-		fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
-		if err != nil {
-			fd = -1
-		}
-		c.inotify, c.guarded = fd, map[int32]*unit{}
-		if fd >= 0 {
-			c.watchFD(fd, watch{}, unix.EPOLLIN)
-		}
-	})
-	if c.inotify < 0 {
+	if c.guarded == nil {
 		return
 	}
 	path := "/proc/self/fd/" + strconv.Itoa(u.svc.dir.fd) + "/" + u.prefix + "supervise"
