@@ -257,10 +257,12 @@ func TestEndWaitsForControlScript(t *testing.T) {
 				sc.pid = runPID
 				sc.dies(run, 15)
 				time.Sleep(9 * time.Second)
+				synctest.Wait()
 				if sc.main.st.Phase != Ending || sc.main.pid != runPID || len(sc.orders) > 0 || len(said) > 0 {
 					t.Errorf("phase %v, pid %d, %d orders, said %q", sc.main.st.Phase, sc.main.pid, len(sc.orders), said)
 				}
 				time.Sleep(time.Minute)
+				synctest.Wait()
 				want := []string{fmt.Sprintf("%s (pid %d) still runs: what comes after the end of ./run waits for it", tt.script, scriptPID)}
 				if diff := cmp.Diff(want, said); diff != "" {
 					t.Errorf("warnings (-want +got):\n%s", diff)
