@@ -261,6 +261,7 @@ func TestEndWaitsForControlScript(t *testing.T) {
 				if sc.main.st.Phase != Ending || sc.main.pid != runPID || len(sc.orders) > 0 || len(said) > 0 {
 					t.Errorf("phase %v, pid %d, %d orders, said %q", sc.main.st.Phase, sc.main.pid, len(sc.orders), said)
 				}
+				sc.command(0) // none: for the race detector what was read above comes before what follows
 				time.Sleep(time.Minute)
 				synctest.Wait()
 				want := []string{fmt.Sprintf("%s (pid %d) still runs: what comes after the end of ./run waits for it", tt.script, scriptPID)}
