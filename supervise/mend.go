@@ -40,8 +40,8 @@ func (s *service) mend() {
 	for _, u := range s.units() {
 		if err := s.remake(u); err != nil {
 			whole = false
-			if s.mendWait == mendFirst {
-				s.warnOnDeleted(err)
+			if s.mendWait == mendFirst && !errors.Is(err, unix.ENOENT) { // of that who writes has told
+				s.warn(err)
 			}
 			continue
 		}
