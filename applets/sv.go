@@ -116,7 +116,7 @@ func newSv(argv0 string) *cobra.Command {
 			}
 			s.out, s.err = bufio.NewWriter(cmd.OutOrStdout()), cmd.ErrOrStderr()
 			defer s.out.Flush()
-			if odd != "" && terminal(s.err) { // cron would mail it
+			if odd != "" && isTerminal(s.err) { // cron would mail it
 				s.warn("%s: warning: %s: not a command, taken as %s", s.name, args[0], odd)
 			}
 			seconds := "7"
@@ -170,8 +170,8 @@ func svAction(word string, lsb bool) (act *action, odd string) {
 	return act, odd
 }
 
-// terminal says whether w leads to a person.
-func terminal(w io.Writer) bool {
+// isTerminal says whether w leads to a person.
+func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok {
 		return false

@@ -51,6 +51,8 @@ const (
 	evMend                     // what could not be written is to be tried again
 	evGuard                    // supervise/ is to be watched for removals
 	evRemoved                  // something was removed from it
+	evReady                    // what was missing for a start is there
+	evKeep                     // the scanner has yet to get its descriptors
 )
 
 // event is what happens to a service.
@@ -97,7 +99,6 @@ type unit struct {
 	since   time.Time // as supervise/status tells it
 	began   time.Time // of ./run
 	ws      unix.WaitStatus
-	word    string // the record's word while a process is being made or runs
 	control int
 	ok      int
 	lock    int  // of supervise/lock, which is held as long as it is open
@@ -147,6 +148,7 @@ type service struct {
 	published bool // the status files are written and ok answers
 	letGo     bool
 	deleted   bool
+	waits     bool // it has no ./run that can be executed, and is not started until it has
 	lanes     [lanes]lane
 	mendTimer *time.Timer   // while something that could not be written waits
 	mendWait  time.Duration // how long it waits
@@ -288,6 +290,13 @@ func (s *service) handle(ev event) {
 		s.guard()
 	case evRemoved:
 		s.mendLater() // what empties it shall be done before
+	case evReady:
+		s.waits = false
+		if s.main.st.Phase == Idle && s.main.st.Want == WantUp {
+			s.feed(&s.main, CmdUp)
+		}
+	case evKeep:
+		s.core.keep(s)
 	case evSpawned, evUnmade, evUnexecuted:
 		s.ordered--
 		s.answered(ev)
