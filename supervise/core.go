@@ -62,6 +62,8 @@ type Core struct {
 	changed  chan struct{} // of one: a service is gone, or the scanner
 	broom    *time.Timer
 	rescued  map[uint64]bool // logs of earlier scanners that are read on, by inode
+	inotify  int             // watches the supervise directories, or -1
+	guarded  map[int32]*unit // by inotify's number
 
 	outbox  outbox
 	keepers struct {
@@ -77,7 +79,7 @@ type Core struct {
 
 // watch is what a descriptor of the poller stands for.
 type watch struct {
-	unit *unit
+	unit *unit    // nil: inotify
 	proc *process // an adopted one; nil: the unit's control
 }
 
@@ -101,6 +103,7 @@ func newCore(say func(Level, string, error), self int, session bool) (*Core, err
 	}
 	_, c.ready = inPoller(c.epoll, "epoll")
 	c.hands = newHands(c.epoll)
+	c.openGuards()
 	c.private = []int{c.epoll}
 	c.procs.kernel.signal = notifyDeaths(c.procs.deaths, c.procs.given)
 	go c.procs.reap()
@@ -168,6 +171,7 @@ func RunDir(name string, say func(Level, string, error)) error {
 	go func() {
 		defer s.crash()
 		s.begin()
+		s.guard()
 		s.work()
 	}()
 	for {
@@ -514,6 +518,7 @@ const tidyTime = 3 * time.Second
 
 // sweep is what tidy has done.
 func (c *Core) sweep() {
+	c.guardAll()
 	for range crewMax { // each of them ends with the thread that it is on
 		go runtime.LockOSThread()
 	}
@@ -639,6 +644,8 @@ func (c *Core) poll() {
 			c.mu.Unlock()
 			switch {
 			case !ok:
+			case w.unit == nil:
+				c.removals()
 			case w.proc == nil:
 				if w.unit.told.CompareAndSwap(false, true) {
 					w.unit.svc.post(event{kind: evReadable, who: w.unit})
