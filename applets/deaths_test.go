@@ -81,13 +81,12 @@ echo "$@" >ended
 }
 
 // holdups are what a service is held up at, by rules for the file system that it
-// is on, and what makes it come there. Where killable, who waits can be killed.
+// is on, and what makes it come there.
 var holdups = []struct {
 	name, rules, begin string
-	killable           bool
 }{
-	{name: "exec", rules: "open slow/run", begin: "die", killable: true},
-	{name: "directory", rules: "access slow", begin: "die", killable: true},
+	{name: "exec", rules: "open slow/run", begin: "die"},
+	{name: "directory", rules: "access slow", begin: "die"},
 	{name: "record", rules: "write slow/supervise/proc", begin: "die"},
 	{name: "finish", rules: "lookup slow/finish", begin: "die"},
 	{name: "rename", rules: "rename slow/supervise/stat.new\nrename2 slow/supervise/stat.new", begin: "die"},
@@ -98,8 +97,8 @@ var holdups = []struct {
 	{name: "log", rules: "lookup slow/log", begin: "appear"},
 	{name: "control", rules: "lookup slow/supervise/control", begin: "appear"},
 	{name: "ok", rules: "mknod slow/supervise/ok", begin: "appear"},
-	{name: "a stopped server", begin: "stop", killable: true},
-	{name: "a stopped reader of standard error", begin: "mute", killable: true},
+	{name: "a stopped server", begin: "stop"},
+	{name: "a stopped reader of standard error", begin: "mute"},
 }
 
 // TestHeldUp: whatever a service is held up at, and whatever happens meanwhile, all
@@ -118,7 +117,7 @@ func TestHeldUp(t *testing.T) {
 		t.Run(h.name, func(t *testing.T) {
 			t.Parallel()
 			file := filepath.Join(t.TempDir(), "script")
-			vars := fmt.Sprintf("BEGIN=%s KILLABLE=%t RULES='%s'\n", h.begin, h.killable, h.rules)
+			vars := fmt.Sprintf("BEGIN=%s RULES='%s'\n", h.begin, h.rules)
 			if err := writeFile(file, append([]byte(vars), text...), 0o644); err != nil {
 				t.Fatal(err)
 			}

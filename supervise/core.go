@@ -221,7 +221,16 @@ func (t Tree) Run() error {
 	}
 	runtime.GOMAXPROCS(runtime.NumCPU())
 	c.link, c.log = newLink(t.Link), t.Log
-	go c.obey()
+	return onThread(func(tid int) error {
+		c.report(message{word: "thread", a: strconv.Itoa(tid), b: "0"})
+		go c.obey()
+		c.serve(sigs)
+		return nil
+	})
+}
+
+// serve acts on signals until all is over.
+func (c *Core) serve(sigs <-chan os.Signal) {
 	for {
 		select {
 		case sig := <-sigs:
@@ -233,7 +242,7 @@ func (t Tree) Run() error {
 			over := (c.orphaned || c.stopping) && len(c.services) == 0
 			c.mu.Unlock()
 			if over {
-				return nil
+				return
 			}
 		}
 	}
@@ -304,7 +313,7 @@ func (c *Core) everyone(ev event) {
 func (c *Core) quit() {
 	c.procs.leave()
 	c.everyone(event{kind: evLetGo})
-	for deadline := time.Now().Add(time.Second); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(letGoTime); time.Now().Before(deadline); {
 		c.mu.Lock()
 		n := len(c.services)
 		c.mu.Unlock()
@@ -320,6 +329,9 @@ func (c *Core) quit() {
 	c.voice.finish(100 * time.Millisecond)
 	os.Exit(0)
 }
+
+// letGoTime is how long the end of the process waits for services that are held up.
+const letGoTime = 300 * time.Millisecond
 
 // obey does what the scanner says.
 func (c *Core) obey() {

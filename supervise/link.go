@@ -40,6 +40,7 @@ import (
 //	gone KEY STATUS    the service is let go; 111: it could not be opened,
 //	                   24: for want of descriptors
 //	seen PID 0         the death is recorded, the corpse may be reaped
+//	thread TID 0       the thread by which the core's end is seen
 //
 // Nobody waits for the other end to read: what does not go at once stays with
 // who has it to say, and is sent, in its order, when the link takes it.

@@ -352,6 +352,9 @@ func (s *Scanner) pause() time.Duration {
 // tick does what is due.
 func (s *Scanner) tick() {
 	now := time.Now()
+	if s.witness.blind {
+		s.giveUp()
+	}
 	s.reoffer()
 	if h := s.handing; h != nil && !h.deadline.After(now) {
 		if !h.killed {

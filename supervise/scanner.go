@@ -42,6 +42,7 @@ type Scanner struct {
 	restart  *time.Timer
 	deaths   backOff
 	inherited
+	witness  witness
 	link     *link
 	mail     chan letter
 	outgoing outgoing
@@ -108,6 +109,7 @@ func (s *Scanner) Run() int {
 	s.entries, s.idle, s.held = map[string]*entry{}, map[*entry]bool{}, map[string]*incomplete{}
 	s.mail, s.started, s.found = make(chan letter, 16), make(chan newCoreOf, 1), make(chan finding)
 	s.outgoing.room = make(chan struct{}, 1)
+	s.witness.ended, s.witness.lost = make(chan int), map[int]bool{}
 	s.wanted = true
 	again := s.resume()
 	if s.ring != nil {
@@ -153,6 +155,10 @@ func (s *Scanner) Run() int {
 		case <-timerOf(s.patience):
 			s.patience = nil
 			s.lookBehind()
+		case tid := <-s.witness.ended:
+			s.witnessEnded(tid)
+		case <-timerOf(s.witness.grace):
+			s.giveUp()
 		case <-timer.rings:
 			s.tick()
 		}
@@ -282,6 +288,10 @@ func (s *Scanner) read(l letter) {
 // hear acts on one message.
 func (s *Scanner) hear(m message) {
 	switch m.word {
+	case "thread":
+		if tid, err := strconv.Atoi(m.a); err == nil {
+			s.watch(tid)
+		}
 	case "keep":
 		s.keep(m.a, m.b, m.fds)
 	case "gone":

@@ -91,6 +91,7 @@ func (s *Scanner) coreStarted(c newCoreOf) {
 	}
 	s.core, s.link, s.inherited = c.pid, newLink(c.link), inherited{}
 	go s.link.listen(s.mail)
+	s.witness.tid, s.witness.blind = 0, false
 	s.outgoing.begin()
 	for _, e := range s.entries {
 		e.owed = owing{}

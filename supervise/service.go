@@ -88,7 +88,6 @@ type unit struct {
 	since   time.Time // as supervise/status tells it
 	began   time.Time // of ./run
 	ws      unix.WaitStatus
-	word    string // the record's word while a process is being made or runs
 	control int
 	ok      int
 	lock    int  // of supervise/lock, which is held as long as it is open
