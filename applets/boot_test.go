@@ -576,7 +576,7 @@ func terminal(t *testing.T) (tty, peer *os.File) {
 	t.Helper()
 	tty, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
-		t.Fatal(err)
+		skip(t, "no terminals here: "+err.Error())
 	}
 	t.Cleanup(func() { tty.Close() })
 	raw, err := tty.SyscallConn()
