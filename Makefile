@@ -12,7 +12,7 @@ SBINDIR ?= $(PREFIX)/sbin
 LINKS   ?=
 PEERS   := runit busybox-static user-mode-linux s6 libs6-2.11 libskarnet2.13 libexecline2.9 daemontools qemu-user-static
 
-.PHONY: build demo test check test-fresh race mutants bench bench-turns chaos install clean peers
+.PHONY: build demo test check test-fresh race mutants bench bench-turns chaos test-logger install clean peers
 
 # The entry writes down what Go's runtime changes at its start (procenv/entry.go);
 # it is assembly, so not for every machine.
@@ -125,3 +125,7 @@ EVENTS ?= 3000
 SEED   ?=
 chaos: build
 	RUNITBOX_CHAOS=$(EVENTS) RUNITBOX_CHAOS_SEED=$(SEED) go test -timeout 6h -count 1 -run '^TestChaos$$' -v ./applets
+
+# test-logger feeds svlogd in all ways (minutes), and kills it more often.
+test-logger: peers build
+	RUNITBOX_MATRIX=all RUNITBOX_KILLS=10 RUNITBOX_PEERS='$(CURDIR)/build/peers' go test -timeout 60m -count 1 -run '^TestSvlogd(Matrix|Killed)$$' -v ./applets

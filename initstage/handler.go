@@ -9,3 +9,10 @@ func nothing()
 
 // handler is the address of nothing.
 func handler() uintptr
+
+// notOwn is a signal handler that passes on, to the handler in filtered, what
+// another process has sent. It is never called from Go.
+func notOwn()
+
+// filter is the address of notOwn.
+func filter() uintptr
