@@ -170,7 +170,7 @@ func TestSvlogdReadError(t *testing.T) {
 	t.Parallel()
 	for _, term := range []bool{false, true} { // while it waits for the end of a line, too
 		dir := logDir(t, "")
-		master, tty := terminal(t) // the master's end without the other one is an error
+		master, tty := rawTerminal(t) // the master's end without the other one is an error
 		defer master.Close()
 		r := startLoggerOn(t, ourLogger(t), dir, master, "-v", "d")
 		tty.WriteString("a\nhalf")

@@ -346,7 +346,7 @@ func (c matrixCase) input(t *testing.T, text []byte) (in, out *os.File) {
 		}
 		in, out = os.NewFile(uintptr(pair[0]), "in"), os.NewFile(uintptr(pair[1]), "out")
 	case "terminal":
-		out, in = terminal(t)
+		out, in = rawTerminal(t)
 	default:
 		return pipe(t)
 	}
@@ -354,8 +354,8 @@ func (c matrixCase) input(t *testing.T, text []byte) (in, out *os.File) {
 	return in, out
 }
 
-// terminal is a terminal that passes all bytes on as they are.
-func terminal(t *testing.T) (master, tty *os.File) {
+// rawTerminal is a terminal that passes all bytes on as they are.
+func rawTerminal(t *testing.T) (master, tty *os.File) {
 	t.Helper()
 	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {

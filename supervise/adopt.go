@@ -67,6 +67,11 @@ func (s *service) open(k kept) error {
 		}
 	}
 	s.restore(&s.main, &was)
+	if was.ok {
+		if err := s.restoreHooks(); err != nil {
+			return err
+		}
+	}
 	if s.log != nil {
 		s.restore(s.log, &wasLog)
 		if s.log.st.Want == WantExit && s.main.st.Want != WantExit { // it stays after all
@@ -139,6 +144,9 @@ func (s *service) begin() {
 // core takes over.
 func (s *service) close() {
 	units := s.units()
+	if s.mendTimer != nil {
+		s.mendTimer.Stop()
+	}
 	s.core.kept(s)
 	s.core.procs.disown(s)
 	for _, u := range units {
@@ -149,13 +157,16 @@ func (s *service) close() {
 			s.core.unwatch(u.pidfd)
 		}
 		if u.control >= 0 {
+			s.core.unguard(u)
 			s.core.unwatch(u.control)
 		}
 		if s.opened && !s.letGo {
 			unix.Unlinkat(s.dir.fd, u.prefix+"supervise/proc", 0)
 		}
-		if u.ok >= 0 {
-			unix.Close(u.ok)
+	}
+	for i := range s.lanes {
+		if fd := s.lanes[i].pidfd; fd > 0 {
+			s.core.unwatch(fd)
 		}
 	}
 	s.closePipe()
@@ -164,6 +175,11 @@ func (s *service) close() {
 	handOver := s.letGo && !s.core.isOrphaned()
 	for _, u := range slices.Backward(units) { // who gets the first lock gets all
 		u.unlock(handOver)
+	}
+	for _, u := range units { // who has waited for the end finds the locks free
+		if u.ok >= 0 {
+			unix.Close(u.ok)
+		}
 	}
 	unix.Close(s.dir.fd)
 }
@@ -276,6 +292,8 @@ func (s *service) earlier(u *unit, k kept) (was remains, err error) {
 	if life.former {
 		was.life.Want = was.seen.Want
 		switch {
+		case was.seen.Want == WantUnknown:
+			was.life.Want = WantExit // the files decide
 		case strings.Contains(was.stat, "want exit"):
 			was.life.Want = WantExit
 		case was.seen.Want == WantDown && (was.seen.PID != 0 && !was.seen.Termed || life.Word == LifeMaking):
@@ -1079,13 +1097,16 @@ func (s *service) resume(u *unit) {
 		s.feed(u, CmdUp)
 	case u.st.Phase == Idle && u.once: // it has not been yet
 		s.feed(u, CmdOnce)
+	case u.st.Phase == Running && u.pid == 0 && u == &s.main && s.ending():
+		u.pid = u.written.pid
+		s.feed(u, Held)
 	case u.st.Phase == Running && u.pid == 0:
 		s.ended(u, isRun, u.ws)
 	case u.st.Phase == Finishing && u.pid == 0:
 		s.ended(u, isFinish, u.ws)
 	case u.st.Phase == Running && u.replaced:
 		s.do(u, Stop) // what is here now is another program
-	case u.st.Phase == Running && !u.st.Termed && (u.st.Want == WantDown || u.st.Want == WantExit && u == &s.main):
+	case u.st.Phase == Running && !u.st.Termed && (u.st.Want == WantDown || u.st.Want == WantExit && u == &s.main) && !(u == &s.main && s.ending()):
 		s.do(u, Stop) // the order was cut off before the signal
 	}
 }

@@ -69,6 +69,8 @@ type Core struct {
 	unwritten map[string]map[string]Life // records that are nowhere but with the scanner: of a service by key, of a unit by prefix
 	refusals  map[string]string          // of services that cannot be opened at present, by key
 	rescued   map[uint64]bool            // logs of earlier scanners that are read on, by inode
+	inotify   int                        // watches the supervise directories, or -1
+	guarded   map[int32]*unit            // by inotify's number
 
 	outbox  outbox
 	keepers struct {
@@ -84,7 +86,7 @@ type Core struct {
 
 // watch is what a descriptor of the poller stands for.
 type watch struct {
-	unit *unit
+	unit *unit    // nil: inotify
 	proc *process // an adopted one; nil: the unit's control
 }
 
@@ -108,6 +110,7 @@ func newCore(say func(Level, string, error), self int, session bool) (*Core, err
 	}
 	_, c.ready = inPoller(c.epoll, "epoll")
 	c.hands = newHands(c.epoll)
+	c.openGuards()
 	c.private = []int{c.epoll}
 	c.procs.kernel.signal = notifyDeaths(c.procs.deaths, c.procs.given)
 	go c.procs.reap()
@@ -175,6 +178,7 @@ func RunDir(name string, say func(Level, string, error)) error {
 	go func() {
 		defer s.crash()
 		s.begin()
+		s.guard()
 		s.work()
 	}()
 	for {
@@ -568,6 +572,7 @@ const tidyTime = 3 * time.Second
 
 // sweep is what tidy has done.
 func (c *Core) sweep() {
+	c.guardAll()
 	for range crewMax { // each of them ends with the thread that it is on
 		go runtime.LockOSThread()
 	}
@@ -694,6 +699,8 @@ func (c *Core) poll() {
 			c.mu.Unlock()
 			switch {
 			case !ok:
+			case w.unit == nil:
+				c.removals()
 			case w.proc == nil:
 				if w.unit.told.CompareAndSwap(false, true) {
 					w.unit.svc.post(event{kind: evReadable, who: w.unit})

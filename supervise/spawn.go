@@ -64,7 +64,9 @@ func (c *Core) make(o order) event {
 		life = c.sign(o.who, life)
 		life.Ticks = ticksNow()
 		record, recordErr = writeMaking(dir, o.life, life)
-		o.who.life, o.who.recorded = life, recordErr == nil
+		if o.role < isHook {
+			o.who.life, o.who.recorded = life, recordErr == nil
+		}
 		o.who.records.Unlock()
 		if recordErr == errBeingMade {
 			return fail(evUnmade, recordErr)
@@ -134,7 +136,9 @@ func (c *Core) make(o order) event {
 		if recordErr == nil {
 			recordErr = record.write(o.life, life)
 		}
-		o.who.life, o.who.recorded = life, recordErr == nil
+		if o.role < isHook {
+			o.who.life, o.who.recorded = life, recordErr == nil
+		}
 		o.who.records.Unlock()
 	}
 	return event{kind: evSpawned, who: o.who, role: o.role, pid: pid, proc: proc, err: recordErr}
