@@ -109,6 +109,7 @@ func newCore(say func(Level, string, error), self int, session bool) (*Core, err
 		return nil, fmt.Errorf("unable to create epoll: %w", err)
 	}
 	_, c.ready = inPoller(c.epoll, "epoll")
+	c.crew.ready, c.crew.grow = crewMax+pressMax, func(n int) bool { return ReserveThreads(c.needThreads() + n) }
 	c.hands = newHands(c.epoll)
 	c.private = []int{c.epoll}
 	go c.reap()
@@ -168,6 +169,8 @@ func RunDir(name string, say func(Level, string, error)) error {
 			c.mu.Unlock()
 		}
 	}()
+	c.crew.ready = crewLeast
+	go ReserveThreads(c.needThreads() + crewLeast)
 	dir, err := openDir(name)
 	if err != nil {
 		return err
@@ -182,11 +185,11 @@ func RunDir(name string, say func(Level, string, error)) error {
 		s.close()
 		close(over)
 	}
-	go func() {
+	c.crew.press(func(*turn) {
 		defer s.crash()
 		s.begin()
 		s.work()
-	}()
+	})
 	for {
 		select {
 		case <-stop:
@@ -235,8 +238,11 @@ func (t Tree) Run() error {
 			c.private = append(c.private, *fd)
 		}
 	}
-	runtime.GOMAXPROCS(runtime.NumCPU())
+	runtime.GOMAXPROCS(processors())
 	c.link, c.log = newLink(t.Link), t.Log
+	c.mu.Lock()
+	c.tidy()
+	c.mu.Unlock()
 	go c.obey()
 	for {
 		select {
@@ -296,7 +302,10 @@ func (c *Core) rescueLog(pid int) {
 		unix.Close(r)
 		return
 	}
-	go drainLog(r, 2)
+	go func() {
+		ReserveThreads(threads() + 1)
+		drainLog(r, 2)
+	}()
 }
 
 func (c *Core) isLeaving() bool {
@@ -420,7 +429,7 @@ func (c *Core) add(key, name string, dir Dir, k kept, dropped bool) {
 	if c.added++; c.added == smallTree+1 {
 		// Who waits for a child to become a program keeps a turn of the scheduler's
 		// for a while.
-		runtime.GOMAXPROCS(runtime.NumCPU() + crewMax)
+		runtime.GOMAXPROCS(processors() + crewMax)
 	}
 	c.tidy()
 	c.mu.Unlock()
@@ -490,6 +499,22 @@ func (c *Core) gone(s *service, status string) {
 	c.notice()
 }
 
+// processors is how many processors the core uses: there is a thread for each.
+func processors() int { return min(runtime.NumCPU(), crewMax) }
+
+// needThreads is how many threads the core needs beside those of its crew: the
+// runtime's, one for each processor, and one for what waits in the kernel: the reaper,
+// and logs that are read on.
+func (c *Core) needThreads() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := RuntimeThreads + runtime.GOMAXPROCS(0) + 1 + len(c.rescued)
+	if c.log >= 0 { // it may have to read on the scanner's
+		n++
+	}
+	return n
+}
+
 // smallTree is how many services are started with one turn of the scheduler for
 // each processor. More turns than that have them up a twentieth sooner, and take
 // 100 KiB of memory each.
@@ -509,9 +534,12 @@ const tidyTime = 3 * time.Second
 
 // sweep is what tidy has done.
 func (c *Core) sweep() {
-	for range crewMax { // each of them ends with the thread that it is on
+	c.crew.calm()
+	need := c.needThreads() + crewLeast
+	for range min(crewMax, max(0, threads()-need)) { // each of them ends with the thread that it is on
 		go runtime.LockOSThread()
 	}
+	ReserveThreads(need)
 	debug.SetGCPercent(50)
 	c.mu.Lock()
 	large := c.added > smallTree
@@ -746,7 +774,11 @@ func (c *Core) poll() {
 		n := 0
 		var err error
 		if e := c.ready.Read(func(fd uintptr) bool {
-			n, err = unix.EpollWait(int(fd), events, 0)
+			// Raw, since it never waits: the runtime needs no thread in its place.
+			r, _, no := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, fd, uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), 0, 0, 0)
+			if n, err = int(r), nil; no != 0 {
+				n, err = -1, no
+			}
 			return n != 0
 		}); e != nil {
 			err = e

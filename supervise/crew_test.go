@@ -60,8 +60,8 @@ func TestCrew(t *testing.T) {
 		done.Add(1)
 		c.press(func(*turn) { done.Done() })
 		done.Wait()
-		if waited := time.Since(begin); waited != time.Second {
-			t.Errorf("waited %v for those that hang, want 1s", waited)
+		if waited := time.Since(begin); waited != patience {
+			t.Errorf("waited %v for those that hang, want %v", waited, patience)
 		}
 		for _, over := range hang {
 			close(over)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -114,6 +115,11 @@ func (s *Scanner) Run() int {
 	if s.ring != nil {
 		go s.ring.run()
 	}
+	need := RuntimeThreads + runtime.GOMAXPROCS(0) + 1 // what hangs in a call
+	if s.ring != nil {
+		need++
+	}
+	go ReserveThreads(need)
 	s.eyes = openEyes()
 	for _, sig := range again { // that were not acted on before an upgrade
 		unix.Kill(os.Getpid(), sig)
