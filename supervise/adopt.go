@@ -32,6 +32,7 @@ func (s *service) open(k kept) error {
 		}
 		return err
 	}
+	defer s.leaveRunning(&was)
 	s.main.st.Want = WantUp
 	if s.dir.has("down") {
 		s.main.st.Want = WantDown
@@ -41,7 +42,8 @@ func (s *service) open(k kept) error {
 	}
 	s.main.since = time.Now()
 	s.looked = true
-	var wasLog remains
+	wasLog := remains{pidfd: -1}
+	defer s.leaveRunning(&wasLog)
 	switch {
 	case logErr != nil:
 		s.warnOfLog(logErr)
@@ -53,9 +55,9 @@ func (s *service) open(k kept) error {
 	if err := s.findPipe(k, was, wasLog); err != nil {
 		return err
 	}
-	s.restore(&s.main, was)
+	s.restore(&s.main, &was)
 	if s.log != nil {
-		s.restore(s.log, wasLog)
+		s.restore(s.log, &wasLog)
 		if s.log.st.Want == WantExit && s.main.st.Phase == Idle {
 			s.main.st.Want = WantExit // it was about to be let go
 		}
@@ -127,13 +129,7 @@ func (s *service) begin() {
 func (s *service) close() {
 	units := s.units()
 	s.core.kept(s)
-	s.core.mu.Lock()
-	for pid, o := range s.core.owners {
-		if o.unit.svc == s {
-			delete(s.core.owners, pid)
-		}
-	}
-	s.core.mu.Unlock()
+	s.core.procs.disown(s)
 	for _, u := range units {
 		if u.rest != nil {
 			u.rest.Stop()
@@ -153,15 +149,24 @@ func (s *service) close() {
 	}
 	s.closePipe()
 	for _, u := range slices.Backward(units) { // who gets the first lock gets all
-		u.unlock()
+		u.unlock(s.letGo)
 	}
 	unix.Close(s.dir.fd)
 }
 
 // kept are descriptors that the scanner has held for a service, by what they
-// are: control, ok, log/control, log/ok, pipe (an end for reading and writing), and pidfds of
-// processes that are no children of the scanner.
+// are: lock, control, ok, the same of log/, pipe (an end for reading and writing), and
+// pidfds of processes that are no children of the scanner.
 type kept map[string]int
+
+// leaveRunning lets go of a process that was not adopted, since the service
+// cannot be opened now. When it is opened after all, it will have it.
+func (s *service) leaveRunning(was *remains) {
+	if was.pidfd >= 0 {
+		unix.Close(was.pidfd)
+		s.core.procs.bequeath(was.life.PID, s.key)
+	}
+}
 
 // pidTag is the name of a process's pidfd among what is kept.
 func pidTag(u *unit, pid int) string { return u.prefix + "pid" + strconv.Itoa(pid) }
@@ -349,7 +354,7 @@ func (s *service) lock(u *unit, k kept) (was remains, err error) {
 	if !u.fresh {
 		was = s.earlier(u, k) // from here on the end of its process is not missed
 	}
-	l, err := s.dir.lock(u.prefix)
+	l, err := s.takeLock(u.prefix, k)
 	if errors.Is(err, unix.EAGAIN) && s.core.link != nil && !s.opened {
 		patience := 100 * time.Millisecond // it may be letting go already
 		if s.askFor(u.prefix) {
@@ -382,7 +387,14 @@ func (s *service) lock(u *unit, k kept) (was remains, err error) {
 		return was, nil
 	}
 	// Nobody writes it any more, and what was being made has lost its parent.
-	life, ok := readLife(s.dir.fd, u.prefix+"supervise/proc")
+	life, ok, err := readSettled(s.dir.fd, u.prefix+"supervise/proc")
+	if err != nil {
+		if was.pidfd >= 0 {
+			unix.Close(was.pidfd)
+			was.pidfd = -1
+		}
+		return was, err
+	}
 	making := life.Word == LifeMaking || life.Word == LifeFinishing
 	if ok != was.ok || ok && (life != was.told || making) {
 		now := s.earlier(u, k)
@@ -400,6 +412,17 @@ func (s *service) lock(u *unit, k kept) (was remains, err error) {
 		s.newRecord(u.prefix)
 	}
 	return was, nil
+}
+
+// takeLock takes the unit's lock. The earlier core's is given up first, by the
+// descriptor that the scanner has kept of it: that core may be killed and not quite
+// gone, if one of its threads waits for a disk.
+func (s *service) takeLock(prefix string, k kept) (int, error) {
+	if fd := k.take(prefix + "lock"); fd >= 0 {
+		unix.Flock(fd, unix.LOCK_UN)
+		unix.Close(fd)
+	}
+	return s.dir.lock(prefix)
 }
 
 // newRecord makes the record, if there is none, before it is needed: blank, so
@@ -679,7 +702,7 @@ func (s *service) openOK(u *unit) (err error) {
 
 // restore gives the unit the standing order, the times and the process that an
 // earlier core has left.
-func (s *service) restore(u *unit, was remains) {
+func (s *service) restore(u *unit, was *remains) {
 	if !was.ok {
 		return
 	}
@@ -722,7 +745,13 @@ func (s *service) restore(u *unit, was remains) {
 		}
 		return
 	}
-	u.pid, u.pidfd = was.life.PID, was.pidfd
+	p := s.core.procs.adopt(was.life.PID, was.pidfd, u, r)
+	if p == nil { // it is another's
+		u.st.Phase = Idle
+		return
+	}
+	u.pid, u.pidfd = p.pid, p.pidfd
+	was.pidfd = -1
 	s.core.rescueLog(u.pid)
 	if was.life != was.told { // it was found while it was being made
 		if err := writeLife(s.dir.fd, u.prefix+"supervise/proc", was.life); err != nil {
@@ -736,8 +765,7 @@ func (s *service) restore(u *unit, was remains) {
 	} else {
 		u.since, u.began = time.Now(), time.Now()
 	}
-	s.core.own(u.pid, owner{unit: u, role: r})
-	s.core.watchFD(u.pidfd, watch{unit: u, pid: u.pid}, unix.EPOLLIN|unix.EPOLLET)
+	s.core.watchFD(u.pidfd, watch{unit: u, proc: p}, unix.EPOLLIN|unix.EPOLLET)
 }
 
 // resume goes on with a unit as restore has left it.
@@ -761,67 +789,56 @@ func (s *service) resume(u *unit) {
 	}
 }
 
-// inherited takes the end of a process that the scanner has inherited from an
-// earlier core. What is nobody's may be reaped.
-func (c *Core) inherited(pid int, ws unix.WaitStatus) {
-	o, ok := c.ownerOf(pid)
-	if !ok { // a service may be about to adopt it
-		c.mu.Lock()
-		for c.opening > 0 {
-			c.allOpen.Wait()
-		}
-		o, ok = c.owners[pid]
-		c.mu.Unlock()
+// seen tells the scanner that it may collect a process that it has inherited.
+func (c *Core) seen(pid int) {
+	if c.link != nil {
+		go c.link.send(message{word: "seen", a: strconv.Itoa(pid), b: "0"}) // nobody waits for the scanner
 	}
-	if ok {
-		done := make(chan struct{})
-		o.unit.svc.post(event{kind: evDied, who: o.unit, role: o.role, pid: pid, ws: ws, done: done})
-		select {
-		case <-done:
-		case <-time.After(time.Second):
-		}
-	}
-	c.link.send(message{word: "seen", a: strconv.Itoa(pid), b: "0"})
 }
 
 // ending acts on the end of an adopted process as its pidfd tells it. A child
 // of the scanner is left to that, which knows the status.
 func (c *Core) ending(w watch, pidfd int) {
-	if st, ok := statOf(w.pid); ok && c.link != nil && st.ppid == os.Getppid() && !c.isOrphaned() {
-		return
-	}
 	c.mu.Lock()
-	fd := -1
-	if c.watched[int32(pidfd)] == w { // else it is closed, and may be another by now
+	watched, fd := c.watched[int32(pidfd)] == w, -1
+	if watched { // else it is closed, and may be another by now
 		fd, _ = unix.FcntlInt(uintptr(pidfd), unix.F_DUPFD_CLOEXEC, 0)
 	}
 	c.mu.Unlock()
-	if fd < 0 {
+	switch {
+	case !watched:
+		return
+	case fd < 0: // there are too few at the moment
+		time.AfterFunc(time.Second, func() { c.ending(w, pidfd) })
 		return
 	}
 	go func() {
 		defer unix.Close(fd)
-		ws := statusUnknown
-		for range 100 { // the kernel tells the status when the parent has reaped
-			status, known, err := exitStatus(fd)
-			if err != nil {
-				break // a kernel before 6.15
+		pause := 10 * time.Millisecond
+		for begin := time.Now(); c.procs.awaited(w.proc); time.Sleep(pause) {
+			ws, known, err := exitStatus(fd)
+			st, there := statOf(w.proc.pid)
+			switch {
+			case known: // its parent has collected it
+				c.procs.ended(w.proc, ws)
+				return
+			case there && c.scannerHas(st):
+				pause = min(2*pause, 5*time.Second)
+			case there && st.state == 'Z' && (st.ws != 0 || os.Geteuid() == 0): // who may not know it is told 0
+				c.procs.ended(w.proc, st.ws)
+				return
+			case err != nil || time.Since(begin) > time.Second: // a kernel before 6.15, or a parent that does not care
+				c.procs.ended(w.proc, statusUnknown)
+				return
 			}
-			if known {
-				ws = status
-				break
-			}
-			if _, ok := c.ownerOf(w.pid); !ok {
-				return // the scanner was first
-			}
-			time.Sleep(10 * time.Millisecond)
 		}
-		o, ok := c.ownerOf(w.pid)
-		if !ok || o.unit != w.unit {
-			return
-		}
-		o.unit.svc.post(event{kind: evDied, who: o.unit, role: o.role, pid: w.pid, ws: ws, done: make(chan struct{})})
 	}()
+}
+
+// scannerHas says whether a process is a child of the scanner, which will tell
+// how it has ended.
+func (c *Core) scannerHas(st procStat) bool {
+	return c.link != nil && st.ppid == os.Getppid() && !c.isOrphaned()
 }
 
 // exitStatus is how a process has ended, as its pidfd tells it when its parent

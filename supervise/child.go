@@ -23,8 +23,9 @@ type child struct {
 	// record, if not 0, is the descriptor of a file: before it becomes its program
 	// the child writes its pid there, at lifePID.
 	record int
-	// lock, if not 0, is the descriptor of a lock that the child holds until its pid
-	// is in the record, also when this process is killed meanwhile.
+	// lock, if not 0, is the descriptor of a lock that the child holds until it is its
+	// program, also when this process is killed meanwhile: in place of record, where
+	// that cannot be written.
 	lock int
 	// private are descriptors that the child closes first where it gets a copy of all
 	// and the kernel cannot close most of them at once (before Linux 5.9).

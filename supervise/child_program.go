@@ -34,7 +34,7 @@ const (
 	stepBorn                     // the time
 	stepPart                     // descriptors that are not its own are closed
 	stepRecord                   // its pid, into the record
-	stepUnlock                   // the lock and the record are closed
+	stepUnlock                   // the record, which is locked, is closed
 	stepEnter                    // the working directory
 	stepFile                     // a descriptor of the program's
 	stepTable                    // room for descriptors
@@ -60,7 +60,7 @@ const cloneClearSighand = 1 << 32
 // and descriptors that lie low and beside each other, through which it gets those
 // that are to be its own.
 type hand struct {
-	low [5]int // 0: it has none, and the child gets what is to be its own where it is
+	low [4]int // 0: it has none, and the child gets what is to be its own where it is
 	any int    // a descriptor to put into low, so that it stays taken
 
 	path    *byte
@@ -157,8 +157,8 @@ func (h *hand) add(s childStep, number uintptr, args ...uintptr) *call {
 //
 // What may hang (a record, a directory or a program on a disk that does not answer)
 // comes when the child has nothing of others any more: neither the link to the
-// scanner nor a lock. Its own service's lock it holds until its pid is in the
-// record; so no other core looks into that too early, whenever this one is killed.
+// scanner nor a lock. Its own record, which is locked, it has until its pid is there;
+// so no other core believes that too early, whenever this one is killed.
 func (h *hand) program(c child, files *unix.Rlimit, w way) []call {
 	h.calls = h.room[:0]
 	h.tid, h.failed, h.born = 0, failure{}, unix.Timespec{}
@@ -181,9 +181,6 @@ func (h *hand) program(c child, files *unix.Rlimit, w way) []call {
 	h.part(c, w)
 	if c.record != 0 {
 		h.add(stepRecord, unix.SYS_PWRITE64, append([]uintptr{uintptr(c.record), uintptr(unsafe.Pointer(&h.tid)), unsafe.Sizeof(h.tid)}, offset(lifePID)...)...)
-		if c.lock != 0 {
-			h.add(stepUnlock, unix.SYS_CLOSE, uintptr(c.lock)).optional = 1
-		}
 		h.add(stepUnlock, unix.SYS_CLOSE, uintptr(c.record)).optional = 1
 	}
 	if c.dir != 0 {

@@ -36,6 +36,8 @@ type Core struct {
 	// Session gives each process a session of its own.
 	Session bool
 
+	voice   *voice
+	procs   *processes
 	crew    crew
 	hands   hands
 	start   func(order)  // has a process made
@@ -52,16 +54,9 @@ type Core struct {
 	mu       sync.Mutex
 	services map[string]*service
 	watched  map[int32]watch
-	opening  int        // services on their way to opened
-	allOpen  *sync.Cond // of mu: opening has come to zero
-	added    int        // services, since it was tidied up
-	leaving  bool       // another core is about to take over: nothing more is made, and the dead are left to it
-	orphaned bool       // the scanner is gone
-	stopping bool       // when the last service is gone, so is the core
-	owners   map[int]owner
-	making   int           // processes that are just being made
-	made     int           // how many have been until now, or could not be, or came by themselves
-	news     *sync.Cond    // of mu: a process was made, or its service has been told
+	added    int           // services, since it was tidied up
+	orphaned bool          // the scanner is gone
+	stopping bool          // when the last service is gone, so is the core
 	room     int           // descriptors that services may still take
 	limit    int           // of all descriptors
 	lacking  bool          // and that was said
@@ -73,33 +68,29 @@ type Core struct {
 		sync.Mutex
 		batch int       // its number
 		queue []message // for the scanner
+		spare []message // room for the next
 		timer *time.Timer
+		sent  int        // the last batch that the scanner has
+		sends sync.Mutex // is held while one is sent, which may take the scanner's time
 	}
-}
-
-// owner is whose a process is.
-type owner struct {
-	unit   *unit
-	role   role
-	untold bool // its service does not know of it yet
-	dead   bool // and it has ended already, with ws
-	ws     unix.WaitStatus
 }
 
 // watch is what a descriptor of the poller stands for.
 type watch struct {
 	unit *unit
-	pid  int // of an adopted process, else the unit's control
+	proc *process // an adopted one; nil: the unit's control
 }
 
 // newCore starts what all services share: the crew, the reaper, the poller.
 func newCore(say func(Level, string, error), self int, session bool) (*Core, error) {
 	c := &Core{
-		Say: say, Session: session, self: self, env: os.Environ(),
-		log: -1, services: map[string]*service{}, watched: map[int32]watch{}, owners: map[int]owner{},
+		voice: &voice{say: say}, Session: session, self: self, env: os.Environ(),
+		log: -1, services: map[string]*service{}, watched: map[int32]watch{},
 		changed: make(chan struct{}, 1), rescued: map[uint64]bool{},
 	}
-	c.allOpen, c.news, c.start = sync.NewCond(&c.mu), sync.NewCond(&c.mu), c.spawn
+	c.Say, c.keepers.batch = c.voice.tell, 1
+	c.start, c.procs = c.spawn, newProcesses(self == 0)
+	c.procs.seen = c.seen
 	sealInherited()
 	files := raiseFiles()
 	c.files = files.given
@@ -109,10 +100,11 @@ func newCore(say func(Level, string, error), self int, session bool) (*Core, err
 		return nil, fmt.Errorf("unable to create epoll: %w", err)
 	}
 	_, c.ready = inPoller(c.epoll, "epoll")
-	c.crew.ready, c.crew.grow = crewMax+pressMax, func(n int) bool { return ReserveThreads(c.needThreads() + n) }
+	c.crew.ready, c.crew.grow = crewMax+pressMax, func(n int) bool { return ReserveThreads(c.needThreads() + n + 1) }
 	c.hands = newHands(c.epoll)
 	c.private = []int{c.epoll}
-	go c.reap()
+	c.procs.kernel.signal = notifyDeaths(c.procs.deaths, c.procs.given)
+	go c.procs.reap()
 	go c.poll()
 	return c, nil
 }
@@ -158,19 +150,9 @@ func RunDir(name string, say func(Level, string, error)) error {
 	if err != nil {
 		return err
 	}
-	// As process 1 or a subreaper it is given children when it has made none.
-	given := make(chan os.Signal, 1)
-	signal.Notify(given, unix.SIGCHLD)
-	go func() {
-		for range given {
-			c.mu.Lock()
-			c.made++
-			c.news.Broadcast()
-			c.mu.Unlock()
-		}
-	}()
-	c.crew.ready = crewLeast
+	c.crew.ready = crewLeast - 1
 	go ReserveThreads(c.needThreads() + crewLeast)
+	defer c.voice.finish(lastWords)
 	dir, err := openDir(name)
 	if err != nil {
 		return err
@@ -221,12 +203,12 @@ func (t Tree) Run() error {
 	signal.Notify(sigs, unix.SIGTERM)
 	notify(sigs, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM)
 	ignorePipe()
-	defaultAction(unix.SIGCHLD) // the reaper learns of a death by itself, and sooner
 	debug.SetGCPercent(400)
 	c, err := newCore(t.Say, os.Getpid(), t.Session)
 	if err != nil {
 		return err
 	}
+	defer c.voice.finish(lastWords)
 	// Above what children have until they are programs: one that is held up there
 	// shall not seem to be this process.
 	for _, fd := range []*int{&t.Link, &t.Log} {
@@ -308,12 +290,6 @@ func (c *Core) rescueLog(pid int) {
 	}()
 }
 
-func (c *Core) isLeaving() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.leaving
-}
-
 func (c *Core) isOrphaned() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -333,14 +309,13 @@ func (c *Core) everyone(ev event) {
 // quit ends the process without touching a service. What is on its way is
 // brought to its end; beyond that, what a kill leaves is good enough.
 func (c *Core) quit() {
-	c.mu.Lock()
-	c.leaving = true
-	c.mu.Unlock()
+	c.procs.leave()
 	c.everyone(event{kind: evLetGo})
 	for deadline := time.Now().Add(time.Second); time.Now().Before(deadline); {
 		c.mu.Lock()
-		n := len(c.services) + c.making // no process is half made
+		n := len(c.services)
 		c.mu.Unlock()
+		n += c.procs.making() // no process is half made
 		if n == 0 {
 			break
 		}
@@ -349,6 +324,7 @@ func (c *Core) quit() {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
+	c.voice.finish(100 * time.Millisecond)
 	os.Exit(0)
 }
 
@@ -361,7 +337,7 @@ func (c *Core) obey() {
 			c.orphaned = true
 			pending := map[int32]watch{}
 			for fd, w := range c.watched {
-				if w.pid != 0 {
+				if w.proc != nil {
 					pending[fd] = w
 				}
 			}
@@ -404,12 +380,14 @@ func (c *Core) hear(m message) {
 		c.mu.Unlock()
 		if s != nil {
 			s.post(event{kind: evCommand, cmd: CmdExit})
+		} else {
+			c.procs.disinherit(m.a)
 		}
 	case "died":
 		pid, err1 := strconv.Atoi(m.a)
 		status, err2 := strconv.Atoi(m.b)
 		if err1 == nil && err2 == nil {
-			go c.inherited(pid, unix.WaitStatus(status))
+			c.procs.inherited(pid, unix.WaitStatus(status))
 		}
 	case "stop":
 		if ms, err := strconv.Atoi(m.a); err == nil {
@@ -425,14 +403,17 @@ func (c *Core) add(key, name string, dir Dir, k kept, dropped bool) {
 	s := newService(c, name, key, dir)
 	c.mu.Lock()
 	c.services[key] = s
-	c.opening++
-	if c.added++; c.added == smallTree+1 {
+	switch c.added++; {
+	case c.added == 1 && len(c.services) <= smallTree:
+		runtime.GOMAXPROCS(processors()) // sweep has left it one
+	case c.added == smallTree+1:
 		// Who waits for a child to become a program keeps a turn of the scheduler's
 		// for a while.
 		runtime.GOMAXPROCS(processors() + crewMax)
 	}
 	c.tidy()
 	c.mu.Unlock()
+	c.procs.opening()
 	c.crew.open(func(t *turn) {
 		s.relieve = t.relieve
 		c.enter(s, k, dropped)
@@ -443,11 +424,10 @@ func (c *Core) add(key, name string, dir Dir, k kept, dropped bool) {
 func (c *Core) enter(s *service, k kept, dropped bool) {
 	defer s.crash()
 	err := c.admit(s, k)
-	c.mu.Lock()
-	if c.opening--; c.opening == 0 {
-		c.allOpen.Broadcast()
+	if err == nil {
+		c.procs.disinherit(s.key)
 	}
-	c.mu.Unlock()
+	c.procs.opened()
 	status := "0"
 	s.end = func() { c.gone(s, status) }
 	switch {
@@ -534,6 +514,12 @@ const tidyTime = 3 * time.Second
 
 // sweep is what tidy has done.
 func (c *Core) sweep() {
+	c.mu.Lock()
+	small := len(c.services) <= smallTree
+	c.mu.Unlock()
+	if small { // one processor is enough for what ends now and then, and needs a thread less
+		runtime.GOMAXPROCS(1)
+	}
 	c.crew.calm()
 	need := c.needThreads() + crewLeast
 	for range min(crewMax, max(0, threads()-need)) { // each of them ends with the thread that it is on
@@ -625,19 +611,10 @@ func (c *Core) stopAll(limit time.Duration) {
 	c.mu.Unlock()
 	c.everyone(event{kind: evCommand, cmd: CmdExit})
 	c.notice()
-	kill := func(log bool) {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		for pid, o := range c.owners {
-			if (o.unit.prefix != "") == log {
-				unix.Kill(pid, unix.SIGKILL)
-			}
-		}
-	}
 	time.Sleep(limit - limit/8)
-	kill(false)
+	c.procs.kill(false)
 	time.Sleep(limit / 8)
-	kill(true)
+	c.procs.kill(true)
 }
 
 // crash says what a service's goroutine panicked about, and ends the process:
@@ -645,126 +622,9 @@ func (c *Core) stopAll(limit time.Duration) {
 func (s *service) crash() {
 	if r := recover(); r != nil {
 		s.fatal(fmt.Errorf("panic: %v\n%s", r, debug.Stack()))
+		s.core.voice.finish(lastWords)
 		os.Exit(2)
 	}
-}
-
-// reap collects the dead. A death is first looked at, then handed to the
-// service, which records and only then reaps it, so that a kill in between
-// loses nothing. A service that is held up (by its disk) gets a moment, not more.
-// When the core is about to leave, who is let go by their service stay where
-// they are, for the scanner.
-func (c *Core) reap() {
-	for {
-		c.mu.Lock()
-		made := c.made
-		c.mu.Unlock()
-		pid, ws, ok := peekDead(0)
-		if !ok { // there is no child
-			c.mu.Lock()
-			for c.made == made {
-				c.news.Wait()
-			}
-			c.mu.Unlock()
-			continue
-		}
-		o, known, again := c.whose(pid, ws)
-		if again {
-			continue
-		}
-		recorded := false
-		if known {
-			done := make(chan struct{})
-			o.unit.svc.post(event{kind: evDied, who: o.unit, role: o.role, pid: pid, ws: ws, done: done})
-			select {
-			case <-done:
-				recorded = true
-			case <-time.After(100 * time.Millisecond):
-			}
-		}
-		if !recorded && c.isLeaving() {
-			return
-		}
-		unix.Wait4(pid, nil, unix.WNOHANG, nil)
-	}
-}
-
-// peekDead finds a child that has ended and leaves it there. Unless flags is
-// WNOHANG it waits for one, as long as there are children.
-func peekDead(flags int) (pid int, ws unix.WaitStatus, ok bool) {
-	var si unix.Siginfo
-	err := error(unix.EINTR)
-	for err == unix.EINTR {
-		err = unix.Waitid(unix.P_ALL, 0, &si, unix.WEXITED|unix.WNOWAIT|flags, nil)
-	}
-	if err != nil {
-		return 0, 0, false
-	}
-	// the kernel's siginfo of SIGCHLD: three words, on 64 bits a pad, then
-	// pid, uid and status
-	at := 12
-	if unsafe.Sizeof(uintptr(0)) == 8 {
-		at = 16
-	}
-	field := func(i int) int32 { return *(*int32)(unsafe.Add(unsafe.Pointer(&si), at+4*i)) }
-	pid, status := int(field(0)), field(2)
-	switch si.Code {
-	case 1: // CLD_EXITED
-		ws = unix.WaitStatus(status&0xff) << 8
-	case 2: // CLD_KILLED
-		ws = unix.WaitStatus(status)
-	case 3: // CLD_DUMPED
-		ws = unix.WaitStatus(status) | 0x80
-	}
-	return pid, ws, pid != 0
-}
-
-// whose says who is to hear of the end of a child. While one of those that are
-// just being made is not known yet, it waits: again says that it has, and that the
-// child may have been collected by who made it. A service that is held up while
-// it is told of the child's beginning gets a moment only: it will hear later.
-func (c *Core) whose(pid int, ws unix.WaitStatus) (o owner, known, again bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	o, known = c.owners[pid]
-	if !known && c.making > 0 {
-		c.news.Wait()
-		return o, false, true
-	}
-	late := false
-	if o.untold {
-		defer time.AfterFunc(100*time.Millisecond, func() {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			late = true
-			c.news.Broadcast()
-		}).Stop()
-	}
-	for o.untold {
-		if late {
-			o.dead, o.ws = true, ws
-			c.owners[pid] = o
-			return o, false, false
-		}
-		c.news.Wait()
-		o, known = c.owners[pid]
-	}
-	return o, known, false
-}
-
-func (c *Core) ownerOf(pid int) (owner, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	o, ok := c.owners[pid]
-	return o, ok
-}
-
-// reaped ends a death that its service has recorded.
-func (c *Core) reaped(ev event) {
-	c.mu.Lock()
-	delete(c.owners, ev.pid)
-	c.mu.Unlock()
-	close(ev.done)
 }
 
 // poll waits for command bytes and for the ends of adopted processes.
@@ -792,7 +652,7 @@ func (c *Core) poll() {
 			c.mu.Unlock()
 			switch {
 			case !ok:
-			case w.pid == 0:
+			case w.proc == nil:
 				if w.unit.told.CompareAndSwap(false, true) {
 					w.unit.svc.post(event{kind: evReadable, who: w.unit})
 				}
@@ -844,6 +704,7 @@ func (c *Core) keepSoon(s *service) {
 		}
 	}
 	for _, u := range s.units() {
+		add(u.prefix+"lock", u.lock)
 		add(u.prefix+"control", u.control)
 		add(u.prefix+"ok", u.ok)
 		if u.foreign {
@@ -855,20 +716,19 @@ func (c *Core) keepSoon(s *service) {
 	}
 	k := &c.keepers
 	k.Lock()
-	defer k.Unlock()
 	k.queue = append(k.queue, message{word: "keep", a: s.key, b: strings.Join(tags, ","), fds: fds})
 	s.keeping = k.batch
+	n := len(k.queue)
 	switch {
-	case len(k.queue) == batchMax:
-		c.flush()
+	case n == batchMax:
 	case k.timer == nil:
-		k.timer = time.AfterFunc(keepTime, func() {
-			k.Lock()
-			defer k.Unlock()
-			c.flush()
-		})
-	case len(k.queue) == 1:
+		k.timer = time.AfterFunc(keepTime, c.flush)
+	case n == 1:
 		k.timer.Reset(keepTime)
+	}
+	k.Unlock()
+	if n == batchMax {
+		c.flush()
 	}
 }
 
@@ -882,17 +742,30 @@ func (c *Core) kept(s *service) {
 	}
 	k := &c.keepers
 	k.Lock()
-	defer k.Unlock()
-	if s.keeping == k.batch {
+	waits, isSent := s.keeping == k.batch, s.keeping <= k.sent
+	k.Unlock()
+	switch {
+	case waits:
 		c.flush()
+	case !isSent: // another is about to
+		k.sends.Lock()
+		k.sends.Unlock()
 	}
 }
 
-// flush sends what is to be kept. c.keepers is locked.
+// flush sends what is to be kept. Who has nothing in it does not wait for it.
 func (c *Core) flush() {
 	k := &c.keepers
-	c.link.send(k.queue...)
-	clear(k.queue)
-	k.queue = k.queue[:0]
+	k.sends.Lock()
+	defer k.sends.Unlock()
+	k.Lock()
+	queue, batch := k.queue, k.batch
+	k.queue, k.spare = k.spare[:0], nil
 	k.batch++
+	k.Unlock()
+	c.link.send(queue...)
+	clear(queue)
+	k.Lock()
+	k.spare, k.sent = queue, batch
+	k.Unlock()
 }

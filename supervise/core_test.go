@@ -21,10 +21,10 @@ func bareCore(t *testing.T) *Core {
 	core, scanner := linkPair(t)
 	c := &Core{
 		Say: func(Level, string, error) {}, link: core, log: -1, epoll: -1, room: 1 << 20,
-		services: map[string]*service{}, watched: map[int32]watch{}, owners: map[int]owner{},
+		services: map[string]*service{}, watched: map[int32]watch{}, procs: newProcesses(false),
 		changed: make(chan struct{}, 1), rescued: map[uint64]bool{},
 	}
-	c.allOpen, c.news = sync.NewCond(&c.mu), sync.NewCond(&c.mu)
+	c.procs.seen = c.seen
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
@@ -53,7 +53,7 @@ func TestEndsWhileServicesOpen(t *testing.T) {
 	for range 4 {
 		all.Go(func() {
 			for range 500 {
-				c.inherited(1<<30, 0)
+				c.procs.inherited(1<<30, 0)
 			}
 		})
 	}
@@ -70,35 +70,16 @@ func TestEndsWhileServicesOpen(t *testing.T) {
 	all.Wait()
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		c.mu.Lock()
-		left, opening := len(c.services), c.opening
+		left := len(c.services)
 		c.mu.Unlock()
-		if left == 0 && opening == 0 {
+		c.procs.mu.Lock()
+		opening, strays := c.procs.openings, len(c.procs.strays)
+		c.procs.mu.Unlock()
+		if left == 0 && opening == 0 && strays == 0 {
 			break
 		}
 		if time.Now().After(end) {
-			t.Fatalf("%d services are left, %d being opened", left, opening)
-		}
-	}
-}
-
-// A process that a service has adopted already does not wait for other
-// services, which may be held up by their disks.
-func TestEndOfTheAdoptedDoesNotWait(t *testing.T) {
-	c := bareCore(t)
-	s := newService(c, "web", "", Dir{-1})
-	c.owners[1<<30] = owner{unit: &s.main, role: isRun}
-	c.opening = 1
-	go c.inherited(1<<30, 9)
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		if ev, ok := s.take(true); ok {
-			if ev.kind != evDied || ev.pid != 1<<30 || ev.ws != 9 {
-				t.Errorf("the service was told %+v", ev)
-			}
-			close(ev.done)
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatal("the service was not told")
+			t.Fatalf("%d services are left, %d being opened, %d ends are nobody's", left, opening, strays)
 		}
 	}
 }
@@ -183,41 +164,13 @@ func panics(t *testing.T, where string) {
 	case "opening":
 		c.watched = nil
 	case "making":
-		c.owners = nil
+		c.procs.known = nil
 	}
 	if err := os.WriteFile(os.Getenv("SUPERVISE_DIR")+"/run", []byte("#!/bin/sh\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	c.add("key", "web", dir, nil, false)
 	time.Sleep(20 * time.Second)
-}
-
-// A core that is about to leave reaps nobody whose end it has not recorded: the
-// scanner, which inherits the dead, is asked how they ended.
-func TestLeavingReapsNobody(t *testing.T) {
-	c := bareCore(t)
-	c.leaving = true
-	s := newService(c, "web", "", Dir{-1}) // held up: nobody looks at its events
-	for _, known := range []bool{false, true} {
-		pid, err := (child{path: "/bin/sh", argv: []string{"sh", "-c", "exit 7"}, files: []int{0, 1, 2}}).start(nil, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if known {
-			c.owners[pid] = owner{unit: &s.main, role: isRun}
-		}
-		over := make(chan struct{})
-		go func() { c.reap(); close(over) }()
-		select {
-		case <-over:
-		case <-time.After(10 * time.Second):
-			t.Error("it goes on reaping")
-		}
-		var ws unix.WaitStatus
-		if got, err := unix.Wait4(pid, &ws, unix.WNOHANG, nil); err != nil || got != pid || ws.ExitStatus() != 7 {
-			t.Errorf("the end of a process that is known (%t): %d, %v, %v", known, got, ws, err)
-		}
-	}
 }
 
 func TestBackOff(t *testing.T) {

@@ -8,8 +8,8 @@ import (
 
 // crew does what may take its time, such as what touches a disk, a few jobs at
 // once: each may hold a thread. A goroutine does one job after the other, so that its large stack serves
-// many services. One that takes long holds up nobody else: another goes on in its
-// place, if there is a thread for it.
+// many services. One that takes more than reliefTime holds up nobody else: another
+// goes on in its place, if there is a thread for it.
 type crew struct {
 	mu      sync.Mutex
 	pressed []func(*turn) // goes before all others
@@ -27,16 +27,17 @@ type crew struct {
 
 // crewMax is how many jobs are done at once, and pressMax how many more of those
 // that are pressing: what is started again does not wait for what is opened.
-// crewLeast is for how many jobs there are threads also when nothing has happened
-// for a while.
+// crewLeast is for how many there are threads also when nothing has happened for a
+// while: one, and what writes to standard error.
 const (
 	crewMax   = 4
 	pressMax  = 2
-	crewLeast = 1
+	crewLeast = 2
 )
 
-// patience is how long a job has its place for itself.
-const patience = 250 * time.Millisecond
+// reliefTime is how long a job may take until another is done beside it. Of those
+// that hang for good as many as there are places get out of the way in that time.
+const reliefTime = 100 * time.Millisecond
 
 // inStock is how many services are opened before the first of them is started:
 // what is told of them to the scanner is then told together.
@@ -101,7 +102,7 @@ func (c *crew) makeReady(n int) {
 func (c *crew) calm() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.ready = min(c.ready, max(crewLeast, c.all))
+	c.ready = min(c.ready, max(crewLeast-1, c.all))
 }
 
 // work does jobs until there are none.
@@ -120,9 +121,9 @@ func (c *crew) work() {
 			break
 		}
 		if late == nil {
-			late = time.AfterFunc(patience, t.relieve)
+			late = time.AfterFunc(reliefTime, t.relieve)
 		} else {
-			late.Reset(patience)
+			late.Reset(reliefTime)
 		}
 		job(t)
 		late.Stop()

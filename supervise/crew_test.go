@@ -11,7 +11,7 @@ import (
 )
 
 // TestCrew: a few jobs are done at once, but those that hang hold up the others
-// for a second only, or as long as they say.
+// for a moment only, or as long as they say.
 func TestCrew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var c crew
@@ -60,8 +60,8 @@ func TestCrew(t *testing.T) {
 		done.Add(1)
 		c.press(func(*turn) { done.Done() })
 		done.Wait()
-		if waited := time.Since(begin); waited != patience {
-			t.Errorf("waited %v for those that hang, want %v", waited, patience)
+		if waited := time.Since(begin); waited != reliefTime {
+			t.Errorf("waited %v for those that hang, want %v", waited, reliefTime)
 		}
 		for _, over := range hang {
 			close(over)
@@ -99,7 +99,7 @@ func TestCrew(t *testing.T) {
 				now++
 				most = max(most, now)
 				mu.Unlock()
-				time.Sleep(100 * time.Millisecond)
+				time.Sleep(reliefTime / 2)
 				mu.Lock()
 				now--
 				mu.Unlock()

@@ -134,7 +134,8 @@ func (d Dir) superviseLink(prefix string) (fresh bool, err error) {
 }
 
 // lock takes the exclusive lock of prefix+"supervise". It is held as long as the
-// descriptor is open, here or in a process that has a copy of it.
+// descriptor is open, here or in the scanner that keeps a copy of it, or until it is
+// given up.
 func (d Dir) lock(prefix string) (int, error) {
 	name := prefix + "supervise/lock"
 	fd, err := open(d.fd, name, unix.O_RDWR|unix.O_NONBLOCK|unix.O_APPEND|unix.O_CREAT, 0o600)
@@ -148,9 +149,13 @@ func (d Dir) lock(prefix string) (int, error) {
 	return fd, nil
 }
 
-// unlock gives the unit's lock up, where it has it.
-func (u *unit) unlock() {
+// unlock gives the unit's lock up, where it has it. One that another core is to take
+// over from the scanner is only closed.
+func (u *unit) unlock(handOver bool) {
 	if u.lock >= 0 {
+		if !handOver {
+			unix.Flock(u.lock, unix.LOCK_UN)
+		}
 		unix.Close(u.lock)
 		u.lock = -1
 	}

@@ -28,8 +28,8 @@ func TestLock(t *testing.T) {
 		if _, err := dir.lock(""); !errors.Is(err, unix.EAGAIN) {
 			t.Errorf("a lock that is held is taken: %v", err)
 		}
-		u.unlock()
-		u.unlock() // does nothing
+		u.unlock(false)
+		u.unlock(false) // does nothing
 	}
 }
 

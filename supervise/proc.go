@@ -3,6 +3,7 @@ package supervise
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -32,10 +33,10 @@ import (
 // While a process is being made, the four bytes before the last four of the line
 // are where it writes its pid itself, in the machine's byte order, before it
 // becomes its program; until then there are blanks. So no program runs that no
-// record tells of, whenever the core is killed; and until then the process has the
-// core's memory or its descriptors, and with them what holds supervise/lock, so that
-// no other core looks too early. (Where that cannot be, the next core looks for the
-// process.)
+// record tells of, whenever the core is killed. The core locks the file (flock) before
+// it makes the process, and the process holds that lock until its pid is written (or,
+// where it cannot be written, until it is its program); so no other core looks too
+// early. (Where that cannot be, the next core looks for the process.)
 type Life struct {
 	Word   string
 	PID    int
@@ -116,30 +117,49 @@ func parseLife(b []byte) (Life, bool) {
 // writeLife overwrites the file at path, relative to at, in place: one write
 // of one size, so that a kill leaves the old line or the new one.
 func writeLife(at int, path string, l Life) error {
-	m, err := writeMaking(at, path, l)
-	m.close()
-	return err
+	m, err := openMaking(at, path)
+	if err != nil {
+		return err
+	}
+	defer m.close()
+	return m.write(path, l)
 }
 
 // making is the record of a process that is being made, held open for writing.
 type making struct{ fd int }
 
-// writeMaking writes the record of a process that is about to be made.
-func writeMaking(at int, path string, l Life) (m making, err error) {
+func openMaking(at int, path string) (m making, err error) {
 	m.fd, err = open(at, path, unix.O_WRONLY|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o644)
 	if err != nil {
 		return making{fd: -1}, fmt.Errorf("unable to open %s: %w", path, err)
 	}
-	line := l.bytes()
-	if _, err := unix.Write(m.fd, line[:]); err != nil {
-		unix.Close(m.fd)
-		return making{fd: -1}, fmt.Errorf("unable to write %s: %w", path, err)
-	}
 	return m, nil
 }
 
-// made overwrites the record when the process is there.
-func (m making) made(path string, l Life) error {
+// writeMaking writes the record of a process that is about to be made, and locks it
+// until this process and the child have closed it, also where it cannot be written.
+// The error is errBeingMade where another process still has it locked.
+func writeMaking(at int, path string, l Life) (m making, err error) {
+	if m, err = openMaking(at, path); err != nil {
+		m.fd, _ = open(at, path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
+	}
+	// Where a file system has no locks nobody else is kept from looking too early.
+	if m.fd >= 0 && unix.Flock(m.fd, unix.LOCK_EX|unix.LOCK_NB) == unix.EWOULDBLOCK {
+		m.close()
+		return making{fd: -1}, errBeingMade
+	}
+	if err != nil {
+		return m, err
+	}
+	return m, m.write(path, l)
+}
+
+// errBeingMade says that an earlier supervisor's process has not come as far as its
+// program yet.
+var errBeingMade = errors.New("a process of an earlier supervisor is still being made")
+
+// write overwrites the record.
+func (m making) write(path string, l Life) error {
 	line := l.bytes()
 	if _, err := unix.Pwrite(m.fd, line[:], 0); err != nil {
 		return fmt.Errorf("unable to write %s: %w", path, err)
@@ -161,6 +181,24 @@ func readLife(at int, path string) (l Life, ok bool) {
 		return Life{}, false
 	}
 	defer unix.Close(fd)
+	return readLifeFrom(fd)
+}
+
+// readSettled is readLife, or errBeingMade where the record may still change.
+func readSettled(at int, path string) (l Life, ok bool, err error) {
+	fd, err := open(at, path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return Life{}, false, nil
+	}
+	defer unix.Close(fd)
+	if unix.Flock(fd, unix.LOCK_SH|unix.LOCK_NB) == unix.EWOULDBLOCK {
+		return Life{}, false, errBeingMade
+	}
+	l, ok = readLifeFrom(fd)
+	return l, ok, nil
+}
+
+func readLifeFrom(fd int) (l Life, ok bool) {
 	var b [lifeSize + 1]byte
 	n, err := unix.Read(fd, b[:])
 	if err != nil {
@@ -195,6 +233,7 @@ type procStat struct {
 	state byte
 	ppid  int
 	ticks uint64
+	ws    unix.WaitStatus // of a zombie; 0 for who may not know it
 }
 
 // statOf reads /proc/PID/stat.
@@ -225,5 +264,10 @@ func parseStat(b []byte) (procStat, bool) {
 	}
 	ppid, err1 := strconv.Atoi(string(f[1]))
 	ticks, err2 := strconv.ParseUint(string(f[19]), 10, 64)
-	return procStat{string(b[l+1 : r]), f[0][0], ppid, ticks}, err1 == nil && err2 == nil
+	st := procStat{string(b[l+1 : r]), f[0][0], ppid, ticks, 0}
+	if len(f) > 49 {
+		code, _ := strconv.ParseUint(string(f[49]), 10, 16)
+		st.ws = unix.WaitStatus(code)
+	}
+	return st, err1 == nil && err2 == nil
 }

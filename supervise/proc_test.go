@@ -105,9 +105,9 @@ func FuzzParseLife(f *testing.F) {
 }
 
 func TestParseStat(t *testing.T) {
-	line := "12 (a) b (c) S 7 12 12 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 268112 0 0 0"
+	line := "12 (a) b (c) S 7 12 12 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 268112" + strings.Repeat(" 0", 29) + " 256"
 	got, ok := parseStat([]byte(line))
-	if diff := cmp.Diff(procStat{"a) b (c", 'S', 7, 268112}, got, cmp.AllowUnexported(procStat{})); !ok || diff != "" {
+	if diff := cmp.Diff(procStat{"a) b (c", 'S', 7, 268112, 256}, got, cmp.AllowUnexported(procStat{})); !ok || diff != "" {
 		t.Errorf("%t (-want +got):\n%s", ok, diff)
 	}
 	for _, bad := range []string{"", "12", "12 (a", "12 (a) S", ")(", "1 (a) S x 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1"} {

@@ -42,7 +42,7 @@ type Scanner struct {
 	offers  []*entry // to be sent to it
 	mail    chan letter
 	deaths  backOff
-	told    int // pid of the death that the core has been told of
+	inherited
 	restart *time.Timer
 	ring    *Ring
 
@@ -163,6 +163,9 @@ func (s *Scanner) Run() int {
 		case <-timerOf(s.restart):
 			s.restart = nil
 			s.startCore()
+		case <-timerOf(s.patience):
+			s.patience = nil
+			s.lookBehind()
 		case <-timer.rings:
 			s.scan(false)
 		}
@@ -271,7 +274,7 @@ func (s *Scanner) startCore() {
 		s.retryCore(fmt.Errorf("unable to start runsv: %w", err))
 		return
 	}
-	s.core, s.link, s.told = pid, newLink(pair[0]), 0
+	s.core, s.link, s.inherited = pid, newLink(pair[0]), inherited{}
 	go func(l *link) {
 		for {
 			ms, err := l.receive()
@@ -348,43 +351,13 @@ func (s *Scanner) forget(e *entry) {
 	delete(s.idle, e)
 }
 
-// reap collects children. The core's own end is acted on; the end of a process
-// that an earlier core has left is told to the core and reaped only when that
-// has recorded it, one after the other, so that no kill loses it.
-func (s *Scanner) reap() {
-	if s.core != 0 {
-		var ws unix.WaitStatus
-		if pid, err := unix.Wait4(s.core, &ws, unix.WNOHANG, nil); err == nil && pid == s.core {
-			s.coreDied(ws)
-		}
-	}
-	for s.told == 0 {
-		pid, ws, ok := peekDead(unix.WNOHANG)
-		switch {
-		case !ok:
-			return
-		case pid == s.core:
-			unix.Wait4(pid, &ws, unix.WNOHANG, nil)
-			s.coreDied(ws)
-		case s.link == nil:
-			return // the next core will want to know
-		default:
-			s.told = pid
-			if s.tell("died", strconv.Itoa(pid), strconv.Itoa(int(ws))) != nil {
-				s.told = 0
-				return
-			}
-		}
-	}
-}
-
 // coreDied has another core take over: at once, unless cores die one after the
 // other.
 func (s *Scanner) coreDied(ws unix.WaitStatus) {
 	for s.link != nil { // what it still had to say counts
 		s.read(<-s.mail)
 	}
-	s.core, s.told = 0, 0
+	s.core, s.inherited = 0, inherited{}
 	if s.stop != nil && ws.Exited() && ws.ExitStatus() == 0 {
 		return // all is stopped
 	}
@@ -475,10 +448,8 @@ func (s *Scanner) hear(m message) {
 			}
 		}
 	case "seen":
-		if pid, err := strconv.Atoi(m.a); err == nil && pid == s.told {
-			unix.Wait4(pid, nil, unix.WNOHANG, nil)
-			s.told = 0
-			s.reap()
+		if pid, err := strconv.Atoi(m.a); err == nil {
+			s.recorded(pid)
 		}
 	}
 }
@@ -796,7 +767,7 @@ func (s *Scanner) awaitCore(limit time.Duration) bool {
 				if s.core != 0 {
 					unix.Wait4(s.core, nil, 0, nil)
 				}
-				s.core, s.told = 0, 0
+				s.core, s.inherited = 0, inherited{}
 				return true
 			}
 		case <-deadline:

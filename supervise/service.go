@@ -39,7 +39,7 @@ const (
 	evSpawned                  // pid was made
 	evUnmade                   // a process could not be made
 	evUnexecuted               // it could not be executed
-	evDied                     // pid has ended with ws and is reaped after done
+	evDied                     // pid has ended with ws; when that is recorded proc may go
 	evRested                   // the rest of who is over
 	evCommand                  // cmd, as if read from supervise/control
 	evLetGo                    // close everything, touch no process: another core takes over
@@ -54,8 +54,8 @@ type event struct {
 	pid    int
 	ws     unix.WaitStatus
 	err    error
-	number int // of the rest
-	done   chan<- struct{}
+	number int      // of the rest
+	proc   *process // nil: nobody keeps it
 }
 
 // job is a command that may have to wait for a control script.
@@ -455,7 +455,7 @@ func (u *unit) signal(pid int, sig unix.Signal) bool {
 	if pid == 0 || u.pid != pid || u.st.Phase != Running {
 		return false
 	}
-	return unix.Kill(pid, sig) == nil
+	return sendSignal(pid, u.pidfd, sig) == nil
 }
 
 // hook runs control/name and then goes on, told whether the script suppressed
@@ -651,7 +651,7 @@ func (s *service) died(ev event) {
 			s.warnOnDeleted(err)
 		}
 	}
-	s.core.reaped(ev)
+	s.core.procs.recorded(ev.proc)
 	if ev.role >= isHook {
 		l := int(ev.role - isHook)
 		if s.lanes[l].pid == ev.pid {

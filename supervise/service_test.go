@@ -41,7 +41,7 @@ func newScene(t *testing.T, files ...string) *scene {
 	c := &Core{
 		Say:   func(_ Level, _ string, err error) { t.Log(err) },
 		start: func(o order) { orders <- o }, log: -1,
-		owners: map[int]owner{},
+		procs: newProcesses(false),
 	}
 	sc := &scene{service: newService(c, "web", "", dir), orders: orders, over: make(chan struct{}), pid: 1 << 30}
 	sc.main.since, sc.published = time.Now(), true
@@ -62,9 +62,7 @@ func (sc *scene) made() order {
 
 // dies tells the death of the latest process.
 func (sc *scene) dies(o order, ws unix.WaitStatus) {
-	done := make(chan struct{})
-	sc.post(event{kind: evDied, who: o.who, role: o.role, pid: sc.pid, ws: ws, done: done})
-	<-done
+	sc.post(event{kind: evDied, who: o.who, role: o.role, pid: sc.pid, ws: ws})
 	synctest.Wait()
 }
 

@@ -44,3 +44,22 @@ func defaultAction(sigs ...unix.Signal) {
 		unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&action)), 0, 8, 0, 0)
 	}
 }
+
+// notifyDeaths relays SIGCHLD to c: always, or only while it is turned on, so
+// that otherwise a death wakes nobody but who waits for it.
+func notifyDeaths(c chan os.Signal, always bool) (turn func(on bool)) {
+	signal.Notify(c, unix.SIGCHLD)
+	if always {
+		return func(bool) {}
+	}
+	var caught [64]byte // as in defaultAction
+	unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(unix.SIGCHLD), 0, uintptr(unsafe.Pointer(&caught)), 8, 0, 0)
+	defaultAction(unix.SIGCHLD)
+	return func(on bool) {
+		if on {
+			unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(unix.SIGCHLD), uintptr(unsafe.Pointer(&caught)), 0, 8, 0, 0)
+		} else {
+			defaultAction(unix.SIGCHLD)
+		}
+	}
+}

@@ -36,29 +36,9 @@ func (c *Core) spawn(o order) {
 // tell is called when the service has been told of what was made: its end may
 // follow.
 func (c *Core) tell(ev event) {
-	if ev.kind != evSpawned {
-		return
+	if ev.kind == evSpawned {
+		c.procs.told(ev.proc)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	o, ok := c.owners[ev.pid]
-	if !ok {
-		return
-	}
-	o.untold = false
-	if o.dead {
-		o.unit.svc.post(event{kind: evDied, who: o.unit, role: o.role, pid: ev.pid, ws: o.ws, done: make(chan struct{})})
-	}
-	c.owners[ev.pid] = o
-	c.news.Broadcast()
-}
-
-// own says whose a process is.
-func (c *Core) own(pid int, o owner) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.owners[pid] = o
-	c.news.Broadcast()
 }
 
 // errOver answers the orders that came too late.
@@ -70,29 +50,20 @@ var errOver = errors.New("the supervisor is about to be replaced")
 // not recorded.
 func (c *Core) make(o order) event {
 	fail := func(kind evKind, err error) event { return event{kind: kind, who: o.who, role: o.role, err: err} }
-	c.mu.Lock()
-	leaving := c.leaving
-	if !leaving {
-		c.making++
-	}
-	c.mu.Unlock()
-	if leaving {
+	place, ok := c.procs.expect()
+	if !ok {
 		return fail(evUnmade, errOver)
 	}
-	defer func() {
-		c.mu.Lock()
-		c.making--
-		c.made++
-		c.news.Broadcast()
-		c.mu.Unlock()
-	}()
+	defer place.close()
 	var recordErr error
 	dir := o.who.svc.dir.fd
 	record := making{fd: -1}
 	life := o.before
 	if o.life != "" {
 		life.Boot, life.Core, life.Ticks = bootID(), c.self, ticksNow()
-		record, recordErr = writeMaking(dir, o.life, life)
+		if record, recordErr = writeMaking(dir, o.life, life); recordErr == errBeingMade {
+			return fail(evUnmade, recordErr)
+		}
 		defer record.close()
 	}
 	where := "unable to change directory"
@@ -107,10 +78,12 @@ func (c *Core) make(o order) event {
 	var born uint64
 	ch := child{
 		path: o.argv[0], argv: o.argv, env: c.env, files: []int{0, 1, 2}, dir: dir,
-		record: max(record.fd, 0), private: c.private, born: &born,
+		private: c.private, born: &born,
 	}
-	if o.life != "" {
-		ch.lock = max(o.who.lock, 0)
+	if recordErr == nil {
+		ch.record = max(record.fd, 0)
+	} else {
+		ch.lock = max(record.fd, 0)
 	}
 	if o.stdin >= 0 {
 		ch.files[0] = o.stdin
@@ -126,9 +99,10 @@ func (c *Core) make(o order) event {
 	h := c.hands.take()
 	pid, err := start(h, c.files)
 	c.hands.put(h)
+	var proc *process
 	switch err {
 	case nil:
-		c.own(pid, owner{unit: o.who, role: o.role, untold: true})
+		proc = place.holds(pid, o.who, o.role)
 	case unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.ENFILE:
 		return fail(evUnmade, fmt.Errorf("unable to fork, sleeping: %w", err))
 	default:
@@ -147,7 +121,7 @@ func (c *Core) make(o order) event {
 			life.Ticks = st.ticks
 			c.clock.Store(ok && begun <= st.ticks && st.ticks <= born)
 		}
-		recordErr = record.made(o.life, life)
+		recordErr = record.write(o.life, life)
 	}
-	return event{kind: evSpawned, who: o.who, role: o.role, pid: pid, err: recordErr}
+	return event{kind: evSpawned, who: o.who, role: o.role, pid: pid, proc: proc, err: recordErr}
 }

@@ -1,0 +1,91 @@
+package supervise
+
+import (
+	"fmt"
+	"sync"
+	"time"
+)
+
+// voice says what there is to be said, one message after the other, and has
+// nobody wait for it: standard error may lead to one who does not read it.
+type voice struct {
+	say func(level Level, service string, err error)
+
+	mu    sync.Mutex
+	queue []words
+	talks bool
+	lost  int           // messages that there was no room for
+	quiet chan struct{} // is closed when all is said
+}
+
+// words are one message.
+type words struct {
+	level   Level
+	service string
+	err     error
+}
+
+// wordsMax is how many messages wait for a reader of standard error; what comes
+// beyond that is counted only.
+const wordsMax = 1000
+
+// lastWords is how long the end of the process waits for what is still to be said.
+const lastWords = time.Second
+
+// tell has a message said, soon.
+func (v *voice) tell(level Level, service string, err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.queue) >= wordsMax {
+		v.lost++
+		return
+	}
+	v.queue = append(v.queue, words{level, service, err})
+	if !v.talks {
+		v.talks, v.quiet = true, make(chan struct{})
+		go v.talk()
+	}
+}
+
+// talk says all there is.
+func (v *voice) talk() {
+	for {
+		w, ok := v.next()
+		if !ok {
+			return
+		}
+		v.say(w.level, w.service, w.err)
+	}
+}
+
+// next is the next message, and how many were lost where that was the last.
+func (v *voice) next() (w words, ok bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	switch {
+	case len(v.queue) > 0:
+		w, v.queue = v.queue[0], v.queue[1:]
+	case v.lost > 0:
+		w = words{Warning, "", fmt.Errorf("standard error was not read for a while: %d messages are lost.", v.lost)}
+		v.lost = 0
+	default:
+		v.queue, v.talks = nil, false
+		close(v.quiet)
+		return w, false
+	}
+	return w, true
+}
+
+// finish waits until all is said, but no longer than limit.
+func (v *voice) finish(limit time.Duration) {
+	v.mu.Lock()
+	talks, quiet := v.talks, v.quiet
+	v.mu.Unlock()
+	if !talks {
+		return
+	}
+	select {
+	case <-quiet:
+	case <-time.After(limit):
+	}
+}

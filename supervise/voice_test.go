@@ -1,0 +1,52 @@
+package supervise
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// Who has something to say does not wait for who reads it; what is said is said in
+// order, and what there was no room for is counted.
+func TestVoice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reader := make(chan struct{})
+		var said []string
+		v := &voice{say: func(level Level, service string, err error) {
+			<-reader
+			said = append(said, fmt.Sprint(level, " ", service, ": ", err))
+		}}
+		v.finish(lastWords) // there is nothing to wait for
+		begin := time.Now()
+		for n := range wordsMax + 3 {
+			v.tell(Fatal, "web", errors.New(fmt.Sprint(n)))
+			synctest.Wait() // the first is on its way
+		}
+		if took := time.Since(begin); took != 0 {
+			t.Errorf("took %v, want no time at all", took)
+		}
+		v.finish(lastWords)
+		if took := time.Since(begin); took != lastWords {
+			t.Errorf("the end waited %v, want %v", took, lastWords)
+		}
+		close(reader)
+		v.finish(lastWords)
+		var want []string
+		for n := range wordsMax + 1 {
+			want = append(want, fmt.Sprint("1 web: ", n))
+		}
+		want = append(want, "0 : standard error was not read for a while: 2 messages are lost.")
+		if diff := cmp.Diff(want, said); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+		v.tell(Warning, "db", errors.New("again"))
+		v.finish(lastWords)
+		if last := said[len(said)-1]; last != "0 db: again" {
+			t.Errorf("the last message is %q", last)
+		}
+	})
+}
