@@ -1,10 +1,12 @@
 package applets
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -20,7 +22,7 @@ func box(argv []string) error {
 	if len(argv) > 1 && known(argv[1]) {
 		switch argv[1] {
 		case "runsvdir", "runsv", "svlogd": // pidof looks for them by argv[0]
-			if self, err := os.Executable(); err == nil {
+			if self, err := self(); err == nil {
 				syscall.Exec(self, argv[1:], os.Environ())
 			}
 		}
@@ -76,10 +78,10 @@ func names() []string {
 
 // newInstall makes the links by which the applets are called.
 func newInstall() *cobra.Command {
-	const line = "runitbox install [--hard] [--force] [--no-init] dir"
-	var hard, force, noInit bool
+	const line = "runitbox install [--hard] [--force] [--no-init] [--restart] dir"
+	var hard, force, noInit, again bool
 	cmd := &cobra.Command{
-		Use:   "install [--hard] [--force] [--no-init] dir",
+		Use:   "install [--hard] [--force] [--no-init] [--restart] dir",
 		Short: "link every applet's name to this executable",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 || args[0] == "" { // an unset variable is not this directory
@@ -88,7 +90,7 @@ func newInstall() *cobra.Command {
 			return nil
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
-			self, err := os.Executable()
+			self, err := self()
 			if err != nil {
 				return fatal{"runitbox", 111, fmt.Errorf("unable to find the executable: %w", err)}
 			}
@@ -99,14 +101,47 @@ func newInstall() *cobra.Command {
 			if err := install(self, args[0], names, hard, force); err != nil {
 				return fatal{"runitbox", 111, err}
 			}
+			if again {
+				if err := restart(self, args[0], names); err != nil {
+					return fatal{"runitbox", 111, fmt.Errorf("unable to find what runs: %w", err)}
+				}
+			}
 			return nil
 		},
 	}
 	getoptErrors(cmd, "runitbox", line, 100)
 	cmd.Flags().BoolVar(&hard, "hard", false, "make hard links")
 	cmd.Flags().BoolVar(&force, "force", false, "replace files that are not such links")
+	cmd.Flags().BoolVar(&again, "restart", false, "have process 1 and runsvdir become this executable")
 	cmd.Flags().BoolVar(&noInit, "no-init", false, "leave out init, halt, poweroff, reboot and shutdown")
 	return cmd
+}
+
+// restart has process 1 and every runsvdir become self, where they run a file
+// that was at its path before, or at that of a hard link to it in dir.
+func restart(self, dir string, names []string) error {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	processes, err := filepath.Glob("/proc/[0-9]*")
+	if err == nil && len(processes) == 0 {
+		err = errors.New("no /proc")
+	}
+	for _, process := range processes {
+		pid, _ := strconv.Atoi(filepath.Base(process))
+		comm, _ := os.ReadFile(process + "/comm")
+		name := strings.TrimSpace(string(comm))
+		if name != "runsvdir" && (name != "runit" || pid != 1) || same(process+"/exe", self) {
+			continue
+		}
+		exe, _ := os.Readlink(process + "/exe")
+		exe = strings.TrimSuffix(exe, " (deleted)")
+		if exe == self || filepath.Dir(exe) == dir && slices.Contains(names, filepath.Base(exe)) {
+			unix.Kill(pid, unix.SIGUSR2) // it may have ended
+		}
+	}
+	return err
 }
 
 // newCompletion prints what makes a shell complete runitbox's arguments.

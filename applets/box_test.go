@@ -125,9 +125,9 @@ func TestBoxUnknown(t *testing.T) {
 		{[]string{"runitbox", "nosuch"}, answer{"", "runitbox: fatal: nosuch: applet not found\n", 127}},
 		{[]string{"runitbox", "nosuch", "--force", "-x"}, answer{"", "runitbox: fatal: nosuch: applet not found\n", 127}},
 		{[]string{"runitbox", "-x"}, answer{"", "runitbox: illegal option -- x\nusage: runitbox [--help | --version | applet [arg ...]]\n\n", 100}},
-		{[]string{"runitbox", "install"}, answer{"", "usage: runitbox install [--hard] [--force] [--no-init] dir\n\n", 100}},
-		{[]string{"runitbox", "install", ""}, answer{"", "usage: runitbox install [--hard] [--force] [--no-init] dir\n\n", 100}},
-		{[]string{"runitbox", "install", "a", "b"}, answer{"", "usage: runitbox install [--hard] [--force] [--no-init] dir\n\n", 100}},
+		{[]string{"runitbox", "install"}, answer{"", "usage: runitbox install [--hard] [--force] [--no-init] [--restart] dir\n\n", 100}},
+		{[]string{"runitbox", "install", ""}, answer{"", "usage: runitbox install [--hard] [--force] [--no-init] [--restart] dir\n\n", 100}},
+		{[]string{"runitbox", "install", "a", "b"}, answer{"", "usage: runitbox install [--hard] [--force] [--no-init] [--restart] dir\n\n", 100}},
 		{[]string{"runitbox", "completion", "nosh"}, answer{"", "usage: runitbox completion bash|zsh|fish\n\n", 100}},
 	} {
 		if diff := cmp.Diff(tt.want, ask(t, self, nil, tt.argv...)); diff != "" {
@@ -423,6 +423,8 @@ func TestBoxCompletion(t *testing.T) {
 			if text, err := cmd.CombinedOutput(); err != nil || len(text) > 0 {
 				t.Errorf("%s does not take its script: %v\n%s", shell, err, text)
 			}
+		} else {
+			t.Logf("no %s here to read its script", shell)
 		}
 	}
 	// What the scripts call: the words that may come next, then a directive.
@@ -436,5 +438,72 @@ func TestBoxCompletion(t *testing.T) {
 		if !offered[name] {
 			t.Errorf("%s is not offered", name)
 		}
+	}
+}
+
+// TestInstallWithoutProc: a root that is being made has no /proc.
+func TestInstallWithoutProc(t *testing.T) {
+	program, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := t.TempDir()
+	script := "mkdir b sbin; cp " + program + " b/runitbox\n" +
+		"chroot . /b/runitbox install /sbin; echo $?; readlink sbin/sv\n" +
+		"cp b/runitbox sbin; rm sbin/sv; ln -s ../sbin/runitbox b/l; chroot . /b/l runitbox install --force sbin 2>&1; chroot . /sbin/runitbox install --force /sbin; readlink sbin/sv sbin/runsv\n" +
+		"chroot . /b/runitbox runsvdir 2>&1; echo $?\n" +
+		"chroot . /b/runitbox install --restart b 2>&1; echo $?\n"
+	cmd := contained(t, exec.Command("/bin/sh", "-c", script))
+	cmd.Dir = root
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatal(err, string(out))
+	}
+	want := "0\n/b/runitbox\nrunitbox: fatal: l: applet not found\nrunitbox\nrunitbox\nusage: runsvdir [-P] dir\n\n1\n" +
+		"runitbox: fatal: unable to find what runs: no /proc\n111\n"
+	if diff := cmp.Diff(want, string(out)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestInstallRestart: what runs a replaced executable becomes the new one.
+func TestInstallRestart(t *testing.T) {
+	program, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin, err := links()
+	if err != nil {
+		t.Fatal(err)
+	}
+	script := `set -e
+PATH=` + bin + `:$PATH
+for how in "" --hard; do
+	mkdir b t t/a
+	printf '#!/bin/sh\nexec sleep 1000\n' >t/a/run
+	chmod +x t/a/run
+	cp ` + program + ` b/runitbox
+	b/runitbox install $how b
+	b/runsvdir t &
+	P=$!
+	eventually b/sv start ./t/a
+	before=$(cat t/a/supervise/pid)
+	b/runitbox install --restart $how b # nothing is new
+	cp ` + program + ` b/new
+	mv b/new b/runitbox
+	b/runitbox install --force --restart $how b
+	eventually sh -c "! readlink /proc/$P/exe | grep -q deleted"
+	[ $before = $(cat t/a/supervise/pid) ]
+	b/sv -w 20 restart ./t/a # the new one hears now
+	kill -HUP $P
+	wait $P || :
+	eventually sh -c '! b/sv status ./t/a | grep -q ^run:'
+	rm -r b t
+done
+`
+	cmd := contained(t, exec.Command("/bin/sh", "-c", script))
+	cmd.Dir = t.TempDir()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
 	}
 }

@@ -1,6 +1,8 @@
 package applets
 
 import (
+	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 )
@@ -76,4 +78,50 @@ echo "$@" >ended
 		t.Fatal(err)
 	}
 	script(t, file, bin)
+}
+
+// holdups are what a service is held up at, by rules for the file system that it
+// is on, and what makes it come there.
+var holdups = []struct {
+	name, rules, begin string
+}{
+	{name: "exec", rules: "open slow/run", begin: "die"},
+	{name: "directory", rules: "access slow", begin: "die"},
+	{name: "record", rules: "write slow/supervise/proc", begin: "die"},
+	{name: "finish", rules: "lookup slow/finish", begin: "die"},
+	{name: "rename", rules: "rename slow/supervise/stat.new\nrename2 slow/supervise/stat.new", begin: "die"},
+	{name: "status", rules: "open slow/supervise/pid.new\ncreate slow/supervise/pid.new\nlookup slow/supervise/pid.new", begin: "die"},
+	{name: "mkdir", rules: "mkdir slow/supervise", begin: "appear"},
+	{name: "supervise", rules: "lookup slow/supervise", begin: "appear"},
+	{name: "lock", rules: "lookup slow/supervise/lock", begin: "appear"},
+	{name: "log", rules: "lookup slow/log", begin: "appear"},
+	{name: "control", rules: "lookup slow/supervise/control", begin: "appear"},
+	{name: "ok", rules: "mknod slow/supervise/ok", begin: "appear"},
+	{name: "a stopped server", begin: "stop"},
+	{name: "a stopped reader of standard error", begin: "mute"},
+}
+
+// TestHeldUp: whatever a service is held up at, and whatever happens meanwhile, all
+// others are served, and the tree can be stopped.
+func TestHeldUp(t *testing.T) {
+	needFuse(t)
+	bin, err := links()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile("../testdata/held-up.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range holdups {
+		t.Run(h.name, func(t *testing.T) {
+			t.Parallel()
+			file := filepath.Join(t.TempDir(), "script")
+			vars := fmt.Sprintf("BEGIN=%s RULES='%s'\n", h.begin, h.rules)
+			if err := writeFile(file, append([]byte(vars), text...), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			script(t, file, bin)
+		})
+	}
 }

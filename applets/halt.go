@@ -1,6 +1,7 @@
 package applets
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,55 +13,51 @@ import (
 )
 
 // newHalt is halt, poweroff and reboot, by the name it is called with. The
-// options are those of sysvinit's programs, as Void has them for runit.
+// options are those of sysvinit's programs, as distributions have them for runit.
 func newHalt(argv0 string) *cobra.Command {
-	var force, nosync, norecord, onlyRecord, bootRecord, ignored bool
+	const line = " [-n] [-w] [-d] [-f] [-i] [-p] [-h] [-B]"
 	name := filepath.Base(argv0)
+	end := initstage.End{What: name, Complain: func(err error) { complain(name, err) }}
+	var powerOff, onlyRecord, bootRecord bool
 	cmd := &cobra.Command{
-		Use:   "halt|poweroff|reboot [-n] [-f] [-d] [-w] [-B]",
+		Use:   "halt|poweroff|reboot" + line,
 		Short: "end the system",
 		RunE: func(_ *cobra.Command, args []string) error {
-			now := time.Now()
 			switch {
 			case len(args) > 0:
-				return misuse{line: argv0 + " [-n] [-f] [-d] [-w] [-B]", status: 1}
+				return misuse{line: argv0 + line, status: 1}
+			case os.Geteuid() != 0:
+				return fatal{name, 1, errors.New("must be superuser")}
 			case bootRecord:
-				record := initstage.BootRecord(now)
+				record := initstage.BootRecord(time.Now())
 				complain(name, initstage.PutBoot(initstage.Utmp, record))
 				complain(name, initstage.AppendRecord(initstage.Wtmp, record))
 				return nil
-			case !norecord:
-				complain(name, initstage.AppendRecord(initstage.Wtmp, initstage.ShutdownRecord(now)))
-			}
-			switch {
 			case onlyRecord:
+				complain(name, initstage.AppendRecord(initstage.Wtmp, initstage.ShutdownRecord(time.Now())))
 				return nil
-			case !nosync:
-				initstage.Sync()
 			}
-			if force {
-				return fatal{name, 1, fmt.Errorf("unable to %w", initstage.Force(name))}
+			if name == "halt" && (powerOff || !end.Force) { // what process 1 does ends with the power
+				end.What = "poweroff"
 			}
-			if err := initstage.Ask(initstage.DefaultPaths(), name == "reboot"); err != nil {
+			end.NoRecord = end.NoRecord || end.NoSync
+			if err := end.Run(); err != nil {
 				return fatal{name, 1, fmt.Errorf("unable to %w", err)}
 			}
 			return nil
 		},
 	}
 	f := cmd.Flags()
-	f.BoolVarP(&force, "force", "f", false, "end it now, without stage 3")
-	f.BoolVarP(&nosync, "no-sync", "n", false, "do not write the disks' buffers before")
-	f.BoolVarP(&norecord, "no-wtmp", "d", false, "do not write a record to wtmp")
+	f.BoolVarP(&end.Force, "force", "f", false, "end it now, without stage 3")
+	f.BoolVarP(&end.NoSync, "no-sync", "n", false, "do not write the disks' buffers before, nor a record to wtmp")
+	f.BoolVarP(&end.NoRecord, "no-wtmp", "d", false, "do not write a record to wtmp")
 	f.BoolVarP(&onlyRecord, "wtmp-only", "w", false, "only write the record")
 	f.BoolVarP(&bootRecord, "boot", "B", false, "only write the record of a boot")
-	f.BoolVarP(&ignored, "hard-disks", "h", false, "ignored")
-	f.BoolVarP(&ignored, "interfaces", "i", false, "ignored")
-	f.BoolVarP(&ignored, "poweroff", "p", false, "ignored")
+	f.BoolVarP(&end.Interfaces, "interfaces", "i", false, "with -f: take the network's interfaces down before")
+	f.BoolVarP(&end.Disks, "hard-disks", "h", false, "with -f: have the hard disks in stand-by before")
+	f.BoolVarP(&powerOff, "poweroff", "p", false, "with -f: turn the power off too (halt does so in any case without -f)")
 	f.Bool("help", false, "print this help")
-	for _, name := range []string{"hard-disks", "interfaces", "poweroff"} {
-		f.MarkHidden(name)
-	}
-	getoptErrors(cmd, argv0, argv0+" [-n] [-f] [-d] [-w] [-B]", 1)
+	getoptErrors(cmd, argv0, argv0+line, 1)
 	return cmd
 }
 

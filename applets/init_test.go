@@ -234,15 +234,26 @@ func TestHalt(t *testing.T) {
 		{"halt", "halt", "p", "/run/runit.stopit 100\n", []int16{1}},
 		{"poweroff", "poweroff", "p", "/run/runit.stopit 100\n", []int16{1}},
 		{"reboot", "reboot", "p -h -i", "/run/runit.stopit 100\n/run/runit.reboot 100\n", []int16{1}},
+		{"all options of a halt that asks process 1", "halt", "p -d -i -p -h", "/run/runit.stopit 100\n", nil},
+		{"-n is without a record", "halt", "p -n", "/run/runit.stopit 100\n", nil},
+		{"by force: Debian's last script", "halt", "$chpst --keep-caps dac_override p -d -f -i -p -h 2>&1 | grep -v warning:; :", "halt: fatal: unable to poweroff: permission denied\n", nil},
+		{"by force", "halt", "$chpst --keep-caps dac_override p --force; echo $?", "halt: fatal: unable to halt: permission denied\n1\n", []int16{1}},
+		{"poweroff by force", "poweroff", "$chpst --keep-caps dac_override p -f -n; echo $?", "poweroff: fatal: unable to poweroff: permission denied\n1\n", nil},
+		{"reboot by force", "reboot", "$chpst --keep-caps dac_override p -f -d -p -h; echo $?", "reboot: fatal: unable to reboot: permission denied\n1\n", nil},
+		{"nobody", "halt", "cp $(readlink -f $chpst) /run/halt; $chpst -u :65534:65534 /run/halt; echo $?", "halt: fatal: must be superuser\n1\n", nil},
 		{"no record", "reboot", "p -n -d", "/run/runit.stopit 100\n/run/runit.reboot 100\n", nil},
 		{"only a record", "halt", "p -w", "", []int16{1}},
 		{"the boot's", "halt", "p -B; p -B", "", []int16{2, 2}},
-		{"a wrong option", "halt", "p -x; echo $?", "halt: illegal option -- x\nusage: PROGRAM [-n] [-f] [-d] [-w] [-B]\n\n1\n", nil},
+		{"a wrong option", "halt", "p -x; echo $?", "halt: illegal option -- x\nusage: PROGRAM [-n] [-w] [-d] [-f] [-i] [-p] [-h] [-B]\n\n1\n", nil},
 		{"shutdown -r", "shutdown", "p -r now; echo $?", "0\n/run/runit.stopit 100\n/run/runit.reboot 100\n", []int16{1}},
 		{"shutdown -h", "shutdown", "p -h now bye; echo $?", "0\n/run/runit.stopit 100\n", []int16{1}},
 		{"shutdown -k does nothing", "shutdown", "p -k -h now; echo $?", "0\n", nil},
-		{"hh:mm", "shutdown", "p -h 12:00; echo $?", "shutdown: fatal: absolute times are not supported: say now or +MINUTES\n1\n", nil},
-		{"no time", "shutdown", "p -h; echo $?", "usage: PROGRAM [-fF] [-kchPr] time [message]\n\n1\n", nil},
+		{"shutdown -H", "shutdown", "p -h -H now; echo $?; stat -c '%n %a' /run/runit/halt", "0\n/run/runit/halt 100\n/run/runit.stopit 100\n", []int16{1}},
+		{"another end after it", "shutdown", "p -H now; rm -r /run/runit.stopit; p -hP now; echo $?; stat -c '%n %a' /run/runit/halt", "0\n/run/runit/halt 0\n/run/runit.stopit 100\n", []int16{1, 1}},
+		{"shutdown at no time", "shutdown", "p -h soon; echo $?; p -t x -h now; echo $?",
+			"shutdown: fatal: time \"soon\" is neither now nor +MINUTES, +HH:MM or HH:MM\n1\nusage: PROGRAM [-akrhPHfFncqQ] [-t sec] time [message]\n\n1\n", nil},
+		{"shutdown -a", "shutdown", "mount -t tmpfs tmpfs /etc; p -a -k now; echo $?; echo joe >/etc/shutdown.allow; p -a -k now; echo $?", "0\nshutdown: fatal: no authorized users logged in\n1\n", nil},
+		{"no time", "shutdown", "p -h; echo $?", "usage: PROGRAM [-akrhPHfFncqQ] [-t sec] time [message]\n\n1\n", nil},
 		{"nothing to cancel", "shutdown", "p -c; echo $?", "shutdown: fatal: unable to cancel: no shutdown is waiting\n1\n", nil},
 		{"a file that is left names nobody", "shutdown", "mkdir /run/runit; echo $$ >/run/runit/shutdown.pid; p -c; echo $?",
 			"shutdown: fatal: unable to cancel: no shutdown is waiting\n1\n", nil},
@@ -252,7 +263,7 @@ func TestHalt(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			got := privately(t, filepath.Join(bin, tt.program), "mkdir -p "+dir+"; : >/var/log/wtmp; : >/run/utmp; "+tt.script+show+"; cp /var/log/wtmp "+dir)
+			got := privately(t, filepath.Join(bin, tt.program), "mkdir -p "+dir+"; : >/var/log/wtmp; : >/run/utmp; chpst="+bin+"/chpst; "+tt.script+show+"; cp /var/log/wtmp "+dir)
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
@@ -264,5 +275,37 @@ func TestHalt(t *testing.T) {
 				t.Errorf("wtmp (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestDelayOf: all times that sysvinit's shutdown knows.
+func TestDelayOf(t *testing.T) {
+	from := time.Date(2026, 11, 28, 13, 30, 20, 0, time.UTC)
+	for _, tt := range []struct {
+		text string
+		want time.Duration
+		ok   bool
+	}{
+		{"now", 0, true},
+		{"+0", 0, true},
+		{"+5", 5 * time.Minute, true},
+		{"+1:30", 90 * time.Minute, true},
+		{"13:31", 40 * time.Second, true},
+		{"13:30", 24*time.Hour - 20*time.Second, true},
+		{"9:05", 19*time.Hour + 34*time.Minute + 40*time.Second, true},
+		{"24:00", 0, false},
+		{"12:60", 0, false},
+		{"12:5", 0, false},
+		{"5", 0, false},
+		{"+", 0, false},
+		{"-5", 0, false},
+		{"+-5", 0, false},
+		{"12:", 0, false},
+		{"", 0, false},
+	} {
+		got, err := delayOf(tt.text, from)
+		if got != tt.want || err == nil != tt.ok {
+			t.Errorf("%q is in %v, %v, want %v", tt.text, got, err, tt.want)
+		}
 	}
 }

@@ -2,10 +2,22 @@ package applets
 
 import (
 	"os"
+	"path/filepath"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/initstage"
 )
+
+// self is the path of this executable itself, not of a link to it. In a root
+// that is being made there may be no /proc to tell.
+func self() (string, error) {
+	if path, err := os.Executable(); err == nil {
+		return path, nil
+	}
+	return filepath.EvalSymlinks(initstage.Executable())
+}
 
 // setComm names the process as ps -C, pgrep -x and pidof look for it: the
 // kernel has put the name of the executable there, which may be a link's

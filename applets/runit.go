@@ -14,6 +14,7 @@ import (
 // passes on what is left over of the boot line.
 func newRunit(string) *cobra.Command {
 	var stage int
+	var state string
 	cmd := &cobra.Command{
 		Use:                "runit",
 		Short:              "be process 1: boot, run and end the system",
@@ -23,6 +24,13 @@ func newRunit(string) *cobra.Command {
 			case os.Getpid() == 1:
 				status := initstage.Run(initstage.Config{Version: "runitbox " + version, Words: words, Paths: initstage.DefaultPaths()})
 				return exit(status)
+			case state != "" && os.Getppid() == 1:
+				answer, ok := initstage.TakesOver(state)
+				if !ok {
+					return exit(111)
+				}
+				fmt.Fprint(cmd.OutOrStdout(), answer)
+				return nil
 			case stage > 0 && os.Getppid() == 1:
 				s := initstage.Stage{Paths: initstage.DefaultPaths(), Words: words, Out: cmd.OutOrStdout()}
 				return exit(s.Run(stage))
@@ -31,7 +39,9 @@ func newRunit(string) *cobra.Command {
 		},
 	}
 	cmd.Flags().IntVar(&stage, "stage", 0, "run a built-in stage (for process 1 only)")
+	cmd.Flags().StringVar(&state, "takes-over", "", "tell process 1 whether this can take its place")
 	cmd.Flags().MarkHidden("stage")
+	cmd.Flags().MarkHidden("takes-over")
 	cmd.SetFlagErrorFunc(func(*cobra.Command, error) error {
 		return fatal{"- runit", 111, errors.New("must be run as process no 1.")}
 	})
@@ -53,9 +63,8 @@ func newRunitInit(argv0 string) *cobra.Command {
 			if len(args) == 0 || args[0] == "" {
 				return use
 			}
-			switch args[0][0] { // no more of it counts
-			case '0', '6':
-				if err := initstage.Ask(initstage.DefaultPaths(), args[0][0] == '6'); err != nil {
+			if what := map[byte]string{'0': "poweroff", '6': "reboot"}[args[0][0]]; what != "" { // no more of it counts
+				if err := initstage.Ask(initstage.DefaultPaths(), what); err != nil {
 					return fatal{"init", 111, fmt.Errorf("unable to %w", err)}
 				}
 				return nil

@@ -1,6 +1,7 @@
 package initstage
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +23,7 @@ type Stage struct {
 	Paths Paths
 	Words func(error) string
 	Out   io.Writer
+	Wait  time.Duration // between TERM and KILL in stage 3, 0 for the usual
 	code  int
 }
 
@@ -84,7 +86,7 @@ func (s *Stage) begin() {
 		s.warn("mount "+m.at, err)
 	}
 	s.hostname()
-	s.warn("bring up lo", bringUp("lo"))
+	s.warn("bring up lo", setUp("lo", true))
 	// Where services keep their supervise directories, by the distributions' habits.
 	for _, dir := range []string{"/run/runit", "/run/runit/supervise", "/run/runit/sv"} {
 		s.warn("make "+dir, os.MkdirAll(dir, 0o755))
@@ -149,8 +151,8 @@ func (s *Stage) hostname() {
 	s.warn("set the hostname", unix.Sethostname([]byte(name)))
 }
 
-// bringUp sets the flag UP of a network interface.
-func bringUp(name string) error {
+// setUp sets the flag UP of a network interface, or resets it.
+func setUp(name string, up bool) error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil // no network in this kernel
@@ -163,10 +165,14 @@ func bringUp(name string) error {
 	if err := unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, req); err != nil {
 		return err
 	}
-	if req.Uint16()&unix.IFF_UP != 0 {
+	flags := req.Uint16() &^ unix.IFF_UP
+	if up {
+		flags |= unix.IFF_UP
+	}
+	if flags == req.Uint16() {
 		return nil
 	}
-	req.SetUint16(req.Uint16() | unix.IFF_UP)
+	req.SetUint16(flags)
 	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, req)
 }
 
@@ -179,7 +185,7 @@ func (s *Stage) serve() {
 		return
 	}
 	log := "log: " + strings.Repeat(".", 395)
-	err := unix.Exec(executable(), []string{"runsvdir", "-P", dir, log}, os.Environ())
+	err := unix.Exec(Executable(), []string{"runsvdir", "-P", dir, log}, os.Environ())
 	s.warn("run runsvdir", err)
 	s.code = 111
 }
@@ -245,7 +251,7 @@ func (s *Stage) stop(dir string) {
 // run runs another applet of this executable to its end. What it has to say it
 // says itself.
 func run(argv []string) error {
-	pid, err := syscall.ForkExec(executable(), argv, &syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2}})
+	pid, err := syscall.ForkExec(Executable(), argv, &syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2}})
 	if err != nil {
 		return err
 	}
@@ -264,7 +270,7 @@ func (s *Stage) endOthers() {
 	if inContainer() {
 		limit = containerTime
 	}
-	if alone(limit) {
+	if alone(cmp.Or(s.Wait, limit)) {
 		return
 	}
 	fmt.Fprintf(s.Out, "- runit: processes are left that TERM does not end, sending KILL...\n")

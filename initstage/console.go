@@ -2,6 +2,7 @@ package initstage
 
 import (
 	"fmt"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -54,15 +55,21 @@ const pipeBuf = 4096
 // console does not take is lost.
 func (c *console) say(format string, args ...any) {
 	line := []byte("- runit: " + fmt.Sprintf(format, args...) + "\n")
-	if fd, err := unix.Open(device, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0); err == nil {
-		_, err := unix.Write(fd, line)
+	// Descriptor 2 is shared with others, so that it cannot be told not to block:
+	// what it leads to is opened once more.
+	for _, path := range []string{device, "/proc/self/fd/2"} {
+		fd, err := unix.Open(path, unix.O_WRONLY|unix.O_APPEND|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			continue
+		}
+		_, err = unix.Write(fd, line)
 		unix.Close(fd)
 		if err == nil || err == unix.EAGAIN { // somebody has stopped it
 			return
 		}
 	}
-	// Descriptor 2 is shared with others, so that it cannot be told not to block.
-	// A pipe that is ready takes as much as this without.
+	// Without /proc, and for a socket. A pipe that is ready takes as much as this
+	// at once, unless somebody else fills it in between.
 	line = line[:min(len(line), pipeBuf)]
 	ready := []unix.PollFd{{Fd: 2, Events: unix.POLLOUT}}
 	if n, err := unix.Poll(ready, 0); n == 1 && err == nil && ready[0].Revents&unix.POLLOUT != 0 {
@@ -94,20 +101,37 @@ func (c *console) foreground(pid int) {
 }
 
 // takeBack gives the terminal up, so that a getty can have it. Whoever is in
-// its foreground group then is sent a HUP, so that must be process 1 alone and
-// not what stage 1 has left in the background.
-func (c *console) takeBack() {
+// its foreground then is sent a HUP and a CONT, so nobody may be: neither what
+// stage 1 has left in the background nor process 1, to which CONT is a request.
+// It is an error that this takes a process and none can be made.
+func (c *console) takeBack() error {
 	if !c.lent {
-		return
+		return nil
+	}
+	if err := leaveForeground(); err != nil {
+		return err
 	}
 	c.lent = false
-	var ttou, was unix.Sigset_t
-	ttou.Val[0] = 1 << (unix.SIGTTOU - 1)
-	unix.PthreadSigmask(unix.SIG_BLOCK, &ttou, &was)
-	unix.IoctlSetPointerInt(0, unix.TIOCSPGRP, unix.Getpgrp())
 	unix.IoctlSetInt(0, unix.TIOCNOTTY, 0)
-	unix.PthreadSigmask(unix.SIG_SETMASK, &was, nil)
 	if fd, err := unix.Open(device, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0); err == nil {
 		put(fd, 0)
 	}
+	return nil
+}
+
+// leaveForeground has a process group in the terminal's foreground of which
+// nobody is left: that of a child which has nothing to execute.
+func leaveForeground() error {
+	if group, err := unix.IoctlGetInt(0, unix.TIOCGPGRP); err == nil && group > 1 && unix.Kill(-group, 0) == unix.ESRCH {
+		return nil
+	}
+	var ttou, was unix.Sigset_t // the child, in the background, would be stopped by it
+	ttou.Val[0] = 1 << (unix.SIGTTOU - 1)
+	unix.PthreadSigmask(unix.SIG_BLOCK, &ttou, &was)
+	defer unix.PthreadSigmask(unix.SIG_SETMASK, &was, nil)
+	_, err := syscall.ForkExec("", nil, &syscall.ProcAttr{Sys: &syscall.SysProcAttr{Foreground: true, Ctty: 0}})
+	if later(err) {
+		return err
+	}
+	return nil
 }

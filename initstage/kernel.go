@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 	"unsafe"
@@ -29,44 +30,81 @@ const spares = 3
 // Run is process 1. It does not return but in a container that cannot be ended
 // by reboot(2); what it returns is the status to exit with.
 func Run(c Config) int {
-	children, signals := make(chan os.Signal, 1), make(chan os.Signal)
-	askForSignals(children, signals)
+	runtime.LockOSThread()
+	before, goesOn, first := inherited()
+	k := &kernel{Config: c, self: Executable(), held: heldAtStart()}
+	if !k.held && first {
+		execHeld(k.self, "") // where it fails this one will do
+	}
+	k.children, k.signals = make(chan os.Signal, 1), make(chan os.Signal)
+	k.listen()
 	catchRest()
 	unix.Setsid() // fails where a container's manager has done it
-
-	// This thread forks the stages, which inherit its signal mask.
-	runtime.LockOSThread()
-	unix.PthreadSigmask(unix.SIG_SETMASK, &unix.Sigset_t{}, nil)
 	runtime.GOMAXPROCS(1)
 	makeSpares()
 
-	k := &kernel{Config: c, self: executable()}
+	k.place = placeOf(k.self)
 	k.console = openConsole()
 	k.inContainer = inContainer()
-	k.say("%s: booting.", c.Version)
-	return newOne(k).loop(children, signals)
+	o := newOne(k)
+	if goesOn {
+		k.say("%s: goes on in place of another.", c.Version)
+		o.load(before)
+	} else {
+		k.say("%s: booting.", c.Version)
+	}
+	return o.loop(k.children, k.signals)
+}
+
+// listen asks for the signals.
+func (k *kernel) listen() {
+	k.deaf = askForSignals(k.children, k.signals)
+	onlyFromOthers(unix.SIGCONT)
 }
 
 // askForSignals has every signal delivered that a process can ask for, so that
 // none ends process 1. Those without a meaning go where nobody looks. The others
-// wait each in a place of its own: a storm of one must not cost another.
-func askForSignals(children, signals chan os.Signal) {
+// wait each in a place of its own: a storm of one must not cost another. What it
+// returns ends that, and returns those that have come and not been taken; the Go
+// runtime would end the process then for an INT or a TERM that is not ignored.
+func askForSignals(children, signals chan os.Signal) (deaf func() []unix.Signal) {
 	nowhere := make(chan os.Signal, 1)
+	var places []chan os.Signal
+	var forwarding sync.WaitGroup
 	for n := unix.Signal(1); n <= 64; n++ {
 		switch {
 		case n == unix.SIGKILL, n == unix.SIGSTOP, n == unix.SIGURG: // the runtime's own
 		case n == unix.SIGCHLD:
 			signal.Notify(children, n)
-		case n == unix.SIGCONT, asks[n].halt, asks[n].reboot:
+		case n == unix.SIGCONT, n == unix.SIGUSR2, asks[n].halt, asks[n].reboot:
 			waits := make(chan os.Signal, 1)
+			places = append(places, waits)
 			signal.Notify(waits, n)
-			go func() {
+			forwarding.Go(func() {
 				for sig := range waits {
 					signals <- sig
 				}
-			}()
+			})
 		default:
 			signal.Notify(nowhere, n)
+		}
+	}
+	return func() (told []unix.Signal) {
+		for _, c := range places {
+			signal.Stop(c)
+		}
+		for _, c := range places {
+			close(c)
+		}
+		over := make(chan bool)
+		go func() { forwarding.Wait(); close(over) }()
+		for {
+			select {
+			case sig := <-signals:
+				told = append(told, sig.(unix.Signal))
+			case <-over:
+				return told
+			}
 		}
 	}
 }
@@ -77,15 +115,44 @@ func askForSignals(children, signals chan os.Signal) {
 // handles another or forks: those would end it. A handler that does nothing is
 // not inherited by the stages, as SIG_IGN would be.
 func catchRest() {
-	const size = 64 / 8   // of the kernel's signal set
-	var action [8]uintptr // struct sigaction, which is no longer than this; the handler is its first word
-	if _, _, no := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(unix.SIGUSR1), 0, uintptr(unsafe.Pointer(&action)), size, 0, 0); no != 0 {
+	var action sigaction
+	if !action.get(unix.SIGUSR1) {
 		return
 	}
 	action[0] = handler()
-	for _, n := range []uintptr{32, 34} {
-		unix.RawSyscall6(unix.SYS_RT_SIGACTION, n, uintptr(unsafe.Pointer(&action)), 0, size, 0, 0)
+	for _, n := range []unix.Signal{32, 34} {
+		action.set(n)
 	}
+}
+
+// onlyFromOthers has the signal not delivered where process 1 or the kernel has
+// sent it: to whose terminal has hung up the kernel sends a CONT that nobody
+// means as a request. Other machines than amd64 and arm64 cannot tell.
+func onlyFromOthers(n unix.Signal) {
+	var action sigaction
+	if filter() == 0 || !action.get(n) || action[0] == filter() {
+		return
+	}
+	filtered, action[0] = action[0], filter()
+	action.set(n)
+}
+
+// filtered is the handler that filter calls.
+var filtered uintptr
+
+// sigaction is the kernel's, which is no longer than this. The handler is its
+// first word.
+type sigaction [8]uintptr
+
+// get reads what a signal does, and says whether it could.
+func (a *sigaction) get(n unix.Signal) bool {
+	_, _, no := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(n), 0, uintptr(unsafe.Pointer(a)), 64/8, 0, 0)
+	return no == 0
+}
+
+// set makes a signal do so.
+func (a *sigaction) set(n unix.Signal) {
+	unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(n), uintptr(unsafe.Pointer(a)), 0, 64/8, 0, 0)
 }
 
 // makeSpares makes threads and leaves them to the runtime.
@@ -118,23 +185,25 @@ func initialNamespace() bool {
 	return err == nil && link == "pid:[4026531836]"
 }
 
-// executable is the path that this program was executed by. The kernel tells
-// it in the auxiliary vector too, which is there before /proc is.
-func executable() string {
-	if aux, err := unix.Auxv(); err == nil {
-		const execfn = 31
-		for _, a := range aux {
-			if a[0] == execfn && a[1] != 0 {
-				// The vector lives as long as the process.
-				path := unix.BytePtrToString(*(**byte)(unsafe.Pointer(&a[1])))
-				if filepath.IsAbs(path) && unix.Access(path, unix.X_OK) == nil {
-					return path
-				}
+// Executable is the path that this program was executed by. The kernel tells
+// it in the auxiliary vector, which is there where /proc is not.
+func Executable() string {
+	aux, _ := unix.Auxv()
+	const execfn = 31
+	for _, a := range aux {
+		if a[0] == execfn && a[1] != 0 {
+			// The vector lives as long as the process.
+			path := unix.BytePtrToString(*(**byte)(unsafe.Pointer(&a[1])))
+			if path, err := filepath.Abs(path); err == nil && unix.Access(path, unix.X_OK) == nil {
+				return path
 			}
 		}
 	}
-	return "/proc/self/exe"
+	return selfExe
 }
+
+// selfExe leads to the running executable even when its file is gone.
+const selfExe = "/proc/self/exe"
 
 // kernel is the system of a real process 1.
 type kernel struct {
@@ -142,6 +211,12 @@ type kernel struct {
 	console
 	self        string
 	inContainer bool
+	children    chan os.Signal
+	signals     chan os.Signal
+	deaf        func() []unix.Signal // ends what listen began
+	held        bool                 // no thread but the runtime's own takes signals
+	place       place
+	answer      int // where the executable that is tried answers
 }
 
 func (k *kernel) words(err error) string {
@@ -157,6 +232,7 @@ func (k *kernel) scriptName() string        { return filepath.Join(k.Paths.Dir, 
 func (k *kernel) hasScript() bool           { return Flag{k.scriptName()}.Set() }
 func (k *kernel) stopSet() bool             { return k.Paths.Stop.Set() }
 func (k *kernel) rebootSet() bool           { return k.Paths.Reboot.Set() }
+func (k *kernel) haltSet() bool             { return k.Paths.Halt.Set() }
 func (k *kernel) kill(p int, s unix.Signal) { unix.Kill(p, s) }
 
 func (k *kernel) clearStop() {
@@ -193,6 +269,11 @@ func (k *kernel) start(stage int) (int, error) {
 	if _, err := os.Lstat(path); errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
 		path, argv = k.self, []string{"runit", "--stage", strconv.Itoa(stage)}
 	}
+	if stage != 1 {
+		if err := k.takeBack(); err != nil {
+			return 0, &forkError{err}
+		}
+	}
 	k.refresh()
 	attr := &syscall.SysProcAttr{}
 	if stage == 1 {
@@ -204,41 +285,38 @@ func (k *kernel) start(stage int) (int, error) {
 	} else {
 		attr.Setsid = true
 	}
-	pid, err := k.fork(path, argv, attr)
-	if err != nil {
-		k.stageOver(stage)
-	} else if k.lent {
+	pid, err := k.fork(path, argv, attr, 0, 1, 2)
+	if err == nil && k.lent {
 		k.foreground(pid)
 	}
 	return pid, err
 }
 
-// stageOver takes the console back from stage 1.
-func (k *kernel) stageOver(stage int) {
-	if stage == 1 {
-		k.takeBack()
-	}
-}
-
 func (k *kernel) startScript() (int, error) {
 	k.refresh()
-	return k.fork(k.scriptName(), []string{k.scriptName()}, &syscall.SysProcAttr{})
+	return k.fork(k.scriptName(), []string{k.scriptName()}, &syscall.SysProcAttr{}, 0, 1, 2)
 }
 
-// fork starts a program with process 1's environment.
-func (k *kernel) fork(path string, argv []string, attr *syscall.SysProcAttr) (int, error) {
-	pid, err := syscall.ForkExec(path, argv, &syscall.ProcAttr{
-		Env:   os.Environ(),
-		Files: []uintptr{0, 1, 2},
-		Sys:   attr,
-	})
-	switch err {
-	case nil:
-		return pid, nil
-	case unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.ENFILE, unix.EINTR:
+// fork starts a program with process 1's environment, and with no signal blocked,
+// which it inherits from the thread that starts it.
+func (k *kernel) fork(path string, argv []string, attr *syscall.SysProcAttr, files ...uintptr) (int, error) {
+	var was unix.Sigset_t
+	unix.PthreadSigmask(unix.SIG_SETMASK, &unix.Sigset_t{}, &was)
+	defer unix.PthreadSigmask(unix.SIG_SETMASK, &was, nil)
+	pid, err := syscall.ForkExec(path, argv, &syscall.ProcAttr{Env: os.Environ(), Files: files, Sys: attr})
+	if later(err) {
 		return 0, &forkError{err}
 	}
-	return 0, err
+	return pid, err
+}
+
+// later says whether err is one that a fork may not have another time.
+func later(err error) bool {
+	switch err {
+	case unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.ENFILE, unix.EINTR:
+		return true
+	}
+	return false
 }
 
 // forkError is the cause of a fork that may succeed another time.
@@ -275,26 +353,6 @@ func (k *kernel) power(what powerDown, tell func(error)) {
 			tell(fmt.Errorf("reboot: %w", err))
 		}
 	}()
-}
-
-// Become makes process 1 the program at path, called runit; where there is
-// none this executable is it. It only returns an error. Until the new program
-// asks for its signals they are held back.
-func Become(path string) error {
-	runtime.LockOSThread()
-	var all unix.Sigset_t
-	for n := unix.Signal(1); n <= 64; n++ {
-		if n != unix.SIGURG { // the runtime's own
-			all.Val[(n-1)/wordBits] |= 1 << ((n - 1) % wordBits)
-		}
-	}
-	unix.PthreadSigmask(unix.SIG_SETMASK, &all, nil)
-	argv := []string{"runit"}
-	err := unix.Exec(path, argv, os.Environ())
-	if errors.Is(err, unix.ENOENT) {
-		unix.Exec(executable(), argv, os.Environ())
-	}
-	return &verbError{"unable to start runit", err}
 }
 
 // wordBits is how many signals a word of a signal set holds.

@@ -38,7 +38,6 @@ type system interface {
 	say(format string, args ...any)
 	start(stage int) (int, error) // errNoFork: later, perhaps
 	startScript() (int, error)    // ctrlaltdel
-	stageOver(stage int)          // its process has been collected
 	kill(pid int, sig unix.Signal)
 	reap() (int, unix.WaitStatus) // 0: none is dead
 	words(error) string
@@ -48,8 +47,12 @@ type system interface {
 	stopSet() bool
 	clearStop()
 	rebootSet() bool
+	haltSet() bool
 	setReboot(on bool) error
 	contained() bool
+	try(state) (int, error)              // the executable that is new at ours' path; 0: none is
+	passed(unix.WaitStatus) bool         // that try
+	become(state) ([]unix.Signal, error) // returns what has come meanwhile
 	killAll()
 	// power calls back later: with nil when reboot(2) is about to be called, and
 	// with an error where it is refused.
@@ -72,12 +75,16 @@ const (
 type one struct {
 	sys    system
 	phase  phase
-	pid    int  // the process of the stage, 0 where there is none
-	group  int  // the process group of the stage that ran last
-	script int  // the process of ctrlaltdel
-	asked  bool // a signal asked for the end
-	reboot bool // and for a reboot
-	tries  int  // forks of the present stage that failed
+	pid    int           // the process of the stage, 0 where there is none
+	group  int           // the process group of the stage that ran last
+	script int           // the process of ctrlaltdel
+	trial  int           // the process that tries a new executable
+	tried  bool          // it was tried before stage 3
+	going  bool          // on, in place of another process 1
+	came   []unix.Signal // which that one has not looked at
+	asked  bool          // a signal asked for the end
+	reboot bool          // and for a reboot
+	tries  int           // forks of the present stage that failed
 	timer  *time.Timer
 	told   chan error // what comes of reboot(2), as power tells it
 	status int        // to exit with, once leave is set
@@ -94,7 +101,11 @@ func newOne(sys system) *one {
 // loop runs the system until its end. It only returns where the end of the
 // process is the end of the container, with the status that it exits with.
 func (o *one) loop(children, signals <-chan os.Signal) int {
-	o.guard(func() { o.happen(begin) })
+	if o.going {
+		o.guard(o.goOn)
+	} else {
+		o.guard(func() { o.happen(begin) })
+	}
 	for !o.leave {
 		o.guard(func() { o.turn(children, signals) })
 	}
@@ -109,6 +120,7 @@ func (o *one) turn(children, signals <-chan os.Signal) {
 	case sig := <-signals:
 		o.signal(sig.(unix.Signal))
 	case <-o.timer.C:
+		o.dropTrial()
 		o.happen(timeout)
 	case err := <-o.told:
 		if err == nil {
@@ -142,8 +154,10 @@ func (o *one) collect() {
 			return
 		case o.pid:
 			o.pid = 0
-			o.sys.stageOver(o.phase.stage())
 			o.happen(verdict(ws))
+		case o.trial:
+			o.trial = 0
+			o.judge(ws)
 		case o.script:
 			o.script = 0
 			if ws.Signaled() {
@@ -175,6 +189,8 @@ func (o *one) signal(sig unix.Signal) {
 	a := asks[sig]
 	contained := o.sys.contained()
 	switch {
+	case sig == unix.SIGUSR2:
+		o.renew()
 	case sig == unix.SIGCONT && o.script != 0:
 		// ctrlaltdel comes to its end first, and then the flag is looked at
 	case sig == unix.SIGCONT && o.sys.stopSet():
@@ -272,6 +288,12 @@ func (o *one) enter() {
 		return // a second panic's timer
 	}
 	stage := o.phase.stage()
+	if stage == 3 && !o.tried {
+		o.tried = true
+		if o.renew(); o.trial != 0 {
+			return // judge comes back here, or the timer
+		}
+	}
 	if stage == 3 && o.asked {
 		// For the scripts of stage 3; where it cannot be written, power knows.
 		if err := o.sys.setReboot(o.reboot); err == nil {
@@ -297,6 +319,85 @@ func (o *one) enter() {
 		o.group = 0
 		o.happen(quit111)
 	}
+}
+
+// renew tries the executable that has taken the place of ours, if one has, where
+// process 1 could become it: in stage 2, and before stage 3.
+func (o *one) renew() {
+	o.dropTrial()
+	s, ok := o.save()
+	if !ok {
+		return
+	}
+	pid, err := o.sys.try(s)
+	if err != nil {
+		o.sys.say("warning: unable to try the new executable: %s", o.sys.words(err))
+		return
+	}
+	if o.trial = pid; pid != 0 {
+		o.timer.Reset(pause)
+	}
+}
+
+// dropTrial ends a trial that has not come to its end in its time.
+func (o *one) dropTrial() {
+	if o.trial != 0 {
+		o.sys.say("warning: the new executable hangs, going on with the one before")
+		o.sys.kill(o.trial, unix.SIGKILL)
+		o.trial = 0
+	}
+}
+
+// judge becomes the executable that was tried, if it can take over and there is
+// nothing else to be done first.
+func (o *one) judge(ws unix.WaitStatus) {
+	passed := o.sys.passed(ws)
+	s, ok := o.save()
+	if ok {
+		o.timer.Stop()
+	}
+	switch {
+	case !passed:
+		o.sys.say("warning: the new executable cannot take over, going on with the one before")
+	case ok:
+		told, err := o.sys.become(s)
+		o.sys.say("warning: unable to %s", o.sys.words(err))
+		for _, sig := range told {
+			o.signal(sig)
+		}
+	}
+	if o.phase == third {
+		o.enter()
+	}
+}
+
+// save is what to hand over, where that is all there is to know.
+func (o *one) save() (state, bool) {
+	s := state{stage: o.phase.stage(), pid: o.pid, group: o.group, asked: o.asked, reboot: o.reboot}
+	return s, o.script == 0 && (o.phase == second && o.pid != 0 || o.phase == third && o.pid == 0)
+}
+
+// load takes over what was saved.
+func (o *one) load(s state) {
+	o.going, o.tried = true, s.stage == 3
+	o.phase = map[int]phase{2: second, 3: third}[s.stage]
+	o.pid, o.group, o.asked, o.reboot = s.pid, s.group, s.asked, s.reboot
+	for n := unix.Signal(1); n <= 64; n++ {
+		if s.told&(1<<(n-1)) != 0 {
+			o.came = append(o.came, n)
+		}
+	}
+}
+
+// goOn does what process 1 was about to do when it became this program.
+func (o *one) goOn() {
+	for _, sig := range o.came {
+		o.signal(sig)
+	}
+	if o.phase == third {
+		o.enter()
+	}
+	o.collect()
 }
 
 // signalStage signals the stage's process; where it has none, it has ended.
@@ -343,13 +444,16 @@ func (o *one) leaveScript() {
 
 // power ends the system. It goes on collecting the dead until it is off.
 func (o *one) power() {
-	if o.rebooting() {
+	switch {
+	case o.rebooting():
 		o.sys.say("system reboot.")
 		o.sys.power(powerReboot, o.refused)
-		return
+	case o.sys.haltSet():
+		o.do(halt, 0)
+	default:
+		o.sys.say("power off...")
+		o.sys.power(powerOff, o.tell)
 	}
-	o.sys.say("power off...")
-	o.sys.power(powerOff, o.tell)
 }
 
 // tell brings to the loop what power tells.

@@ -22,6 +22,9 @@ type world struct {
 	script    bool
 	stopFlag  bool
 	reboot    bool
+	halt      bool
+	newer     *life         // of the try of a new executable
+	came      []unix.Signal // while it was become
 	readOnly  bool
 	starting  func(w *world, stage int) (int, error)
 	killed    func(w *world, pid int, sig unix.Signal)
@@ -49,7 +52,6 @@ func (w *world) say(format string, args ...any) { w.note(format, args...) }
 
 func (w *world) start(stage int) (int, error) { return w.starting(w, stage) }
 func (w *world) startScript() (int, error)    { w.pids++; return w.pids, nil }
-func (w *world) stageOver(int)                {}
 func (w *world) kill(pid int, sig unix.Signal) {
 	w.note("kill %d %s", pid, unix.SignalName(sig))
 	if w.killed != nil {
@@ -75,9 +77,30 @@ func (w *world) name(stage int) string  { return fmt.Sprintf("/%d", stage) }
 func (w *world) scriptName() string     { return "/cad" }
 func (w *world) hasScript() bool        { return w.script }
 func (w *world) rebootSet() bool        { return w.reboot }
-func (w *world) contained() bool        { return w.container }
-func (w *world) killAll()               { w.note("kill all") }
-func (w *world) clearStop()             { w.stopFlag, w.stopAt = false, 0 }
+func (w *world) haltSet() bool          { return w.halt }
+func (w *world) try(s state) (int, error) {
+	if w.newer == nil {
+		return 0, nil
+	}
+	w.note("try %v", s)
+	if w.newer.err != nil {
+		return 0, w.newer.err
+	}
+	w.pids++
+	pid := w.pids
+	if !w.newer.forever {
+		time.AfterFunc(w.newer.time, func() { w.die(pid, w.newer.ws) })
+	}
+	return pid, nil
+}
+func (w *world) passed(ws unix.WaitStatus) bool { return ws == 0 }
+func (w *world) become(s state) ([]unix.Signal, error) {
+	w.note("become %v", s)
+	return w.came, errors.New("become x: no")
+}
+func (w *world) contained() bool { return w.container }
+func (w *world) killAll()        { w.note("kill all") }
+func (w *world) clearStop()      { w.stopFlag, w.stopAt = false, 0 }
 func (w *world) stopSet() bool {
 	return w.stopFlag || w.stopAt > 0 && time.Since(w.begin) >= w.stopAt
 }
@@ -272,6 +295,64 @@ func TestLoop(t *testing.T) {
 			status: -1,
 		},
 		{
+			name:  "a new executable that cannot be become before stage 3",
+			world: world{newer: &life{time: second}},
+			ends:  map[int][]life{1: {{}}, 2: {{time: 3 * second}}, 3: {{forever: true}}},
+			want: []string{"0 enter stage: /1", "0 leave stage: /1", "0 enter stage: /2",
+				"3 leave stage: /2", "3 try 1 3 0 2 false false 0", "4 become 1 3 0 2 false false 0", "4 warning: unable to become x: no", "4 enter stage: /3"},
+			status: -1,
+		},
+		{
+			name:  "one that cannot take over",
+			world: world{newer: &life{time: second, ws: exited(111)}},
+			ends:  map[int][]life{1: {{}}, 2: {{time: 3 * second}}, 3: {{forever: true}}},
+			want: []string{"0 enter stage: /1", "0 leave stage: /1", "0 enter stage: /2",
+				"3 leave stage: /2", "3 try 1 3 0 2 false false 0", "4 warning: the new executable cannot take over, going on with the one before", "4 enter stage: /3"},
+			status: -1,
+		},
+		{
+			name:  "one that cannot be tried",
+			world: world{newer: &life{err: unix.EAGAIN}},
+			ends:  map[int][]life{1: {{}}, 2: {{time: 3 * second}}, 3: {{forever: true}}},
+			want: []string{"0 enter stage: /1", "0 leave stage: /1", "0 enter stage: /2",
+				"3 leave stage: /2", "3 try 1 3 0 2 false false 0", "3 warning: unable to try the new executable: resource temporarily unavailable", "3 enter stage: /3"},
+			status: -1,
+		},
+		{
+			name:  "one that hangs",
+			world: world{newer: &life{forever: true}},
+			ends:  map[int][]life{1: {{}}, 2: {{time: 3 * second}}, 3: {{forever: true}}},
+			want: []string{"0 enter stage: /1", "0 leave stage: /1", "0 enter stage: /2",
+				"3 leave stage: /2", "3 try 1 3 0 2 false false 0", "8 warning: the new executable hangs, going on with the one before", "8 kill 3 SIGKILL", "8 enter stage: /3"},
+			status: -1,
+		},
+		{
+			name:  "one that cannot be become in stage 2, and a request comes meanwhile",
+			world: world{newer: &life{time: second}, came: []unix.Signal{unix.SIGPWR}, killed: func(w *world, pid int, _ unix.Signal) { w.die(pid, signaled(unix.SIGTERM)); w.newer = nil }},
+			ends:  map[int][]life{1: {{}}, 2: {{forever: true}}, 3: {{forever: true}}},
+			sent:  []sent{{second, unix.SIGUSR2}},
+			want: []string{"0 enter stage: /1", "0 leave stage: /1", "0 enter stage: /2",
+				"1 try 1 2 2 2 false false 0", "2 become 1 2 2 2 false false 0", "2 warning: unable to become x: no", "2 kill 2 SIGTERM", "2 leave stage: /2", "2 enter stage: /3"},
+			status: -1,
+		},
+		{
+			name:  "one that hangs in stage 2",
+			world: world{newer: &life{forever: true}},
+			ends:  map[int][]life{1: {{}}, 2: {{forever: true}}, 3: {{forever: true}}},
+			sent:  []sent{{second, unix.SIGUSR2}},
+			want: []string{"0 enter stage: /1", "0 leave stage: /1", "0 enter stage: /2",
+				"1 try 1 2 2 2 false false 0", "6 warning: the new executable hangs, going on with the one before", "6 kill 3 SIGKILL"},
+			status: -1,
+		},
+		{
+			name:  "a halt leaves the power on",
+			world: world{halt: true},
+			ends:  map[int][]life{1: {{ws: exited(100)}}, 3: {{}}},
+			want: []string{"0 enter stage: /1", "0 warning: child failed: /1", "0 leave stage: /1", "0 warning: skipping stage 2...",
+				"0 enter stage: /3", "0 leave stage: /3", "0 sending KILL signal to all processes...", "0 kill all", "0 system halt.", "0 power halt"},
+			status: -1,
+		},
+		{
 			name: "a panic is said and outlived",
 			world: world{starting: func(w *world, stage int) (int, error) {
 				if len(w.log) < 3 {
@@ -335,5 +416,19 @@ func TestForkErrorIsTold(t *testing.T) {
 	var err error = &forkError{unix.EAGAIN}
 	if !errors.Is(err, errNoFork) || !errors.Is(err, unix.EAGAIN) {
 		t.Errorf("%v is neither", err)
+	}
+}
+
+// TestState: what is handed over is what comes out, and nothing else is a state.
+func TestState(t *testing.T) {
+	for text, ok := range map[string]bool{
+		"1 2 17 17 false false 0": true, "1 3 0 17 true true 8001": true, "1 3 0 0 false false ffffffffffffffff": true,
+		"": false, "1": false, "2 3 0 17 true true 0": false, "1 3 5 17 true true 0": false, "1 2 0 0 false false 0": false,
+		"1 2 1 1 false false 0": false, "1 1 9 9 false false 0": false, "1 2 x 9 false false 0": false, "1 2 9 9 false false 0 0": false,
+	} {
+		s, got := parseState(text)
+		if got != ok || ok && s.String() != text {
+			t.Errorf("%q is %q, %v, want %v", text, s, got, ok)
+		}
 	}
 }

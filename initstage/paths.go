@@ -17,6 +17,7 @@ var (
 	binRunit    = "/sbin/runit"
 	stopFlags   = "/etc/runit/stopit:/run/runit/stopit:/run/runit.stopit"
 	rebootFlags = "/etc/runit/reboot:/run/runit/reboot:/run/runit.reboot"
+	haltFlags   = "/run/runit/halt:/run/runit.halt" // where no boot finds it again
 	serviceDirs = "/etc/runit/runsvdir/current:/etc/service:/service:/var/service"
 )
 
@@ -26,12 +27,13 @@ type Paths struct {
 	Runit    string   // what runit-init becomes as process 1
 	Stop     Flag     // the end is asked for
 	Reboot   Flag     // and shall be a reboot
+	Halt     Flag     // and shall leave the power on
 	Services []string // where the built-in stage 2 looks for services
 }
 
 // DefaultPaths are the places that this executable was built with. Except in
 // process 1 the environment can name others, for tests: RUNIT_DIR, RUNIT_STOPIT,
-// RUNIT_REBOOT and RUNIT_SERVICES.
+// RUNIT_REBOOT, RUNIT_HALT and RUNIT_SERVICES.
 func DefaultPaths() Paths {
 	get := func(name, value string) string {
 		if v := os.Getenv(name); v != "" && os.Getpid() != 1 {
@@ -44,6 +46,7 @@ func DefaultPaths() Paths {
 		Runit:    binRunit,
 		Stop:     strings.Split(get("RUNIT_STOPIT", stopFlags), ":"),
 		Reboot:   strings.Split(get("RUNIT_REBOOT", rebootFlags), ":"),
+		Halt:     strings.Split(get("RUNIT_HALT", haltFlags), ":"),
 		Services: strings.Split(get("RUNIT_SERVICES", serviceDirs), ":"),
 	}
 }
@@ -88,7 +91,7 @@ func (f Flag) Raise() error {
 	if first == nil {
 		return nil
 	}
-	for _, path := range f[1:] {
+	for _, path := range f {
 		if os.MkdirAll(filepath.Dir(path), 0o755) == nil && raise(path) == nil {
 			return nil
 		}
@@ -119,20 +122,27 @@ type verbError struct {
 func (e *verbError) Error() string { return e.what + ": " + e.cause.Error() }
 func (e *verbError) Unwrap() error { return e.cause }
 
-// Ask asks process 1 for the end, as runit-init 0 and 6 do. The flag that
-// tells the kind of end comes first, so that a failure leaves nothing armed.
-func Ask(p Paths, reboot bool) error {
-	if reboot {
-		if err := p.Reboot.Raise(); err != nil {
+// Ask asks process 1 for an end: poweroff and reboot, as runit-init 0 and 6 do, or
+// halt. The flags that tell the kind of end come first, so that a failure leaves
+// nothing armed.
+func Ask(p Paths, what string) error {
+	for _, kind := range []struct {
+		flag Flag
+		set  bool
+	}{{p.Reboot, what == "reboot"}, {p.Halt, what == "halt"}} {
+		var err error
+		if kind.set {
+			err = kind.flag.Raise()
+		} else {
+			err = kind.flag.Clear()
+		}
+		if err != nil {
 			return err
 		}
-	} else if err := p.Reboot.Clear(); err != nil {
-		return err
 	}
 	if err := p.Stop.Raise(); err != nil {
-		if reboot {
-			p.Reboot.Clear() // best effort: the error to tell is the other
-		}
+		p.Reboot.Clear() // best effort: the error to tell is the other
+		p.Halt.Clear()
 		return err
 	}
 	unix.Kill(1, unix.SIGCONT) // the flags stand whether or not it is runit that gets it

@@ -1,35 +1,105 @@
 package initstage
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// Sync writes the disks' buffers.
-func Sync() { unix.Sync() }
+// End is one end of the system, as halt, poweroff, reboot and shutdown ask for it.
+type End struct {
+	What       string // poweroff, reboot or halt: all but the power
+	Force      bool   // at once, without process 1
+	NoSync     bool
+	NoRecord   bool // in wtmp
+	Interfaces bool // take those of the network down before, with Force
+	Disks      bool // have them in stand-by before, with Force
+	Complain   func(error)
+}
 
-// Force ends the system at once, without process 1. It only returns an error.
-func Force(what string) error {
-	cmd, ok := map[string]uint32{
+// Run writes the record and asks for the end or, with Force, makes it. What
+// comes before the end may fail and is complained about.
+func (e End) Run() error {
+	if !e.NoRecord {
+		e.Complain(AppendRecord(Wtmp, ShutdownRecord(time.Now())))
+	}
+	if !e.NoSync {
+		unix.Sync()
+	}
+	if !e.Force {
+		return Ask(DefaultPaths(), e.What)
+	}
+	if e.Interfaces {
+		e.Complain(interfacesDown())
+	}
+	if e.Disks && e.What != "reboot" {
+		standBy()
+	}
+	return force(e.What)
+}
+
+// force ends the system at once. It only returns an error.
+func force(what string) error {
+	cmd, ok := map[string]int{
 		"reboot":   unix.LINUX_REBOOT_CMD_RESTART,
 		"poweroff": unix.LINUX_REBOOT_CMD_POWER_OFF,
 		"halt":     unix.LINUX_REBOOT_CMD_HALT,
 	}[what]
 	if !ok {
-		return fmt.Errorf("%s: %w", what, unix.EINVAL)
+		return &verbError{what, unix.EINVAL}
 	}
-	if err := unix.Reboot(int(cmd)); err != nil {
+	if err := unix.Reboot(cmd); err != nil {
 		return &verbError{what, err}
 	}
 	return nil
+}
+
+// interfacesDown takes every network interface down but lo.
+func interfacesDown() error {
+	text, err := os.ReadFile("/proc/net/dev")
+	if err != nil {
+		return &verbError{"find the network interfaces", err}
+	}
+	for line := range strings.Lines(string(text)) {
+		name, _, ok := strings.Cut(strings.TrimSpace(line), ":")
+		if !ok || name == "lo" {
+			continue // a heading has no colon
+		}
+		if down := setUp(name, false); down != nil && err == nil {
+			err = &verbError{"take down " + name, down}
+		}
+	}
+	return err
+}
+
+// standBy has the disks park, as far as they are disks that can: those that
+// take ATA's commands.
+func standBy() {
+	const (
+		driveCommand = 0x031f // HDIO_DRIVE_CMD
+		standByNow   = 0xe0
+	)
+	names, _ := list("/sys/block")
+	for _, name := range names {
+		if !strings.HasPrefix(name, "sd") && !strings.HasPrefix(name, "hd") {
+			continue
+		}
+		if fd, err := unix.Open("/dev/"+name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0); err == nil {
+			args := [4]byte{standByNow}
+			unix.Syscall(unix.SYS_IOCTL, uintptr(fd), driveCommand, uintptr(unsafe.Pointer(&args)))
+			unix.Close(fd)
+		}
+	}
 }
 
 // The files of a shutdown that waits for its time.
@@ -45,12 +115,13 @@ const noticeTime = 5 * time.Minute
 
 // Shutdown is the end of the system at a time.
 type Shutdown struct {
-	What     string // halt, reboot, or single: the level of services of that name
+	End      // or What is single: the level of services of that name
 	Delay    time.Duration
 	Message  string
 	WarnOnly bool
+	Quiet    bool     // no notice but the last
 	Files    []string // to make, for the next boot
-	Complain func(error)
+	Self     *Stage   // ends the processes and the disks in process 1's place
 }
 
 // Run waits for the time and then asks for the end. Being told to end while it
@@ -67,23 +138,10 @@ func (s *Shutdown) Run() error {
 		return err
 	}
 	defer release()
-	s.notice(s.Delay)
-	if s.Delay > noticeTime {
-		if !wait(s.Delay-noticeTime, cancel) {
-			return nil
-		}
-		s.notice(noticeTime)
+	if !s.await(cancel) {
+		return nil
 	}
-	if s.Delay > 0 {
-		if err := os.WriteFile(nologin, []byte(goingDown), 0o644); err != nil {
-			s.Complain(&verbError{"create " + nologin, cause(err)})
-		}
-		if !wait(min(s.Delay, noticeTime), cancel) {
-			os.Remove(nologin)
-			return nil
-		}
-		s.notice(0)
-	}
+	s.notice(0)
 	for _, path := range s.Files {
 		if f, err := os.Create(path); err != nil {
 			s.Complain(&verbError{"create " + path, cause(err)})
@@ -91,15 +149,42 @@ func (s *Shutdown) Run() error {
 			f.Close()
 		}
 	}
-	if s.What == "single" {
+	switch {
+	case s.What == "single":
 		os.Remove(nologin)
-		return unix.Exec(executable(), []string{"runsvchdir", "single"}, os.Environ())
+		return unix.Exec(Executable(), []string{"runsvchdir", "single"}, os.Environ())
+	case s.Self != nil:
+		s.Self.end()
+		s.Force = true
 	}
-	if err := AppendRecord(Wtmp, ShutdownRecord(time.Now())); err != nil {
-		s.Complain(err)
+	return s.End.Run()
+}
+
+// await waits for the time, gives the notices before, and keeps the users out
+// at the end. It says whether it was not cancelled.
+func (s *Shutdown) await(cancel <-chan os.Signal) bool {
+	if s.Delay == 0 {
+		return true
 	}
-	unix.Sync()
-	return Ask(DefaultPaths(), s.What == "reboot")
+	if !s.Quiet {
+		s.notice(s.Delay)
+	}
+	if s.Delay > noticeTime {
+		if !wait(s.Delay-noticeTime, cancel) {
+			return false
+		}
+		if !s.Quiet {
+			s.notice(noticeTime)
+		}
+	}
+	if err := os.WriteFile(nologin, []byte(goingDown), 0o644); err != nil {
+		s.Complain(&verbError{"create " + nologin, cause(err)})
+	}
+	if !wait(min(s.Delay, noticeTime), cancel) {
+		os.Remove(nologin)
+		return false
+	}
+	return true
 }
 
 // wait waits, and says whether it was not cancelled.
@@ -114,12 +199,14 @@ func wait(d time.Duration, cancel <-chan os.Signal) bool {
 
 // notice tells the users what comes, and when.
 func (s *Shutdown) notice(in time.Duration) {
-	what := map[string]string{"halt": "halt", "reboot": "reboot", "single": "go to single user mode"}[s.What]
+	what := map[string]string{"poweroff": "power off", "single": "go to single user mode"}[s.What]
 	when := "NOW"
-	if in > 0 {
-		when = fmt.Sprintf("in %d minutes", int(in.Minutes()))
+	if minutes := int(in.Minutes()); minutes == 1 {
+		when = "in 1 minute"
+	} else if minutes > 0 {
+		when = fmt.Sprintf("in %d minutes", minutes)
 	}
-	text := fmt.Sprintf("The system will %s %s", what, when)
+	text := fmt.Sprintf("The system will %s %s", cmp.Or(what, s.What), when)
 	if s.Message != "" {
 		text += ": " + s.Message
 	}
@@ -168,18 +255,42 @@ func Cancel() error {
 	return nil
 }
 
-// Wall writes a notice to every terminal that has a user, and to the console.
-// No terminal can keep it from the others.
+// Wall writes a notice to every terminal that has a user, to the console and to
+// the caller's own, once to each by whatever name. None can keep it from the others.
 func Wall(text string) {
 	host, _ := os.Hostname()
 	line := []byte(fmt.Sprintf("\r\nBroadcast message from %s (%s):\r\n%s\r\n", host, time.Now().Format(time.ANSIC), text))
-	for _, name := range append(Terminals(Utmp), "console") {
+	told := map[int]bool{}
+	for _, name := range append(Terminals(Utmp), "console", "tty") {
 		path := filepath.Join("/dev", filepath.Clean("/"+name))
 		fd, err := unix.Open(path, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			continue
 		}
-		unix.Write(fd, line)
+		if device, err := unix.IoctlGetInt(fd, unix.TIOCGDEV); err != nil || !told[device] {
+			told[device] = err == nil
+			unix.Write(fd, line)
+		}
 		unix.Close(fd)
 	}
+}
+
+// Allowed says whether one of the users in the file may be the one who asks: it is
+// root or named there, and logged in on one of the machine's own screens. Where there
+// is no such file everybody may.
+func Allowed(file, utmp string) bool {
+	text, err := os.ReadFile(file)
+	if errors.Is(err, unix.ENOENT) {
+		return true
+	}
+	names := map[string]bool{"root": true}
+	for line := range strings.Lines(string(text)) {
+		if name := strings.TrimSpace(line); !strings.HasPrefix(name, "#") {
+			names[name] = true
+		}
+	}
+	return slices.ContainsFunc(users(utmp), func(r Record) bool {
+		_, err := strconv.Atoi(strings.TrimPrefix(r.Line, "tty"))
+		return err == nil && names[r.User]
+	})
 }

@@ -223,17 +223,26 @@ func PutBoot(utmp string, r Record) error {
 
 // Terminals are the lines that have a user, by the records in the file utmp.
 func Terminals(utmp string) []string {
+	var lines []string
+	for _, r := range users(utmp) {
+		lines = append(lines, r.Line)
+	}
+	return lines
+}
+
+// users are the records of those who are logged in.
+func users(utmp string) []Record {
 	text, err := os.ReadFile(utmp)
 	if err != nil {
 		return nil
 	}
-	var lines []string
+	var all []Record
 	for ; len(text) >= RecordSize; text = text[RecordSize:] {
 		if r, err := ParseRecord(text[:RecordSize]); err == nil && r.Type == userProcess && r.User != "" {
-			lines = append(lines, r.Line)
+			all = append(all, r)
 		}
 	}
-	return lines
+	return all
 }
 
 // openLocked opens a file of records and locks it against other writers.

@@ -148,8 +148,11 @@ func (s *service) close() {
 		}
 	}
 	s.closePipe()
+	// The scanner hands the lock over. One that has gone may not be quite gone, if
+	// one of its threads hangs, and has the descriptor still.
+	handOver := s.letGo && !s.core.isOrphaned()
 	for _, u := range slices.Backward(units) { // who gets the first lock gets all
-		u.unlock(s.letGo)
+		u.unlock(handOver)
 	}
 	unix.Close(s.dir.fd)
 }
@@ -164,6 +167,7 @@ type kept map[string]int
 func (s *service) leaveRunning(was *remains) {
 	if was.pidfd >= 0 {
 		unix.Close(was.pidfd)
+		was.pidfd = -1
 		s.core.procs.bequeath(was.life.PID, s.key)
 	}
 }
@@ -377,9 +381,7 @@ func (s *service) lock(u *unit, k kept) (was remains, err error) {
 		}
 	}
 	if err != nil {
-		if was.pidfd >= 0 {
-			unix.Close(was.pidfd)
-		}
+		s.leaveRunning(&was)
 		return was, err
 	}
 	u.lock = l
@@ -389,10 +391,7 @@ func (s *service) lock(u *unit, k kept) (was remains, err error) {
 	// Nobody writes it any more, and what was being made has lost its parent.
 	life, ok, err := readSettled(s.dir.fd, u.prefix+"supervise/proc")
 	if err != nil {
-		if was.pidfd >= 0 {
-			unix.Close(was.pidfd)
-			was.pidfd = -1
-		}
+		s.leaveRunning(&was)
 		return was, err
 	}
 	making := life.Word == LifeMaking || life.Word == LifeFinishing
@@ -771,6 +770,10 @@ func (s *service) restore(u *unit, was *remains) {
 // resume goes on with a unit as restore has left it.
 func (s *service) resume(u *unit) {
 	switch {
+	case u.st.Phase == Idle && u == &s.main && s.waits && (u.st.Want == WantUp || u.st.Want == WantOnce): // for what is missing
+		if err := s.dir.executable("run", false); err != nil { // of one that is being written there is nothing to say
+			s.fatal(fmt.Errorf("unable to start ./run: %w", err))
+		}
 	case u.st.Phase == Idle && u.st.Want == WantUp:
 		if age := time.Since(u.began); !u.began.IsZero() && age < time.Second {
 			u.st.Phase = Resting // it had just ended: the rest is still due
@@ -792,7 +795,7 @@ func (s *service) resume(u *unit) {
 // seen tells the scanner that it may collect a process that it has inherited.
 func (c *Core) seen(pid int) {
 	if c.link != nil {
-		go c.link.send(message{word: "seen", a: strconv.Itoa(pid), b: "0"}) // nobody waits for the scanner
+		c.report(message{word: "seen", a: strconv.Itoa(pid), b: "0"})
 	}
 }
 

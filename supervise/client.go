@@ -108,6 +108,19 @@ func (r *Remote) ProbeUntil(limit time.Time) (Record, error) {
 	}
 }
 
+// probeExpected is ProbeUntil for a service, at path, that is to be started: also
+// one that nobody supervises yet is waited for, where a runsvdir is about to.
+func (r *Remote) probeExpected(path string, limit time.Time) (Record, error) {
+	for {
+		rec, err := r.ProbeUntil(limit)
+		absent := errors.Is(err, ErrNotRunning) || errors.Is(err, unix.ENOENT)
+		if !absent || time.Now().After(limit) || !expected(path) {
+			return rec, err
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
 // open opens a FIFO for writing. Nobody at the other end is ErrNotRunning.
 func (r *Remote) open(fifo string) (int, error) {
 	fd, err := unix.Openat(r.fd, fifo, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
@@ -261,7 +274,11 @@ func (c *Client) Send(path, cmd, until string) (*Order, error) {
 		return nil, err
 	}
 	defer r.Close()
-	if o.Before, err = r.ProbeUntil(c.Patience); err != nil {
+	probe := r.ProbeUntil
+	if strings.ContainsAny(cmd, "uo") {
+		probe = func(limit time.Time) (Record, error) { return r.probeExpected(path, limit) }
+	}
+	if o.Before, err = probe(c.Patience); err != nil {
 		return nil, err
 	}
 	err = c.post(r, o, cmd)

@@ -43,6 +43,8 @@ const (
 	evRested                   // the rest of who is over
 	evCommand                  // cmd, as if read from supervise/control
 	evLetGo                    // close everything, touch no process: another core takes over
+	evReady                    // what was missing for a start is there
+	evKeep                     // the scanner has yet to get its descriptors
 )
 
 // event is what happens to a service.
@@ -86,7 +88,6 @@ type unit struct {
 	since   time.Time // as supervise/status tells it
 	began   time.Time // of ./run
 	ws      unix.WaitStatus
-	word    string // the record's word while a process is being made or runs
 	control int
 	ok      int
 	lock    int  // of supervise/lock, which is held as long as it is open
@@ -132,6 +133,7 @@ type service struct {
 	published bool // the status files are written and ok answers
 	letGo     bool
 	deleted   bool
+	waits     bool // it has no ./run that can be executed, and is not started until it has
 	lanes     [lanes]lane
 	end       func() // is called when it is over, by who owns it then
 
@@ -265,6 +267,13 @@ func (s *service) handle(ev event) {
 		s.command(&s.main, ev.cmd)
 	case evLetGo:
 		s.letGo = true
+	case evReady:
+		s.waits = false
+		if s.main.st.Phase == Idle && s.main.st.Want == WantUp {
+			s.feed(&s.main, CmdUp)
+		}
+	case evKeep:
+		s.core.keep(s)
 	case evSpawned, evUnmade, evUnexecuted:
 		s.ordered--
 		s.answered(ev)
