@@ -74,7 +74,8 @@ func roomForThread() bool {
 		return made.err != unix.EAGAIN && made.err != unix.ENOMEM
 	}
 	for {
-		if _, err := unix.Wait4(made.pid, nil, unix.WCLONE, nil); err != unix.EINTR {
+		const wClone = -1 << 31 // an int of 32 bits has no room for unix.WCLONE
+		if _, err := unix.Wait4(made.pid, nil, wClone, nil); err != unix.EINTR {
 			return true
 		}
 	}
