@@ -63,6 +63,8 @@ type Core struct {
 	changed  chan struct{} // of one: a service is gone, or the scanner
 	broom    *time.Timer
 	rescued  map[uint64]bool // logs of earlier scanners that are read on, by inode
+	inotify  int             // watches the supervise directories, or -1
+	guarded  map[int32]*unit // by inotify's number
 
 	outbox  outbox
 	keepers struct {
@@ -78,7 +80,7 @@ type Core struct {
 
 // watch is what a descriptor of the poller stands for.
 type watch struct {
-	unit *unit
+	unit *unit    // nil: inotify
 	proc *process // an adopted one; nil: the unit's control
 }
 
@@ -103,6 +105,7 @@ func newCore(say func(Level, string, error), self int, session bool) (*Core, err
 	_, c.ready = inPoller(c.epoll, "epoll")
 	c.crew.ready, c.crew.grow = crewMax+pressMax, func(n int) bool { return ReserveThreads(c.needThreads() + n + 1) }
 	c.hands = newHands(c.epoll)
+	c.openGuards()
 	c.private = []int{c.epoll}
 	c.procs.kernel.signal = notifyDeaths(c.procs.deaths, c.procs.given)
 	go c.procs.reap()
@@ -172,6 +175,7 @@ func RunDir(name string, say func(Level, string, error)) error {
 	c.crew.press(func(*turn) {
 		defer s.crash()
 		s.begin()
+		s.guard()
 		s.work()
 	})
 	for {
@@ -546,6 +550,7 @@ const tidyTime = 3 * time.Second
 
 // sweep is what tidy has done.
 func (c *Core) sweep() {
+	c.guardAll()
 	c.mu.Lock()
 	small := len(c.services) <= smallTree
 	c.mu.Unlock()
@@ -684,6 +689,8 @@ func (c *Core) poll() {
 			c.mu.Unlock()
 			switch {
 			case !ok:
+			case w.unit == nil:
+				c.removals()
 			case w.proc == nil:
 				if w.unit.told.CompareAndSwap(false, true) {
 					w.unit.svc.post(event{kind: evReadable, who: w.unit})
