@@ -12,7 +12,7 @@ SBINDIR ?= $(PREFIX)/sbin
 LINKS   ?=
 PEERS   := runit busybox-static user-mode-linux s6 libs6-2.11 libskarnet2.13 libexecline2.9 daemontools qemu-user-static
 
-.PHONY: build demo test bench bench-turns chaos install clean peers
+.PHONY: build demo test check test-fresh race mutants bench bench-turns chaos test-logger install clean peers
 
 # The entry writes down what Go's runtime changes at its start (procenv/entry.go);
 # it is assembly, so not for every machine.
@@ -28,14 +28,55 @@ build:
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false $(SMALL:%=-gcflags=%=-l) -ldflags '-s -w -funcalign=4 $(ENTRY) -X runitbox/applets/loaders.Version=$(VERSION) -X runitbox/applets.serviceDirs=$(SVDIRS) $(GOLDFLAGS)' -o '$(OUT)/runitbox' .
 
 # test is all that a change must pass. What the tests need of others is fetched
-# into build/peers, never installed; what cannot be had is skipped and counted.
+# into build, never installed; what cannot be had is skipped and counted.
 # A result that go has kept would count no skips.
 test: peers build
 	test -z "$$(gofmt -l .)"
-	go vet ./... && go mod tidy -diff
-	rm -f build/skipped
-	RUNITBOX_PEERS='$(CURDIR)/build/peers' RUNITBOX_SKIPPED='$(CURDIR)/build/skipped' go test -race -count 1 -timeout 40m ./...
-	@if test -s build/skipped; then echo "skipped: $$(wc -l <build/skipped) tests"; cat build/skipped; fi
+	go vet ./...
+	@rm -f build/skipped
+	@diff=$$(go mod tidy -diff 2>build/why) || if test "$$diff"; then echo "$$diff"; exit 1; \
+	else echo "go mod tidy: $$(tail -n 1 build/why)" >>build/skipped; fi
+	@race=-race; go build -race -buildvcs=false -o /dev/null . 2>build/why || race=; \
+	test "$$race" || echo "the race detector, which needs a C compiler: $$(head -n 1 build/why)" | tee -a build/skipped; \
+	echo "go test $$race ./..."; status=0; \
+	RUNITBOX_PEERS='$(CURDIR)/build/peers' RUNITBOX_SKIPPED='$(CURDIR)/build/skipped' go test $$race -count 1 -timeout 40m ./... || status=1; \
+	if go run $(STATICCHECK) -version >/dev/null 2>build/why; then go run $(STATICCHECK) $(CHECKS) ./... || status=1; \
+	else echo "staticcheck: $$(tail -n 1 build/why)" >>build/skipped; fi; \
+	$(SKIPPED); exit $$status
+
+# The messages end as runit's do, some with a full stop, which ST1005 forbids.
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+CHECKS      := -checks inherit,-ST1005
+
+# SKIPPED says at the end what was left out and why: the first test of each reason.
+SKIPPED = if test -s build/skipped; then echo "skipped: $$(wc -l <build/skipped) (they are in build/skipped)"; \
+	awk '{ at = index($$0, ": "); why = substr($$0, at); if (!n[why]++) first[why] = substr($$0, 1, at - 1) } \
+	END { for (why in n) print "  " first[why] (n[why] > 1 ? " and " n[why] - 1 " more" : "") why }' build/skipped; fi
+
+# check is for who packages the suite: it needs no net, no root and no programs to
+# compare with, and takes a minute or two.
+check: export GOPROXY := off
+check: build
+	go vet ./...
+	@rm -f build/skipped
+	@RUNITBOX_SKIPPED='$(CURDIR)/build/skipped' go test -short -count 1 -timeout 20m ./... || status=1; $(SKIPPED); exit $${status:-0}
+
+# test-fresh tries README's two commands in a new, minimal Debian root, as root:
+# all that is in it is what debootstrap makes, make and this machine's Go.
+test-fresh:
+	.ci/fresh
+
+# race runs what else runs the executable that users get with one that is made
+# for the race detector. What looks at its signals, sizes and memory is left out.
+race: peers
+	RUNITBOX_RACE=1 RUNITBOX_PEERS='$(CURDIR)/build/peers' go test -timeout 40m -count 1 \
+		-run '^(TestOracle/.*/runitbox|TestChaos|TestSv|TestRunsv|TestSvlogd)' -skip 'ignored-signals|TestSvlogdFrugal' ./applets
+
+# mutants plants the faults of testdata/mutants, one at a time, in a copy of this
+# tree and says which of them the tests notice. MUTANTS=PATTERN tries some.
+MUTANTS ?= .
+mutants:
+	RUNITBOX_PEERS='$(CURDIR)/build/peers' go test -tags mutants -timeout 2h -count 1 -run '^TestMutants$$/$(MUTANTS)' -v ./applets
 
 # install takes what has been built where there is no go, as root may have none.
 # The executable is renamed into place: what runs may be called at any moment.
@@ -50,17 +91,20 @@ install:
 clean:
 	rm -rf build
 
-# peers fetches Debian's packages of the programs that the tests compare with.
-# Lists and packages stay below build: the machine's own apt is not touched.
+# peers fetches Debian's packages of the programs that the tests compare with, and
+# of those that they call where this machine lacks them. Lists and packages stay
+# below build: the machine's own apt is not touched.
 APT := apt-get -qq -o APT::Sandbox::User=root -o Dir::State::lists='$(CURDIR)/build/apt/lists' -o Dir::Cache='$(CURDIR)/build/apt/cache'
-peers: build/peers/.done
-build/peers/.done:
+peers: build/peers/.done $(if $(shell command -v ps && command -v pgrep && command -v xz),,build/peers/.tools)
+build/peers/.done: PACKAGES := $(PEERS)
+build/peers/.tools: PACKAGES := procps libproc2-0 xz-utils
+build/peers/.done build/peers/.tools:
 	@mkdir -p build/peers build/apt/lists/partial build/apt/cache/archives/partial
-	@if command -v apt-get dpkg >/dev/null && $(APT) update; then \
-		cd build/apt && for p in $(PEERS); do \
+	@if command -v apt-get >/dev/null && $(APT) update; then \
+		cd build/apt && for p in $(PACKAGES); do \
 			$(APT) download $$p && dpkg -x $${p}_*.deb ../peers || echo "peers: no package $$p here"; \
-		done && touch ../peers/.done; \
-	else echo "peers: apt-get is not usable here: tests that compare will be skipped"; fi
+		done && touch ../../$@; \
+	else echo "peers: apt-get is not usable here: tests that need $(PACKAGES) will be skipped"; fi
 
 # bench prints ratios against the peers; it says which are missing.
 bench: peers build
@@ -81,3 +125,7 @@ EVENTS ?= 3000
 SEED   ?=
 chaos: build
 	RUNITBOX_CHAOS=$(EVENTS) RUNITBOX_CHAOS_SEED=$(SEED) go test -timeout 6h -count 1 -run '^TestChaos$$' -v ./applets
+
+# test-logger feeds svlogd in all ways (minutes), and kills it more often.
+test-logger: peers build
+	RUNITBOX_MATRIX=all RUNITBOX_KILLS=10 RUNITBOX_PEERS='$(CURDIR)/build/peers' go test -timeout 60m -count 1 -run '^TestSvlogd(Matrix|Killed)$$' -v ./applets

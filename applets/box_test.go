@@ -423,6 +423,8 @@ func TestBoxCompletion(t *testing.T) {
 			if text, err := cmd.CombinedOutput(); err != nil || len(text) > 0 {
 				t.Errorf("%s does not take its script: %v\n%s", shell, err, text)
 			}
+		} else {
+			t.Logf("no %s here to read its script", shell)
 		}
 	}
 	// What the scripts call: the words that may come next, then a directive.

@@ -24,8 +24,11 @@ import (
 // nobody but those who were meant has noticed. make chaos runs it for long:
 // RUNITBOX_CHAOS is the number of events, RUNITBOX_CHAOS_SEED repeats a run.
 func TestChaos(t *testing.T) {
-	if _, err := os.Stat("/usr/bin/perl"); err != nil {
-		skip(t, "no perl here for the services")
+	if testing.Short() {
+		skip(t, "is long")
+	}
+	if err := exec.Command("/usr/bin/perl", "-MTime::HiRes", "-e1").Run(); err != nil {
+		skip(t, "no perl with Time::HiRes here for the services")
 	}
 	count, seed := "50", os.Getenv("RUNITBOX_CHAOS_SEED")
 	if n := os.Getenv("RUNITBOX_CHAOS"); n != "" {

@@ -291,9 +291,10 @@ var chpstUsageLine = regexp.MustCompile(`(?m)^usage: (\S+) \[-vV?P012\].*$`)
 // came of it.
 func play(t *testing.T, sh, bin, busybox string) string {
 	t.Helper()
+	needTools(t, sh)
 	cmd := contained(t, exec.Command("/bin/sh", "-c", sh))
 	cmd.Dir = fixture(t, busybox)
-	cmd.Env = []string{"PATH=" + bin + ":/usr/bin:/bin", "LC_ALL=C"}
+	cmd.Env = []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "LC_ALL=C"}
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		t.Fatal(err)
@@ -329,7 +330,11 @@ func TestChpstOracle(t *testing.T) {
 		}
 	})
 	t.Run("runit", func(t *testing.T) {
-		theirs, err := linkAll(peer(t, "chpst"))
+		chpst := filepath.Join(publicDir(t), "chpst") // where other users can get to it
+		if err := copyFile(chpst, peer(t, "chpst")); err != nil {
+			t.Fatal(err)
+		}
+		theirs, err := linkAll(chpst)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -396,5 +401,18 @@ func TestDaemontools(t *testing.T) {
 				t.Errorf("daemontools': %s (-want +got):\n%s", l.sh, diff)
 			}
 		})
+	}
+}
+
+// TestChpstUsage names all letters, -V as well, as Debian's does.
+func TestChpstUsage(t *testing.T) {
+	t.Parallel()
+	bin, err := loaderLinks()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, _ := exec.Command(filepath.Join(bin, "chpst")).CombinedOutput()
+	if want := "usage: chpst [-vVP012] [-u user[:group]] "; !bytes.HasPrefix(out, []byte(want)) {
+		t.Errorf("it says %q, want %q ...", out, want)
 	}
 }

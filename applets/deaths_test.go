@@ -1,6 +1,8 @@
 package applets
 
 import (
+	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 )
@@ -71,6 +73,100 @@ exec sleep 1000
 -- slow/finish --
 #!/bin/sh
 echo "$@" >ended
+`
+	if err := writeFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	script(t, file, bin)
+}
+
+// holdups are what a service is held up at, by rules for the file system that it
+// is on, and what makes it come there.
+var holdups = []struct {
+	name, rules, begin string
+}{
+	{name: "exec", rules: "open slow/run", begin: "die"},
+	{name: "directory", rules: "access slow", begin: "die"},
+	{name: "record", rules: "write slow/supervise/proc", begin: "die"},
+	{name: "finish", rules: "lookup slow/finish", begin: "die"},
+	{name: "rename", rules: "rename slow/supervise/stat.new\nrename2 slow/supervise/stat.new", begin: "die"},
+	{name: "status", rules: "open slow/supervise/pid.new\ncreate slow/supervise/pid.new\nlookup slow/supervise/pid.new", begin: "die"},
+	{name: "mkdir", rules: "mkdir slow/supervise", begin: "appear"},
+	{name: "supervise", rules: "lookup slow/supervise", begin: "appear"},
+	{name: "lock", rules: "lookup slow/supervise/lock", begin: "appear"},
+	{name: "log", rules: "lookup slow/log", begin: "appear"},
+	{name: "control", rules: "lookup slow/supervise/control", begin: "appear"},
+	{name: "ok", rules: "mknod slow/supervise/ok", begin: "appear"},
+	{name: "a stopped server", begin: "stop"},
+	{name: "a stopped reader of standard error", begin: "mute"},
+}
+
+// TestHeldUp: whatever a service is held up at, and whatever happens meanwhile, all
+// others are served, and the tree can be stopped.
+func TestHeldUp(t *testing.T) {
+	needFuse(t)
+	bin, err := links()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile("../testdata/held-up.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range holdups {
+		t.Run(h.name, func(t *testing.T) {
+			t.Parallel()
+			file := filepath.Join(t.TempDir(), "script")
+			vars := fmt.Sprintf("BEGIN=%s RULES='%s'\n", h.begin, h.rules)
+			if err := writeFile(file, append([]byte(vars), text...), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			script(t, file, bin)
+		})
+	}
+}
+
+// TestThreadHangs: the kernel gives the signal of a child's end to the thread that
+// has made the child. Where that thread hangs at a disk, the ends are noticed all
+// the same.
+func TestThreadHangs(t *testing.T) {
+	needFuse(t)
+	bin, err := links()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "script")
+	text := `soon() { set +x; n=0; until "$@"; do n=$((n+1)); [ $n -lt 200 ] || { echo "never: $*"; cat err; exit 1; }; sleep .05; done; set -x; }
+is() { test "$(cat tree/$1/supervise/stat)" = "$2"; }
+up() { for s in $all; do is $s run || return 1; done; }
+pids() { for s in $all; do cat tree/$s/supervise/pid; done; }
+fresh() { up && for p in $(pids); do case " $before " in *" $p "*) return 1 ;; esac; done; }
+mkdir m tree
+stallfs m rules & F=$!
+soon test -e rules.ready
+all=
+for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do all="$all s$n"; cp -r web tree/s$n; done
+for n in 1 2 3 4 5 6; do cp -r web m/slow$n; ln -s ../m/slow$n tree/slow$n; done
+runsvdir tree 2>err & P=$!
+soon up
+for n in 1 2 3 4 5 6; do soon is slow$n run; done
+echo 'write slow?/supervise/proc' >rules
+kill -9 $(cat m/slow?/supervise/pid)
+all6() { test $(grep -c . rules.held) -ge 6; }
+soon all6
+for n in 1 2 3; do
+	before=$(echo $(pids))
+	kill -9 $before
+	soon fresh
+done
+: >rules
+kill -HUP $P; wait $P || test $? = 111
+soon sh -c '! pgrep -x runsv'
+kill -9 $F; wait $F || true
+umount -l m
+-- web/run --
+#!/bin/sh
+exec sleep 1000
 `
 	if err := writeFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -23,6 +24,7 @@ import (
 // other ends of a test's processes.
 var players = map[string]func(argv []string) int{
 	"script-init":    scriptInit,
+	"racer":          racer,
 	"container-init": containerInit,
 	"given":          given,
 	"refuse":         refuse,
@@ -40,8 +42,9 @@ func TestMain(m *testing.M) {
 	}
 	goflag.Parse()
 	unignore()
+	unix.CloseRange(3, 1<<31-1, unix.CLOSE_RANGE_CLOEXEC) // what whoever runs the tests has open
 	if p := goflag.Lookup("test.parallel"); p.Value.String() == p.DefValue {
-		goflag.Set("test.parallel", "10") // the tests wait more than they work
+		goflag.Set("test.parallel", "24") // the tests wait more than they work
 	}
 	var err error
 	if suiteDir, err = os.MkdirTemp("", "runitbox-test"); err == nil {
@@ -51,9 +54,63 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	races := filepath.Join(suiteDir, "races")
+	if err := errors.Join(makeRaceDir(races), lendTools()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Setenv("GORACE", raceSetting(races))
 	status := m.Run()
+	if reports := raceReports(races); len(reports) > 0 {
+		fmt.Fprintln(os.Stderr, "FAIL: the race detector in processes that the tests have started:\n"+strings.Join(reports, "\n"))
+		status = 1
+	}
 	os.RemoveAll(suiteDir)
 	os.Exit(status)
+}
+
+// raceSetting has the race detector, in a process that was made for it, report
+// into files below dir: the process's standard error is a file of the test's or
+// nowhere, and nobody asks for its exit code. Nor does it end a second late.
+func raceSetting(dir string) string {
+	return "log_path=" + filepath.Join(dir, "race") + " atexit_sleep_ms=0"
+}
+
+// makeRaceDir makes a place for reports: processes of other users write there too.
+func makeRaceDir(dir string) error {
+	return errors.Join(os.Mkdir(dir, 0o777), os.Chmod(dir, 0o777))
+}
+
+// raceReports reads what the race detector has written into dir.
+func raceReports(dir string) (reports []string) {
+	paths, _ := filepath.Glob(filepath.Join(dir, "race.*"))
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			text = []byte(err.Error())
+		}
+		reports = append(reports, string(text))
+	}
+	return reports
+}
+
+// gorace is for the environment of what one test starts: a report of the race
+// detector in any of these processes fails the test.
+func gorace(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(suiteDir, "races")
+	if err == nil {
+		err = os.Chmod(dir, 0o777)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for _, report := range raceReports(dir) {
+			t.Errorf("the race detector, in a process of this test:\n%s", report)
+		}
+	})
+	return "GORACE=" + raceSetting(dir)
 }
 
 // unignore gives the signals that whoever runs the tests ignores their default
@@ -99,19 +156,42 @@ func scriptInit(argv []string) int {
 }
 
 // contained makes cmd run in a PID namespace of its own, so that nothing it
-// starts outlives it. Without root a user namespace makes that possible.
+// starts outlives it. Without root a user namespace makes that possible; where
+// there can be none either, as in some containers, the test is skipped.
 func contained(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	needNamespaces(t)
 	path, err := exec.LookPath(cmd.Path)
 	if err != nil {
-		t.Fatal(err)
+		skip(t, "needs "+cmd.Path)
+	}
+	return containing(cmd, path)
+}
+
+// needNamespaces skips where nothing can be contained.
+func needNamespaces(t *testing.T) {
+	t.Helper()
+	if err := namespaces(); err != nil {
+		skip(t, "no namespaces can be made here: "+err.Error())
+	}
+}
+
+// namespaces says why nothing can be contained here.
+var namespaces = sync.OnceValue(func() error {
+	if text, err := containing(exec.Command("/bin/true"), "/bin/true").CombinedOutput(); err != nil {
+		return fmt.Errorf("%w%s", err, bytes.TrimSpace(text))
+	}
+	return nil
+})
+
+// containing is contained, for a program whose path is known.
+func containing(cmd *exec.Cmd, path string) *exec.Cmd {
+	self, err := os.Executable()
+	if err != nil {
+		panic(err)
 	}
 	cmd.Args = append([]string{"script-init", path}, cmd.Args[1:]...)
-	cmd.Path = self
+	cmd.Path, cmd.Err = self, nil
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS,
 		Pdeathsig:  unix.SIGKILL,
@@ -163,33 +243,103 @@ select undef, undef, undef, .01 until -e ($ARGV[1] // 'go');
 })
 
 // binary is the static executable as users get it, built once for a test run.
+// With RUNITBOX_RACE in the environment it is made for the race detector instead:
+// not all tests can be right then, but what it reports is.
 var binary = sync.OnceValues(func() (string, error) {
 	dir := filepath.Join(suiteDir, "build")
 	out := filepath.Join(dir, "runitbox")
-	if text, err := exec.Command("make", "-C", "..", "build", "OUT="+dir).CombinedOutput(); err != nil {
-		return "", fmt.Errorf("make build: %w: %s", err, text)
+	build := exec.Command("make", "-C", "..", "build", "OUT="+dir)
+	if os.Getenv("RUNITBOX_RACE") != "" {
+		build = exec.Command("go", "build", "-race", "-buildvcs=false", "-o", out, "..")
+	}
+	if text, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%s: %w: %s", build, err, text)
 	}
 	return out, nil
 })
 
-// peer finds a program of Debian's that make peers has fetched, or skips.
-func peer(t *testing.T, name string) string {
+// tools are the programs that shell scripts of tests call, by this name or through
+// a helper of it, and that a small system lacks.
+var tools = map[string]string{"ps": "ps", "pgrep": "pgrep", "perl": "perl", "hold": "perl", "xz": "xz", "bash": "bash", "setsid": "setsid"}
+
+// needTools skips where a shell script calls what is not here.
+func needTools(t *testing.T, sh string) {
 	t.Helper()
-	root := os.Getenv("RUNITBOX_PEERS")
-	if root == "" {
-		root = "../build/peers"
+	calls := func(word string) bool {
+		return regexp.MustCompile(`(^|[\s;&|($/])` + word + `\s`).MatchString(sh)
 	}
+	for word, tool := range tools {
+		if _, err := exec.LookPath(tool); err != nil && calls(word) {
+			skip(t, "needs "+tool)
+		}
+	}
+	if calls("stallfs") {
+		needFuse(t)
+	}
+}
+
+// lendTools puts those tools into PATH that are not here but have been fetched
+// beside the peers. They are copied to where every user can reach them, with the
+// libraries that came with them.
+func lendTools() error {
+	dir := filepath.Join(suiteDir, "tools")
+	files := map[string]string{}
+	for _, pattern := range []string{"lib/*/libproc*", "usr/lib/*/libproc*"} {
+		libs, _ := filepath.Glob(filepath.Join(peersDir(), pattern))
+		for _, lib := range libs {
+			files[filepath.Join("lib", filepath.Base(lib))] = lib
+		}
+	}
+	errs := []error{os.Mkdir(dir, 0o755), os.Mkdir(filepath.Join(dir, "lib"), 0o755)}
+	for _, tool := range tools {
+		if _, err := exec.LookPath(tool); err == nil || files[filepath.Join("lib", tool)] != "" {
+			continue
+		}
+		if path := fetched(tool); path != "" {
+			files[filepath.Join("lib", tool)] = path
+			wrapper := fmt.Sprintf("#!/bin/sh\nLD_LIBRARY_PATH=%[1]s/lib exec %[1]s/lib/%[2]s \"$@\"\n", dir, tool)
+			errs = append(errs, writeFile(filepath.Join(dir, tool), []byte(wrapper), 0o755))
+		}
+	}
+	for to, from := range files {
+		errs = append(errs, copyFile(filepath.Join(dir, to), from))
+	}
+	return errors.Join(append(errs, os.Setenv("PATH", os.Getenv("PATH")+":"+dir))...)
+}
+
+// peersDir is what make peers has fetched.
+func peersDir() string {
+	if dir := os.Getenv("RUNITBOX_PEERS"); dir != "" {
+		return dir
+	}
+	return "../build/peers"
+}
+
+// fetched finds a program that make peers has fetched.
+func fetched(name string) string {
 	for _, dir := range []string{"usr/bin", "usr/sbin", "bin", "sbin", "lib/runit", "usr/lib/runit"} {
-		path, err := filepath.Abs(filepath.Join(root, dir, name))
+		path, err := filepath.Abs(filepath.Join(peersDir(), dir, name))
 		if err != nil {
-			t.Fatal(err)
+			return ""
 		}
 		if _, err := os.Stat(path); err == nil {
 			return path
 		}
 	}
-	skip(t, "no "+name+" among the peers (make peers)")
 	return ""
+}
+
+// peer finds a program of Debian's to compare with, or skips.
+func peer(t *testing.T, name string) string {
+	t.Helper()
+	if testing.Short() {
+		skip(t, "compares with "+name)
+	}
+	path := fetched(name)
+	if path == "" {
+		skip(t, "no "+name+" among the peers (make peers)")
+	}
+	return path
 }
 
 // skip skips the test aloud: make test counts what it writes down here.
@@ -221,6 +371,7 @@ func script(t *testing.T, path, bin string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	needTools(t, string(text))
 	dir := t.TempDir()
 	body, files := unpack(string(text))
 	for name, content := range files {
@@ -241,8 +392,7 @@ func script(t *testing.T, path, bin string) {
 	defer cancel()
 	cmd := contained(t, exec.CommandContext(ctx, "/bin/sh", "-ex"))
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "T="+dir, "SVDIR=", "TZ=UTC", "LC_ALL=C",
-		"GORACE=atexit_sleep_ms=0") // a program made for the race detector would end a second late
+	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "T="+dir, "SVDIR=", "TZ=UTC", "LC_ALL=C", gorace(t))
 	cmd.Stdin = strings.NewReader(body)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out

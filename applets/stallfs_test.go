@@ -25,7 +25,8 @@ import (
 //	lookup web/supervise/control
 //	* *
 //
-// An operation that matches is not answered until the line is gone: who asked
+// A third word is the number of an error, which an operation that matches gets
+// at once. Another one that matches is not answered until the line is gone: who asked
 // for it waits in the kernel and cannot be killed, as on a file server that is
 // out of reach. Each that is held is told by a line in RULES.held. A change of
 // directory is an access, what executes a program is open and read, and every
@@ -63,7 +64,7 @@ func stallfs(argv []string) int {
 var stallOps = map[string]uint32{
 	"lookup": 1, "getattr": 3, "setattr": 4, "readlink": 5, "symlink": 6, "mknod": 8, "mkdir": 9, "unlink": 10,
 	"rmdir": 11, "rename": 12, "link": 13, "open": 14, "read": 15, "write": 16, "statfs": 17, "release": 18,
-	"fsync": 20, "flush": 25, "opendir": 27, "readdir": 28, "releasedir": 29, "access": 34, "create": 35, "rename2": 45,
+	"fsync": 20, "flush": 25, "opendir": 27, "readdir": 28, "releasedir": 29, "fsyncdir": 30, "access": 34, "create": 35, "rename2": 45,
 }
 
 // What is answered at once and never held.
@@ -130,21 +131,33 @@ func (s *stallServer) serve() error {
 // node, uid, gid, pid.
 const stallHeader = 40
 
-func (s *stallServer) holds(req []byte) bool {
+func (s *stallServer) holds(req []byte) bool { return len(s.rule(req)) == 2 }
+
+// fails is the error that a request is to get, if any.
+func (s *stallServer) fails(req []byte) error {
+	if f := s.rule(req); len(f) == 3 {
+		no, _ := strconv.Atoi(f[2])
+		return unix.Errno(no)
+	}
+	return nil
+}
+
+// rule is the first rule that a request matches, word by word.
+func (s *stallServer) rule(req []byte) []string {
 	op, name := enc.NativeEndian.Uint32(req[4:]), s.pathOf(req)
 	rules, _ := os.ReadFile(s.rules)
 	for line := range strings.Lines(string(rules)) {
 		f := strings.Fields(line)
-		if len(f) != 2 || op == stallInit || op == stallForget || op == stallForget2 || op == stallBreak {
+		if len(f) < 2 || op == stallInit || op == stallForget || op == stallForget2 || op == stallBreak {
 			continue
 		}
 		if match, _ := path.Match(f[1], name); f[1] == "*" || match {
 			if f[0] == "*" || stallOps[f[0]] == op {
-				return true
+				return f
 			}
 		}
 	}
-	return false
+	return nil
 }
 
 func (s *stallServer) tellHeld(req []byte) {
@@ -198,7 +211,10 @@ func (s *stallServer) answer(req []byte) {
 	if op == stallForget || op == stallForget2 || op == stallBreak {
 		return
 	}
-	out, err := s.do(op, enc.NativeEndian.Uint64(req[16:]), req)
+	err, out := s.fails(req), []byte(nil)
+	if err == nil {
+		out, err = s.do(op, enc.NativeEndian.Uint64(req[16:]), req)
+	}
 	no, _ := err.(unix.Errno)
 	if err != nil {
 		out = nil

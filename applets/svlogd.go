@@ -105,11 +105,13 @@ func runLogger(o logger.Options, verbose bool) error {
 		return fatal{"svlogd", 111, errors.New("unable to open current working directory: " + words(err))}
 	}
 	o.Root, o.Now, o.Report, o.Stderr, o.Start = root, time.Now, e.report, e.write, logger.StartChild
+	// With a single turn each write that takes its time has another thread look
+	// for what is to be run: that is worth less memory while little comes.
+	o.Busy = func() { runtime.GOMAXPROCS(min(2, runtime.NumCPU())) }
 	engine, err := logger.New(o)
 	if err != nil {
 		return fatal{"svlogd", 111, err}
 	}
-	boundMemory()
 	on := func(sig os.Signal, do func()) {
 		go func() { // apart from the others: one of those may wait for stderr
 			for range waits[sig] {
@@ -131,19 +133,36 @@ func runLogger(o logger.Options, verbose bool) error {
 		engine.Rotate()
 	})
 	on(unix.SIGCHLD, func() { e.report(logger.Info, "sigchild received.", nil) })
+	deaths := make(chan os.Signal, 1)
+	signal.Notify(deaths, unix.SIGCHLD)
+	go func() { // apart from who tells of it
+		for range deaths {
+			engine.Reap()
+		}
+	}()
+	spareThreads(waiters)
+	boundMemory(o.Buffer)
 	if err := engine.Run(); err != nil {
 		return fatal{"svlogd", 111, err}
 	}
 	return nil
 }
 
-// boundMemory has garbage collected only when this much has gathered: a
-// rotation makes some 2 KiB of it, a line none.
-func boundMemory() {
-	const garbage = 256 << 10
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	debug.SetMemoryLimit(int64(m.Sys-m.HeapReleased) + garbage)
+// waiters are the goroutines that may be in the kernel at once: the engine, its
+// chores, and whoever tells of a signal; in a flood there is a second turn. A
+// thread more looks for others to run.
+const waiters = 4
+
+// boundMemory has garbage collected only when some hundred KiB have gathered: a
+// rotation makes some 2 KiB of it, a line none. What the runtime takes before
+// that is a constant here, since to ask it takes more memory than there may be
+// garbage.
+func boundMemory(buffer int) {
+	const (
+		runtimes = 5 << 20 // with all that is mapped and never touched
+		garbage  = 512 << 10
+	)
+	debug.SetMemoryLimit(int64(runtimes + garbage + 3*buffer))
 }
 
 // voice is svlogd on stderr.

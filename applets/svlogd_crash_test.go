@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -48,8 +49,12 @@ func logFiles(t *testing.T, dir string) (text []byte, names []string) {
 
 // TestSvlogdKilled kills svlogd at random moments while it writes and rotates,
 // and starts it again on the same pipe: what was written into the pipe must be
-// in the files once, in order.
+// in the files once, in order. RUNITBOX_KILLS=10 kills ten times as often.
 func TestSvlogdKilled(t *testing.T) {
+	times := 1
+	if n, err := strconv.Atoi(os.Getenv("RUNITBOX_KILLS")); err == nil {
+		times = n
+	}
 	for _, tt := range []struct {
 		name   string
 		rounds int
@@ -66,6 +71,15 @@ func TestSvlogdKilled(t *testing.T) {
 		{"filtered", 40, 1, "s30000\nn0\n-*skip*\n", []string{"-r", "."}, func(r *rand.Rand, i int) string { return fmt.Sprintf("%d\n", i) }},
 		{"long lines", 40, 1, "s200000\nn0\n", nil, func(r *rand.Rand, i int) string {
 			return fmt.Sprintf("%d %s\n", i, strings.Repeat("y", r.IntN(600000)))
+		}},
+		{"lines of all sizes that fit into a file", 100, 1, "s400000\nn0\n", nil, func(r *rand.Rand, i int) string {
+			return fmt.Sprintf("%d %s\n", i, strings.Repeat("z", r.IntN(1<<(1+i%18))))
+		}},
+		{"with pauses", 100, 2, "s500\nn0\n", nil, func(r *rand.Rand, i int) string {
+			if time.Sleep(time.Duration(r.IntN(300)) * time.Microsecond); r.IntN(8) > 0 {
+				return fmt.Sprintf("%d,", i) // a line comes bit by bit
+			}
+			return fmt.Sprintf("%d\n", i)
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -95,6 +109,9 @@ func TestSvlogdKilled(t *testing.T) {
 				for i := 0; ; i++ {
 					select {
 					case <-stop:
+						if !bytes.HasSuffix(append(all, next...), []byte("\n")) {
+							next = append(next, '\n') // it would be added
+						}
 						out.Write(next)
 						out.Close()
 						written <- append(all, next...)
@@ -104,7 +121,9 @@ func TestSvlogdKilled(t *testing.T) {
 					next = append(next, tt.line(r, i)...)
 					if len(next) > size {
 						n := r.IntN(len(next) + 1)
-						size = 1 + r.IntN(20000)
+						if size = 1 + r.IntN(20000); tt.name == "with pauses" {
+							size = r.IntN(10)
+						}
 						out.Write(next[:n])
 						taken.Add(int64(n))
 						all = append(all, next[:n]...)
@@ -121,10 +140,10 @@ func TestSvlogdKilled(t *testing.T) {
 				return cmd
 			}
 			kr := rand.New(rand.NewPCG(seed, 2))
-			for i := range tt.rounds {
+			for i := range tt.rounds * times {
 				before := taken.Load()
 				cmd := start()
-				if i%2 == 0 { // half of the kills are sure to hit a logger that writes
+				if i%2 == 0 && tt.name != "with pauses" { // half of the kills are sure to hit a logger that writes
 					for end := time.Now().Add(10 * time.Second); taken.Load() < before+70000 && time.Now().Before(end); {
 						time.Sleep(time.Millisecond)
 					}
@@ -148,7 +167,7 @@ func TestSvlogdKilled(t *testing.T) {
 				if len(names) < 5 {
 					t.Errorf("only %d old logs: this has tested next to nothing", len(names))
 				}
-				t.Logf("%d kills, %d bytes, %d files", tt.rounds, len(want), len(names))
+				t.Logf("%d kills, %d bytes, %d files", tt.rounds*times, len(want), len(names))
 			}
 		})
 	}

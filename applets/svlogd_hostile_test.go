@@ -22,6 +22,7 @@ func forbidding(t *testing.T, call uint32, number uintptr, start func()) {
 	t.Helper()
 	failed := make(chan error)
 	go func() {
+		defer close(failed)    // also where start ends the test
 		runtime.LockOSThread() // for ever: the thread ends with its filter
 		filter := []unix.SockFilter{
 			{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // the number of the call
@@ -34,10 +35,11 @@ func forbidding(t *testing.T, call uint32, number uintptr, start func()) {
 		if err == nil {
 			err = unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&prog)), 0, 0)
 		}
-		if err == nil {
-			start()
+		if err != nil {
+			failed <- err
+			return
 		}
-		failed <- err
+		start()
 	}()
 	if err := <-failed; err != nil {
 		skip(t, "no rules for system calls here: "+err.Error())

@@ -3,6 +3,8 @@
 package initstage
 
 // nothing is a signal handler that returns at once. It is never called from Go.
+//
+//lint:ignore U1000 the kernel calls it
 func nothing()
 
 // handler is the address of nothing.

@@ -1,6 +1,7 @@
 package logger
 
 import (
+	"cmp"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -10,15 +11,17 @@ import (
 // nobody needs to wait for it: a directory is synced, the room of a file that
 // was unlinked is given back. One goroutine does them, while there are any.
 type chores struct {
+	turn    *sync.Mutex // one for all logs of an engine: only one waits for a disk at a time
 	mu      sync.Mutex
 	none    sync.Cond // nothing is left to be done
 	running bool
 	dirty   bool  // the directory is to be synced
 	gone    []int // handles of unlinked files
+	failed  error // of the last attempt to sync
 }
 
-func newChores() *chores {
-	c := &chores{}
+func newChores(turn *sync.Mutex) *chores {
+	c := &chores{turn: turn}
 	c.none.L = &c.mu
 	return c
 }
@@ -74,13 +77,26 @@ func (c *chores) do(dir int) {
 	dirty, gone := c.dirty, c.gone
 	c.dirty, c.gone = false, nil
 	c.mu.Unlock()
-	defer c.mu.Lock()
+	c.turn.Lock()
+	var err error
 	for _, fd := range gone {
 		unix.Close(fd)
 	}
 	if dirty {
-		unix.Fsync(dir)
+		err = syncDir(dir)
 	}
+	c.turn.Unlock()
+	c.mu.Lock()
+	c.failed = cmp.Or(c.failed, err)
+}
+
+// failure is why the directory could not be synced, once.
+func (c *chores) failure() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	err := c.failed
+	c.failed = nil
+	return err
 }
 
 // wait waits until nothing is left to be done; it says whether it has waited.

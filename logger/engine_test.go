@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -68,9 +69,18 @@ func startBatch(t *testing.T, dir string, batch int, change func(*Options)) *ben
 		t.Fatal(err)
 	}
 	go func() { b.done <- b.e.Run() }()
+	deaths := make(chan os.Signal, 1)
+	signal.Notify(deaths, unix.SIGCHLD)
+	go func() {
+		for range deaths {
+			b.e.Reap()
+		}
+	}()
 	t.Cleanup(func() {
 		b.in.Close()
 		unix.Close(p[0])
+		signal.Stop(deaths)
+		close(deaths)
 	})
 	return b
 }
@@ -242,6 +252,12 @@ func TestJournal(t *testing.T) {
 		{"another pipe", func(e *entry) { e.ino++ }, 100, "one\ntwo\none\ntwo\nthree\n"},
 		{"the same pipe of another device", func(e *entry) { e.dev++ }, 100, "one\ntwo\none\ntwo\nthree\n"},
 		{"other bytes", func(e *entry) { e.sum++ }, 100, "one\ntwo\none\ntwo\nthree\n"},
+		{"a begin was held, and is consumed", func(e *entry) { e.size1, e.held1, e.mark[0] = 0, 4, byte(e.want) }, 100, "one\ntwo\nheldone\ntwo\nthree\n"},
+		{"a begin was held, in part", func(e *entry) { e.size1, e.held0, e.held1 = 0, 2, 4 }, 100, "one\ntwo\nheone\ntwo\nthree\n"},
+		{"a begin was held, a batch is in the file", func(e *entry) { e.held0, e.done, e.size0 = 4, 18, 8 }, 100, "one\ntwo\n"},
+		{"a begin was held of another pipe", func(e *entry) { e.size1, e.ino, e.held1, e.mark[0] = 0, 1, 4, byte(e.want) }, 100, "one\ntwo\nheld\none\ntwo\nthree\n"},
+		{"a begin was held of another boot", func(e *entry) { e.size1, e.boot, e.held0 = 0, 1, 4 }, 100, "one\ntwo\nheld\none\ntwo\nthree\n"},
+		{"that is in the file already", func(e *entry) { e.size1, e.boot, e.held0, e.done = 0, 1, 4, 4 }, 100, "one\ntwo\none\ntwo\nthree\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -268,13 +284,17 @@ func TestJournal(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer unix.Close(fd)
-				j, err := openJournal(fd)
+				j, err := openJournal(fd, journalSize(1000))
 				if err != nil {
 					t.Fatal(err)
 				}
-				e := entry{boot: bootID(), dev: in.dev, ino: in.ino, batch: 7, n: uint64(len(text)), sum: checksum([]byte(text)),
+				boot, err := bootID()
+				if err != nil {
+					t.Fatal(err)
+				}
+				e := entry{boot: boot, dev: in.dev, ino: in.ino, batch: 7, n: uint64(len(text)), sum: checksum([]byte(text)),
 					current: st.Ino, size0: 0, size1: 8, next: 8, want: '\n'}
-				j.begin(e)
+				j.begin(e, []byte("held"))
 				tt.change(j.entry())
 				j.close()
 			})
@@ -285,6 +305,80 @@ func TestJournal(t *testing.T) {
 				t.Errorf("files: %q, want %q; said %q", got, tt.want, b.said)
 			}
 		})
+	}
+}
+
+// TestTwoJournals begins where a logger was killed after it had put a batch down
+// in one of two journals; the batch before had too few bytes for two marks.
+func TestTwoJournals(t *testing.T) {
+	const text = "ld\nrest\n"
+	dirs := []string{t.TempDir(), t.TempDir()}
+	b := start(t, dirs[0], func(o *Options) {
+		o.Dirs = dirs
+		in, err := newInput(o.Input, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in.close()
+		boot, err := bootID()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := unix.Write(o.Input+1, []byte(text)); err != nil { // the other end
+			t.Fatal(err)
+		}
+		e := entry{boot: boot, dev: in.dev, ino: in.ino}
+		first, second := e, e
+		first.batch, first.n, first.sum, first.want, first.held0, first.held1 = 8, 3, checksum([]byte("ld\n")), '\n', 2, 0
+		second.batch, second.n, second.sum, second.want, second.held0, second.held1 = 7, 1, checksum([]byte("e")), 0x100, 1, 2
+		for i, e := range []entry{first, second} {
+			fd, err := unix.Open(dirs[i], unix.O_RDONLY, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(fd)
+			j, err := openJournal(fd, journalSize(1000))
+			if err != nil {
+				t.Fatal(err)
+			}
+			j.begin(e, []byte("he"))
+			j.close()
+		}
+	})
+	if err := b.end(); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range dirs {
+		if got, _ := os.ReadFile(filepath.Join(dir, "current")); string(got) != "held\nrest\n" {
+			t.Errorf("current: %q", got)
+		}
+	}
+}
+
+// TestBegins compares a pipe's begin with a batch, also if that is more than
+// can be looked at.
+func TestBegins(t *testing.T) {
+	batch := bytes.Repeat([]byte("some line\n"), 1000)
+	e := entry{n: uint64(len(batch)), sum: checksum(batch), prefix: prefixSum(batch)}
+	other := append([]byte("other"), batch[5:]...)
+	for _, tt := range []struct {
+		name  string
+		there []byte
+		holds int
+		want  bool
+	}{
+		{"all of it", batch, len(batch), true},
+		{"more than it", append(batch, 'x'), len(batch) + 1, true},
+		{"less than it", batch[:9999], 9999, false},
+		{"a part can be seen", batch[:4096], len(batch), true},
+		{"too little can be seen", batch[:100], len(batch), false},
+		{"other bytes", other, len(batch), false},
+		{"a part of other bytes", other[:4096], len(batch), false},
+		{"a part, and there is less", batch[:4096], len(batch) - 1, false},
+	} {
+		if got := e.begins(tt.there, tt.holds); got != tt.want {
+			t.Errorf("%s: %v", tt.name, got)
+		}
 	}
 }
 

@@ -9,14 +9,13 @@ import (
 )
 
 // input is where lines come from. From a pipe bytes are copied first (tee) and
-// consumed when they are in the files: what the process has not finished when
-// it dies is still in the pipe. From anything else they are read.
+// consumed when they are in the files, or held in the journal: what the process
+// has not finished when it dies is still there. From anything else they are read.
 type input struct {
 	fd       int
 	pipe     bool
 	dev, ino uint64
 	r, w     int // our pipe, that input's content is copied to
-	size     int // of both
 }
 
 // got is what came of an attempt to get input.
@@ -42,6 +41,9 @@ func newInput(fd, batch int) (*input, error) {
 	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFIFO {
 		return in, nil // a descriptor that is not open says so at the first read
 	}
+	if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); err == nil && flags&unix.O_DIRECT != 0 {
+		return in, nil // packets are read whole or lost
+	}
 	var p [2]int
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
 		return nil, err
@@ -57,9 +59,7 @@ func newInput(fd, batch int) (*input, error) {
 			size = got
 		}
 	}
-	// As many slots as the input has: when ours is full, so is that one.
-	unix.FcntlInt(uintptr(in.w), unix.F_SETPIPE_SZ, size)
-	in.size = size
+	unix.FcntlInt(uintptr(in.w), unix.F_SETPIPE_SZ, size) // a smaller one takes less at once
 	return in, nil
 }
 
@@ -103,9 +103,9 @@ func ready(fd int, events int16) int16 {
 	}
 }
 
-// fetch puts what there is into b, of which have bytes are used already, and
-// says how many bytes are in b now. A pipe's content comes whole each time.
-func (in *input) fetch(b []byte, have int) (int, got, error) {
+// fetch puts what there is into b and says how many bytes that are. A pipe's
+// content comes whole each time, until it is consumed.
+func (in *input) fetch(b []byte) (int, got, error) {
 	if in.pipe {
 		n, err := rawTee(in.fd, in.w, len(b))
 		switch {
@@ -119,18 +119,18 @@ func (in *input) fetch(b []byte, have int) (int, got, error) {
 		in.pipe = false // a kernel that refuses: read, as from anything else
 	}
 	if ready(in.fd, unix.POLLIN) == 0 {
-		return have, nothing, nil
+		return 0, nothing, nil
 	}
-	n, err := unix.Read(in.fd, b[have:])
+	n, err := unix.Read(in.fd, b)
 	switch {
 	case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN):
-		return have, nothing, nil
+		return 0, nothing, nil
 	case err != nil:
-		return have, atEnd, err
+		return 0, atEnd, err
 	case n == 0:
-		return have, atEnd, nil
+		return 0, atEnd, nil
 	}
-	return have + n, some, nil
+	return n, some, nil
 }
 
 // copied reads the n bytes that are in our pipe.
@@ -140,31 +140,9 @@ func (in *input) copied(b []byte, n int) (int, got, error) {
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			return 0, atEnd, err
 		}
-		at += m
+		at += max(m, 0)
 	}
 	return n, some, nil
-}
-
-// stuck says that the input has a partial line and no room for the rest, after
-// copying what there is once more: a slot of a pipe may hold a single byte, so
-// only a pipe with the same number of slots can tell.
-func (in *input) stuck(b []byte) (int, bool) {
-	if size, err := unix.FcntlInt(uintptr(in.fd), unix.F_GETPIPE_SZ, 0); err == nil && size != in.size {
-		unix.FcntlInt(uintptr(in.w), unix.F_SETPIPE_SZ, size) // somebody has changed it
-		in.size = size
-	}
-	n, err := rawTee(in.fd, in.w, len(b))
-	if err != nil || n == 0 {
-		return 0, false
-	}
-	full := ready(in.w, unix.POLLOUT)&unix.POLLOUT == 0
-	n, _, err = in.copied(b, n)
-	return n, full && err == nil
-}
-
-// hungUp says that nobody has the pipe open for writing.
-func (in *input) hungUp() bool {
-	return ready(in.fd, unix.POLLIN)&unix.POLLHUP != 0
 }
 
 // holds is the number of bytes in the pipe.

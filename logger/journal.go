@@ -1,6 +1,8 @@
 package logger
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"hash/fnv"
@@ -37,12 +39,18 @@ import (
 // very system call that consumes the batch. With several log directories each
 // has its journal and its mark; a batch with fewer bytes than there are
 // directories is consumed if one of its marks says so.
+//
+// The begin of a line that has no end yet does not stay in the pipe: a writer
+// that finds it full would wait beside it, and wake nobody. It is consumed like
+// a batch and held behind the entries: held0 bytes of it are there before a
+// batch is consumed, and held1 after that. What is held goes before the bytes
+// of the pipe in every count of done bytes.
 
 // journalName is hidden, and not an old log's name.
 const journalName = ".svlogd"
 
 // journalMagic begins the file. Another layout must get another number.
-const journalMagic = 0x0000_64676f6c_7673
+const journalMagic = 0x0001_64676f6c_7673
 
 // entry is what the journal knows of a batch. Stores that the table above
 // depends on are atomic, which keeps them in order.
@@ -52,12 +60,14 @@ type entry struct {
 	batch        uint64  // its number, the same in all directories of one logger
 	n            uint64  // bytes of input in it
 	sum          uint64  // of the first and the last of those bytes
+	prefix       uint64  // of the first of them
 	current      uint64  // the inode that size0 and size1 are about
 	size0, size1 uint64  // before and after the write under way; equal if none is
 	done, next   uint64  // bytes of input that are in the files at size0 and at size1
 	want         uint64  // the mark if the batch is consumed; no mark if above 255
 	mark         [8]byte // the first one is it
 	cont0, cont1 uint64  // whether a line continues at the begin and the end, see continuation
+	held0, held1 uint64  // bytes of a line's begin that are held before and after the batch
 }
 
 // continuation says of a place in the input that it is inside of a line, and
@@ -70,15 +80,22 @@ const (
 	inSelected
 )
 
-// page is the layout of the file. active is 1 or 2, for the slot that counts.
+// page is the layout of the file's begin; what is held follows. active is 1 or
+// 2, for the slot that counts.
 type page struct {
 	magic, active uint64
 	slots         [2]entry
 }
 
+// pageSize is the size of a page on disk.
+const pageSize = int(unsafe.Sizeof(page{}))
+
+// journalSize is the size of a journal that can hold a line's head.
+func journalSize(head int) int { return (pageSize + head + 4095) &^ 4095 }
+
 // bytes is the page as it is on disk.
 func (p *page) bytes() []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(p)), int(unsafe.Sizeof(*p)))
+	return unsafe.Slice((*byte)(unsafe.Pointer(p)), pageSize)
 }
 
 // entry is the one that counts, or nil.
@@ -109,19 +126,43 @@ func checksum(b []byte) uint64 {
 	return uint64(crc32.Update(sum, castagnoli(), b[len(b)-part:]))
 }
 
+// prefixSize is how many bytes prefix is about, at most.
+const prefixSize = 256
+
+// prefixSum is for a pipe of which no more can be looked at: one user's pipes
+// hold little when they are many.
+func prefixSum(b []byte) uint64 {
+	return uint64(crc32.Checksum(b[:min(len(b), prefixSize)], castagnoli()))
+}
+
+// begins says whether a pipe that holds so many bytes, of which there are the
+// first, begins with the batch.
+func (e *entry) begins(there []byte, holds int) bool {
+	switch n := uint64(len(there)); {
+	case e.n <= n:
+		return checksum(there[:e.n]) == e.sum
+	case e.n <= uint64(holds) && n >= prefixSize:
+		return prefixSum(there) == e.prefix
+	}
+	return false
+}
+
 // bootID tells this run of the system from others: numbers of pipes come again.
 // Without /proc that is the instant of the boot, in hundredths of a second: if
 // the clock is set between a kill and the next start the journal counts for
 // nothing, and a batch may be doubled.
-var bootID = sync.OnceValue(func() uint64 {
+func bootID() (uint64, error) {
 	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return bootInstant()
+	switch {
+	case passing(err):
+		return 0, err
+	case err != nil:
+		return bootInstant(), nil
 	}
 	h := fnv.New64a()
 	h.Write(text)
-	return h.Sum64()
-})
+	return h.Sum64(), nil
+}
 
 func bootInstant() uint64 {
 	var since unix.Timespec
@@ -132,21 +173,38 @@ func bootInstant() uint64 {
 // openJournal opens the journal of dir, with what the last logger left in it.
 // All bytes are written, since a store into a page that has no place on the
 // disk would be a bus error.
-func openJournal(dir int) (*journal, error) {
+func openJournal(dir, size int) (*journal, error) {
 	fd, err := unix.Openat(dir, journalName, unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", journalName, err)
 	}
 	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, fmt.Errorf("stat %s: %w", journalName, err)
+	}
 	var p page
-	if n, err := unix.Pread(fd, p.bytes(), 0); err != nil || n < len(p.bytes()) || p.magic != journalMagic {
-		p = page{magic: journalMagic}
-		if n, err := unix.Pwrite(fd, p.bytes(), 0); err != nil || n < len(p.bytes()) {
-			unix.Unlinkat(dir, journalName, 0)
-			return nil, fmt.Errorf("write %s: %w", journalName, unix.ENOSPC)
+	n, err := unix.Pread(fd, p.bytes(), 0)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", journalName, err)
+	}
+	from := int(st.Size)
+	if n < pageSize || p.magic != journalMagic {
+		p, from = page{magic: journalMagic}, 0
+	}
+	if from < size {
+		blank := make([]byte, size-from)
+		if from == 0 {
+			copy(blank, p.bytes())
+		}
+		if n, err := unix.Pwrite(fd, blank, int64(from)); err != nil || n < len(blank) {
+			if from == 0 {
+				unix.Unlinkat(dir, journalName, 0) // it tells nothing
+			}
+			return nil, fmt.Errorf("write %s: %w", journalName, cmp.Or(err, error(unix.ENOSPC)))
 		}
 	}
-	data, err := unix.Mmap(fd, 0, len(p.bytes()), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	data, err := unix.Mmap(fd, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return nil, fmt.Errorf("map %s: %w", journalName, err)
 	}
@@ -157,8 +215,10 @@ func openJournal(dir int) (*journal, error) {
 func (j *journal) close() { unix.Munmap(j.data) }
 
 // begin puts a batch down, of which the first e.done bytes are in the files
-// already. It counts from one instant to the next.
-func (j *journal) begin(e entry) {
+// already, and what is held before or after it. It counts from one instant to
+// the next: the bytes that were held already stay as they are.
+func (j *journal) begin(e entry, held []byte) {
+	copy(j.data[pageSize:], held)
 	next := uint64(1)
 	if atomic.LoadUint64(&j.active) == 1 {
 		next = 2
@@ -232,18 +292,67 @@ func (l *log) guard(stores func(*journal)) {
 	stores(l.journal)
 }
 
-// readEntry reads what another logger left in dir, and maybe still writes.
-func readEntry(dir int) (entry, bool) {
+// leftover is what another logger left in a journal, and maybe still writes.
+type leftover struct {
+	entry
+	held     []byte // the longer of what is held before and after the batch
+	gone     bool   // the batch was consumed
+	ours     bool   // it is about our input
+	believed bool   // that begins where it says
+}
+
+// now is what is held of the line that the input goes on with, or would have
+// gone on with, but for what is in the files.
+func (l *leftover) now() []byte {
+	switch {
+	case l.believed && l.gone:
+		return l.held[:l.held1]
+	case l.believed:
+		return l.held[:l.held0]
+	case l.gone:
+		return l.held[min(l.done, l.held1):l.held1]
+	case l.size1 != l.size0:
+		return nil
+	}
+	return l.held[min(l.done, l.held0):l.held0]
+}
+
+// readJournal reads the journal in dir; it is nil if there is none.
+func readJournal(dir int) (*leftover, error) {
 	fd, err := unix.Openat(dir, journalName, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if errors.Is(err, unix.ENOENT) {
+		return nil, nil
+	}
 	if err != nil {
-		return entry{}, false
+		return nil, fmt.Errorf("open %s: %w", journalName, err)
 	}
 	defer unix.Close(fd)
 	var p page
-	if n, err := unix.Pread(fd, p.bytes(), 0); err != nil || n < len(p.bytes()) || p.entry() == nil {
-		return entry{}, false
+	n, err := unix.Pread(fd, p.bytes(), 0)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", journalName, err)
 	}
-	return *p.entry(), true
+	if n < pageSize || p.entry() == nil {
+		return nil, nil
+	}
+	left := &leftover{entry: *p.entry()}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, fmt.Errorf("stat %s: %w", journalName, err)
+	}
+	size := max(left.held0, left.held1)
+	if size > uint64(st.Size) {
+		return nil, nil
+	}
+	left.held = make([]byte, size)
+	n, err = unix.Pread(fd, left.held, int64(pageSize))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", journalName, err)
+	}
+	if n < len(left.held) {
+		return nil, nil
+	}
+	return left, nil
 }
 
 // consumed says that the mark is as wanted.

@@ -2,6 +2,7 @@ package logger
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -34,8 +35,12 @@ type log struct {
 	lost     loss
 	scan     []byte // room for directory entries
 	chores   *chores
-	lax      bool // the file system cannot keep modes, and that was said
-	ahead    bool // a part of the config was read before its time
+	lax      bool      // the file system cannot keep modes, and that was said
+	bare     bool      // there is no journal, and that was said
+	read     bool      // the config has been read once
+	reread   time.Time // when it is read again
+	torn     bool      // current ends in bytes that are in the input, too
+	ahead    bool      // a part of the config was read before its time
 }
 
 // loss is what a full disk made us drop.
@@ -57,13 +62,14 @@ type plan struct {
 	entry *entry // nil if there is nothing to it
 	again bool   // the batch is still in the pipe
 	cont  continuation
+	held  []byte // the begin of a line that will not go on
 }
 
 // scanSize is the room for directory entries that are read at once.
 const scanSize = 4 << 10
 
 func newLog(e *Engine, dir string) *log {
-	l := &log{e: e, dir: dir, fd: -1, lock: -1, cur: -1, conf: defaults(), scan: make([]byte, scanSize), chores: newChores()}
+	l := &log{e: e, dir: dir, fd: -1, lock: -1, cur: -1, conf: defaults(), scan: make([]byte, scanSize), chores: newChores(&e.choring)}
 	l.proc = &processor{e: e, dir: dir, scan: l.scan, source: func() (int, string) { return l.fd, l.conf.Command }}
 	return l
 }
@@ -83,6 +89,25 @@ func (l *log) retry(text string, step func() error) error {
 		if err == nil {
 			return nil
 		}
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err := l.e.pause(text+": "+l.dir, err); err != nil {
+			return err
+		}
+	}
+}
+
+// attempt repeats a step as long as there is a passing cause for its failing.
+func (l *log) attempt(text string, step func() error) error {
+	for {
+		err := step()
+		if !passing(err) {
+			return err
+		}
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
 		if err := l.e.pause(text+": "+l.dir, err); err != nil {
 			return err
 		}
@@ -92,41 +117,44 @@ func (l *log) retry(text string, step func() error) error {
 // open makes the log ready. A directory that cannot be used is reported and
 // not an error; only Stop is.
 func (l *log) open(p plan) (usable bool, err error) {
-	fd, err := unix.Openat(l.e.o.Root, l.dir, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
-		l.warn("unable to open log directory", err)
+	for _, step := range []struct {
+		complaint string
+		do        func() error
+	}{
+		{"unable to open log directory", func() (err error) {
+			l.fd, err = unix.Openat(l.e.o.Root, l.dir, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+			return err
+		}},
+		{"unable to change directory", func() error { return unix.Faccessat(l.fd, ".", unix.F_OK, 0) }},
+		{"unable to lock directory", func() (err error) {
+			l.lock, err = lockFile(l.fd)
+			return err
+		}},
+		{"unable to stat current", func() error {
+			var st unix.Stat_t
+			return absent(unix.Fstatat(l.fd, "current", &st, 0))
+		}},
+	} {
+		err := l.attempt(step.complaint, step.do)
+		if err == nil {
+			continue
+		}
+		l.shut()
+		if errors.Is(err, errStopped) {
+			return false, err
+		}
+		l.warn(step.complaint, err)
 		return false, nil
 	}
-	if err := unix.Faccessat(fd, ".", unix.F_OK, 0); err != nil {
-		unix.Close(fd)
-		l.warn("unable to change directory", err)
-		return false, nil
-	}
-	lock, err := lockFile(fd)
-	if err != nil {
-		unix.Close(fd)
-		l.warn("unable to lock directory", err)
-		return false, nil
-	}
-	l.configure(fd)
-	var st unix.Stat_t
-	if err := unix.Fstatat(fd, "current", &st, 0); err != nil && !errors.Is(err, unix.ENOENT) {
-		unix.Close(fd)
-		unix.Close(lock)
-		l.warn("unable to stat current", err)
-		return false, nil
-	}
-	l.fd, l.lock, l.proc.due = fd, lock, true
+	l.deadline = time.Time{}
+	l.configure()
+	l.proc.due = true
 	if err := l.openCurrent(p); err != nil {
 		if l.journal != nil && l.journal.entry() == nil {
-			unix.Unlinkat(fd, journalName, 0) // the next logger need not know of nothing
+			unix.Unlinkat(l.fd, journalName, 0) // the next logger need not know of nothing
 		}
 		l.shut()
 		return false, err
-	}
-	l.deadline = time.Time{}
-	if l.conf.Age > 0 {
-		l.deadline = l.e.o.Now().Add(l.conf.Age)
 	}
 	return true, nil
 }
@@ -134,6 +162,9 @@ func (l *log) open(p plan) (usable bool, err error) {
 // lockFile locks the directory for us alone.
 func lockFile(dir int) (int, error) {
 	fd, err := unix.Openat(dir, "lock", unix.O_WRONLY|unix.O_NONBLOCK|unix.O_APPEND|unix.O_CREAT|unix.O_CLOEXEC, 0o600)
+	if errors.Is(err, unix.EROFS) { // to lock needs no writing
+		fd, err = unix.Openat(dir, "lock", unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	}
 	if err != nil {
 		return -1, err
 	}
@@ -144,32 +175,64 @@ func lockFile(dir int) (int, error) {
 	return fd, nil
 }
 
-// configure reads the config file. One that cannot be read changes nothing.
-func (l *log) configure(dir int) {
-	if l.udp != nil {
-		l.udp.close()
-	}
-	command := l.conf.Command
-	l.ahead = false
-	text, err := readAll(dir, "config")
+// configure reads the config file. One that cannot be read changes nothing; if
+// that may pass it is read again soon, and a log that has none yet deletes
+// nothing until then.
+func (l *log) configure() {
+	text, err := readAll(l.fd, "config")
+	l.ahead, l.reread = false, time.Time{}
 	switch {
 	case errors.Is(err, unix.ENOENT):
-		l.conf = defaults()
+		l.adopt(defaults())
 	case err != nil:
 		l.warn("unable to read config", err)
+		c := l.conf
+		if !lasting(err) {
+			l.reread = l.e.o.Now().Add(pauseTime)
+			if !l.read {
+				c.Keep, c.KeepFull = 0, 0
+			}
+		}
+		l.adopt(c)
+		return
 	default:
 		l.info("read: " + l.dir + "/config")
-		var problems []string
-		l.conf, problems = ParseConfig(text)
+		c, problems := ParseConfig(text)
 		for _, p := range problems {
 			l.e.o.Report(Warning, p, nil)
 		}
+		l.adopt(c)
 	}
-	l.proc.changes(command, l.conf.Command)
-	l.udp = nil
-	if l.conf.UDP.IsValid() {
-		l.udp = newForwarder(l.conf.UDP)
+	l.read = true
+	if l.conf.Age == 0 {
+		l.deadline = time.Time{}
 	}
+}
+
+// adopt puts a config into force.
+func (l *log) adopt(c Config) {
+	l.proc.changes(l.conf.Command, c.Command)
+	l.conf = c
+	if l.udp != nil {
+		l.udp.close()
+		l.udp = nil
+	}
+	if c.UDP.IsValid() {
+		l.udp = newForwarder(c.UDP)
+	}
+	if l.deadline.IsZero() && c.Age > 0 {
+		l.deadline = l.e.o.Now().Add(c.Age)
+	}
+}
+
+// lasting says of an error that it stays until somebody changes the file.
+func lasting(err error) bool {
+	for _, want := range []error{unix.EISDIR, unix.EACCES, unix.EPERM, unix.ELOOP, unix.ENXIO} {
+		if errors.Is(err, want) {
+			return true
+		}
+	}
+	return false
 }
 
 func readAll(dir int, name string) ([]byte, error) {
@@ -197,67 +260,159 @@ func readAll(dir int, name string) ([]byte, error) {
 // openCurrent opens the file current, and first settles what was left of it.
 func (l *log) openCurrent(p plan) error {
 	l.newest, l.fresh = label{}, ""
-	entries(l.fd, l.scan, func(name []byte) {
+	if err := l.attempt("unable to read directory", l.lookForNewest); err != nil {
+		if errors.Is(err, errStopped) {
+			return err
+		}
+		l.warn("unable to read directory", err)
+	}
+	if err := l.settleCarry(); err != nil {
+		return err
+	}
+	l.openJournal()
+	if p.entry != nil {
+		if err := l.recover(p); err != nil {
+			return err
+		}
+	}
+	var st unix.Stat_t
+	if err := l.retry("unable to stat current", func() error {
+		st = unix.Stat_t{}
+		return absent(unix.Fstatat(l.fd, "current", &st, 0))
+	}); err != nil {
+		return err
+	}
+	word := "new: "
+	switch {
+	case st.Mode == 0: // there is none
+	case st.Size > 0 && st.Mode&unix.S_IXUSR == 0:
+		if err := l.setAside("u"); err != nil {
+			return err
+		}
+		if err := l.prune(); err != nil {
+			return err
+		}
+	default:
+		word = "append: "
+	}
+	if err := l.begin("unable to open current"); err != nil {
+		return err
+	}
+	l.info(word + l.dir + "/current")
+	if len(p.held) > 0 {
+		return l.conclude(p.held)
+	}
+	return nil
+}
+
+// lookForNewest finds the newest of the old logs.
+func (l *log) lookForNewest() error {
+	return entries(l.fd, l.scan, func(name []byte) {
 		if isOld(name) {
 			if n, ok := parseLabel(string(name[:25])); ok && bytes.Compare(n[:], l.newest[:]) > 0 {
 				l.newest = n
 			}
 		}
 	})
-	l.openJournal()
-	if p.entry != nil {
-		l.recover(p)
-	}
-	var st unix.Stat_t
-	word := "new: "
-	if unix.Fstatat(l.fd, "current", &st, 0) == nil {
-		word = "append: "
-		if st.Size > 0 && st.Mode&unix.S_IXUSR == 0 {
-			word = "new: "
-			stem := l.nextStem()
-			if err := l.retry("unable to rename current", func() error {
-				return unix.Renameat(l.fd, "current", l.fd, stem+"u")
-			}); err != nil {
-				return err
-			}
-			l.fresh = stem + "u"
-			if err := l.prune(); err != nil {
-				return err
-			}
+}
+
+// setAside makes current an old log of this kind.
+func (l *log) setAside(kind string) error {
+	return l.retry("unable to rename current", func() error {
+		stem, err := l.nextStem()
+		if err == nil {
+			l.fresh = stem + kind
+			err = unix.Renameat(l.fd, "current", l.fd, l.fresh)
 		}
-	}
-	if err := l.begin("unable to open current"); err != nil {
+		return err
+	})
+}
+
+// conclude writes the begin of a line that will not go on, as a line. The journal
+// that it is from knows when it is in the file.
+func (l *log) conclude(text []byte) error {
+	mid, stamp := l.e.mid, l.e.stamp
+	defer func() { l.e.mid, l.e.stamp = mid, stamp }()
+	l.e.mid, l.e.stamp = false, appendStamp(nil, l.e.o.Stamp, l.e.o.Now())
+	if err := l.take(text, true); err != nil || l.journal != nil {
 		return err
 	}
-	l.info(word + l.dir + "/current")
+	if err := absent(unix.Unlinkat(l.fd, journalName, 0)); err != nil {
+		l.warn("unable to unlink "+journalName, err)
+	}
 	return nil
 }
 
 // openJournal opens the journal, unless it is. A full disk may refuse it; then
-// a kill between writing and consuming doubles a batch.
+// a kill between writing and consuming doubles a batch, and one while a line
+// comes loses that line's begin.
 func (l *log) openJournal() {
-	if l.journal == nil && l.e.in.pipe {
-		l.journal, _ = openJournal(l.fd)
+	if l.journal != nil || !l.e.in.pipe {
+		return
 	}
+	var err error
+	l.journal, err = openJournal(l.fd, pageSize+l.e.holds)
+	if err != nil && !l.bare {
+		l.warn("a kill may lose or double lines", err)
+	}
+	l.bare = err != nil
+}
+
+// leftover is what a logger before us has left in the journal.
+func (l *log) leftover() (left *leftover, err error) {
+	err = l.retry("unable to read journal", func() error {
+		fd, err := unix.Openat(l.e.o.Root, l.dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err == nil {
+			defer unix.Close(fd)
+			left, err = readJournal(fd)
+		}
+		if passing(err) {
+			return err
+		}
+		return nil // without a directory there is nothing; what else is wrong with it is told later
+	})
+	return left, err
 }
 
 // recover brings current to where the input goes on.
-func (l *log) recover(p plan) {
+func (l *log) recover(p plan) error {
 	l.selects = p.cont == inSelected
 	if !p.again {
-		return
+		l.skip = int(min(p.entry.done, p.entry.held1))
+		return nil
 	}
 	l.skip = int(p.entry.done)
-	var st unix.Stat_t
-	if unix.Fstatat(l.fd, "current", &st, 0) == nil && st.Ino == p.entry.current && p.entry.size1 > p.entry.size0 {
-		if uint64(st.Size) >= p.entry.size1 {
-			l.skip = int(p.entry.next)
-		} else if fd, err := unix.Openat(l.fd, "current", unix.O_WRONLY|unix.O_CLOEXEC, 0); err == nil {
-			unix.Ftruncate(fd, int64(p.entry.size0)) // a torn write: it is in the pipe, too
-			unix.Close(fd)
+	if p.entry.size1 > p.entry.size0 {
+		if err := l.retry("unable to truncate current", func() error { return l.untear(p.entry) }); err != nil {
+			return err
 		}
 	}
 	l.guard(func(j *journal) { j.settle(uint64(l.skip)) })
+	return nil
+}
+
+// untear finds out what came of a write to current, and takes back what is not
+// whole: it is in the input, too.
+func (l *log) untear(e *entry) error {
+	fd, err := unix.Openat(l.fd, "current", unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	switch err := unix.Fstat(fd, &st); {
+	case err != nil:
+		return err
+	case st.Ino != e.current, uint64(st.Size) <= e.size0:
+		return nil
+	case uint64(st.Size) < e.size1:
+		return unix.Ftruncate(fd, int64(e.size0))
+	}
+	l.skip = int(e.next)
+	return nil
 }
 
 // continuation is what the journal is to know of the place where the input is.
@@ -343,14 +498,18 @@ func (l *log) close(tidy bool) {
 		if l.lost.bytes > 0 {
 			l.announce(l.e.o.Now())
 		}
-		if l.finish() != nil { // Stop was called: it has been tried once
+		if l.finish() != nil { // Stop was called: it has been tried once, and told
 			l.mark(l.cur, 0o744)
 		}
 	}
-	if tidy {
-		unix.Unlinkat(l.fd, journalName, 0)
+	if tidy && !l.torn {
+		if err := absent(unix.Unlinkat(l.fd, journalName, 0)); err != nil {
+			l.warn("unable to unlink "+journalName, err)
+		}
 	}
-	unix.Fsync(l.fd)
+	if err := cmp.Or(syncDir(l.fd), l.chores.failure()); err != nil {
+		l.warn("unable to fsync directory", err)
+	}
 	l.shut()
 }
 
@@ -375,32 +534,42 @@ func (l *log) shut() {
 // nextStem is a name for an old log, @STAMP. without its last letter: the
 // time, but after all names there are, so that the oldest is always the first.
 // Somebody may have put a file there since we looked.
-func (l *log) nextStem() string {
+func (l *log) nextStem() (string, error) {
 	next := labelOf(l.e.o.Now())
 	if bytes.Compare(next[:], l.newest[:]) <= 0 {
 		next = l.newest.after()
 	}
-	for {
-		l.newest = next
+	for ; ; next = next.after() {
 		stem := string(append(next.appendTo(make([]byte, 0, 27)), '.'))
-		if !l.exists(stem+"s") && !l.exists(stem+"u") && !l.exists(stem+"t") {
-			return stem
+		taken, err := l.taken(stem)
+		if err != nil {
+			return "", err
 		}
-		next = next.after()
+		if l.newest = next; !taken {
+			return stem, nil
+		}
 	}
 }
 
-// exists says whether there is a file of this name.
-func (l *log) exists(name string) bool {
-	var st unix.Stat_t
-	return unix.Fstatat(l.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil
+// taken says whether there is an old log of this name.
+func (l *log) taken(stem string) (bool, error) {
+	for _, kind := range []string{"s", "u", "t"} {
+		var st unix.Stat_t
+		err := unix.Fstatat(l.fd, stem+kind, &st, unix.AT_SYMLINK_NOFOLLOW)
+		if !errors.Is(err, unix.ENOENT) {
+			return err == nil, err
+		}
+	}
+	return false, nil
 }
 
-// rotate makes current an old log and begins another.
-func (l *log) rotate() error {
+// rotate makes current an old log and begins another. Within a line it takes
+// that line's begin along.
+func (l *log) rotate(within bool) error {
 	if l.size == 0 || l.cur < 0 {
 		return nil
 	}
+	carried := within && l.carry()
 	if err := l.finish(); err != nil {
 		return err
 	}
@@ -408,21 +577,27 @@ func (l *log) rotate() error {
 	if l.conf.Command != "" {
 		kind = "u"
 	}
-	name := l.nextStem() + kind
-	if err := l.retry("unable to rename current", func() error {
-		return unix.Renameat(l.fd, "current", l.fd, name)
-	}); err != nil {
+	if err := l.setAside(kind); err != nil {
 		return err
 	}
-	l.info(fmt.Sprintf("rename: %s/current %s %d", l.dir, name, l.size))
-	l.fresh = name
+	l.info(fmt.Sprintf("rename: %s/current %s %d", l.dir, l.fresh, l.size))
 	unix.Close(l.cur)
 	l.cur, l.size = -1, 0
+	if carried {
+		if err := l.retry("unable to create new current", func() error {
+			return unix.Renameat(l.fd, carryName, l.fd, "current")
+		}); err != nil {
+			return err
+		}
+	}
 	if err := l.begin("unable to create new current"); err != nil {
 		return err
 	}
 	// Until that is done current and the old log may appear under their former
 	// names after a crash of the machine; both are complete.
+	if err := l.chores.failure(); err != nil {
+		l.warn("unable to fsync directory", err) // it is tried again with this one
+	}
 	l.chores.sync(l.fd)
 	if err := l.prune(); err != nil {
 		return err
@@ -485,7 +660,7 @@ func (l *log) look(sizes bool) (s survey, err error) {
 		switch {
 		case !isOld(name):
 		case name[26] == 't':
-			if !l.proc.running || string(name[:26]) != l.proc.stem {
+			if !l.proc.working() || string(name[:26]) != l.proc.stem {
 				leftover = string(name)
 				if err := unix.Unlinkat(l.fd, leftover, 0); err != nil {
 					l.e.o.Report(Warning, "unable to unlink processor leftover: "+leftover, err)
@@ -521,7 +696,7 @@ func (l *log) prune() error {
 		if s.first == "" || !tooMany && (l.conf.Total == 0 || s.bytes <= l.conf.Total) {
 			return nil
 		}
-		if s.first[26] == 'u' && l.conf.Command != "" && finished(l.fd, s.first) {
+		if s.first[26] == 'u' && l.conf.Command != "" {
 			switch waited, err := l.awaitProcessor(s.first); {
 			case err != nil:
 				return err
@@ -537,13 +712,23 @@ func (l *log) prune() error {
 	}
 }
 
-// awaitProcessor waits until name is processed.
+// awaitProcessor waits until name, if it is for the processor, is processed.
 func (l *log) awaitProcessor(name string) (waited bool, err error) {
 	for {
+		switch waits, err := finished(l.fd, name); {
+		case err != nil: // it may be
+			if err := l.e.pause("unable to stat oldest logfile: "+l.dir, err); err != nil {
+				return false, err
+			}
+			continue
+		case !waits:
+			return waited, nil
+		}
+		waited = true
 		l.e.take(reapRequest)
 		l.proc.step(l.e.o.Now())
-		if !finished(l.fd, name) {
-			return true, nil
+		if waits, err := finished(l.fd, name); err == nil && !waits {
+			continue
 		}
 		if l.e.asked(stopRequest) {
 			return false, errStopped
@@ -556,7 +741,7 @@ func (l *log) awaitProcessor(name string) (waited bool, err error) {
 			}
 			news |= reloadRequest
 		}
-		l.e.wait(l.e.idle(), news)
+		l.e.rest(l.e.idle(), news)
 	}
 }
 
@@ -564,11 +749,13 @@ func (l *log) awaitProcessor(name string) (waited bool, err error) {
 // processor depends on. All else in it has to wait for its turn.
 func (l *log) reconsider() {
 	l.ahead = true
-	if text, err := readAll(l.fd, "config"); err == nil || errors.Is(err, unix.ENOENT) {
-		c, _ := ParseConfig(text)
-		l.proc.changes(l.conf.Command, c.Command)
-		l.conf.Command, l.conf.Keep, l.conf.Total = c.Command, c.Keep, c.Total
+	text, err := readAll(l.fd, "config")
+	if absent(err) != nil {
+		return // reload says so
 	}
+	c, _ := ParseConfig(text)
+	l.proc.changes(l.conf.Command, c.Command)
+	l.conf.Command, l.conf.Keep, l.conf.Total = c.Command, c.Keep, c.Total
 }
 
 // makeRoom unlinks the oldest log of a full disk, if the config allows it.
@@ -634,8 +821,13 @@ func (l *log) write(b []byte, next int) error {
 			return nil
 		}
 		if stop := l.e.pause("unable to write to current: "+l.dir, err); stop != nil {
-			if l.e.in.pipe && unix.Ftruncate(l.cur, from) == nil {
-				l.size = from // it stays in the pipe
+			if l.e.in.pipe { // it stays there
+				if err := unix.Ftruncate(l.cur, from); err != nil {
+					l.torn = true
+					l.warn("unable to truncate current", err)
+				} else {
+					l.size = from
+				}
 			}
 			return stop
 		}
@@ -683,10 +875,10 @@ func (l *log) announce(now time.Time) bool {
 	text := appendStamp(nil, l.e.o.Stamp, now)
 	text = append(text, l.conf.Prefix...)
 	text = append(append(append(text, "warning: "...), l.lost.String()...), '\n')
-	n, _ := unix.Write(l.cur, text)
+	n, _ := unix.Write(l.cur, text) // it fails as long as there is no room
 	if n < len(text) {
-		if n > 0 {
-			unix.Ftruncate(l.cur, l.size)
+		if n > 0 && unix.Ftruncate(l.cur, l.size) != nil {
+			l.size += int64(n)
 		}
 		return false
 	}

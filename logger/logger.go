@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -43,7 +44,8 @@ type Options struct {
 	Now    func() time.Time
 	Report func(level Level, text string, err error) // a message, and its cause or nil
 	Stderr func(lines []byte)                        // takes the lines that are selected for it
-	Start  func(Child) (wait func() unix.WaitStatus, err error)
+	Start  func(Child) (ended func() (unix.WaitStatus, bool), err error)
+	Busy   func() // told when input comes as fast as it is taken; may be nil
 }
 
 // ErrNoLogs is the end of an engine without a directory to write to.
@@ -59,6 +61,9 @@ const pauseTime = 3 * time.Second
 // cannot be left to the next logger.
 const lineTime = time.Second
 
+// floodSize is how many batches in a row are a flood.
+const floodSize = 32
+
 // batchSize is how much is taken at once, at least.
 const batchSize = 128 << 10
 
@@ -70,8 +75,10 @@ type Engine struct {
 	in       *input
 	logs     []*log // one per directory, usable or not
 
-	buf      []byte // input; the first have bytes are a line's begin, not from a pipe
+	buf      []byte // input; the first have bytes are a line's begin that is out of the input already
 	have     int
+	boot     uint64 // of the system
+	holds    int    // so much of a line's begin a journal can hold
 	out      []byte // a log's share of a batch
 	stamp    []byte
 	errs     []byte // lines for stderr
@@ -81,6 +88,9 @@ type Engine struct {
 	mid      bool   // the input is inside of a line whose begin is consumed
 	batch    uint64 // its number
 
+	choring sync.Mutex // held by the chores that wait for a disk
+
+	inRow   int  // so many batches have come without a wait
 	halfway bool // the batch at hand is in some logs and not in others
 }
 
@@ -90,7 +100,7 @@ const (
 	reloadRequest
 	stopRequest
 	leaveRequest // stop, and do not wait for processors
-	reapRequest  // a processor has ended
+	reapRequest  // a processor may have ended
 )
 
 // New makes an engine; Run is its life.
@@ -98,13 +108,16 @@ func New(o Options) (*Engine, error) { return newEngine(o, batchSize) }
 
 // newEngine makes an engine that takes batch bytes at once, at least.
 func newEngine(o Options, batch int) (*Engine, error) {
-	e := &Engine{o: o}
+	e := &Engine{o: o, holds: journalSize(o.Head) - pageSize}
 	size := max(batch, o.Buffer)
 	var err error
+	if e.boot, err = bootID(); err != nil {
+		return nil, fmt.Errorf("read boot id: %w", err)
+	}
 	if e.in, err = newInput(o.Input, size); err != nil {
 		return nil, fmt.Errorf("make pipe: %w", err)
 	}
-	if e.poll, err = newPoller(o.Input, e.in.pipe); err != nil {
+	if e.poll, err = newPoller(o.Input); err != nil {
 		e.in.close()
 		return nil, err
 	}
@@ -131,6 +144,9 @@ func (e *Engine) Stop() {
 	e.request(stopRequest)
 }
 
+// Reap asks to see whether a child has ended.
+func (e *Engine) Reap() { e.request(reapRequest) }
+
 func (e *Engine) request(what uint32) {
 	e.requests.Or(what)
 	e.poll.wake()
@@ -146,7 +162,10 @@ func (e *Engine) take(what uint32) bool { return e.requests.And(^what)&what != 0
 func (e *Engine) Run() error {
 	defer e.poll.close()
 	defer e.in.close()
-	plans := e.recall()
+	plans, err := e.recall()
+	if err != nil {
+		return e.end(false)
+	}
 	usable := false
 	for i, l := range e.logs {
 		ok, err := l.open(plans[i])
@@ -158,6 +177,7 @@ func (e *Engine) Run() error {
 	if !usable {
 		return ErrNoLogs
 	}
+	e.hold(0)
 	for {
 		ended, err := e.turn()
 		switch {
@@ -176,7 +196,7 @@ func (e *Engine) Run() error {
 func (e *Engine) turn() (ended bool, err error) {
 	if e.take(rotateRequest) {
 		for l := range e.usable {
-			if err := l.rotate(); err != nil {
+			if err := l.rotate(e.mid && l.selects); err != nil {
 				return false, err
 			}
 		}
@@ -194,8 +214,12 @@ func (e *Engine) turn() (ended bool, err error) {
 	}
 	more, ended, err := e.pump()
 	if err != nil || ended || more {
+		if e.inRow++; e.inRow == floodSize && e.o.Busy != nil {
+			e.o.Busy()
+		}
 		return ended, err
 	}
+	e.inRow = 0
 	e.wait(e.idle(), rotateRequest|stopRequest|reloadRequest|reapRequest)
 	return false, nil
 }
@@ -214,6 +238,11 @@ func (e *Engine) wait(d time.Duration, requests uint32) {
 	e.poll.wait(d, func() bool { return e.asked(requests) })
 }
 
+// rest waits for d or one of the requests.
+func (e *Engine) rest(d time.Duration, requests uint32) {
+	e.poll.rest(d, func() bool { return e.asked(requests) })
+}
+
 // pause reports a failed step and waits before the next attempt; Stop ends it.
 func (e *Engine) pause(text string, cause error) error {
 	e.o.Report(Pausing, text, cause)
@@ -225,14 +254,14 @@ func (e *Engine) pause(text string, cause error) error {
 		if d <= 0 {
 			return nil
 		}
-		e.wait(d, stopRequest)
+		e.rest(d, stopRequest)
 	}
 }
 
 // reload closes all logs and opens them anew.
 func (e *Engine) reload() error {
 	for l := range e.usable {
-		l.close(!e.mid && l.skip == 0)
+		l.close(!e.mid && e.have == 0 && l.skip == 0)
 	}
 	usable := false
 	for _, l := range e.logs {
@@ -245,6 +274,7 @@ func (e *Engine) reload() error {
 	if !usable {
 		return ErrNoLogs
 	}
+	e.hold(0)
 	return nil
 }
 
@@ -259,12 +289,15 @@ func (e *Engine) tick() error {
 		}
 		if !l.deadline.IsZero() && now.After(l.deadline) {
 			l.deadline = now.Add(l.conf.Age)
-			if err := l.rotate(); err != nil {
+			if err := l.rotate(e.mid && l.selects); err != nil {
 				return err
 			}
 		}
 		if l.lost.bytes > 0 && !now.Before(l.lost.retry) {
 			l.announce(now)
+		}
+		if !l.reread.IsZero() && !now.Before(l.reread) {
+			l.configure()
 		}
 	}
 	return nil
@@ -282,6 +315,7 @@ func (e *Engine) idle() time.Duration {
 		sooner(l.proc.retry)
 		if l.fd >= 0 {
 			sooner(l.deadline)
+			sooner(l.reread)
 			if l.lost.bytes > 0 {
 				sooner(l.lost.retry)
 			}
@@ -294,55 +328,61 @@ func (e *Engine) idle() time.Duration {
 }
 
 // pump takes a batch of input and writes it. More says that there may be more
-// at once.
+// at once. It leaves nothing in the input that could be taken.
 func (e *Engine) pump() (more, ended bool, err error) {
-	n, what, err := e.in.fetch(e.buf, e.have)
+	n, what, err := e.in.fetch(e.buf[e.have:])
 	if err != nil {
 		e.o.Report(Warning, "unable to read standard input", err)
 	}
 	if what == nothing {
 		return false, false, nil
 	}
-	whole := bytes.LastIndexByte(e.buf[:n], '\n') + 1
+	n += e.have
 	final := what == atEnd
+	whole := bytes.LastIndexByte(e.buf[e.have:n], '\n') + 1
 	switch {
-	case final:
-		whole = n
+	case final, whole == 0 && (e.mid || n > e.room()):
+		whole = n // all there is, or a piece of a line that is longer than what can be held
 	case whole > 0:
-	case n == len(e.buf):
-		whole = n // a line that is longer than the buffer goes in pieces
-	case e.in.pipe:
-		hungUp := e.in.hungUp() // asked first: after that nothing is added
-		m, full := e.in.stuck(e.buf)
-		if m == 0 {
-			return false, false, nil
-		}
-		n = m
-		whole = bytes.LastIndexByte(e.buf[:n], '\n') + 1
-		if whole == 0 {
-			if !hungUp && !full {
-				return false, false, nil // the partial line is safe where it is
-			}
-			whole, final = n, hungUp && e.in.holds() == n
-		}
+		whole += e.have
 	default:
-		e.have = n
-		return false, false, nil
+		return !e.in.pipe, false, e.hold(n - e.have) // a file wakes nobody
 	}
+	tail := n - whole
 	if err := e.handle(e.buf[:whole], final); err != nil {
 		return false, final, err
 	}
 	if !e.in.pipe {
 		e.have = copy(e.buf, e.buf[whole:n])
-		return true, final, nil
 	}
-	// Nobody will wake us for a tail whose writer is gone, or for the end.
-	return whole < n || n >= 4<<10 || e.poll.hung, what == atEnd, nil
+	return tail > 0 || n >= 4<<10 || !e.in.pipe, final, nil
 }
 
-// handle writes a batch: whole lines, or a piece of one that is too long. What
-// it got from a pipe it consumes when it is in the files. Final says that a
-// line without an end ends here.
+// room is how much of a line's begin can be held.
+func (e *Engine) room() int {
+	if e.in.pipe {
+		return min(e.holds, len(e.buf)-1)
+	}
+	return len(e.buf) - 1
+}
+
+// hold takes n more bytes of a line's begin out of the input, after those that
+// are held already. With 0 it writes down what is held.
+func (e *Engine) hold(n int) error {
+	held := e.buf[:e.have+n]
+	if e.in.pipe && len(held) > 0 {
+		e.begin(held, n, len(held))
+		if err := e.consume(held[e.have:], e.out[:cap(e.out)]); err != nil {
+			return err
+		}
+	}
+	e.have = len(held)
+	return nil
+}
+
+// handle writes a batch, which begins with what is held: whole lines, or a
+// piece of one that is too long. What it got from a pipe it consumes when it is
+// in the files. Final says that a line without an end ends here.
 func (e *Engine) handle(data []byte, final bool) error {
 	if len(data) == 0 && !(final && e.mid) {
 		return nil
@@ -350,7 +390,7 @@ func (e *Engine) handle(data []byte, final bool) error {
 	now := e.o.Now()
 	e.stamp = appendStamp(e.stamp[:0], e.o.Stamp, now)
 	if e.in.pipe && len(data) > 0 {
-		e.begin(data)
+		e.begin(data, len(data)-e.have, 0)
 	}
 	if e.o.Replaced != nil {
 		e.replace(data)
@@ -369,11 +409,13 @@ func (e *Engine) handle(data []byte, final bool) error {
 	}
 	e.halfway = false
 	e.mid = len(data) > 0 && !final && data[len(data)-1] != '\n'
-	if e.in.pipe && len(data) > 0 {
-		if err := e.consume(data); err != nil {
-			e.o.Report(Warning, "unable to read standard input", err)
-			return errStopped
+	if e.in.pipe {
+		if err := e.consume(data[e.have:], e.buf); err != nil {
+			return err
 		}
+	}
+	if e.have = 0; e.in.pipe && final {
+		e.begin(nil, 0, 0) // what was held is no more, also if another writer comes
 	}
 	if len(e.errs) > 0 {
 		e.o.Stderr(e.errs)
@@ -382,11 +424,14 @@ func (e *Engine) handle(data []byte, final bool) error {
 	return nil
 }
 
-// begin puts the batch down in the journals.
-func (e *Engine) begin(data []byte) {
+// begin puts a batch down in the journals: data, of which the last n bytes are
+// in the pipe, and the number of its bytes that are held when those are consumed.
+func (e *Engine) begin(data []byte, n, held int) {
 	e.batch++
-	b := entry{boot: bootID(), dev: e.in.dev, ino: e.in.ino, batch: e.batch, n: uint64(len(data)), sum: checksum(data)}
-	marks, i := e.markCount(len(data)), 0
+	fresh := data[len(data)-n:]
+	b := entry{boot: e.boot, dev: e.in.dev, ino: e.in.ino, batch: e.batch, n: uint64(n), sum: checksum(fresh), prefix: prefixSum(fresh),
+		held0: uint64(e.have), held1: uint64(held)}
+	marks, i := e.markCount(n), 0
 	for l := range e.usable {
 		b.want = 0x100
 		if i < marks {
@@ -395,8 +440,10 @@ func (e *Engine) begin(data []byte) {
 		i++
 		b.current, b.size0, b.size1 = l.inode, uint64(l.size), uint64(l.size)
 		b.done = uint64(min(l.skip, len(data)))
+		b.next = b.done
 		b.cont0 = uint64(l.continuation())
-		l.guard(func(j *journal) { j.begin(b) })
+		b.cont1 = b.cont0
+		l.guard(func(j *journal) { j.begin(b, data[:max(e.have, held)]) })
 	}
 }
 
@@ -409,8 +456,8 @@ func (e *Engine) markCount(n int) int {
 	return min(count, n, maxMarks)
 }
 
-// consume takes the batch off the pipe.
-func (e *Engine) consume(data []byte) error {
+// consume takes a batch off the pipe; waste is room for bytes that nobody needs.
+func (e *Engine) consume(data, waste []byte) error {
 	marks, i := e.markCount(len(data)), 0
 	e.marks = e.marks[:0]
 	for l := range e.usable {
@@ -423,7 +470,10 @@ func (e *Engine) consume(data []byte) error {
 			e.marks = append(e.marks, mark)
 		}
 	}
-	return e.in.consume(len(data), e.buf, e.marks)
+	if err := e.in.consume(len(data), waste, e.marks); err != nil {
+		return e.unread(err)
+	}
+	return nil
 }
 
 // replace puts the replacement into the heads of data.
@@ -445,23 +495,15 @@ func (e *Engine) replace(data []byte) {
 }
 
 // lastLine is what Stop still reads: what is there, but no more than one
-// batch, and the rest of a line whose begin cannot be left in the input. What
-// it does not take it leaves to the next logger, at a line's begin.
+// batch, and the rest of a line whose begin is out of the input. What it does
+// not take it leaves to the next logger, at a line's begin.
 func (e *Engine) lastLine() error {
-	if e.in.pipe {
-		if _, _, err := e.pump(); err != nil {
-			return err
-		}
+	if e.in.pipe && e.have == 0 && !e.mid {
+		return e.lastBatch()
 	}
 	until := time.Now().Add(lineTime)
 	for e.have > 0 || e.mid {
-		var ended bool
-		var err error
-		if e.in.pipe {
-			_, ended, err = e.pump()
-		} else {
-			ended, err = e.readOn()
-		}
+		ended, err := e.readOn()
 		if err != nil || ended {
 			return errors.Join(err, errStopped)
 		}
@@ -473,7 +515,7 @@ func (e *Engine) lastLine() error {
 			e.wait(d, leaveRequest)
 		}
 	}
-	if e.have > 0 {
+	if e.have > 0 && !e.journaled() {
 		if err := e.handle(e.buf[:e.have], true); err != nil {
 			return err
 		}
@@ -482,83 +524,154 @@ func (e *Engine) lastLine() error {
 	return errStopped
 }
 
-// readOn reads one byte of the line that is not complete.
-func (e *Engine) readOn() (ended bool, err error) {
-	if e.have == len(e.buf) {
-		_, ended, err = e.pump()
-		return ended, err
+// lastBatch writes the whole lines that are in the pipe, but no more than one
+// batch.
+func (e *Engine) lastBatch() error {
+	n, what, err := e.in.fetch(e.buf)
+	if err != nil {
+		e.o.Report(Warning, "unable to read standard input", err)
 	}
-	n, what, err := e.in.fetch(e.buf[:e.have+1], e.have)
-	if what == nothing {
-		return false, nil
+	whole := bytes.LastIndexByte(e.buf[:n], '\n') + 1
+	if what == atEnd {
+		whole = n
 	}
-	line := n > 0 && e.buf[n-1] == '\n'
-	if e.have = n; !line && what != atEnd {
-		return false, nil
-	}
-	e.have = 0
-	return true, e.handle(e.buf[:n], true)
+	return errors.Join(e.handle(e.buf[:whole], what == atEnd), errStopped)
 }
 
-// recall reads the journals of a logger before us and finds out what each log
-// need not write again.
-func (e *Engine) recall() []plan {
-	plans := make([]plan, len(e.logs))
+// readOn takes what there is of the line whose begin is out of the input.
+func (e *Engine) readOn() (ended bool, err error) {
+	room := e.buf[e.have:]
 	if !e.in.pipe {
-		return plans
+		room = room[:1] // what is read cannot be left to others
 	}
-	entries := make([]*entry, len(e.logs))
-	gone := map[uint64]bool{} // the batches that were consumed
+	n, what, err := e.in.fetch(room)
+	if err != nil {
+		e.o.Report(Warning, "unable to read standard input", err)
+	}
+	end := bytes.IndexByte(room[:n], '\n') + 1
+	switch {
+	case what == nothing:
+		return false, nil
+	case what == atEnd:
+		return true, e.handle(e.buf[:e.have+n], true)
+	case end > 0:
+		return true, e.handle(e.buf[:e.have+end], false)
+	case e.mid || e.have+n > e.room():
+		return false, e.handle(e.buf[:e.have+n], false)
+	}
+	return false, e.hold(n)
+}
+
+// journaled says that a journal has what is held.
+func (e *Engine) journaled() bool {
+	for l := range e.usable {
+		if e.in.pipe && l.journal != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// recall reads the journals of a logger before us and finds out what is held,
+// and what each log need not write again. What is held for an input that is no
+// more becomes a line.
+func (e *Engine) recall() ([]plan, error) {
+	plans := make([]plan, len(e.logs))
+	lefts := make([]*leftover, len(e.logs))
 	for i, l := range e.logs {
-		fd, err := unix.Openat(e.o.Root, l.dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		left, err := l.leftover()
 		if err != nil {
-			continue
+			return nil, err
 		}
-		left, ok := readEntry(fd)
-		unix.Close(fd)
-		if !ok || left.boot != bootID() || left.dev != e.in.dev || left.ino != e.in.ino {
-			continue
+		if lefts[i] = left; left != nil {
+			left.gone = left.consumed()
 		}
-		entries[i] = &left
-		gone[left.batch] = gone[left.batch] || left.consumed()
 	}
-	var there []byte // the input's begin
-	for i, left := range entries {
+	last, err := e.believed(lefts)
+	if err != nil {
+		return nil, err
+	}
+	if last != nil {
+		size := len(last.now())
+		if !last.gone {
+			size += int(last.n)
+		}
+		e.fit(size)
+		e.have = copy(e.buf, last.now())
+		e.holds = max(e.holds, e.have)
+	}
+	for i, left := range lefts {
+		switch {
+		case left == nil:
+		case !left.believed || !bytes.Equal(left.now(), e.buf[:e.have]):
+			plans[i] = plan{held: left.now()}
+		case left.gone:
+			plans[i] = plan{entry: &left.entry, cont: continuation(left.cont1)}
+		default:
+			plans[i] = plan{entry: &left.entry, again: true, cont: continuation(left.cont0)}
+		}
+		e.mid = e.mid || plans[i].cont != atLine
+	}
+	return plans, nil
+}
+
+// believed finds out which journals are of our input and begin where it does,
+// and which of them is the last.
+func (e *Engine) believed(lefts []*leftover) (last *leftover, err error) {
+	gone := map[uint64]bool{} // the batches that were consumed
+	size := 0
+	for _, left := range lefts {
 		if left == nil {
 			continue
 		}
-		if gone[left.batch] {
-			plans[i] = plan{entry: left, cont: continuation(left.cont1)}
-			e.mid = e.mid || left.cont1 != 0
-			continue
+		left.ours = e.in.pipe && left.boot == e.boot && left.dev == e.in.dev && left.ino == e.in.ino
+		if left.ours {
+			gone[left.batch] = gone[left.batch] || left.gone
+			size = max(size, int(min(left.n, uint64(max(e.in.holds(), 0)))))
 		}
-		if there == nil {
-			if n := e.in.holds(); n > len(e.buf) && left.n > uint64(len(e.buf)) {
-				e.buf = make([]byte, max(e.largest(entries), len(e.buf))) // as that logger had with its -b
-			}
-			n, _, _ := e.in.fetch(e.buf, 0)
-			if there = e.buf[:n]; !e.in.pipe {
-				e.have = n // it was read
-				return make([]plan, len(e.logs))
-			}
-		}
-		if left.n > uint64(len(there)) || checksum(there[:left.n]) != left.sum {
-			continue
-		}
-		plans[i] = plan{entry: left, again: true, cont: continuation(left.cont0)}
-		e.mid = e.mid || left.cont0 != 0
 	}
-	return plans
+	var there []byte // the input's begin
+	for _, left := range lefts {
+		if left == nil || !left.ours {
+			continue
+		}
+		left.gone = gone[left.batch]
+		if !left.gone && left.n > 0 && there == nil {
+			e.fit(size) // as that logger had with its -b
+			n, _, err := e.in.fetch(e.buf)
+			if err != nil {
+				return nil, e.unread(err)
+			}
+			if there = e.buf[:n]; !e.in.pipe { // it was read
+				e.have = n
+				return nil, nil
+			}
+		}
+		left.believed = left.gone || left.begins(there, e.in.holds())
+		if left.believed && (last == nil || left.batch > last.batch) {
+			last = left
+		}
+	}
+	for _, left := range lefts { // a batch that another was begun after was consumed
+		if left != nil && left.ours && last != nil && left.batch < last.batch {
+			left.gone, left.believed = true, true
+		}
+	}
+	return last, nil
 }
 
-// largest is the size of the largest of these batches, if a pipe holds so much.
-func (e *Engine) largest(entries []*entry) (size int) {
-	for _, left := range entries {
-		if left != nil && left.n <= uint64(e.in.holds()) {
-			size = max(size, int(left.n))
-		}
+// fit makes buf large enough for n bytes and what comes after them.
+func (e *Engine) fit(n int) {
+	if n >= len(e.buf) {
+		e.buf = append(make([]byte, 0, n+1), e.buf...)[:n+1]
+		e.out = make([]byte, 0, max(cap(e.out), n+n/2))
 	}
-	return size
+}
+
+// unread says why there is no more input: that is its end, as for runit.
+func (e *Engine) unread(err error) error {
+	e.o.Report(Warning, "unable to read standard input", err)
+	return errStopped
 }
 
 // end closes everything. At the input's end the processors do their work, as
@@ -579,9 +692,9 @@ func (e *Engine) end(eof bool) error {
 		if !e.asked(stopRequest) {
 			news |= stopRequest
 		}
-		e.wait(e.idle(), news)
+		e.rest(e.idle(), news)
 	}
-	keep := e.mid
+	keep := e.mid || e.have > 0
 	if e.halfway && e.in.pipe {
 		keep = !e.settleOne()
 	}
@@ -595,8 +708,9 @@ func (e *Engine) end(eof bool) error {
 }
 
 // settleOne consumes what is written of a batch that Stop has cut short, so
-// that even a logger without our journal goes on at the right place. With more
-// than one log that place is not the same for all, and the journals stay.
+// that even a logger without our journal goes on at the right place. It says
+// whether the journal is of no use any more. With more than one log, or inside
+// of a line, it is.
 func (e *Engine) settleOne() bool {
 	var only *log
 	for l := range e.usable {
@@ -605,5 +719,18 @@ func (e *Engine) settleOne() bool {
 		}
 		only = l
 	}
-	return only != nil && e.in.consume(only.done, e.buf, nil) == nil
+	switch {
+	case only == nil || only.torn:
+		return false
+	case only.done == 0:
+		return e.have == 0
+	case only.done < e.have || e.buf[only.done-1] != '\n':
+		return false
+	}
+	if err := e.in.consume(only.done-e.have, e.buf, nil); err != nil {
+		e.unread(err)
+		return false
+	}
+	e.have = 0
+	return true
 }

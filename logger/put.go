@@ -140,7 +140,7 @@ func (l *log) add(out []byte, s line) ([]byte, error) {
 		if err := flush(s.at); err != nil {
 			return out, err
 		}
-		if err := l.rotate(); err != nil {
+		if err := l.rotate(!s.starts); err != nil {
 			return out, err
 		}
 	}
@@ -160,7 +160,7 @@ func (l *log) add(out []byte, s line) ([]byte, error) {
 				return out, err
 			}
 			if limit > 0 && l.size >= limit {
-				if err := l.rotate(); err != nil {
+				if err := l.rotate(true); err != nil {
 					return out, err
 				}
 			}
@@ -170,7 +170,7 @@ func (l *log) add(out []byte, s line) ([]byte, error) {
 		if err := flush(s.end); err != nil {
 			return out, err
 		}
-		return out, l.rotate()
+		return out, l.rotate(false)
 	}
 	return out, nil
 }

@@ -2,6 +2,7 @@ package logger
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -45,6 +46,28 @@ func latin(s string) string {
 	return b.String()
 }
 
+// parted are the lines that are in more than one file.
+func parted(t *testing.T, b *bench) (lines []string) {
+	t.Helper()
+	line := "" // its begin
+	for _, name := range append(b.old(), filepath.Join(b.dir, "current")) {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := line
+		if i := strings.IndexByte(string(text), '\n'); i >= 0 {
+			if before != "" {
+				lines = append(lines, before+string(text[:i+1]))
+			}
+			line = string(text[strings.LastIndexByte(string(text), '\n')+1:])
+		} else {
+			line += string(text)
+		}
+	}
+	return lines
+}
+
 // FuzzSplit writes an input in pieces: however it is cut, and however small
 // files and buffers are, the same comes out.
 func FuzzSplit(f *testing.F) {
@@ -79,8 +102,13 @@ func FuzzSplit(f *testing.F) {
 		if got, want := b.text(), split(input, int(head)+2); got != want {
 			t.Errorf("got %d bytes, want %d: %.200q, want %.200q", len(got), len(want), got, want)
 		}
-		if left, _ := filepath.Glob(filepath.Join(dir, journalName)); len(left) > 0 {
+		if left, _ := filepath.Glob(filepath.Join(dir, journalName+"*")); len(left) > 0 {
 			t.Errorf("left %q", left)
+		}
+		for _, line := range parted(t, b) {
+			if len(line) <= int(size) {
+				t.Errorf("a line of %d bytes is parted: %.100q", len(line), line)
+			}
 		}
 	})
 }

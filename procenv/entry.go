@@ -19,12 +19,12 @@ var (
 	ignored  uint64     // the signals ignored: signal 1 is bit 0
 	blocked  uint64     // the signals blocked, likewise
 	closed   uint32     // which of the descriptors 0 to 2 were closed
-	action   [8]uintptr // room for a struct of the kernel's
+	action   [8]uintptr //lint:ignore U1000 room for a struct of the kernel's, for the assembly
 
 	raised = [3]uint32{uint32(AS), uint32(Data), uint32(NProc)}
 	given  [3]syscall.Rlimit // the limits that they had
 
-	root = [2]byte{'/'}
+	root = [2]byte{'/'} //lint:ignore U1000 for the assembly
 )
 
 // restoreSignals ignores and blocks what was ignored and blocked.

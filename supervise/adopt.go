@@ -56,6 +56,9 @@ func (s *service) open(k kept) error {
 		return err
 	}
 	s.restore(&s.main, &was)
+	if was.ok {
+		s.restoreHooks()
+	}
 	if s.log != nil {
 		s.restore(s.log, &wasLog)
 		if s.log.st.Want == WantExit && s.main.st.Phase == Idle {
@@ -128,6 +131,9 @@ func (s *service) begin() {
 // core takes over.
 func (s *service) close() {
 	units := s.units()
+	if s.mendTimer != nil {
+		s.mendTimer.Stop()
+	}
 	s.core.kept(s)
 	s.core.procs.disown(s)
 	for _, u := range units {
@@ -138,18 +144,29 @@ func (s *service) close() {
 			s.core.unwatch(u.pidfd)
 		}
 		if u.control >= 0 {
+			s.core.unguard(u)
 			s.core.unwatch(u.control)
 		}
 		if s.opened && !s.letGo {
 			unix.Unlinkat(s.dir.fd, u.prefix+"supervise/proc", 0)
 		}
-		if u.ok >= 0 {
-			unix.Close(u.ok)
+	}
+	for i := range s.lanes {
+		if fd := s.lanes[i].pidfd; fd > 0 {
+			s.core.unwatch(fd)
 		}
 	}
 	s.closePipe()
+	// The scanner hands the lock over. One that has gone may not be quite gone, if
+	// one of its threads hangs, and has the descriptor still.
+	handOver := s.letGo && !s.core.isOrphaned()
 	for _, u := range slices.Backward(units) { // who gets the first lock gets all
-		u.unlock(s.letGo)
+		u.unlock(handOver)
+	}
+	for _, u := range units { // who has waited for the end finds the locks free
+		if u.ok >= 0 {
+			unix.Close(u.ok)
+		}
 	}
 	unix.Close(s.dir.fd)
 }
@@ -164,6 +181,7 @@ type kept map[string]int
 func (s *service) leaveRunning(was *remains) {
 	if was.pidfd >= 0 {
 		unix.Close(was.pidfd)
+		was.pidfd = -1
 		s.core.procs.bequeath(was.life.PID, s.key)
 	}
 }
@@ -377,9 +395,7 @@ func (s *service) lock(u *unit, k kept) (was remains, err error) {
 		}
 	}
 	if err != nil {
-		if was.pidfd >= 0 {
-			unix.Close(was.pidfd)
-		}
+		s.leaveRunning(&was)
 		return was, err
 	}
 	u.lock = l
@@ -389,10 +405,7 @@ func (s *service) lock(u *unit, k kept) (was remains, err error) {
 	// Nobody writes it any more, and what was being made has lost its parent.
 	life, ok, err := readSettled(s.dir.fd, u.prefix+"supervise/proc")
 	if err != nil {
-		if was.pidfd >= 0 {
-			unix.Close(was.pidfd)
-			was.pidfd = -1
-		}
+		s.leaveRunning(&was)
 		return was, err
 	}
 	making := life.Word == LifeMaking || life.Word == LifeFinishing
@@ -713,7 +726,9 @@ func (s *service) restore(u *unit, was *remains) {
 			w.stat, w.status, w.any = was.stat, [StatusSize]byte(was.state), true
 		}
 		u.since = was.seen.Since
-		u.st.Want = was.seen.Want
+		if was.seen.Want != WantUnknown {
+			u.st.Want = was.seen.Want
+		}
 		if strings.Contains(was.stat, "want exit") {
 			u.st.Want = WantExit
 		}
@@ -754,9 +769,7 @@ func (s *service) restore(u *unit, was *remains) {
 	was.pidfd = -1
 	s.core.rescueLog(u.pid)
 	if was.life != was.told { // it was found while it was being made
-		if err := writeLife(s.dir.fd, u.prefix+"supervise/proc", was.life); err != nil {
-			s.warnOnDeleted(err)
-		}
+		s.record(u, was.life)
 	}
 	st, alive := statOf(u.pid)
 	u.foreign = !alive || st.ppid != os.Getppid()
@@ -771,6 +784,10 @@ func (s *service) restore(u *unit, was *remains) {
 // resume goes on with a unit as restore has left it.
 func (s *service) resume(u *unit) {
 	switch {
+	case u.st.Phase == Idle && u == &s.main && s.waits && (u.st.Want == WantUp || u.st.Want == WantOnce): // for what is missing
+		if err := s.dir.executable("run", false); err != nil { // of one that is being written there is nothing to say
+			s.fatal(fmt.Errorf("unable to start ./run: %w", err))
+		}
 	case u.st.Phase == Idle && u.st.Want == WantUp:
 		if age := time.Since(u.began); !u.began.IsZero() && age < time.Second {
 			u.st.Phase = Resting // it had just ended: the rest is still due
@@ -780,11 +797,14 @@ func (s *service) resume(u *unit) {
 		s.feed(u, CmdUp)
 	case u.st.Phase == Idle && u.st.Want == WantOnce:
 		s.feed(u, CmdOnce)
+	case u.st.Phase == Running && u.pid == 0 && u == &s.main && s.ending():
+		u.pid = u.written.pid
+		s.feed(u, Held)
 	case u.st.Phase == Running && u.pid == 0:
 		s.ended(u, isRun, u.ws)
 	case u.st.Phase == Finishing && u.pid == 0:
 		s.ended(u, isFinish, u.ws)
-	case u.st.Phase == Running && u == &s.main && !u.st.Termed && u.st.Want == WantExit:
+	case u.st.Phase == Running && u == &s.main && !u.st.Termed && u.st.Want == WantExit && !s.ending():
 		s.do(u, Stop) // the order was cut off before the signal; down without it is once
 	}
 }
@@ -792,7 +812,7 @@ func (s *service) resume(u *unit) {
 // seen tells the scanner that it may collect a process that it has inherited.
 func (c *Core) seen(pid int) {
 	if c.link != nil {
-		go c.link.send(message{word: "seen", a: strconv.Itoa(pid), b: "0"}) // nobody waits for the scanner
+		c.report(message{word: "seen", a: strconv.Itoa(pid), b: "0"})
 	}
 }
 

@@ -62,7 +62,10 @@ type Core struct {
 	changed  chan struct{} // of one: a service is gone, or the scanner
 	broom    *time.Timer
 	rescued  map[uint64]bool // logs of earlier scanners that are read on, by inode
+	inotify  int             // watches the supervise directories, or -1
+	guarded  map[int32]*unit // by inotify's number
 
+	outbox  outbox
 	keepers struct {
 		sync.Mutex
 		batch int       // its number
@@ -76,7 +79,7 @@ type Core struct {
 
 // watch is what a descriptor of the poller stands for.
 type watch struct {
-	unit *unit
+	unit *unit    // nil: inotify
 	proc *process // an adopted one; nil: the unit's control
 }
 
@@ -100,6 +103,7 @@ func newCore(say func(Level, string, error), self int, session bool) (*Core, err
 	}
 	_, c.ready = inPoller(c.epoll, "epoll")
 	c.hands = newHands(c.epoll)
+	c.openGuards()
 	c.private = []int{c.epoll}
 	c.procs.kernel.signal = notifyDeaths(c.procs.deaths, c.procs.given)
 	go c.procs.reap()
@@ -142,6 +146,7 @@ const (
 func RunDir(name string, say func(Level, string, error)) error {
 	stop := make(chan os.Signal, 8)
 	signal.Notify(stop, unix.SIGTERM)
+	relayStuck(stop, unix.SIGTERM)
 	notify(stop, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT)
 	ignorePipe()
 	c, err := newCore(say, 0, false)
@@ -166,6 +171,7 @@ func RunDir(name string, say func(Level, string, error)) error {
 	go func() {
 		defer s.crash()
 		s.begin()
+		s.guard()
 		s.work()
 	}()
 	for {
@@ -197,6 +203,7 @@ type Tree struct {
 func (t Tree) Run() error {
 	sigs := make(chan os.Signal, 8) // the others are for the scanner, which may share the terminal
 	signal.Notify(sigs, unix.SIGTERM)
+	relayStuck(sigs, unix.SIGTERM)
 	notify(sigs, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM)
 	ignorePipe()
 	debug.SetGCPercent(400)
@@ -218,7 +225,16 @@ func (t Tree) Run() error {
 	}
 	runtime.GOMAXPROCS(runtime.NumCPU())
 	c.link, c.log = newLink(t.Link), t.Log
-	go c.obey()
+	return onThread(func(tid int) error {
+		c.report(message{word: "thread", a: strconv.Itoa(tid), b: "0"})
+		go c.obey()
+		c.serve(sigs)
+		return nil
+	})
+}
+
+// serve acts on signals until all is over.
+func (c *Core) serve(sigs <-chan os.Signal) {
 	for {
 		select {
 		case sig := <-sigs:
@@ -230,7 +246,7 @@ func (t Tree) Run() error {
 			over := (c.orphaned || c.stopping) && len(c.services) == 0
 			c.mu.Unlock()
 			if over {
-				return nil
+				return
 			}
 		}
 	}
@@ -301,7 +317,7 @@ func (c *Core) everyone(ev event) {
 func (c *Core) quit() {
 	c.procs.leave()
 	c.everyone(event{kind: evLetGo})
-	for deadline := time.Now().Add(time.Second); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(letGoTime); time.Now().Before(deadline); {
 		c.mu.Lock()
 		n := len(c.services)
 		c.mu.Unlock()
@@ -317,6 +333,9 @@ func (c *Core) quit() {
 	c.voice.finish(100 * time.Millisecond)
 	os.Exit(0)
 }
+
+// letGoTime is how long the end of the process waits for services that are held up.
+const letGoTime = 300 * time.Millisecond
 
 // obey does what the scanner says.
 func (c *Core) obey() {
@@ -355,14 +374,14 @@ func (c *Core) hear(m message) {
 		case len(m.fds) == 0: // there was no room for them
 			c.refuse(m.a, m.name)
 		default:
-			dropped, tags, _ := strings.Cut(m.b, ",")
+			state, tags, _ := strings.Cut(m.b, ",")
 			k := kept{}
 			for i, tag := range strings.Split(tags, ",") {
 				if i+1 < len(m.fds) {
 					k[tag] = m.fds[i+1]
 				}
 			}
-			c.add(m.a, m.name, Dir{m.fds[0]}, k, dropped == "true")
+			c.add(m.a, m.name, Dir{m.fds[0]}, k, state)
 		}
 	case "drop":
 		c.mu.Lock()
@@ -372,6 +391,13 @@ func (c *Core) hear(m message) {
 			s.post(event{kind: evCommand, cmd: CmdExit})
 		} else {
 			c.procs.disinherit(m.a)
+		}
+	case "ready":
+		c.mu.Lock()
+		s := c.services[m.a]
+		c.mu.Unlock()
+		if s != nil {
+			s.post(event{kind: evReady})
 		}
 	case "died":
 		pid, err1 := strconv.Atoi(m.a)
@@ -388,9 +414,16 @@ func (c *Core) hear(m message) {
 	}
 }
 
+// The states of a service that the scanner adds, beside none in particular.
+const (
+	stateDropped = "true"  // it is to exit
+	stateWaits   = "waits" // it is not to be started before it is ready
+)
+
 // add takes a service in. What cannot be opened is told and gone.
-func (c *Core) add(key, name string, dir Dir, k kept, dropped bool) {
+func (c *Core) add(key, name string, dir Dir, k kept, state string) {
 	s := newService(c, name, key, dir)
+	s.waits = state == stateWaits
 	c.mu.Lock()
 	c.services[key] = s
 	if c.added++; c.added == smallTree+1 {
@@ -403,7 +436,7 @@ func (c *Core) add(key, name string, dir Dir, k kept, dropped bool) {
 	c.procs.opening()
 	c.crew.open(func(t *turn) {
 		s.relieve = t.relieve
-		c.enter(s, k, dropped)
+		c.enter(s, k, state == stateDropped)
 	})
 }
 
@@ -461,7 +494,7 @@ func (c *Core) gone(s *service, status string) {
 	c.mu.Unlock()
 	c.give(s.taken)
 	if !s.letGo {
-		c.link.send(message{word: "gone", a: s.key, b: status})
+		c.report(message{word: "gone", a: s.key, b: status})
 	}
 	c.notice()
 }
@@ -485,6 +518,7 @@ const tidyTime = 3 * time.Second
 
 // sweep is what tidy has done.
 func (c *Core) sweep() {
+	c.guardAll()
 	for range crewMax { // each of them ends with the thread that it is on
 		go runtime.LockOSThread()
 	}
@@ -538,7 +572,7 @@ var errRoom = errors.New("too few descriptors")
 // refuse leaves a service that there is no room for with the scanner.
 func (c *Core) refuse(key, name string) {
 	c.sayLack(name)
-	go c.link.send(message{word: "gone", a: key, b: lacking}) // who reads the link never waits for it
+	c.report(message{word: "gone", a: key, b: lacking})
 }
 
 // sayLack says, once, that there are too few descriptors for a service.
@@ -610,6 +644,8 @@ func (c *Core) poll() {
 			c.mu.Unlock()
 			switch {
 			case !ok:
+			case w.unit == nil:
+				c.removals()
 			case w.proc == nil:
 				if w.unit.told.CompareAndSwap(false, true) {
 					w.unit.svc.post(event{kind: evReadable, who: w.unit})
@@ -721,7 +757,9 @@ func (c *Core) flush() {
 	k.queue, k.spare = k.spare[:0], nil
 	k.batch++
 	k.Unlock()
-	c.link.send(queue...)
+	if sent, err := c.link.send(queue...); err != nil {
+		c.keepLater(queue[sent:], err)
+	}
 	clear(queue)
 	k.Lock()
 	k.spare, k.sent = queue, batch

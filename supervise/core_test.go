@@ -29,13 +29,19 @@ func bareCore(t *testing.T) *Core {
 	go func() {
 		defer close(over)
 		for {
-			if _, err := scanner.receive(); err != nil {
+			ms, err := scanner.receive()
+			if err != nil {
 				return
+			}
+			for _, m := range ms {
+				for _, fd := range m.fds {
+					unix.Close(fd)
+				}
 			}
 		}
 	}()
 	t.Cleanup(func() {
-		c.link.close()
+		core.close() // c may have another by now
 		<-over
 		scanner.close()
 	})
@@ -62,7 +68,7 @@ func TestEndsWhileServicesOpen(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.add(strconv.Itoa(i), "none", Dir{fd}, nil, false)
+		c.add(strconv.Itoa(i), "none", Dir{fd}, nil, "")
 		if i%100 == 0 {
 			time.Sleep(time.Millisecond) // so that all are opened now and then
 		}
@@ -169,7 +175,7 @@ func panics(t *testing.T, where string) {
 	if err := os.WriteFile(os.Getenv("SUPERVISE_DIR")+"/run", []byte("#!/bin/sh\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	c.add("key", "web", dir, nil, false)
+	c.add("key", "web", dir, nil, "")
 	time.Sleep(20 * time.Second)
 }
 

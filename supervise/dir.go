@@ -90,6 +90,58 @@ func (d Dir) readable(name string) bool {
 	return true
 }
 
+// errLog says that what is missing is of the log service.
+type errLog struct{ error }
+
+func (e errLog) Unwrap() error { return e.error }
+
+// unready is what the directory lacks to be started: a ./run that can be executed
+// and, where there is ./log, the same there; nil if it has all. Somebody may be
+// about to put it there. With strict, a ./run that is still being written counts
+// as missing too.
+func (d Dir) unready(strict bool) error {
+	if err := d.executable("run", strict); err != nil {
+		return err
+	}
+	if f, err := identify(d.fd, "log", 0); err != nil || !f.isDir() {
+		return nil
+	}
+	if err := d.executable("log/run", strict); err != nil {
+		return errLog{err}
+	}
+	return nil
+}
+
+// executable says why the file is not to be executed, as execve(2) would; nil if
+// there is no reason.
+func (d Dir) executable(name string, strict bool) error {
+	f, err := identify(d.fd, name, 0)
+	switch {
+	case err != nil:
+		return err
+	case f.mode&unix.S_IFMT != unix.S_IFREG || f.mode&0o111 == 0:
+		return unix.EACCES
+	case strict && d.isWritten(name):
+		return unix.ETXTBSY
+	}
+	return nil
+}
+
+// isWritten says whether somebody has the file open for writing: then there is no
+// lease to be had on it.
+func (d Dir) isWritten(name string) bool {
+	fd, err := open(d.fd, name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	_, err = unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_RDLCK)
+	if err == nil {
+		unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_UNLCK)
+	}
+	return err == unix.EAGAIN
+}
+
 // deleted says whether the directory itself has been removed.
 func (d Dir) deleted() bool {
 	var st unix.Stat_t

@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"fmt"
 	"os"
 	"syscall"
 	"testing"
@@ -21,7 +22,7 @@ func TestExitStatus(t *testing.T) {
 		fd, err := unix.PidfdOpen(pid, 0)
 		if err != nil {
 			unix.Wait4(pid, nil, 0, nil)
-			t.Skip("no pidfd here:", err)
+			skip(t, "no pidfd here: "+err.Error())
 		}
 		reaped := make(chan struct{})
 		go func() {
@@ -38,7 +39,7 @@ func TestExitStatus(t *testing.T) {
 		unix.Close(fd)
 		switch {
 		case err == unix.ENOTTY || err == unix.EINVAL || i == 0 && !known:
-			t.Skip("this kernel does not tell:", err)
+			skip(t, fmt.Sprint("this kernel does not tell: ", err))
 		case err != nil || !known || ws.ExitStatus() != 7:
 			t.Fatalf("the %d. process ended with %v, %t, %v", i+1, ws.ExitStatus(), known, err)
 		}

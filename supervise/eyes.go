@@ -5,121 +5,324 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// eyes see a directory change, by inotify: the directory itself and every link
-// on the way to it. Where that is not to be had, or may miss something (what
-// another machine changes, a link further up), the looks every five seconds
-// remain.
+// eyes see by inotify what changes: the directory itself, every link on the way to
+// it, what its links lead to, and new service directories while they are being
+// written. Where that is not to be had, or may miss something (what another machine
+// changes, a link further up), the looks every five seconds remain.
+//
+// What may hang on a file system is called by those who look; the rest by
+// anybody.
 type eyes struct {
-	seen chan struct{} // of one
-	fd   int
-	file *os.File
-	path string // what is watched, with the links on the way
-	sure bool   // no change can go unseen
+	seen    chan struct{} // of one: there is something to look at
+	stirred chan struct{} // of one: a service directory is being written
+
+	path string // what is watched, with the links on the way; "" where nothing is
+
+	mu      sync.Mutex
+	file    *os.File                  // inotify; nil where there is none
+	fd      int                       // the same
+	whole   int32                     // the watch of the directory
+	hops    map[int32][]string        // the directories of the links to it, with those
+	names   map[int32]map[string]bool // in the other directories no more than these entries count
+	sure    bool                      // no change of the directory can go unseen
+	targets map[string]int32          // the directories that its links lead into
+	clear   bool                      // nor one of what its links lead to
+	busy    bool                      // the targets are being watched
+	made    map[string]bool           // directories that were made, not renamed, since the last look
+
+	inner    *os.File // another inotify, since there has been something to watch
+	innerFD  int
+	attended map[int32]string     // the directories that are watched with it, by their names
+	missed   bool                 // one of them could not be watched
+	stirs    map[string]time.Time // when those have changed, as far as nobody has looked since
 }
 
 const (
-	dirEvents  = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO | unix.IN_ATTRIB | unix.IN_DELETE_SELF | unix.IN_MOVE_SELF
-	linkEvents = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO
+	dirEvents    = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO | unix.IN_ATTRIB | unix.IN_DELETE_SELF | unix.IN_MOVE_SELF
+	linkEvents   = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO
+	attendEvents = linkEvents | unix.IN_ATTRIB | unix.IN_CLOSE_WRITE
 )
 
+// targetsMax is how many directories that links lead into are watched.
+const targetsMax = 32
+
 func openEyes() *eyes {
-	e := &eyes{seen: make(chan struct{}, 1)}
-	var err error
-	if e.fd, err = unix.InotifyInit1(unix.IN_CLOEXEC); err != nil {
-		e.fd = -1
-	}
-	return e
+	return &eyes{seen: make(chan struct{}, 1), stirred: make(chan struct{}, 1), fd: -1, made: map[string]bool{}}
+}
+
+// isSure says whether no change can go unseen.
+func (e *eyes) isSure() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.sure && e.clear && !e.missed
+}
+
+// doubt says that something may go unseen until the next watch.
+func (e *eyes) doubt() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.sure = false
 }
 
 // watch watches dir, which is resolved anew: if it is another than before, the
 // old watches go.
 func (e *eyes) watch(dir string) {
-	if e.fd < 0 {
-		return
-	}
 	hops, final := chain(dir)
-	sure := local(final)
-	for _, p := range append(hops, final) { // a link further up is not watched
-		real, err := filepath.EvalSymlinks(filepath.Dir(p))
-		sure = sure && err == nil && real == filepath.Dir(p)
+	sure := isLocal(final) && isPlain(final)
+	for _, p := range hops { // a link further up is not watched
+		sure = sure && isLocal(filepath.Dir(p)) && isPlain(filepath.Dir(p))
 	}
-	defer func() { e.sure = sure && e.path != "" }()
 	path := strings.Join(append(hops, final), "\x00")
 	if path == e.path {
-		_, err := unix.InotifyAddWatch(e.fd, final, dirEvents) // a new directory of the same name
-		sure = sure && err == nil
+		wd, err := unix.InotifyAddWatch(e.fd, final, dirEvents|unix.IN_MASK_ADD) // a new directory of the same name
+		e.mu.Lock()
+		if e.sure = sure && err == nil; err == nil {
+			e.whole = int32(wd)
+		}
+		e.mu.Unlock()
 		return
 	}
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
 		return
 	}
-	if e.file != nil {
-		e.file.Close() // its reader ends
-	} else {
-		unix.Close(e.fd)
-	}
-	names := map[int32]map[string]bool{}
+	links := map[int32][]string{}
 	for _, hop := range hops {
 		wd, err := unix.InotifyAddWatch(fd, filepath.Dir(hop), linkEvents)
 		if err != nil {
 			sure = false
 			continue
 		}
-		if names[int32(wd)] == nil {
-			names[int32(wd)] = map[string]bool{}
+		links[int32(wd)] = append(links[int32(wd)], filepath.Base(hop))
+	}
+	whole, err := unix.InotifyAddWatch(fd, final, dirEvents|unix.IN_MASK_ADD)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.file != nil && !e.busy {
+		e.file.Close() // its reader ends
+	}
+	e.path, e.fd, e.file, e.whole, e.names = path, fd, os.NewFile(uintptr(fd), "inotify"), int32(whole), map[int32]map[string]bool{}
+	e.hops, e.sure, e.targets, e.clear = links, sure && err == nil, nil, false
+	e.count(links)
+	go e.read(e.file, e.see)
+}
+
+// count has entries of other directories count.
+func (e *eyes) count(entries map[int32][]string) {
+	for wd, names := range entries {
+		if e.names[wd] == nil {
+			e.names[wd] = map[string]bool{}
 		}
-		names[int32(wd)][filepath.Base(hop)] = true
+		for _, name := range names {
+			e.names[wd][name] = true
+		}
 	}
-	whole, err := unix.InotifyAddWatch(fd, final, dirEvents)
-	sure = sure && err == nil
-	e.fd, e.path, e.file = fd, path, os.NewFile(uintptr(fd), "inotify")
-	go e.look(e.file, int32(whole), names)
 }
 
-// local says whether path is on a file system that no other machine changes.
-func local(path string) bool {
-	var fs unix.Statfs_t
-	if unix.Statfs(path, &fs) != nil {
-		return false
-	}
-	switch int64(fs.Type) {
-	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC,
-		unix.TMPFS_MAGIC, unix.RAMFS_MAGIC, unix.SQUASHFS_MAGIC, unix.EROFS_SUPER_MAGIC_V1, unix.OVERLAYFS_SUPER_MAGIC:
-		return true
-	}
-	return false
+// isLocal says whether path is on a file system that no other machine changes.
+func isLocal(path string) bool {
+	f, err := identify(unix.AT_FDCWD, path, 0)
+	return err == nil && f.isLocal()
 }
 
-// look reads events until the descriptor is closed. Of a directory that only
-// holds a link on the way, no more than that link counts.
-func (e *eyes) look(f *os.File, whole int32, names map[int32]map[string]bool) {
+// isPlain says whether no element of path is a link.
+func isPlain(path string) bool {
+	real, err := filepath.EvalSymlinks(path)
+	return err == nil && real == path
+}
+
+// watchTargets watches what the directory's links lead to: targets are the paths.
+// A directory that is replaced there does not show in the directory itself. It may
+// take as long as the slowest of their file systems, and nobody waits for it.
+func (e *eyes) watchTargets(targets []string) {
+	parents := map[string][]string{}
+	for _, t := range targets {
+		parents[filepath.Dir(t)] = append(parents[filepath.Dir(t)], filepath.Base(t))
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.busy || e.file == nil {
+		return
+	}
+	if len(parents) == 0 && len(e.targets) == 0 {
+		e.clear = true
+		return
+	}
+	e.busy = true
+	file, fd := e.file, e.fd
+	old := e.targets
+	go func() {
+		defer deafThread()()
+		clear := len(parents) <= targetsMax
+		wds := map[string]int32{}
+		for parent := range parents {
+			if !clear {
+				break
+			}
+			wd, err := unix.InotifyAddWatch(fd, parent, linkEvents|unix.IN_MASK_ADD)
+			clear = err == nil && isLocal(parent) && isPlain(parent)
+			if err == nil {
+				wds[parent] = int32(wd)
+			}
+		}
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.busy = false
+		if e.file != file { // the directory is another
+			file.Close()
+			return
+		}
+		e.targets, e.clear, e.names = wds, clear, map[int32]map[string]bool{}
+		e.count(e.hops)
+		entries := map[int32][]string{}
+		for parent, wd := range wds {
+			entries[wd] = parents[parent]
+		}
+		e.count(entries)
+		for parent, wd := range old {
+			if _, still := wds[parent]; !still && wd != e.whole && e.names[wd] == nil {
+				unix.InotifyRmWatch(fd, uint32(wd))
+			}
+		}
+	}()
+}
+
+// read has events seen until the descriptor is closed.
+func (e *eyes) read(f *os.File, see func(wd int32, mask uint32, name string)) {
 	buf := make([]byte, 4096)
 	for {
 		n, err := f.Read(buf)
 		if err != nil {
 			return
 		}
-		matters := false
 		for b := buf[:n]; len(b) >= unix.SizeofInotifyEvent; {
-			wd := int32(binary.NativeEndian.Uint32(b))
 			size := int(binary.NativeEndian.Uint32(b[12:]))
 			name := strings.TrimRight(string(b[unix.SizeofInotifyEvent:unix.SizeofInotifyEvent+size]), "\x00")
+			see(int32(binary.NativeEndian.Uint32(b)), binary.NativeEndian.Uint32(b[4:]), name)
 			b = b[unix.SizeofInotifyEvent+size:]
-			set, isLink := names[wd]
-			if (!isLink || wd == whole) && !strings.HasPrefix(name, ".") || isLink && set[name] {
-				matters = true
-			}
 		}
-		if matters {
-			select {
-			case e.seen <- struct{}{}:
-			default:
-			}
+	}
+}
+
+// see takes an event of the directory, or of another, where only some names count.
+func (e *eyes) see(wd int32, mask uint32, name string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	set, isOther := e.names[wd]
+	whole := wd == e.whole || !isOther
+	if whole && !strings.HasPrefix(name, ".") || set[name] {
+		if whole && mask&unix.IN_CREATE != 0 && mask&unix.IN_ISDIR != 0 && len(e.made) < 1000 {
+			e.made[name] = true
+		}
+		ring(e.seen)
+	}
+}
+
+// ring rings where it has not rung.
+func ring(bell chan struct{}) {
+	select {
+	case bell <- struct{}{}:
+	default:
+	}
+}
+
+// takeMade takes the names of the directories that were made since the last look.
+func (e *eyes) takeMade() map[string]bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	made := e.made
+	e.made = map[string]bool{}
+	return made
+}
+
+// attend watches a service directory that is not complete, at path.
+func (e *eyes) attend(path, name string) {
+	e.mu.Lock()
+	if e.inner == nil {
+		fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+		if err != nil {
+			e.missed = true
+			e.mu.Unlock()
+			return
+		}
+		e.innerFD, e.inner, e.attended, e.stirs = fd, os.NewFile(uintptr(fd), "inotify"), map[int32]string{}, map[string]time.Time{}
+		go e.read(e.inner, e.stir)
+	}
+	fd := e.innerFD
+	e.mu.Unlock()
+	var wds []int32
+	for _, p := range []string{path, path + "/log", path + "/control", path + "/env"} {
+		if wd, err := unix.InotifyAddWatch(fd, p, attendEvents|unix.IN_ONLYDIR); err == nil {
+			wds = append(wds, int32(wd))
+		}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.missed = e.missed || len(wds) == 0
+	for _, wd := range wds {
+		e.attended[wd] = name
+	}
+}
+
+// stir takes an event of a service directory that is not complete.
+func (e *eyes) stir(wd int32, _ uint32, _ string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if name, ok := e.attended[wd]; ok {
+		e.stirs[name] = time.Now()
+		ring(e.stirred)
+	}
+}
+
+// stirredAt says when a directory has last changed that was found incomplete; the
+// zero time where that is not known.
+func (e *eyes) stirredAt(name string) time.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.stirs[name]
+}
+
+// nextStir is when the first of the directories that have changed will have been
+// quiet for a while; ok says whether there is one.
+func (e *eyes) nextStir() (at time.Time, ok bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, t := range e.stirs {
+		if t = t.Add(quietTime); !ok || t.Before(at) {
+			at, ok = t, true
+		}
+	}
+	return at, ok
+}
+
+// settleStirs forgets the changes that are so old that a look has shown what they
+// have come to.
+func (e *eyes) settleStirs(now time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for name, t := range e.stirs {
+		if now.Sub(t) >= quietTime {
+			delete(e.stirs, name)
+		}
+	}
+}
+
+// attendOnly gives back the watches of all directories but these.
+func (e *eyes) attendOnly(names map[string]bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.missed = e.missed && len(names) > 0
+	for wd, name := range e.attended {
+		if !names[name] {
+			unix.InotifyRmWatch(e.innerFD, uint32(wd))
+			delete(e.attended, wd)
+			delete(e.stirs, name)
 		}
 	}
 }

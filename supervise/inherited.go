@@ -34,6 +34,8 @@ func (s *Scanner) reap() {
 		case pid == s.core:
 			unix.Wait4(pid, &ws, unix.WNOHANG, nil)
 			s.coreDied(ws)
+		case s.witness.lost[pid]:
+			s.collectLost(pid)
 		case s.behind:
 			s.lookBehind()
 			return
@@ -48,6 +50,10 @@ func (s *Scanner) lookBehind() {
 	s.behind = true
 	for _, pid := range children() {
 		if pid == s.core || s.told[pid] {
+			continue
+		}
+		if s.witness.lost[pid] {
+			s.collectLost(pid)
 			continue
 		}
 		if ws, ended := peekChild(pid); ended && !s.tellEnd(pid, ws) {

@@ -1,12 +1,14 @@
 package supervise
 
 import (
+	"errors"
 	"io"
 	"os"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -19,10 +21,12 @@ import (
 //
 // From the scanner:
 //
-//	add KEY DROPPED,TAGS FDS NAME
-//	                   supervise (DROPPED true: and have exit) the directory
-//	                   that comes along; behind it what was kept of it
+//	add KEY STATE,TAGS FDS NAME
+//	                   supervise the directory that comes along; behind it
+//	                   what was kept of it. STATE true: and have it exit;
+//	                   waits: and do not start it before it is ready
 //	drop KEY 0         have it exit
+//	ready KEY 0        what was missing for its start is there
 //	died PID STATUS    a child that the scanner inherited has ended
 //	stop MILLISECONDS 0
 //	                   have all exit, and kill at the deadline what has not
@@ -36,17 +40,22 @@ import (
 //	gone KEY STATUS    the service is let go; 111: it could not be opened,
 //	                   24: for want of descriptors
 //	seen PID 0         the death is recorded, the corpse may be reaped
+//	thread TID 0       the thread by which the core's end is seen
+//
+// Nobody waits for the other end to read: what does not go at once stays with
+// who has it to say, and is sent, in its order, when the link takes it.
 type link struct {
 	file     *os.File // in the runtime's poller
 	conn     syscall.RawConn
-	mu       sync.Mutex // one sender at a time
-	text     []byte     // of the one who sends
-	buf, oob []byte     // of the one who receives
+	mu       sync.Mutex                              // one sender at a time
+	sendmsg  func(fd int, text, rights []byte) error // sendmsg(2), where no test has another
+	text     []byte                                  // of the one who sends
+	buf, oob []byte                                  // of the one who receives
 }
 
 // newLink takes one end of the socketpair.
 func newLink(fd int) *link {
-	l := &link{}
+	l := &link{sendmsg: sendmsg}
 	l.file, l.conn = inPoller(fd, "link")
 	return l
 }
@@ -76,8 +85,10 @@ const (
 	fdsMax   = 240
 )
 
-// send sends all messages, in as few packets as they take.
-func (l *link) send(ms ...message) (err error) {
+// send sends messages, in as few packets as they take, and says how many of them
+// have gone; err is what kept the next from it. It never waits: where there is no
+// room the error is EAGAIN.
+func (l *link) send(ms ...message) (sent int, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	text := l.text[:0]
@@ -94,12 +105,13 @@ func (l *link) send(ms ...message) (err error) {
 		if i+1 < len(ms) && len(fds)+len(ms[i+1].fds) <= fdsMax && len(text)+messageMax <= linkMax {
 			continue
 		}
-		if e := l.sendPacket(text, fds); e != nil && err == nil {
-			err = e
+		if err := l.sendPacket(text, fds); err != nil {
+			return sent, err
 		}
+		sent = i + 1
 		text, fds = text[:0], fds[:0]
 	}
-	return err
+	return sent, nil
 }
 
 // messageMax is more than any one message takes.
@@ -110,18 +122,39 @@ func (l *link) sendPacket(text []byte, fds []int) error {
 	if len(fds) > 0 {
 		rights = unix.UnixRights(fds...)
 	}
-	for {
-		var err error
-		if e := l.conn.Write(func(fd uintptr) bool {
-			err = unix.Sendmsg(int(fd), text, rights, nil, unix.MSG_NOSIGNAL)
-			return err != unix.EAGAIN
-		}); e != nil {
-			return e
+	var err error
+	if e := l.conn.Control(func(fd uintptr) {
+		for err = unix.EINTR; err == unix.EINTR; {
+			err = l.sendmsg(int(fd), text, rights)
 		}
-		if err != unix.EINTR {
-			return err
-		}
+	}); e != nil {
+		return unix.EPIPE // it is closed
 	}
+	return err
+}
+
+func sendmsg(fd int, text, rights []byte) error {
+	return unix.Sendmsg(fd, text, rights, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
+}
+
+// isOver says whether an error of send is the end of the link: nothing can be
+// sent any more. Every other passes.
+func isOver(err error) bool { return err == unix.EPIPE || err == unix.ECONNRESET }
+
+// await waits until there is a point in sending again what err has kept from
+// being sent: until the other end has read something, or, where the kernel is
+// short of memory or has too many descriptors on their way, for a time that
+// doubles with each try, up to a second.
+func (l *link) await(err error, try int) {
+	if err != unix.EAGAIN {
+		time.Sleep(min(time.Second, 10*time.Millisecond<<min(try, 10)))
+		return
+	}
+	l.conn.Write(func(fd uintptr) bool {
+		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+		n, err := unix.Poll(p, 0)
+		return n > 0 || err != nil && err != unix.EINTR
+	})
 }
 
 // recvmsg is recvmsg(2) without the sender's address: Recvmsg of package unix
@@ -139,6 +172,11 @@ func recvmsg(fd int, buf, oob []byte) (n, on int, err error) {
 	return int(r), int(msg.Controllen), nil
 }
 
+// waitNoMore has receive read what is there and then end, also where the other end
+// is still open: a process that its owner was about to make may hold it for as
+// long as a disk likes.
+func (l *link) waitNoMore() { l.file.SetReadDeadline(time.Unix(1, 0)) }
+
 // receive waits for a packet; io.EOF says that the other end is gone. Where
 // there was no room for all descriptors, the last are missing.
 func (l *link) receive() ([]message, error) {
@@ -148,10 +186,14 @@ func (l *link) receive() ([]message, error) {
 	var n, on int
 	var err error
 	for {
-		if e := l.conn.Read(func(fd uintptr) bool {
+		e := l.conn.Read(func(fd uintptr) bool {
 			n, on, err = recvmsg(int(fd), l.buf, l.oob)
 			return err != unix.EAGAIN
-		}); e != nil {
+		})
+		if errors.Is(e, os.ErrDeadlineExceeded) { // what was sent before is read all the same
+			e = l.conn.Control(func(fd uintptr) { n, on, err = recvmsg(int(fd), l.buf, l.oob) })
+		}
+		if e != nil {
 			return nil, e
 		}
 		// The other end went without reading all that was sent to it: that is
@@ -160,7 +202,7 @@ func (l *link) receive() ([]message, error) {
 			break
 		}
 	}
-	if err != nil {
+	if err != nil && err != unix.EAGAIN {
 		return nil, err
 	}
 	if n <= 0 {

@@ -29,6 +29,7 @@ func TestLife(t *testing.T) {
 		}
 	}
 	whole := string(lineOf(Life{Word: LifeRun, PID: 9, Ticks: 12, Boot: boot, Core: 3}))
+	making := string(lineOf(Life{Word: LifeMaking, Ticks: 12, Boot: boot, Core: 3}))
 	for name, text := range map[string]string{
 		"empty":        "",
 		"blank":        blank,
@@ -36,6 +37,7 @@ func TestLife(t *testing.T) {
 		"too long":     whole + "x",
 		"garbage":      strings.Repeat("\xff", lifeSize-1) + "\n",
 		"no pid":       strings.Replace(whole, "run 9 ", "run 0 ", 1),
+		"wrote pid 0":  making[:lifePID] + "\x00\x00\x00\x00" + making[lifePID+4:],
 		"another word": strings.Replace(whole, "run 9 ", "ran 9 ", 1),
 		"a field less": strings.Replace(whole, " 3 0 0 ", " 3 0   ", 1),
 	} {

@@ -81,7 +81,7 @@ func newProcesses(given bool) *processes {
 			}
 		},
 		list:   children,
-		signal: notifyDeaths(ps.deaths, given),
+		signal: func(bool) {},
 	}
 	return ps
 }

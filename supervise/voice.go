@@ -49,6 +49,7 @@ func (v *voice) tell(level Level, service string, err error) {
 
 // talk says all there is.
 func (v *voice) talk() {
+	defer deafThread()()
 	for {
 		w, ok := v.next()
 		if !ok {

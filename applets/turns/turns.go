@@ -1,5 +1,5 @@
-// Package turns gives a process that supervises a single turn of Go's scheduler
-// to begin with. What the runtime allocates it allocates for each turn apart,
+// Package turns gives a process that supervises, or logs, a single turn of Go's
+// scheduler to begin with. What the runtime allocates it allocates for each turn apart,
 // some hundred KiB, and a supervisor, which waits nearly always, has no use for a
 // second; the core of a tree asks for more where they pay. That works best
 // before much is allocated, so this package imports nothing: Go initialises it
@@ -26,7 +26,7 @@ func init() {
 	}
 }
 
-// isSupervisor says whether a program of this path supervises.
+// isSupervisor says whether a program of this path supervises or logs.
 func isSupervisor(path string) bool {
 	for i := len(path) - 1; i >= 0; i-- {
 		if path[i] == '/' {
@@ -34,5 +34,5 @@ func isSupervisor(path string) bool {
 			break
 		}
 	}
-	return path == "runsvdir" || path == "runsv"
+	return path == "runsvdir" || path == "runsv" || path == "svlogd"
 }

@@ -1,0 +1,121 @@
+package supervise
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// openedFDs counts the descriptors of this process, but for the one that it takes.
+func openedFDs(t *testing.T) int {
+	t.Helper()
+	names, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(names)
+}
+
+// Whatever a service cannot be opened for, no descriptor is left of it, though its
+// process runs: neither of those that it has opened itself, nor of those that the
+// scanner has kept. When it is opened later, it has its process.
+func TestOpenLeaksNothing(t *testing.T) {
+	pid, err := (child{path: "/bin/sh", argv: []string{"sh", "-c", "exec sleep 1000"}, files: []int{0, 1, 2}}).start(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Wait4(pid, nil, 0, nil)
+	defer unix.Kill(pid, unix.SIGKILL)
+	for _, tt := range []struct {
+		name  string
+		wrong string // which file
+		dir   bool   // is a directory, else a file
+		fails bool
+	}{
+		{"nothing is wrong", "none", false, false},
+		{"supervise is a file", "supervise", false, true},
+		{"lock is a directory", "supervise/lock", true, true},
+		{"control is no FIFO", "supervise/control", false, true},
+		{"ok is no FIFO", "supervise/ok", false, true},
+		{"log is a file", "log", false, false},
+		{"log/supervise is a file", "log/supervise", false, true},
+		{"log/supervise/lock is a directory", "log/supervise/lock", true, true},
+		{"log/supervise/control is no FIFO", "log/supervise/control", false, true},
+		{"log/supervise/ok is no FIFO", "log/supervise/ok", false, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := bareCore(t)
+			if c.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(c.epoll)
+			path := t.TempDir()
+			for _, name := range []string{"supervise", "log/supervise"} {
+				if err := os.MkdirAll(filepath.Join(path, name), 0o700); err != nil {
+					t.Fatal(err)
+				}
+			}
+			st, ok := statOf(pid)
+			if !ok {
+				t.Fatal("the process is not there")
+			}
+			record := Life{Word: LifeRun, PID: pid, Ticks: st.ticks, Boot: bootID(), Core: 1}
+			for _, prefix := range []string{"/", "/log/"} {
+				if err := writeLife(unix.AT_FDCWD, path+prefix+"supervise/proc", record); err != nil {
+					t.Fatal(err)
+				}
+			}
+			wrong := filepath.Join(path, tt.wrong)
+			if tt.wrong == "supervise" || tt.wrong == "log" || tt.wrong == "log/supervise" {
+				os.RemoveAll(wrong)
+			}
+			if tt.dir {
+				err = os.Mkdir(wrong, 0o700)
+			} else {
+				err = os.WriteFile(wrong, nil, 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			try := func() error {
+				dir, err := openDir(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				k := kept{}
+				for _, tag := range []string{"control", "ok", "log/control", "log/ok", "pipe", "pid1"} {
+					if k[tag], err = unix.MemfdCreate(tag, unix.MFD_CLOEXEC); err != nil {
+						t.Fatal(err)
+					}
+				}
+				s := newService(c, "web", "key", dir)
+				s.relieve = func() {}
+				err = s.open(k)
+				if err == nil && tt.wrong != "log" && s.main.pid != pid {
+					t.Errorf("its process is %d, want %d", s.main.pid, pid)
+				}
+				s.letGo = true
+				s.close()
+				c.procs.disinherit("key")
+				return err
+			}
+			try() // the first has more to do than the others
+			before := openedFDs(t)
+			for range 5 {
+				if err := try(); (err != nil) != tt.fails {
+					t.Errorf("%v", err)
+				}
+			}
+			after := openedFDs(t)
+			for end := time.Now().Add(10 * time.Second); after > before && time.Now().Before(end); after = openedFDs(t) {
+				time.Sleep(time.Millisecond) // what the scanner got is closed there
+			}
+			if after > before {
+				t.Errorf("%d descriptors, %d before", after, before)
+			}
+		})
+	}
+}

@@ -1,0 +1,442 @@
+package supervise
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// directory is the directory of service directories as far as it touches file
+// systems. It is looked at by one goroutine at a time, which may hang there; what it
+// finds it tells the scanner, which never waits for it. An entry that hangs holds a
+// goroutine of its own, and all others are looked at.
+type directory struct {
+	path   string
+	eyes   *eyes
+	notice notice
+	last   stamp // what the directory was at the last look
+
+	mu      sync.Mutex
+	hanging map[string]bool   // names that somebody asks about at present, and waits
+	late    map[string]answer // what came of that since the last look
+}
+
+func newDirectory(path string) *directory {
+	return &directory{path: path, eyes: openEyes(), notice: notice{fd: -1}, hanging: map[string]bool{}, late: map[string]answer{}}
+}
+
+// count is about how many entries there are, if that is known within the limit.
+func (d *directory) count(limit time.Duration) int {
+	n := make(chan int, 1)
+	go func() {
+		defer deafThread()()
+		dir, err := os.Open(d.path)
+		if err != nil {
+			n <- 0
+			return
+		}
+		defer dir.Close()
+		names, _ := dir.Readdirnames(-1)
+		n <- len(names)
+	}()
+	select {
+	case n := <-n:
+		return n
+	case <-time.After(limit):
+		return 0
+	}
+}
+
+// stamp is by what a change of the directory is recognised.
+type stamp struct {
+	dev, ino uint64
+	mtime    int64
+}
+
+// request is what the scanner wants of a look.
+type request struct {
+	force bool             // also what could not be read is told again
+	first bool             // nothing is known: what is found is told at once
+	known map[string]known // the entries, by key
+	held  map[string]bool  // new directories that were not complete, by key
+}
+
+// known is an entry that the scanner has.
+type known struct {
+	born  int64
+	waits bool // it is not complete
+}
+
+// finding is what a look has found: all of it, or a part if there is more.
+type finding struct {
+	answers []answer
+	err     error // nothing could be found
+	more    bool
+	quiet   bool // the directory itself has not changed
+	again   bool // it may yet change unseen, or could not be read as a whole
+}
+
+// answer is what is known of a name in the directory.
+type answer struct {
+	name  string
+	key   string // device and inode
+	born  int64
+	fd    int32 // of what is new: the directory
+	state answerState
+	made  bool  // it was made here, and is perhaps being written
+	err   error // why it cannot be read, or what it lacks to be started
+}
+
+type answerState byte
+
+const (
+	isNothing answerState = iota // it is gone, or no directory
+	isKnown                      // the scanner has it
+	isFresh                      // the scanner does not have it yet
+	isBad                        // it cannot be read: err
+	isHung                       // it does not answer
+)
+
+// hangTime is how long all wait for one entry's file system, and hangNext for another
+// when some have not answered. hangMax is how many entries may hang, each of which
+// holds a thread: while there are so many, nothing new is seen.
+const (
+	hangTime = 20 * time.Millisecond
+	hangNext = 4 * time.Millisecond
+	hangMax  = 200
+)
+
+// look looks at the directory and its entries, and tells what it finds.
+func (d *directory) look(req request, tell func(finding)) {
+	made := d.eyes.takeMade() // before it is listed: what comes later is for the next look
+	l, err := d.list(req.force)
+	if err != nil {
+		tell(finding{err: err})
+		return
+	}
+	defer l.dir.leave()
+	var some func([]answer)
+	if req.first {
+		some = func(answers []answer) {
+			tell(finding{answers: answers, more: true, quiet: l.quiet, again: l.again})
+		}
+	}
+	answers := d.ask(l.dir, l.names, func(name string) answer { return d.askOne(l.dir.fd, name, req, made) }, some)
+	if !req.first {
+		d.eyes.watchTargets(d.targets(l.dir.fd, l.names))
+	}
+	tell(finding{answers: answers, quiet: l.quiet, again: l.again})
+}
+
+// listing is what the directory itself tells.
+type listing struct {
+	dir          *sharedDir
+	names        []string
+	quiet, again bool // of finding
+}
+
+// list opens the directory, watches it and lists what is in it.
+func (d *directory) list(force bool) (l listing, err error) {
+	defer deafThread()()
+	d.eyes.doubt() // until the directory was found as it should be
+	f, err := identify(unix.AT_FDCWD, d.path, 0)
+	if err != nil {
+		return l, fmt.Errorf("unable to stat %s: %w", d.path, err)
+	}
+	now := stamp{f.dev, f.ino, f.mtime}
+	l.quiet = !force && now == d.last
+	if !f.isDir() {
+		return l, fmt.Errorf("unable to change directory to %s: %w", d.path, unix.ENOTDIR)
+	}
+	fd, err := open(unix.AT_FDCWD, d.path, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return l, fmt.Errorf("unable to open directory %s: %w", d.path, err)
+	}
+	l.dir = &sharedDir{file: os.NewFile(uintptr(fd), d.path), fd: fd}
+	l.dir.users.Store(1)
+	d.eyes.watch(d.path)
+	d.notice.put(f.dev, f.ino)
+	names, err := l.dir.file.Readdirnames(-1)
+	if err != nil {
+		l.dir.leave()
+		return l, unreadable{fmt.Errorf("unable to read directory %s: %w", d.path, err)}
+	}
+	d.last = now
+	// A change within the clock's resolution does not show in the time stamp.
+	l.again = time.Since(time.Unix(0, f.mtime)) < time.Second
+	l.names = shown(names)
+	return l, nil
+}
+
+// unreadable says that the directory was not read to its end: it is soon tried again.
+type unreadable struct{ error }
+
+func (u unreadable) Unwrap() error { return u.error }
+
+// shown are the names that do not begin with a dot.
+func shown(names []string) []string {
+	all := names[:0]
+	for _, name := range names {
+		if !strings.HasPrefix(name, ".") {
+			all = append(all, name)
+		}
+	}
+	return all
+}
+
+// sharedDir is an open directory that is closed when nobody uses it any more: who
+// hangs on an entry keeps it open.
+type sharedDir struct {
+	file  *os.File
+	fd    int
+	users atomic.Int32
+}
+
+func (d *sharedDir) leave() {
+	if d.users.Add(-1) == 0 {
+		d.file.Close()
+	}
+}
+
+// asking is one round of questions, a name after the other.
+type asking struct {
+	d     *directory
+	dir   *sharedDir
+	names []string
+	one   func(name string) answer
+	next  atomic.Int32 // the name that nobody has begun with
+	found chan numbered
+	over  bool // of d.mu: who has yet to answer does so for the next look
+}
+
+// numbered is the answer for the name of that number.
+type numbered struct {
+	i int
+	answer
+}
+
+// ask asks about all names. Who does not get an answer in time is left waiting, and
+// another goes on with the next name. What is found first is told by some.
+func (d *directory) ask(dir *sharedDir, names []string, one func(string) answer, some func([]answer)) (answers []answer) {
+	names, answers = d.askedBefore(names)
+	k := &asking{d: d, dir: dir, names: names, one: one, found: make(chan numbered, 2*batchMax)}
+	answered := make([]bool, len(names))
+	var told []answer // while the scanner is busy with it
+	take := func(n numbered) {
+		answered[n.i] = true
+		if answers = append(answers, n.answer); some != nil && len(answers) >= batchMax {
+			some(answers)
+			answers, told = told[:0], answers
+		}
+	}
+	done, before, workers := 0, 0, d.hangers()
+	if workers < hangMax {
+		k.begin()
+		workers++
+	}
+	timer := time.NewTimer(hangTime)
+	defer timer.Stop()
+	for done < len(names) {
+		select {
+		case n := <-k.found:
+			done++
+			take(n)
+			continue
+		case <-timer.C:
+		}
+		if done == before { // all who are at work hang
+			if int(k.next.Load()) >= len(names) || workers >= hangMax {
+				break
+			}
+			k.begin()
+			workers++
+		}
+		before = done
+		if timer.Reset(hangTime); workers > 4 {
+			timer.Reset(hangNext)
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	k.over = true
+	begun := min(int(k.next.Swap(int32(len(names)))), len(names))
+	for len(k.found) > 0 {
+		take(<-k.found)
+	}
+	for i, name := range names {
+		if !answered[i] {
+			a := answer{name: name, state: isHung}
+			if i < begun {
+				d.hanging[name] = true
+				a.err = fmt.Errorf("unable to stat %s: %w", name, errHung)
+			}
+			answers = append(answers, a)
+		}
+	}
+	return answers
+}
+
+// errHung says that a file system does not answer.
+var errHung = errors.New("it does not answer; the others are not concerned.")
+
+// begin has another goroutine ask.
+func (k *asking) begin() {
+	k.dir.users.Add(1)
+	go func() {
+		defer deafThread()()
+		defer k.dir.leave()
+		for {
+			i := int(k.next.Add(1)) - 1
+			if i >= len(k.names) {
+				return
+			}
+			k.put(i, k.one(k.names[i]))
+			if i%batchMax == batchMax-1 {
+				runtime.Gosched() // there may be one processor only
+			}
+		}
+	}()
+}
+
+// put tells an answer, in this round or, if that is over, in the next.
+func (k *asking) put(i int, a answer) {
+	for !k.tryPut(i, a) {
+		runtime.Gosched()
+	}
+}
+
+func (k *asking) tryPut(i int, a answer) bool {
+	k.d.mu.Lock()
+	defer k.d.mu.Unlock()
+	if k.over {
+		delete(k.d.hanging, a.name)
+		k.d.late[a.name] = a
+		ring(k.d.eyes.seen)
+		return true
+	}
+	select {
+	case k.found <- numbered{i, a}:
+		return true
+	default:
+		return false
+	}
+}
+
+// hangers is how many wait for an answer since an earlier look.
+func (d *directory) hangers() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.hanging)
+}
+
+// askedBefore takes out of names those of which an earlier look has got an answer
+// too late, or that it still waits for.
+func (d *directory) askedBefore(names []string) (rest []string, answers []answer) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.late)+len(d.hanging) == 0 {
+		return names, nil
+	}
+	for _, name := range names {
+		if a, ok := d.late[name]; ok {
+			answers = append(answers, a)
+			delete(d.late, name)
+		} else if d.hanging[name] {
+			answers = append(answers, answer{name: name, state: isHung})
+		} else {
+			rest = append(rest, name)
+		}
+	}
+	for name, a := range d.late { // it is gone
+		a.close()
+		delete(d.late, name)
+	}
+	return rest, answers
+}
+
+// close lets go of a new directory.
+func (a *answer) close() {
+	if a.state == isFresh {
+		unix.Close(int(a.fd))
+	}
+}
+
+// askOne says what is known of a name.
+func (d *directory) askOne(at int, name string, req request, made map[string]bool) answer {
+	a := answer{name: name, made: made[name]}
+	f, err := identify(at, name, 0)
+	if err != nil {
+		if _, e := identify(at, name, unix.AT_SYMLINK_NOFOLLOW); errors.Is(e, unix.ENOENT) {
+			return a // it was taken away since it was listed
+		}
+		a.state, a.err = isBad, fmt.Errorf("unable to stat %s: %w", name, err)
+		return a
+	}
+	if !f.isDir() {
+		return a
+	}
+	a.key, a.born = strconv.FormatUint(f.dev, 16)+":"+strconv.FormatUint(f.ino, 16), f.born
+	k, ok := req.known[a.key]
+	ok = ok && sameBirth(k.born, a.born)
+	if ok && !k.waits {
+		a.state = isKnown
+		return a
+	}
+	fd, err := open(at, name, unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		a.state, a.err = isBad, fmt.Errorf("unable to stat %s: %w", name, err)
+		return a
+	}
+	strict := ok || a.made || req.held[a.key]
+	a.state, a.fd = isFresh, int32(fd)
+	if req.first && !strict { // what is there already has its log service, or never will
+		a.err = Dir{fd}.executable("run", false)
+	} else {
+		a.err = Dir{fd}.unready(strict)
+	}
+	if strict || a.err != nil { // looked at again, once it is watched
+		d.eyes.attend(d.path+"/"+name, name)
+		a.err = Dir{fd}.unready(true)
+	}
+	if ok {
+		unix.Close(fd)
+		a.state = isKnown
+	}
+	return a
+}
+
+// sameBirth says whether two directories of one number are the same.
+func sameBirth(a, b int64) bool { return a == b || a == 0 || b == 0 }
+
+// targets are the paths that those of the names lead to which are links.
+func (d *directory) targets(at int, names []string) (targets []string) {
+	base, err := filepath.Abs(d.path)
+	if err != nil {
+		return nil
+	}
+	if real, err := filepath.EvalSymlinks(base); err == nil {
+		base = real
+	}
+	buf := make([]byte, unix.PathMax)
+	for _, name := range names {
+		n, err := unix.Readlinkat(at, name, buf)
+		if err != nil {
+			continue
+		}
+		target := string(buf[:n])
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(base, target)
+		}
+		targets = append(targets, filepath.Clean(target))
+	}
+	return targets
+}

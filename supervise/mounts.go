@@ -1,0 +1,87 @@
+package supervise
+
+import (
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// fileID says which file a path leads to, beyond the reuse of its number.
+type fileID struct {
+	dev, ino uint64
+	born     int64 // when it was made, in nanoseconds; 0 where the file system does not tell
+	mode     uint32
+	mtime    int64  // in nanoseconds
+	mount    uint64 // the number of its mount; 0 where the kernel does not tell (before 5.8)
+}
+
+// isDir says whether it is a directory.
+func (f fileID) isDir() bool { return f.mode&unix.S_IFMT == unix.S_IFDIR }
+
+// identify is statx(2), or fstatat(2) where that is not to be had.
+func identify(at int, path string, flags int) (f fileID, err error) {
+	var x unix.Statx_t
+	switch err = unix.Statx(at, path, flags, unix.STATX_BASIC_STATS|unix.STATX_BTIME|unix.STATX_MNT_ID, &x); err {
+	case nil:
+		f = fileID{dev: unix.Mkdev(x.Dev_major, x.Dev_minor), ino: x.Ino, mode: uint32(x.Mode), mtime: x.Mtime.Sec*1e9 + int64(x.Mtime.Nsec)}
+		if x.Mask&unix.STATX_BTIME != 0 {
+			f.born = x.Btime.Sec*1e9 + int64(x.Btime.Nsec)
+		}
+		if x.Mask&unix.STATX_MNT_ID != 0 {
+			f.mount = x.Mnt_id
+		}
+		return f, nil
+	case unix.ENOSYS, unix.EPERM, unix.EINVAL:
+	default:
+		return f, err
+	}
+	var st unix.Stat_t
+	err = unix.Fstatat(at, path, &st, flags)
+	return fileID{dev: uint64(st.Dev), ino: st.Ino, mode: st.Mode, mtime: st.Mtim.Nano()}, err
+}
+
+// localTypes are the types of file systems that change through this kernel only,
+// so that inotify tells of every change. An overlay is none of them: what is
+// changed in its layers from below is not told.
+const localTypes = " ext2 ext3 ext4 xfs btrfs bcachefs f2fs jfs nilfs2 reiserfs zfs tmpfs ramfs squashfs erofs cramfs iso9660 vfat "
+
+// isLocal says whether the file is on such a file system. A file system of
+// another machine may tell the type number of what is below it; the mount tells
+// its own.
+func (f fileID) isLocal() bool {
+	info, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return false
+	}
+	typ := mountType(string(info), f.mount, f.dev)
+	return typ != "" && strings.Contains(localTypes, " "+typ+" ")
+}
+
+// mountType finds in the text of /proc/self/mountinfo of what type a mount is: the
+// one with that number or, if it is 0, those of that device; "" where it is not
+// there or they are not all of one type.
+func mountType(info string, mount, dev uint64) (typ string) {
+	device := strconv.Itoa(int(unix.Major(dev))) + ":" + strconv.Itoa(int(unix.Minor(dev)))
+	for line := range strings.Lines(info) {
+		// 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue
+		where, what, ok := strings.Cut(line, " - ")
+		f, t := strings.Fields(where), strings.Fields(what)
+		if !ok || len(f) < 3 || len(t) < 1 {
+			continue
+		}
+		id, err := strconv.ParseUint(f[0], 10, 64)
+		switch {
+		case err != nil:
+		case mount != 0 && id == mount:
+			return t[0]
+		case mount != 0 || f[2] != device:
+		case typ != "" && typ != t[0]:
+			return ""
+		default:
+			typ = t[0]
+		}
+	}
+	return typ
+}
