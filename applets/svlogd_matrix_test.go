@@ -402,7 +402,10 @@ func (c matrixCase) feed(out *os.File, feeders []*feeder) {
 			defer unix.Close(ends[i])
 			for rest := f.text; len(rest) > 0; {
 				n, err := unix.Write(ends[i], rest[:min(len(rest), c.write)])
-				if err != nil && err != unix.EINTR {
+				switch {
+				case err == unix.EAGAIN: // a terminal's end is Go's own
+					unix.Poll([]unix.PollFd{{Fd: int32(ends[i]), Events: unix.POLLOUT}}, -1)
+				case err != nil && err != unix.EINTR:
 					return // the check tells
 				}
 				rest = rest[max(n, 0):]

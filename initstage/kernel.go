@@ -138,6 +138,8 @@ func onlyFromOthers(n unix.Signal) {
 }
 
 // filtered is the handler that filter calls.
+//
+//lint:ignore U1000 the assembly reads it
 var filtered uintptr
 
 // sigaction is the kernel's, which is no longer than this. The handler is its

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -115,6 +116,8 @@ func (s *Scanner) Run() int {
 	if s.ring != nil {
 		go s.ring.run()
 	}
+	// And the loop, what looks at directories, and the log.
+	go ReserveThreads(RuntimeThreads + runtime.GOMAXPROCS(0) + 3)
 	s.dir = newDirectory(s.Dir)
 	for _, sig := range again { // that were not acted on before an upgrade
 		unix.Kill(os.Getpid(), sig)

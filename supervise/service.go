@@ -197,7 +197,7 @@ func (s *service) post(ev event) {
 	m.queue = append(m.queue, ev)
 	if !m.owned {
 		m.owned = true
-		go s.work()
+		s.core.crew.press(func(*turn) { s.work() })
 	}
 }
 
