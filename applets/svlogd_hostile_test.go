@@ -22,7 +22,7 @@ func forbidding(t *testing.T, call uint32, number uintptr, start func()) {
 	t.Helper()
 	failed := make(chan error)
 	go func() {
-		defer close(failed) // also where start ends the test
+		defer close(failed)    // also where start ends the test
 		runtime.LockOSThread() // for ever: the thread ends with its filter
 		filter := []unix.SockFilter{
 			{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // the number of the call
