@@ -21,15 +21,20 @@ ENTRY  := $(if $(filter amd64 arm64,$(GOARCH)),-E runitbox/procenv.entry)
 
 # A tenth of a small executable is what the compiler writes twice for speed:
 # not in packages that do their work once, if at all, and no gaps of 32 bytes.
-SMALL := fmt golang.org/x/sys/unix internal/sync reflect regexp/syntax strings text/template time github.com/spf13/cobra runitbox/applets runitbox/applets/loaders
+SMALL := fmt path/filepath golang.org/x/sys/unix internal/sync reflect regexp/syntax strings text/template time github.com/spf13/cobra runitbox/applets runitbox/applets/loaders
+
+# Where the kernel makes pages huge of itself (transparent_hugepage/enabled is always)
+# Go's heap, of which there are some hundred KiB, would take 2 to 4 MB in each process:
+# disablethp is a setting of the runtime's, and of nobody's who is started from here.
 
 # The go command itself is not to ask git: it fails where somebody else owns the tree.
 build:
-	CGO_ENABLED=0 go build -trimpath -buildvcs=false $(SMALL:%=-gcflags=%=-l) -ldflags '-s -w -funcalign=4 $(ENTRY) -X runitbox/applets/loaders.Version=$(VERSION) -X runitbox/applets.serviceDirs=$(SVDIRS) $(GOLDFLAGS)' -o '$(OUT)/runitbox' .
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false $(SMALL:%=-gcflags=%=-l) -ldflags '-s -w -funcalign=4 $(ENTRY) -X runtime.godebugDefault=disablethp=1 -X runitbox/applets/loaders.Version=$(VERSION) -X runitbox/applets.serviceDirs=$(SVDIRS) $(GOLDFLAGS)' -o '$(OUT)/runitbox' .
 
 # test is all that a change must pass. What the tests need of others is fetched
 # into build, never installed; what cannot be had is skipped and counted.
-# A result that go has kept would count no skips.
+# A result that go has kept would count no skips. At last come the processes of machines
+# that have no vfork of ours.
 test: peers build
 	test -z "$$(gofmt -l .)"
 	go vet ./...
@@ -40,6 +45,7 @@ test: peers build
 	test "$$race" || echo "the race detector, which needs a C compiler: $$(head -n 1 build/why)" | tee -a build/skipped; \
 	echo "go test $$race ./..."; status=0; \
 	RUNITBOX_PEERS='$(CURDIR)/build/peers' RUNITBOX_SKIPPED='$(CURDIR)/build/skipped' go test $$race -count 1 -timeout 40m ./... || status=1; \
+	go test -tags forkpath -count 1 -run 'TestChild|TestFork|TestCollect' ./supervise || status=1; \
 	if go run $(STATICCHECK) -version >/dev/null 2>build/why; then go run $(STATICCHECK) $(CHECKS) ./... || status=1; \
 	else echo "staticcheck: $$(tail -n 1 build/why)" >>build/skipped; fi; \
 	$(SKIPPED); exit $$status

@@ -481,7 +481,7 @@ func containerInit(argv []string) int {
 	}
 	if tty, err := os.Readlink("/proc/self/fd/0"); err == nil && strings.HasPrefix(tty, "/dev/pts/") {
 		console := filepath.Join(root, "dev/console")
-		if err := errors.Join(os.WriteFile(console, nil, 0o600), unix.Mount(tty, console, "", unix.MS_BIND, "")); err != nil {
+		if err := unix.Mount(tty, console, "", unix.MS_BIND, ""); err != nil {
 			return failed("mount the console", err)
 		}
 	}
@@ -559,6 +559,9 @@ func bootContainer(t *testing.T, r *recipe, who string) *guest {
 	if r.terminal == "" {
 		g.run()
 		return g
+	}
+	if err := os.WriteFile(filepath.Join(root, "dev/console"), nil, 0o666); err != nil { // what it is mounted on
+		t.Fatal(err)
 	}
 	tty, peer := terminal(t)
 	g.tty = tty

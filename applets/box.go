@@ -1,7 +1,6 @@
 package applets
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -120,28 +119,33 @@ func newInstall() *cobra.Command {
 // restart has process 1 and every runsvdir become self, where they run a file
 // that was at its path before, or at that of a hard link to it in dir.
 func restart(self, dir string, names []string) error {
-	dir, err := filepath.Abs(dir)
+	proc, err := os.Open("/proc")
 	if err != nil {
 		return err
 	}
-	processes, err := filepath.Glob("/proc/[0-9]*")
-	if err == nil && len(processes) == 0 {
-		err = errors.New("no /proc")
+	defer proc.Close()
+	processes, err := proc.Readdirnames(-1)
+	if err == nil && !slices.Contains(processes, "self") {
+		err = unix.ENOENT
 	}
-	for _, process := range processes {
-		pid, _ := strconv.Atoi(filepath.Base(process))
+	if err != nil {
+		return err
+	}
+	for _, number := range processes {
+		pid, err := strconv.Atoi(number)
+		process := "/proc/" + number
 		comm, _ := os.ReadFile(process + "/comm")
 		name := strings.TrimSpace(string(comm))
-		if name != "runsvdir" && (name != "runit" || pid != 1) || same(process+"/exe", self) {
+		if err != nil || name != "runsvdir" && (name != "runit" || pid != 1) || same(process+"/exe", self) {
 			continue
 		}
 		exe, _ := os.Readlink(process + "/exe")
 		exe = strings.TrimSuffix(exe, " (deleted)")
-		if exe == self || filepath.Dir(exe) == dir && slices.Contains(names, filepath.Base(exe)) {
+		if exe == self || same(filepath.Dir(exe), dir) && slices.Contains(names, filepath.Base(exe)) {
 			unix.Kill(pid, unix.SIGUSR2) // it may have ended
 		}
 	}
-	return err
+	return nil
 }
 
 // newCompletion prints what makes a shell complete runitbox's arguments.

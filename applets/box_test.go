@@ -460,7 +460,7 @@ func TestInstallWithoutProc(t *testing.T) {
 		t.Fatal(err, string(out))
 	}
 	want := "0\n/b/runitbox\nrunitbox: fatal: l: applet not found\nrunitbox\nrunitbox\nusage: runsvdir [-P] dir\n\n1\n" +
-		"runitbox: fatal: unable to find what runs: no /proc\n111\n"
+		"runitbox: fatal: unable to find what runs: open /proc: file does not exist\n111\n"
 	if diff := cmp.Diff(want, string(out)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

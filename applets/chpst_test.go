@@ -403,3 +403,16 @@ func TestDaemontools(t *testing.T) {
 		})
 	}
 }
+
+// TestChpstUsage names all letters, -V as well, as Debian's does.
+func TestChpstUsage(t *testing.T) {
+	t.Parallel()
+	bin, err := loaderLinks()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, _ := exec.Command(filepath.Join(bin, "chpst")).CombinedOutput()
+	if want := "usage: chpst [-vVP012] [-u user[:group]] "; !bytes.HasPrefix(out, []byte(want)) {
+		t.Errorf("it says %q, want %q ...", out, want)
+	}
+}

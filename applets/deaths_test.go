@@ -125,3 +125,51 @@ func TestHeldUp(t *testing.T) {
 		})
 	}
 }
+
+// TestThreadHangs: the kernel gives the signal of a child's end to the thread that
+// has made the child. Where that thread hangs at a disk, the ends are noticed all
+// the same.
+func TestThreadHangs(t *testing.T) {
+	needFuse(t)
+	bin, err := links()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "script")
+	text := `soon() { set +x; n=0; until "$@"; do n=$((n+1)); [ $n -lt 200 ] || { echo "never: $*"; cat err; exit 1; }; sleep .05; done; set -x; }
+is() { test "$(cat tree/$1/supervise/stat)" = "$2"; }
+up() { for s in $all; do is $s run || return 1; done; }
+pids() { for s in $all; do cat tree/$s/supervise/pid; done; }
+fresh() { up && for p in $(pids); do case " $before " in *" $p "*) return 1 ;; esac; done; }
+mkdir m tree
+stallfs m rules & F=$!
+soon test -e rules.ready
+all=
+for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do all="$all s$n"; cp -r web tree/s$n; done
+for n in 1 2 3 4 5 6; do cp -r web m/slow$n; ln -s ../m/slow$n tree/slow$n; done
+runsvdir tree 2>err & P=$!
+soon up
+for n in 1 2 3 4 5 6; do soon is slow$n run; done
+echo 'write slow?/supervise/proc' >rules
+kill -9 $(cat m/slow?/supervise/pid)
+all6() { test $(grep -c . rules.held) -ge 6; }
+soon all6
+for n in 1 2 3; do
+	before=$(echo $(pids))
+	kill -9 $before
+	soon fresh
+done
+: >rules
+kill -HUP $P; wait $P || test $? = 111
+soon sh -c '! pgrep -x runsv'
+kill -9 $F; wait $F || true
+umount -l m
+-- web/run --
+#!/bin/sh
+exec sleep 1000
+`
+	if err := writeFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	script(t, file, bin)
+}

@@ -3,7 +3,6 @@ package applets
 import (
 	"os"
 	"path/filepath"
-	"runtime"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -24,12 +23,13 @@ func self() (string, error) {
 // kernel has put the name of the executable there, which may be a link's
 // target or "exe". The name is the first thread's, which need not be this one.
 func setComm(name string) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	// (To lock the thread would make the runtime start another.)
 	if unix.Gettid() == unix.Getpid() {
 		c := append([]byte(name), 0)
 		unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&c[0])), 0, 0, 0)
-		return
+		if unix.Gettid() == unix.Getpid() {
+			return
+		}
 	}
 	os.WriteFile("/proc/self/comm", []byte(name), 0) // best effort: only looks depend on it
 }

@@ -116,7 +116,7 @@ func newSv(argv0 string) *cobra.Command {
 			}
 			s.out, s.err = bufio.NewWriter(cmd.OutOrStdout()), cmd.ErrOrStderr()
 			defer s.out.Flush()
-			if odd != "" {
+			if odd != "" && isTerminal(s.err) { // cron would mail it
 				s.warn("%s: warning: %s: not a command, taken as %s", s.name, args[0], odd)
 			}
 			seconds := "7"
@@ -132,6 +132,7 @@ func newSv(argv0 string) *cobra.Command {
 				services = []string{s.name}
 			}
 			if act.status {
+				s.more = cmd.Flags().Changed("verbose")
 				return s.status(services)
 			}
 			return s.control(*act, act.wait || verbose, services)
@@ -139,7 +140,7 @@ func newSv(argv0 string) *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringVarP(&wait, "wait", "w", "7", "wait that many `seconds` for the service, and report")
-	flags.BoolVarP(&verbose, "verbose", "v", false, "wait for the service and report")
+	flags.BoolVarP(&verbose, "verbose", "v", false, "wait for the service and report; with status: tell more")
 	flags.BoolVarP(&identify, "version", "V", false, "print the version")
 	flags.BoolVar(&s.json, "json", false, "with status: a line of JSON for each service")
 	flags.Bool("help", false, "print this help")
@@ -167,6 +168,16 @@ func svAction(word string, lsb bool) (act *action, odd string) {
 		odd = act.meant
 	}
 	return act, odd
+}
+
+// isTerminal says whether w leads to a person.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
 }
 
 // leadingSeconds reads the number a text begins with; without one it is 0.
@@ -208,6 +219,7 @@ type svCall struct {
 	name   string
 	lsb    bool // called by a service's name, as an init script is
 	json   bool // the status is for a program
+	more   bool // the status tells more than runit's
 	begin  time.Time
 	wait   time.Duration
 	out    *bufio.Writer
@@ -415,6 +427,15 @@ func (s *svCall) show(name string, r *supervise.Remote, patience time.Time) (cod
 		code = lsbUnknown
 	}
 	log := s.logPart(name+"/log", r, patience)
+	if (s.json || s.more) && log != "" && rec.PID != 0 {
+		blocked, known := supervise.OutputBlocked(rec.PID)
+		switch {
+		case s.json && known:
+			log = fmt.Sprintf(`,"blocked":%t`, blocked) + log
+		case blocked && line != "":
+			line += ", blocked on its log"
+		}
+	}
 	if s.json {
 		fmt.Fprintf(s.out, "{%s%s}\n", jsonStatus(name, rec, down, ok, time.Now()), log)
 	} else {
@@ -462,7 +483,7 @@ func jsonStatus(name string, rec supervise.Record, down, known bool, now time.Ti
 	var b strings.Builder
 	fmt.Fprintf(&b, `"service":%s,"state":%s,"pid":%d,"seconds":%d,"since":%s,"want":%s,"paused":%t,"term":%t`,
 		jsonText(name), jsonText(rec.State.String()), rec.PID, max(0, now.Unix()-rec.Since.Unix()),
-		jsonText(rec.Since.UTC().Format(time.RFC3339Nano)), upDown(rec.Want == supervise.WantUp), rec.Paused, rec.Termed)
+		jsonText(rec.Since.UTC().Format(time.RFC3339Nano)), jsonWant(rec.Want), rec.Paused, rec.Termed)
 	if known {
 		fmt.Fprintf(&b, `,"normally":%s`, upDown(!down))
 	}
@@ -472,6 +493,14 @@ func jsonStatus(name string, rec supervise.Record, down, known bool, now time.Ti
 // jsonTrouble says in JSON why a service cannot be asked.
 func jsonTrouble(name string, err error) string {
 	return fmt.Sprintf(`"service":%s,"error":%s`, jsonText(name), jsonText(words(err)))
+}
+
+// jsonWant is null where the status tells neither up nor down.
+func jsonWant(want supervise.Want) string {
+	if want == supervise.WantUnknown {
+		return "null"
+	}
+	return upDown(want == supervise.WantUp)
 }
 
 func upDown(up bool) string {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +16,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"runitbox/supervise"
 )
@@ -461,6 +464,58 @@ func TestSvThroughLinks(t *testing.T) {
 		}
 		if got := cmd.ProcessState.ExitCode(); got != tt.status || out.String() != tt.want {
 			t.Errorf("%s: exit %d, %q, want %d, %q", tt.argv0, got, out.String(), tt.status, tt.want)
+		}
+	}
+}
+
+// TestSvOddWord tells on a terminal what a word was taken for, and nothing where
+// nobody reads it at once: cron would send it as a letter.
+func TestSvOddWord(t *testing.T) {
+	t.Parallel()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		skip(t, "no terminals here: "+err.Error())
+	}
+	defer master.Close()
+	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tty, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		skip(t, err.Error())
+	}
+	defer tty.Close()
+	bin := toolbox(t, transcript{body: "sv"}, "runitbox", "runitbox")
+	sv := func(stderr *os.File) {
+		cmd := exec.Command(filepath.Join(bin, "sv"), "usr1", "/none")
+		cmd.Stderr = stderr
+		cmd.Run()
+	}
+	sv(tty)
+	b := make([]byte, 256)
+	k, err := master.Read(b)
+	if got, want := string(b[:k]), "sv: warning: usr1: not a command, taken as up\r\n"; got != want {
+		t.Errorf("on a terminal it says %q, %v; want %q", got, err, want)
+	}
+	fifo := t.TempDir() + "/fifo"
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{t.TempDir() + "/file", fifo} {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		sv(f)
+		f.WriteString("end")
+		f.Seek(0, io.SeekStart)
+		if k, err := f.Read(b); string(b[:k]) != "end" {
+			t.Errorf("into %s it says %q, %v", path, b[:k], err)
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"runitbox/logger"
+	"runitbox/supervise"
 )
 
 // newSvlogd is the logger. Its numbers are the digits that an argument begins
@@ -104,7 +105,25 @@ func runLogger(o logger.Options, verbose bool) error {
 	if err != nil {
 		return fatal{"svlogd", 111, errors.New("unable to open current working directory: " + words(err))}
 	}
-	o.Root, o.Now, o.Report, o.Stderr, o.Start = root, time.Now, e.report, e.write, logger.StartChild
+	least := supervise.RuntimeThreads + min(2, runtime.NumCPU()) + 2 // the engine, and what it leaves to others
+	go supervise.ReserveThreads(least)
+	var processors atomic.Int32
+	start := func(c logger.Child) (func() (unix.WaitStatus, bool), error) {
+		// One is waited for in a thread, and made in another.
+		if !supervise.ReserveThreads(least + int(processors.Load()) + 2) {
+			return nil, unix.EAGAIN
+		}
+		wait, err := logger.StartChild(c)
+		if err != nil {
+			return nil, err
+		}
+		processors.Add(1)
+		return func() (unix.WaitStatus, bool) {
+			defer processors.Add(-1)
+			return wait()
+		}, nil
+	}
+	o.Root, o.Now, o.Report, o.Stderr, o.Start = root, time.Now, e.report, e.write, start
 	// With a single turn each write that takes its time has another thread look
 	// for what is to be run: that is worth less memory while little comes.
 	o.Busy = func() { runtime.GOMAXPROCS(min(2, runtime.NumCPU())) }

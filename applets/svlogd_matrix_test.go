@@ -357,13 +357,26 @@ func (c matrixCase) input(t *testing.T, text []byte) (in, out *os.File) {
 // rawTerminal is a terminal that passes all bytes on as they are.
 func rawTerminal(t *testing.T) (master, tty *os.File) {
 	t.Helper()
-	master, tty = terminal(t)
+	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		skip(t, "no terminals here: "+err.Error())
+	}
+	master = os.NewFile(uintptr(fd), "ptmx")
+	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tty, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0); err != nil {
+		master.Close()
+		skip(t, err.Error())
+	}
 	raw := unix.Termios{Cflag: unix.CS8 | unix.CREAD | unix.B38400}
 	raw.Cc[unix.VMIN] = 1
-	conn, err := tty.SyscallConn()
-	if err == nil {
-		conn.Control(func(fd uintptr) { err = unix.IoctlSetTermios(int(fd), unix.TCSETS, &raw) })
-	}
+	conn, _ := tty.SyscallConn()
+	conn.Control(func(fd uintptr) { err = unix.IoctlSetTermios(int(fd), unix.TCSETS, &raw) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -389,7 +402,10 @@ func (c matrixCase) feed(out *os.File, feeders []*feeder) {
 			defer unix.Close(ends[i])
 			for rest := f.text; len(rest) > 0; {
 				n, err := unix.Write(ends[i], rest[:min(len(rest), c.write)])
-				if err != nil && err != unix.EINTR {
+				switch {
+				case err == unix.EAGAIN: // a terminal's end is Go's own
+					unix.Poll([]unix.PollFd{{Fd: int32(ends[i]), Events: unix.POLLOUT}}, -1)
+				case err != nil && err != unix.EINTR:
 					return // the check tells
 				}
 				rest = rest[max(n, 0):]

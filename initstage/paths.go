@@ -17,7 +17,7 @@ var (
 	binRunit    = "/sbin/runit"
 	stopFlags   = "/etc/runit/stopit:/run/runit/stopit:/run/runit.stopit"
 	rebootFlags = "/etc/runit/reboot:/run/runit/reboot:/run/runit.reboot"
-	haltFlags   = "/run/runit/halt:/run/runit.halt" // where no boot finds it again
+	haltFlags   = "/run/runit.halt:/run/runit/halt" // where no boot finds it again
 	serviceDirs = "/etc/runit/runsvdir/current:/etc/service:/service:/var/service"
 )
 
@@ -91,7 +91,7 @@ func (f Flag) Raise() error {
 	if first == nil {
 		return nil
 	}
-	for _, path := range f {
+	for _, path := range f[1:] {
 		if os.MkdirAll(filepath.Dir(path), 0o755) == nil && raise(path) == nil {
 			return nil
 		}

@@ -56,6 +56,9 @@ func (s *service) open(k kept) error {
 		return err
 	}
 	s.restore(&s.main, &was)
+	if was.ok {
+		s.restoreHooks()
+	}
 	if s.log != nil {
 		s.restore(s.log, &wasLog)
 		if s.log.st.Want == WantExit && s.main.st.Phase == Idle {
@@ -128,6 +131,9 @@ func (s *service) begin() {
 // core takes over.
 func (s *service) close() {
 	units := s.units()
+	if s.mendTimer != nil {
+		s.mendTimer.Stop()
+	}
 	s.core.kept(s)
 	s.core.procs.disown(s)
 	for _, u := range units {
@@ -138,13 +144,16 @@ func (s *service) close() {
 			s.core.unwatch(u.pidfd)
 		}
 		if u.control >= 0 {
+			s.core.unguard(u)
 			s.core.unwatch(u.control)
 		}
 		if s.opened && !s.letGo {
 			unix.Unlinkat(s.dir.fd, u.prefix+"supervise/proc", 0)
 		}
-		if u.ok >= 0 {
-			unix.Close(u.ok)
+	}
+	for i := range s.lanes {
+		if fd := s.lanes[i].pidfd; fd > 0 {
+			s.core.unwatch(fd)
 		}
 	}
 	s.closePipe()
@@ -153,6 +162,11 @@ func (s *service) close() {
 	handOver := s.letGo && !s.core.isOrphaned()
 	for _, u := range slices.Backward(units) { // who gets the first lock gets all
 		u.unlock(handOver)
+	}
+	for _, u := range units { // who has waited for the end finds the locks free
+		if u.ok >= 0 {
+			unix.Close(u.ok)
+		}
 	}
 	unix.Close(s.dir.fd)
 }
@@ -712,7 +726,9 @@ func (s *service) restore(u *unit, was *remains) {
 			w.stat, w.status, w.any = was.stat, [StatusSize]byte(was.state), true
 		}
 		u.since = was.seen.Since
-		u.st.Want = was.seen.Want
+		if was.seen.Want != WantUnknown {
+			u.st.Want = was.seen.Want
+		}
 		if strings.Contains(was.stat, "want exit") {
 			u.st.Want = WantExit
 		}
@@ -753,9 +769,7 @@ func (s *service) restore(u *unit, was *remains) {
 	was.pidfd = -1
 	s.core.rescueLog(u.pid)
 	if was.life != was.told { // it was found while it was being made
-		if err := writeLife(s.dir.fd, u.prefix+"supervise/proc", was.life); err != nil {
-			s.warnOnDeleted(err)
-		}
+		s.record(u, was.life)
 	}
 	st, alive := statOf(u.pid)
 	u.foreign = !alive || st.ppid != os.Getppid()
@@ -783,11 +797,14 @@ func (s *service) resume(u *unit) {
 		s.feed(u, CmdUp)
 	case u.st.Phase == Idle && u.st.Want == WantOnce:
 		s.feed(u, CmdOnce)
+	case u.st.Phase == Running && u.pid == 0 && u == &s.main && s.ending():
+		u.pid = u.written.pid
+		s.feed(u, Held)
 	case u.st.Phase == Running && u.pid == 0:
 		s.ended(u, isRun, u.ws)
 	case u.st.Phase == Finishing && u.pid == 0:
 		s.ended(u, isFinish, u.ws)
-	case u.st.Phase == Running && u == &s.main && !u.st.Termed && u.st.Want == WantExit:
+	case u.st.Phase == Running && u == &s.main && !u.st.Termed && u.st.Want == WantExit && !s.ending():
 		s.do(u, Stop) // the order was cut off before the signal; down without it is once
 	}
 }

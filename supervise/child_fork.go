@@ -44,19 +44,7 @@ func (h *hand) openPipe() error {
 
 // fork makes a child that makes the calls.
 func (h *hand) fork(calls []call) (made outcome) {
-	runtime.LockOSThread()
-	var all unix.Sigset_t
-	for i := range all.Val {
-		all.Val[i] = ^all.Val[i]
-	}
-	var own unix.Sigset_t
-	unix.PthreadSigmask(unix.SIG_SETMASK, &all, &own)
-	h.mask = own
-	h.mask.Val[0] &^= signalSet(unheld)
-	flags := cloneArguments(uintptr(unix.SIGCHLD))
-	pid, no := forkChild(h, &calls[0], uintptr(len(calls)), flags[0], flags[1])
-	unix.PthreadSigmask(unix.SIG_SETMASK, &own, nil)
-	runtime.UnlockOSThread()
+	pid, no := h.cloned(calls, uintptr(unix.SIGCHLD))
 	unix.Close(h.pipe[1])
 	pipe := os.NewFile(uintptr(h.pipe[0]), "pipe")
 	defer pipe.Close()
@@ -67,6 +55,33 @@ func (h *hand) fork(calls []call) (made outcome) {
 	}
 	h.hear(pipe)
 	return outcome{pid: int(pid)}
+}
+
+// forkSilent makes a child whose end no signal tells.
+func (h *hand) forkSilent(calls []call) outcome {
+	pid, no := h.cloned(calls, 0)
+	if no != 0 {
+		return outcome{err: no}
+	}
+	return outcome{pid: int(pid)}
+}
+
+// cloned makes the child, which hears of its program's signals only.
+func (h *hand) cloned(calls []call, signal uintptr) (pid uintptr, no syscall.Errno) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var all unix.Sigset_t
+	for i := range all.Val {
+		all.Val[i] = ^all.Val[i]
+	}
+	var own unix.Sigset_t
+	unix.PthreadSigmask(unix.SIG_SETMASK, &all, &own)
+	h.mask = own
+	h.mask.Val[0] &^= signalSet(unheld)
+	flags := cloneArguments(signal)
+	pid, no = forkChild(h, &calls[0], uintptr(len(calls)), flags[0], flags[1])
+	unix.PthreadSigmask(unix.SIG_SETMASK, &own, nil)
+	return pid, no
 }
 
 // hear reads what a child tells: its pid, then why it did not become its program.

@@ -6,3 +6,5 @@ package supervise
 const hasVfork = false
 
 func (*hand) vfork([]call, way) outcome { panic("no vfork") }
+
+func (*hand) vforkSilent([]call) outcome { panic("no vfork") }

@@ -3,8 +3,11 @@ package supervise
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -145,4 +148,53 @@ func TestRefuse(t *testing.T) {
 			t.Errorf("%s: again %t, then %+v, want %t, %+v", tt.name, again, bestWay(), tt.again, tt.want)
 		}
 	}
+}
+
+// TestForkStress: plain forks of a process whose other threads allocate, collect, make
+// threads and are signalled: none hangs before its program, since nothing between fork
+// and exec takes a lock of the runtime's or waits for another child.
+func TestForkStress(t *testing.T) {
+	testWay{refused: []refusal{noClone3, noShare, noVfork, noRange}}.use()
+	t.Cleanup(testWay{}.use)
+	over := make(chan struct{})
+	var busy, forks sync.WaitGroup
+	for range 3 {
+		busy.Go(func() {
+			for {
+				select {
+				case <-over:
+					return
+				default:
+				}
+				deep(60)
+				runtime.GC()
+				go runtime.LockOSThread() // ends with its thread
+			}
+		})
+	}
+	for range 4 {
+		forks.Go(func() {
+			for i := range 150 {
+				start := child.start
+				if i%2 == 0 {
+					start = child.startInSession
+				}
+				pid, err := start(child{path: "/bin/true", argv: []string{"true"}, files: []int{0, 1, 2}}, nil, nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				collect(pid)
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() { forks.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(2 * time.Minute):
+		t.Fatal("a child hangs before its program")
+	}
+	close(over)
+	busy.Wait()
 }

@@ -42,6 +42,15 @@ func (h *hand) vfork(calls []call, w way) outcome {
 	return outcome{pid: int(pid)}
 }
 
+// vforkSilent makes a child whose end no signal tells.
+func (h *hand) vforkSilent(calls []call) outcome {
+	pid := vforkAndWait(h, nil, unix.CLONE_VM|unix.CLONE_VFORK, &calls[0], uintptr(len(calls)))
+	if no := syscall.Errno(-pid); no < 4096 {
+		return outcome{err: no}
+	}
+	return outcome{pid: int(pid)}
+}
+
 // vforkAndWait is vfork, with all signals held back, as one system call: a disk or a
 // program that is slow to start holds up this goroutine only.
 //

@@ -108,6 +108,31 @@ func (r *Remote) ProbeUntil(limit time.Time) (Record, error) {
 	}
 }
 
+// outputPatience is how long a pipe must have no room to count as full: one that
+// is read has some before.
+const outputPatience = 20 * time.Millisecond
+
+// OutputBlocked says whether the process of a service that has a log service
+// cannot write to it: its standard output is a pipe without room. Whose rights
+// do not allow to look does not know.
+func OutputBlocked(pid int) (blocked, known bool) {
+	path := fmt.Sprintf("/proc/%d/fd/1", pid)
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return false, errors.Is(err, unix.ENOENT) // it has none, or has ended
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFIFO {
+		return false, true
+	}
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false, false
+	}
+	defer unix.Close(fd)
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, int(outputPatience/time.Millisecond))
+	return n == 0, err == nil
+}
+
 // probeExpected is ProbeUntil for a service, at path, that is to be started: also
 // one that nobody supervises yet is waited for, where a runsvdir is about to.
 func (r *Remote) probeExpected(path string, limit time.Time) (Record, error) {
@@ -185,9 +210,9 @@ func changed(before, now Record) bool {
 func arrived(letter byte, before, now Record) bool {
 	switch letter {
 	case 'u':
-		return now.PID != 0 && now.State == Run && now.Want == WantUp
+		return now.PID != 0 && now.State == Run && now.Want != WantDown
 	case 'd':
-		return now.PID == 0 && now.State == Down && now.Want == WantDown
+		return now.PID == 0 && now.State == Down && now.Want != WantUp
 	case 't', 'k':
 		return renewed(before, now)
 	case 'c':
@@ -197,10 +222,10 @@ func arrived(letter byte, before, now Record) bool {
 	case 'o':
 		return now.Want == WantDown && (now.PID != 0 || changed(before, now))
 	case 'C':
-		if now.Want == WantUp {
-			return now.PID != 0 && now.State == Run
+		if now.Want == WantDown {
+			return now.PID == 0 && now.State == Down
 		}
-		return now.PID == 0 && now.State == Down
+		return now.PID != 0 && now.State == Run
 	}
 	return false
 }
@@ -227,7 +252,7 @@ func met(conditions string, before, now Record) bool {
 // checked says whether the conditions, once met, are also for ./check to
 // judge: where one of them is about a process that is to serve.
 func checked(conditions string, now Record) bool {
-	return now.PID != 0 && (strings.ContainsAny(conditions, "utk") || strings.Contains(conditions, "C") && now.Want == WantUp)
+	return now.PID != 0 && (strings.ContainsAny(conditions, "utk") || strings.Contains(conditions, "C") && now.Want != WantDown)
 }
 
 // Order is a command on its way to a service.

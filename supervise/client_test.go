@@ -82,6 +82,10 @@ func TestArrived(t *testing.T) {
 		{"restart: of what was down", "tcu", down, again, true},
 		{"exit: there is no status for it", "x", up, ended, false},
 		{"nothing to wait for", "", up, up, true},
+		{"a want byte that is none is no order to be up", "d", up, Record{Since: at(2), Want: WantUnknown}, true},
+		{"nor one to be down", "u", down, Record{Since: at(2), PID: 8, State: Run, Want: WantUnknown}, true},
+		{"nor is what does not run then renewed", "t", up, Record{Since: at(2), Want: WantUnknown}, false},
+		{"it is checked as if wanted up", "C", up, Record{Since: at(2), Want: WantUnknown}, false},
 	} {
 		if got := met(tt.until, tt.before, tt.now); got != tt.want {
 			t.Errorf("%s: met(%q) = %v", tt.name, tt.until, got)

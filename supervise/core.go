@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -62,6 +63,8 @@ type Core struct {
 	changed  chan struct{} // of one: a service is gone, or the scanner
 	broom    *time.Timer
 	rescued  map[uint64]bool // logs of earlier scanners that are read on, by inode
+	inotify  int             // watches the supervise directories, or -1
+	guarded  map[int32]*unit // by inotify's number
 
 	outbox  outbox
 	keepers struct {
@@ -77,7 +80,7 @@ type Core struct {
 
 // watch is what a descriptor of the poller stands for.
 type watch struct {
-	unit *unit
+	unit *unit    // nil: inotify
 	proc *process // an adopted one; nil: the unit's control
 }
 
@@ -100,7 +103,9 @@ func newCore(say func(Level, string, error), self int, session bool) (*Core, err
 		return nil, fmt.Errorf("unable to create epoll: %w", err)
 	}
 	_, c.ready = inPoller(c.epoll, "epoll")
+	c.crew.ready, c.crew.grow = crewMax+pressMax, func(n int) bool { return ReserveThreads(c.needThreads() + n + 1) }
 	c.hands = newHands(c.epoll)
+	c.openGuards()
 	c.private = []int{c.epoll}
 	c.procs.kernel.signal = notifyDeaths(c.procs.deaths, c.procs.given)
 	go c.procs.reap()
@@ -150,6 +155,8 @@ func RunDir(name string, say func(Level, string, error)) error {
 	if err != nil {
 		return err
 	}
+	c.crew.ready = crewLeast - 1
+	go ReserveThreads(c.needThreads() + crewLeast)
 	defer c.voice.finish(lastWords)
 	dir, err := openDir(name)
 	if err != nil {
@@ -165,11 +172,12 @@ func RunDir(name string, say func(Level, string, error)) error {
 		s.close()
 		close(over)
 	}
-	go func() {
+	c.crew.press(func(*turn) {
 		defer s.crash()
 		s.begin()
+		s.guard()
 		s.work()
-	}()
+	})
 	for {
 		select {
 		case <-stop:
@@ -219,8 +227,11 @@ func (t Tree) Run() error {
 			c.private = append(c.private, *fd)
 		}
 	}
-	runtime.GOMAXPROCS(runtime.NumCPU())
+	runtime.GOMAXPROCS(processors())
 	c.link, c.log = newLink(t.Link), t.Log
+	c.mu.Lock()
+	c.tidy()
+	c.mu.Unlock()
 	return onThread(func(tid int) error {
 		c.report(message{word: "thread", a: strconv.Itoa(tid), b: "0"})
 		go c.obey()
@@ -289,7 +300,10 @@ func (c *Core) rescueLog(pid int) {
 		unix.Close(r)
 		return
 	}
-	go drainLog(r, 2)
+	go func() {
+		ReserveThreads(threads() + 1)
+		drainLog(r, 2)
+	}()
 }
 
 func (c *Core) isOrphaned() bool {
@@ -422,10 +436,13 @@ func (c *Core) add(key, name string, dir Dir, k kept, state string) {
 	s.waits = state == stateWaits
 	c.mu.Lock()
 	c.services[key] = s
-	if c.added++; c.added == smallTree+1 {
+	switch c.added++; {
+	case c.added == 1 && len(c.services) <= smallTree:
+		runtime.GOMAXPROCS(processors()) // sweep has left it one
+	case c.added == smallTree+1:
 		// Who waits for a child to become a program keeps a turn of the scheduler's
 		// for a while.
-		runtime.GOMAXPROCS(runtime.NumCPU() + crewMax)
+		runtime.GOMAXPROCS(processors() + crewMax)
 	}
 	c.tidy()
 	c.mu.Unlock()
@@ -495,6 +512,25 @@ func (c *Core) gone(s *service, status string) {
 	c.notice()
 }
 
+// processors is how many processors the core uses: there is a thread for each.
+func processors() int { return min(runtime.NumCPU(), crewMax) }
+
+// needThreads is how many threads the core needs beside those of its crew: the
+// runtime's, one for each processor, and one for what waits in the kernel: the reaper,
+// and logs that are read on.
+func (c *Core) needThreads() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := RuntimeThreads + runtime.GOMAXPROCS(0) + 1 + len(c.rescued)
+	if c.link != nil { // the scanner watches the main goroutine's
+		n++
+	}
+	if c.log >= 0 { // it may have to read on the scanner's
+		n++
+	}
+	return n
+}
+
 // smallTree is how many services are started with one turn of the scheduler for
 // each processor. More turns than that have them up a twentieth sooner, and take
 // 100 KiB of memory each.
@@ -514,9 +550,19 @@ const tidyTime = 3 * time.Second
 
 // sweep is what tidy has done.
 func (c *Core) sweep() {
-	for range crewMax { // each of them ends with the thread that it is on
+	c.guardAll()
+	c.mu.Lock()
+	small := len(c.services) <= smallTree
+	c.mu.Unlock()
+	if small { // one processor is enough for what ends now and then, and needs a thread less
+		runtime.GOMAXPROCS(1)
+	}
+	c.crew.calm()
+	need := c.needThreads() + crewLeast
+	for range min(crewMax, max(0, threads()-need)) { // each of them ends with the thread that it is on
 		go runtime.LockOSThread()
 	}
+	ReserveThreads(need)
 	debug.SetGCPercent(50)
 	c.mu.Lock()
 	large := c.added > smallTree
@@ -625,7 +671,11 @@ func (c *Core) poll() {
 		n := 0
 		var err error
 		if e := c.ready.Read(func(fd uintptr) bool {
-			n, err = unix.EpollWait(int(fd), events, 0)
+			// Raw, since it never waits: the runtime needs no thread in its place.
+			r, _, no := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, fd, uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), 0, 0, 0)
+			if n, err = int(r), nil; no != 0 {
+				n, err = -1, no
+			}
 			return n != 0
 		}); e != nil {
 			err = e
@@ -639,6 +689,8 @@ func (c *Core) poll() {
 			c.mu.Unlock()
 			switch {
 			case !ok:
+			case w.unit == nil:
+				c.removals()
 			case w.proc == nil:
 				if w.unit.told.CompareAndSwap(false, true) {
 					w.unit.svc.post(event{kind: evReadable, who: w.unit})

@@ -9,20 +9,30 @@ import (
 // crew does what may take its time, such as what touches a disk, a few jobs at
 // once: each may hold a thread. A goroutine does one job after the other, so that its large stack serves
 // many services. One that takes more than reliefTime holds up nobody else: another
-// goes on in its place.
+// goes on in its place, if there is a thread for it.
 type crew struct {
 	mu      sync.Mutex
 	pressed []func(*turn) // goes before all others
 	starts  []func(*turn) // of services that are open
 	opens   []func(*turn) // of services
 	active  int           // without those who were relieved
+	all     int           // with them
+	ready   int           // for how many there are threads
+	// grow sees to threads for so many, and says whether there are. Where it is nil
+	// there are always.
+	grow    func(n int) bool
+	growing bool        // that is going on, or to be tried again
+	retry   *time.Timer // when
 }
 
 // crewMax is how many jobs are done at once, and pressMax how many more of those
 // that are pressing: what is started again does not wait for what is opened.
+// crewLeast is for how many there are threads also when nothing has happened for a
+// while: one, and what writes to standard error.
 const (
-	crewMax  = 4
-	pressMax = 2
+	crewMax   = 4
+	pressMax  = 2
+	crewLeast = 2
 )
 
 // reliefTime is how long a job may take until another is done beside it. Of those
@@ -55,14 +65,55 @@ func (c *crew) add(queue *[]func(*turn), job func(*turn)) {
 // fill has another begin, if there is a place and something to do. c.mu is locked.
 func (c *crew) fill() {
 	if len(c.pressed) > 0 && c.active < crewMax+pressMax || len(c.starts)+len(c.opens) > 0 && c.active < crewMax {
+		if c.grow != nil && c.all >= c.ready {
+			if !c.growing {
+				c.growing = true
+				go c.makeReady(c.all + 1)
+			}
+			return
+		}
 		c.active++
+		c.all++
 		go c.work()
 	}
+}
+
+// makeReady sees to threads for n. Where there is no room for one it is tried again
+// in a second; until then jobs wait for those before them.
+func (c *crew) makeReady(n int) {
+	ok := c.grow(n)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if ok {
+		c.ready = max(c.ready, n)
+		c.growing = false
+		c.fill()
+		return
+	}
+	c.retry = time.AfterFunc(time.Second, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.growing = false
+		c.fill()
+	})
+}
+
+// calm says that from here on there are threads for the least only.
+func (c *crew) calm() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ready = min(c.ready, max(crewLeast-1, c.all))
 }
 
 // work does jobs until there are none.
 func (c *crew) work() {
 	t := &turn{crew: c}
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.all--
+		c.fill() // what has waited for a thread
+	}()
 	var late *time.Timer
 	for !t.relieved.Load() {
 		job := t.next()

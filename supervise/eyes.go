@@ -39,6 +39,7 @@ type eyes struct {
 	inner    *os.File // another inotify, since there has been something to watch
 	innerFD  int
 	attended map[int32]string     // the directories that are watched with it, by their names
+	missed   bool                 // one of them could not be watched
 	stirs    map[string]time.Time // when those have changed, as far as nobody has looked since
 }
 
@@ -59,7 +60,7 @@ func openEyes() *eyes {
 func (e *eyes) isSure() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.sure && e.clear
+	return e.sure && e.clear && !e.missed
 }
 
 // doubt says that something may go unseen until the next watch.
@@ -246,6 +247,7 @@ func (e *eyes) attend(path, name string) {
 	if e.inner == nil {
 		fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 		if err != nil {
+			e.missed = true
 			e.mu.Unlock()
 			return
 		}
@@ -262,6 +264,7 @@ func (e *eyes) attend(path, name string) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.missed = e.missed || len(wds) == 0
 	for _, wd := range wds {
 		e.attended[wd] = name
 	}
@@ -314,9 +317,7 @@ func (e *eyes) settleStirs(now time.Time) {
 func (e *eyes) attendOnly(names map[string]bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.inner == nil {
-		return
-	}
+	e.missed = e.missed && len(names) > 0
 	for wd, name := range e.attended {
 		if !names[name] {
 			unix.InotifyRmWatch(e.innerFD, uint32(wd))

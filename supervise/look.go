@@ -397,7 +397,12 @@ func (d *directory) askOne(at int, name string, req request, made map[string]boo
 		return a
 	}
 	strict := ok || a.made || req.held[a.key]
-	a.state, a.fd, a.err = isFresh, int32(fd), Dir{fd}.unready(strict)
+	a.state, a.fd = isFresh, int32(fd)
+	if req.first && !strict { // what is there already has its log service, or never will
+		a.err = Dir{fd}.executable("run", false)
+	} else {
+		a.err = Dir{fd}.unready(strict)
+	}
 	if strict || a.err != nil { // looked at again, once it is watched
 		d.eyes.attend(d.path+"/"+name, name)
 		a.err = Dir{fd}.unready(true)

@@ -12,6 +12,7 @@ const (
 	Idle      Phase = iota // no process, and none is about to be
 	Starting               // control/u runs, or the process is being made
 	Running                // ./run runs
+	Ending                 // ./run has ended, a control script that was to end it has not
 	Finishing              // ./finish runs or is being made
 	Resting                // down, until a second has passed or an order comes
 )
@@ -19,7 +20,7 @@ const (
 // State is the phase as supervise/status tells it.
 func (p Phase) State() State {
 	switch p {
-	case Running:
+	case Running, Ending:
 		return Run
 	case Finishing:
 		return Finish
@@ -62,12 +63,14 @@ const (
 	Ready    Event = 0x80 + iota // control/u is over: ./run may be made
 	Spawned                      // the process was made
 	Unmade                       // no process could be made: the system is short of something
+	Held                         // ./run has ended, but control/t, d, x or k still runs
 	Died                         // ./run has ended and there is a ./finish
 	Gone                         // the last process of a round has ended, a second or more after ./run began
 	GoneSoon                     // the same, within the first second
 	Rested                       // the rest is over
 	TermSent                     // TERM was sent
-	ContSent                     // CONT was sent
+	StopSent                     // control/p and STOP are through
+	ContSent                     // the same of CONT
 	Unfed                        // of a log service: its pipe is closed, it shall end by itself
 )
 
@@ -82,6 +85,8 @@ const (
 	Stop                      // control/t, TERM; then CONT and control/d or control/x, as is wanted
 	Rest                      // Rested after a second
 	RestLong                  // Rested after five seconds
+	Await                     // Rested after ten seconds
+	TellHeld                  // warn of the control script that the end waits for
 	SendKill                  // from here on: the control script of that name, then the signal
 	SendStop
 	SendCont
@@ -141,6 +146,13 @@ var moves = sync.OnceValue(func() map[Phase]map[Event]move {
 			CmdQuit:  {Running, []Effect{SendQuit}},
 			CmdUsr1:  {Running, []Effect{SendUsr1}},
 			CmdUsr2:  {Running, []Effect{SendUsr2}},
+			Held:     {Ending, []Effect{Await}},
+			Died:     {Finishing, []Effect{SpawnFinish}},
+			Gone:     {Starting, []Effect{Start}},
+			GoneSoon: {Resting, []Effect{Rest}},
+		},
+		Ending: { // it shows as running, so that what its script does with supervise/pid meets no other process
+			Rested:   {Ending, []Effect{TellHeld}},
 			Died:     {Finishing, []Effect{SpawnFinish}},
 			Gone:     {Starting, []Effect{Start}},
 			GoneSoon: {Resting, []Effect{Rest}},
@@ -169,10 +181,12 @@ func step(s Status, ev Event) (Status, []Effect) {
 		s.Want = w
 	}
 	switch ev {
-	case CmdPause:
-		s.Paused = true
-	case CmdCont, ContSent:
-		s.Paused = false
+	case CmdPause, CmdCont: // what runs is paused when its control script has ended
+		if s.Phase != Running {
+			s.Paused = ev == CmdPause
+		}
+	case StopSent, ContSent:
+		s.Paused = ev == StopSent
 	case TermSent:
 		s.Termed = s.Phase == Running
 	case Spawned, Died, Gone, GoneSoon: // flags are of one process
@@ -188,7 +202,7 @@ func step(s Status, ev Event) (Status, []Effect) {
 			m = move{Idle, nil}
 		}
 	case Ready, Unmade, Rested: // the order may have been taken back; ./finish runs whatever is wanted
-		if s.Phase != Finishing && (s.Want == WantDown || s.Want == WantExit) {
+		if s.Phase != Finishing && s.Phase != Ending && (s.Want == WantDown || s.Want == WantExit) {
 			m = move{Idle, nil}
 		}
 	}

@@ -37,9 +37,18 @@ func TestStep(t *testing.T) {
 		{"TERM is told until the process ends", up, TermSent, Status{Phase: Running, Termed: true}, nil},
 		{"TERM that came too late is not told", down, TermSent, down, nil},
 		{"pause is told in any state", down, CmdPause, Status{Want: WantDown, Paused: true}, nil},
-		{"pause stops what runs", up, CmdPause, Status{Phase: Running, Paused: true}, []Effect{SendStop}},
-		{"cont ends the pause", Status{Phase: Running, Paused: true}, CmdCont, up, []Effect{SendCont}},
+		{"pause stops what runs, and is told when control/p has ended", up, CmdPause, up, []Effect{SendStop}},
+		{"that is then", up, StopSent, Status{Phase: Running, Paused: true}, nil},
+		{"cont ends the pause when control/c has ended", Status{Phase: Running, Paused: true}, CmdCont, Status{Phase: Running, Paused: true}, []Effect{SendCont}},
 		{"so does the CONT that goes with down", Status{Phase: Running, Want: WantDown, Paused: true}, ContSent, Status{Phase: Running, Want: WantDown}, nil},
+		{"what ends while control/t runs stays as it is", Status{Phase: Running, Termed: true}, Held, Status{Phase: Ending, Termed: true}, []Effect{Await}},
+		{"a control script that takes long is told of", Status{Phase: Ending, Want: WantDown}, Rested, Status{Phase: Ending, Want: WantDown}, []Effect{TellHeld}},
+		{"until then only orders are taken", Status{Phase: Ending}, CmdDown, Status{Phase: Ending, Want: WantDown}, nil},
+		{"and nobody is sent a signal", Status{Phase: Ending}, CmdKill, Status{Phase: Ending}, nil},
+		{"then it ends: finish", Status{Phase: Ending, Want: WantDown, Termed: true}, Died, Status{Phase: Finishing, Want: WantDown}, []Effect{SpawnFinish}},
+		{"or down", Status{Phase: Ending, Want: WantExit}, Gone, Status{Want: WantExit}, nil},
+		{"or the next start", Status{Phase: Ending}, Gone, Status{Phase: Starting}, []Effect{Start}},
+		{"or the rest", Status{Phase: Ending}, GoneSoon, Status{Phase: Resting}, []Effect{Rest}},
 		{"death clears the flags", Status{Phase: Running, Paused: true, Termed: true}, Died, Status{Phase: Finishing}, []Effect{SpawnFinish}},
 		{"finish runs whatever is wanted", Status{Phase: Running, Want: WantExit}, Died, Status{Phase: Finishing, Want: WantExit}, []Effect{SpawnFinish}},
 		{"after a second of life it is started at once", up, Gone, Status{Phase: Starting}, []Effect{Start}},
@@ -122,11 +131,16 @@ func TestStepNeverStartsTwice(t *testing.T) {
 		if w.procs > 0 {
 			dead := w
 			dead.procs--
-			for _, ev := range []Event{Died, Gone, GoneSoon} {
-				if ev == Died && dead.st.Phase != Running {
+			for _, ev := range []Event{Held, Died, Gone, GoneSoon} {
+				if (ev == Died || ev == Held) && dead.st.Phase != Running {
 					continue
 				}
 				walk(feed(dead, ev), depth-1)
+			}
+		}
+		if w.st.Phase == Ending {
+			for _, ev := range []Event{Rested, Died, Gone, GoneSoon} {
+				walk(feed(w, ev), depth-1)
 			}
 		}
 		if w.st.Phase == Resting || w.st.Phase == Finishing && w.procs+w.due == 0 {

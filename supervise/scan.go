@@ -22,6 +22,7 @@ type entry struct {
 	lacking bool   // it could not be opened
 	waits   bool   // it is not complete, and not started before it is
 	offered time.Time
+	wait    time.Duration // for descriptors, until it is offered again
 	seen    bool
 	owed    owing
 }
@@ -293,10 +294,21 @@ func (s *Scanner) reoffer() {
 
 // offerDue is when an entry that the core has let go is offered again.
 func (e *entry) offerDue() time.Time {
-	if e.lacking {
-		return e.offered.Add(time.Minute)
+	return e.offered.Add(max(e.wait, time.Second))
+}
+
+// offerLacking offers one of those that wait for descriptors, since some were
+// given back, or since another that has waited was let in.
+func (s *Scanner) offerLacking() {
+	if s.stop != nil || s.leaving != nil {
+		return
 	}
-	return e.offered.Add(time.Second)
+	for e := range s.idle {
+		if e.lacking && !e.dropped {
+			s.offer(e)
+			return
+		}
+	}
 }
 
 // lookDue is when the directory is looked at again: after five seconds, or after a

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -115,6 +116,8 @@ func (s *Scanner) Run() int {
 	if s.ring != nil {
 		go s.ring.run()
 	}
+	// And the loop, what looks at directories, and the log.
+	go ReserveThreads(RuntimeThreads + runtime.GOMAXPROCS(0) + 3)
 	s.dir = newDirectory(s.Dir)
 	for _, sig := range again { // that were not acted on before an upgrade
 		unix.Kill(os.Getpid(), sig)
@@ -314,13 +317,11 @@ func (s *Scanner) hear(m message) {
 		case !e.lacking: // its directory may be another
 			s.wanted = true
 		}
-		if m.b != lacking && s.stop == nil && s.leaving == nil { // one goes, one comes
-			for e := range s.idle {
-				if e.lacking && !e.dropped {
-					s.offer(e)
-					break
-				}
-			}
+		if e.lacking { // for a moment perhaps, perhaps until another goes
+			e.wait = min(max(2*e.wait, time.Second), time.Minute)
+		} else {
+			e.wait = 0
+			s.offerLacking()
 		}
 	case "seen":
 		if pid, err := strconv.Atoi(m.a); err == nil && s.handing == nil { // else the next core is told again
@@ -342,6 +343,10 @@ func (s *Scanner) keep(key, tags string, fds []int) {
 		unix.Close(fd)
 	}
 	e.fds, e.tags = append(e.fds[:1], fds...), tags
+	if e.wait > 0 {
+		e.wait = 0
+		s.offerLacking()
+	}
 }
 
 // warn says what is wrong with the directory itself.

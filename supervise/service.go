@@ -21,8 +21,10 @@ const (
 )
 
 // The lanes of control scripts. In a lane one script runs at a time and the
-// commands behind it wait; the lanes do not wait for each other, so that a
-// script that hangs stops neither its service's end nor its restart.
+// commands behind it wait; the lanes do not wait for each other. The end of
+// ./run waits for the scripts that are to end it: such a script may be about to
+// send supervise/pid a KILL, which must not meet the next process. A script for
+// another signal that hangs stops neither the service's end nor its restart.
 const (
 	laneUp     = iota // u
 	laneLife          // t, d, x
@@ -30,6 +32,9 @@ const (
 	laneSignal        // the other signals
 	lanes
 )
+
+// ending says whether a control script runs that is to end ./run.
+func (s *service) ending() bool { return s.lanes[laneLife].busy || s.lanes[laneKill].busy }
 
 // evKind is what an event of a service's channel tells.
 type evKind byte
@@ -43,6 +48,9 @@ const (
 	evRested                   // the rest of who is over
 	evCommand                  // cmd, as if read from supervise/control
 	evLetGo                    // close everything, touch no process: another core takes over
+	evMend                     // what could not be written is to be tried again
+	evGuard                    // supervise/ is to be watched for removals
+	evRemoved                  // something was removed from it
 	evReady                    // what was missing for a start is there
 	evKeep                     // the scanner has yet to get its descriptors
 )
@@ -63,6 +71,8 @@ type event struct {
 // job is a command that may have to wait for a control script.
 type job struct {
 	hook byte
+	of   int  // the process that it is about; 0: none
+	last bool // it belongs to the script before it
 	then func(suppressed bool)
 }
 
@@ -71,6 +81,7 @@ type lane struct {
 	busy  bool
 	hook  byte
 	pid   int
+	pidfd int // of a script that an earlier core has begun; else 0
 	then  func(suppressed bool)
 	queue []job
 }
@@ -99,6 +110,10 @@ type unit struct {
 	more    bool        // bytes may be left in the FIFO, to be read next
 	told    atomic.Bool // of bytes in the FIFO, and has not looked since
 	fresh   bool        // there was no ./supervise before
+
+	unwritten  bool  // pid, stat or status could not be written
+	unrecorded bool  // supervise/proc could not
+	guarded    int32 // inotify's number for supervise; 0: none
 
 	written struct { // what the files say
 		pid    int
@@ -135,7 +150,9 @@ type service struct {
 	deleted   bool
 	waits     bool // it has no ./run that can be executed, and is not started until it has
 	lanes     [lanes]lane
-	end       func() // is called when it is over, by who owns it then
+	mendTimer *time.Timer   // while something that could not be written waits
+	mendWait  time.Duration // how long it waits
+	end       func()        // is called when it is over, by who owns it then
 
 	mail struct {
 		sync.Mutex
@@ -171,7 +188,7 @@ func (s *service) post(ev event) {
 	m.queue = append(m.queue, ev)
 	if !m.owned {
 		m.owned = true
-		go s.work()
+		s.core.crew.press(func(*turn) { s.work() })
 	}
 }
 
@@ -267,6 +284,12 @@ func (s *service) handle(ev event) {
 		s.command(&s.main, ev.cmd)
 	case evLetGo:
 		s.letGo = true
+	case evMend:
+		s.mend()
+	case evGuard:
+		s.guard()
+	case evRemoved:
+		s.mendLater() // what empties it shall be done before
 	case evReady:
 		s.waits = false
 		if s.main.st.Phase == Idle && s.main.st.Want == WantUp {
@@ -386,16 +409,17 @@ var sends = [...]struct {
 	hook byte
 	sig  unix.Signal
 	lane int
+	then Event // what the machine is told then
 }{
-	SendKill:  {'k', unix.SIGKILL, laneKill},
-	SendStop:  {'p', unix.SIGSTOP, laneSignal},
-	SendCont:  {'c', unix.SIGCONT, laneSignal},
-	SendHup:   {'h', unix.SIGHUP, laneSignal},
-	SendAlarm: {'a', unix.SIGALRM, laneSignal},
-	SendInt:   {'i', unix.SIGINT, laneSignal},
-	SendQuit:  {'q', unix.SIGQUIT, laneSignal},
-	SendUsr1:  {'1', unix.SIGUSR1, laneSignal},
-	SendUsr2:  {'2', unix.SIGUSR2, laneSignal},
+	SendKill:  {'k', unix.SIGKILL, laneKill, 0},
+	SendStop:  {'p', unix.SIGSTOP, laneSignal, StopSent},
+	SendCont:  {'c', unix.SIGCONT, laneSignal, ContSent},
+	SendHup:   {'h', unix.SIGHUP, laneSignal, 0},
+	SendAlarm: {'a', unix.SIGALRM, laneSignal, 0},
+	SendInt:   {'i', unix.SIGINT, laneSignal, 0},
+	SendQuit:  {'q', unix.SIGQUIT, laneSignal, 0},
+	SendUsr1:  {'1', unix.SIGUSR1, laneSignal, 0},
+	SendUsr2:  {'2', unix.SIGUSR2, laneSignal, 0},
 }
 
 // do has one effect happen.
@@ -405,7 +429,7 @@ func (s *service) do(u *unit, e Effect) {
 		if u == &s.main {
 			s.attachLog()
 		}
-		s.hook(u, laneUp, 'u', func(bool) { s.feed(u, Ready) })
+		s.hook(u, laneUp, job{hook: 'u', then: func(bool) { s.feed(u, Ready) }})
 	case Spawn:
 		s.spawn(u, isRun)
 	case SpawnFinish:
@@ -416,14 +440,34 @@ func (s *service) do(u *unit, e Effect) {
 		u.restFor(time.Second)
 	case RestLong:
 		u.restFor(5 * time.Second)
+	case Await:
+		u.restFor(10 * time.Second)
+	case TellHeld:
+		s.tellHeld()
 	default:
 		if send := sends[e]; send.sig != 0 {
-			pid := u.pid
-			s.hook(u, send.lane, send.hook, func(suppressed bool) {
-				if !suppressed {
-					u.signal(pid, send.sig)
-				}
-			})
+			s.hook(u, send.lane, job{hook: send.hook, of: u.pid, then: s.sent(u, u.pid, e)})
+		}
+	}
+}
+
+// sent is what a signal's control script is followed by: the signal.
+func (s *service) sent(u *unit, pid int, e Effect) func(suppressed bool) {
+	return func(suppressed bool) {
+		if !suppressed {
+			u.signal(pid, sends[e].sig)
+		}
+		if then := sends[e].then; then != 0 && u.pid == pid {
+			s.feed(u, then)
+		}
+	}
+}
+
+// tellHeld warns of the control scripts that the end of ./run waits for.
+func (s *service) tellHeld() {
+	for _, l := range []int{laneLife, laneKill} {
+		if lane := &s.lanes[l]; lane.busy {
+			s.warn(fmt.Errorf("control/%c (pid %d) still runs: what comes after the end of ./run waits for it", lane.hook, lane.pid))
 		}
 	}
 }
@@ -438,8 +482,12 @@ func (u *unit) restFor(d time.Duration) {
 // stop asks the process to end: control/t or TERM, and where it is to stay
 // down CONT, so that a stopped process hears of it, and control/d or control/x.
 func (s *service) stop(u *unit) {
-	pid := u.pid
-	s.hook(u, laneLife, 't', func(suppressed bool) {
+	s.hook(u, laneLife, job{hook: 't', of: u.pid, then: s.stopped(u, u.pid)})
+}
+
+// stopped is what control/t is followed by.
+func (s *service) stopped(u *unit, pid int) func(suppressed bool) {
+	return func(suppressed bool) {
 		if !suppressed && u.signal(pid, unix.SIGTERM) {
 			s.feed(u, TermSent)
 		}
@@ -455,8 +503,8 @@ func (s *service) stop(u *unit) {
 		if u.signal(pid, unix.SIGCONT) {
 			s.feed(u, ContSent)
 		}
-		s.hookNext(u, laneLife, last, func(bool) {})
-	})
+		s.hookNext(u, laneLife, job{hook: last, of: pid, last: true, then: func(bool) {}})
+	}
 }
 
 // signal sends sig to ./run if pid still is it.
@@ -467,31 +515,37 @@ func (u *unit) signal(pid int, sig unix.Signal) bool {
 	return sendSignal(pid, u.pidfd, sig) == nil
 }
 
-// hook runs control/name and then goes on, told whether the script suppressed
+// hook runs a control script and then goes on, told whether the script suppressed
 // the signal: by exit 0. Where there is no such script it goes on at once.
-func (s *service) hook(u *unit, l int, name byte, then func(suppressed bool)) {
+func (s *service) hook(u *unit, l int, j job) {
 	if u != &s.main { // a log service has no control scripts
-		then(false)
+		j.then(false)
 		return
 	}
 	if s.lanes[l].busy {
-		s.lanes[l].queue = append(s.lanes[l].queue, job{name, then})
+		s.lanes[l].queue = append(s.lanes[l].queue, j)
 		return
 	}
-	s.runHook(l, job{name, then})
+	s.runHook(l, j)
 }
 
 // hookNext is hook for the script that belongs to the one just over: it comes
 // before what waits.
-func (s *service) hookNext(u *unit, l int, name byte, then func(suppressed bool)) {
+func (s *service) hookNext(u *unit, l int, j job) {
 	if u == &s.main && s.lanes[l].busy {
-		s.lanes[l].queue = append([]job{{name, then}}, s.lanes[l].queue...)
+		s.lanes[l].queue = append([]job{j}, s.lanes[l].queue...)
 		return
 	}
-	s.hook(u, l, name, then)
+	s.hook(u, l, j)
 }
 
+// runHook runs the script of a job whose turn it is. A process that has ended
+// meanwhile, or is about to be followed by another, needs none any more.
 func (s *service) runHook(l int, j job) {
+	if j.of != 0 && j.of != s.main.pid {
+		j.then(false)
+		return
+	}
 	path := "control/" + string(j.hook)
 	st, err := s.dir.stat(path)
 	if err != nil && !errors.Is(err, unix.ENOENT) {
@@ -509,18 +563,23 @@ func (s *service) runHook(l int, j job) {
 // hookOver goes on after a control script, and then with what waited for it.
 func (s *service) hookOver(l int, suppressed bool) {
 	lane := &s.lanes[l]
+	s.forgetHook(l)
 	then := lane.then
 	lane.pid, lane.then = 0, nil
 	then(suppressed) // the lane is still busy: what this asks for waits its turn
 	lane.busy = false
 	for !lane.busy && len(lane.queue) > 0 {
 		j := lane.queue[0]
+		if !j.last {
+			s.release()
+		}
 		lane.queue = lane.queue[1:]
 		s.runHook(l, j)
 	}
 	if len(lane.queue) == 0 {
 		lane.queue = nil
 	}
+	s.release()
 	if s.main.unread {
 		s.drain(&s.main)
 	}
@@ -562,6 +621,8 @@ func (s *service) order(u *unit, r role, argv []string) {
 		o.life, o.before, o.after = u.prefix+"supervise/proc", Life{Word: LifeMaking, Pipe: inode(s.piped, s.pipe[1])}, LifeRun
 	case isFinish:
 		o.life, o.before, o.after = u.prefix+"supervise/proc", Life{Word: LifeFinishing, Status: u.ws}, LifeFinish
+	case isHook + laneLife, isHook + laneKill:
+		o.life, o.before, o.after = hookRecord(argv[0][len("control/")]), Life{Word: LifeMaking}, LifeRun
 	}
 	s.ordered++
 	if s.atOnce {
@@ -599,8 +660,9 @@ func (s *service) answered(ev event) {
 	}
 	switch ev.kind {
 	case evSpawned:
-		if ev.err != nil {
-			s.warn(ev.err)
+		if u.unrecorded = ev.err != nil; u.unrecorded {
+			s.warnOnDeleted(ev.err)
+			s.mendLater()
 		}
 		u.pid = ev.pid
 		if ev.role == isRun {
@@ -656,9 +718,7 @@ func (s *service) died(ev event) {
 		if ev.role == isRun && u == &s.main {
 			l.Word = LifeEnded
 		}
-		if err := writeLife(s.dir.fd, u.prefix+"supervise/proc", l); err != nil {
-			s.warnOnDeleted(err)
-		}
+		s.record(u, l)
 	}
 	s.core.procs.recorded(ev.proc)
 	if ev.role >= isHook {
@@ -680,8 +740,21 @@ func (s *service) died(ev event) {
 			s.core.keep(s)
 		}
 	}
+	if ev.role == isRun && u == &s.main && s.ending() {
+		u.ws = ev.ws
+		s.feed(u, Held)
+		return
+	}
 	u.pid = 0
 	s.ended(u, ev.role, ev.ws)
+}
+
+// release goes on from the end of ./run, when nothing holds that up any more.
+func (s *service) release() {
+	if u := &s.main; u.st.Phase == Ending && !s.ending() {
+		u.pid = 0
+		s.ended(u, isRun, u.ws)
+	}
 }
 
 // ended tells the machine that ./run or ./finish is over.
@@ -700,12 +773,21 @@ func (s *service) ended(u *unit, r role, ws unix.WaitStatus) {
 	}
 }
 
-// write brings pid, stat and status up to date. What has not changed is not
-// written, and a failure of one leaves out those after it, as with runsv.
+// write brings pid, stat and status up to date, later where that fails now.
 func (u *unit) write() {
 	if !u.svc.published {
 		return
 	}
+	err := u.update()
+	if u.unwritten = err != nil; u.unwritten {
+		u.svc.warnOnDeleted(err)
+		u.svc.mendLater()
+	}
+}
+
+// update is one try of write. What has not changed is not written, and a failure
+// of one leaves out those after it, as with runsv.
+func (u *unit) update() error {
 	r := Record{Since: u.since, PID: u.pid, Paused: u.st.Paused, Want: u.st.Want, Termed: u.st.Termed, State: u.st.Phase.State()}
 	w := &u.written
 	d := u.svc.dir
@@ -715,30 +797,28 @@ func (u *unit) write() {
 			content = strconv.Itoa(r.PID) + "\n"
 		}
 		if _, err := d.replace(u.prefix, "pid", []byte(content), w.any); err != nil {
-			u.svc.warnOnDeleted(err)
-			return
+			return err
 		}
 		w.pid = r.PID
 	}
+	var failed error
 	if text := r.Text(); !w.any || w.stat != text {
 		opened, err := d.replace(u.prefix, "stat", []byte(text), w.any)
-		if err != nil {
-			u.svc.warnOnDeleted(err)
-			if !opened {
-				return
-			}
-		} else {
+		if err != nil && !opened {
+			return err
+		}
+		if failed = err; err == nil {
 			w.stat = text
 		}
 	}
 	if b := [StatusSize]byte(r.Bytes()); !w.any || w.status != b {
 		if _, err := d.replace(u.prefix, "status", b[:], w.any); err != nil {
-			u.svc.warnOnDeleted(err)
-			return
+			return err
 		}
 		w.status = b
 	}
 	w.any = true
+	return failed
 }
 
 // warnOnDeleted warns, and takes note where the reason is that the service

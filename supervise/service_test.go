@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"testing"
 	"testing/synctest"
@@ -233,4 +234,50 @@ func TestHangingControlScript(t *testing.T) {
 		sc.command(CmdExit)
 		<-sc.over
 	})
+}
+
+// The end of ./run waits for the control script that was to end it: nothing is
+// begun meanwhile, supervise/pid does not change, and after ten seconds there is
+// a warning.
+func TestEndWaitsForControlScript(t *testing.T) {
+	for _, tt := range []struct {
+		script string
+		cmd    Event
+	}{{"control/t", CmdTerm}, {"control/t", CmdDown}, {"control/k", CmdKill}} {
+		t.Run(tt.script+" by "+string(rune(tt.cmd)), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sc := newScene(t, "finish", tt.script)
+				var said []string
+				sc.core.Say = func(_ Level, _ string, err error) { said = append(said, err.Error()) }
+				run := sc.made()
+				runPID := sc.pid
+				sc.command(tt.cmd)
+				script := sc.made()
+				scriptPID := sc.pid
+				sc.pid = runPID
+				sc.dies(run, 15)
+				time.Sleep(9 * time.Second)
+				synctest.Wait()
+				if sc.main.st.Phase != Ending || sc.main.pid != runPID || len(sc.orders) > 0 || len(said) > 0 {
+					t.Errorf("phase %v, pid %d, %d orders, said %q", sc.main.st.Phase, sc.main.pid, len(sc.orders), said)
+				}
+				sc.command(0) // none: for the race detector what was read above comes before what follows
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				want := []string{fmt.Sprintf("%s (pid %d) still runs: what comes after the end of ./run waits for it", tt.script, scriptPID)}
+				if diff := cmp.Diff(want, said); diff != "" {
+					t.Errorf("warnings (-want +got):\n%s", diff)
+				}
+				sc.pid = scriptPID
+				sc.dies(script, 0)
+				finish := sc.made()
+				if diff := cmp.Diff([]string{"./finish", "-1", "15"}, finish.argv); diff != "" {
+					t.Errorf("(-want +got):\n%s", diff)
+				}
+				sc.command(CmdExit)
+				sc.dies(finish, 0)
+				<-sc.over
+			})
+		})
+	}
 }

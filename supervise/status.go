@@ -42,10 +42,11 @@ type Want byte
 
 // The standing orders. On disk once and exit are told as down.
 const (
-	WantUp   Want = iota
-	WantDown      // nothing shall run
-	WantOnce      // what runs may run to its end, and is not started again
-	WantExit      // nothing shall run, and the supervisor shall let go
+	WantUp      Want = iota
+	WantDown         // nothing shall run
+	WantOnce         // what runs may run to its end, and is not started again
+	WantExit         // nothing shall run, and the supervisor shall let go
+	WantUnknown      // read from a status that tells neither up nor down
 )
 
 // StatusSize is the length of supervise/status in bytes; a reader refuses any
@@ -85,12 +86,15 @@ func ParseRecord(b []byte) (Record, error) {
 		Since:  time.Unix(int64(binary.BigEndian.Uint64(b)-taiEpoch), int64(binary.BigEndian.Uint32(b[8:]))),
 		PID:    int(binary.LittleEndian.Uint32(b[12:])),
 		Paused: b[16] != 0,
-		Want:   WantDown,
+		Want:   WantUnknown,
 		Termed: b[18] != 0,
 		State:  State(b[19]),
 	}
-	if b[17] == 'u' {
+	switch b[17] {
+	case 'u':
 		r.Want = WantUp
+	case 'd':
+		r.Want = WantDown
 	}
 	return r, nil
 }

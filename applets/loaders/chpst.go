@@ -73,7 +73,7 @@ Limits are soft and at most the hard ones. Any failure: exit 111, and no prog.
 `
 
 // chpstUsage is what follows the name in chpst's usage line.
-const chpstUsage = " [-vP012] [-u user[:group]] [-U user[:group]] [-b argv0] [-e dir] [-/ root] [-C pwd] [-n nice] [-l|-L lock] [-m n] [-d n] [-o n] [-p n] [-f n] [-c n] [-r n] [-t n] prog"
+const chpstUsage = " [-vVP012] [-u user[:group]] [-U user[:group]] [-b argv0] [-e dir] [-/ root] [-C pwd] [-n nice] [-l|-L lock] [-m n] [-d n] [-o n] [-p n] [-f n] [-c n] [-r n] [-t n] prog"
 
 // help is apart so that its text is not copied to the stack of every chpst,
 // which would have to grow for it.

@@ -1,0 +1,290 @@
+package supervise
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A disk may be full for a while, and a supervise directory may be emptied below
+// a running service, as by a cleaner of /run. What the files do not tell because
+// of that is written when it can be: at the next event, and by a timer that runs
+// only as long as something is missing.
+
+// mendFirst and mendMost are the first and the longest time until it is tried again.
+const (
+	mendFirst = time.Second
+	mendMost  = 30 * time.Second
+)
+
+// mendLater has the service's files written again in a while, in twice as long
+// a while each time.
+func (s *service) mendLater() {
+	if s.mendTimer == nil {
+		s.mendWait = min(max(2*s.mendWait, mendFirst), mendMost)
+		s.mendTimer = time.AfterFunc(s.mendWait, func() { s.post(event{kind: evMend}) })
+	}
+}
+
+// mend writes what could not be written before. What still cannot is not told
+// again.
+func (s *service) mend() {
+	s.mendTimer = nil
+	whole := true
+	for _, u := range s.units() {
+		if err := s.remake(u); err != nil {
+			whole = false
+			if s.mendWait == mendFirst && !errors.Is(err, unix.ENOENT) { // of that who writes has told
+				s.warn(err)
+			}
+			continue
+		}
+		if u.unwritten {
+			u.unwritten = u.update() != nil
+		}
+		if u.unrecorded {
+			if l, ok := s.lifeOf(u); ok {
+				u.unrecorded = writeLife(s.dir.fd, u.prefix+"supervise/proc", l) != nil
+			}
+		}
+		whole = whole && !u.unwritten && !u.unrecorded
+	}
+	switch {
+	case s.deleted:
+	case whole:
+		s.mendWait = 0
+	default:
+		s.mendLater()
+	}
+}
+
+// record writes the record of a unit's process, later if not now.
+func (s *service) record(u *unit, l Life) {
+	err := writeLife(s.dir.fd, u.prefix+"supervise/proc", l)
+	if u.unrecorded = err != nil; u.unrecorded {
+		s.warnOnDeleted(err)
+		s.mendLater()
+	}
+}
+
+// lifeOf is what the record is to tell of a unit. While a process is being made,
+// who makes it writes the record.
+func (s *service) lifeOf(u *unit) (l Life, ok bool) {
+	l = Life{Boot: bootID(), Core: s.core.self, Status: u.ws}
+	switch {
+	case u.st.Phase == Idle, u.st.Phase == Resting:
+		l.Word = LifeDown
+		return l, true
+	case u.st.Phase == Ending:
+		l.Word = LifeEnded
+		return l, true
+	case u.pid == 0:
+		return l, false
+	case u.st.Phase == Running:
+		l.Word, l.Status, l.Pipe = LifeRun, 0, inode(s.piped, s.pipe[1])
+	default:
+		l.Word = LifeFinish
+	}
+	st, ok := statOf(u.pid)
+	l.PID, l.Ticks = u.pid, st.ticks
+	return l, ok
+}
+
+// missing says whether something of the unit's supervise directory has been deleted.
+func (s *service) missing(u *unit) bool {
+	name := u.prefix + "supervise/"
+	for _, file := range []string{"pid", "stat", "status", "proc"} {
+		if _, err := s.dir.stat(name + file); errors.Is(err, unix.ENOENT) {
+			return true
+		}
+	}
+	return !s.sameFile(u.lock, name+"lock") || !s.sameFile(u.control, name+"control") || !s.sameFile(u.ok, name+"ok")
+}
+
+// remake makes again what has been deleted of the unit's supervise directory: the
+// lock first, while the old one is still held, and ok last.
+func (s *service) remake(u *unit) error {
+	if !s.published || s.dir.deleted() || !s.missing(u) {
+		return nil
+	}
+	if _, err := s.dir.superviseDir(u.prefix); err != nil {
+		return err
+	}
+	name := u.prefix + "supervise/"
+	if !s.sameFile(u.lock, name+"lock") {
+		l, err := s.dir.lock(u.prefix)
+		if err != nil {
+			return err // another supervisor has it
+		}
+		old := u.lock
+		u.lock = l
+		s.core.keep(s)
+		s.core.kept(s)
+		unix.Close(old)
+	}
+	s.core.kept(s) // nothing is closed that is on its way to the scanner
+	if err := s.remakeControl(u, name+"control"); err != nil {
+		return err
+	}
+	u.written.any, u.unrecorded = false, true
+	if u.unwritten = u.update() != nil; u.unwritten {
+		return nil // ok says that the files are valid
+	}
+	if err := s.remakeOK(u, name+"ok"); err != nil {
+		return err
+	}
+	s.core.keep(s)
+	s.core.unguard(u)
+	s.core.guard(u)
+	return nil
+}
+
+// remakeControl opens the command FIFO again where it was deleted. What is in the
+// old one is obeyed.
+func (s *service) remakeControl(u *unit, name string) error {
+	if s.sameFile(u.control, name) {
+		return nil
+	}
+	s.drain(u)
+	old := u.control
+	if err := s.control(u, -1); err != nil {
+		if u.control != old {
+			s.core.unwatch(u.control)
+		}
+		u.control = old
+		return err
+	}
+	s.core.unwatch(old)
+	return nil
+}
+
+func (s *service) remakeOK(u *unit, name string) error {
+	if s.sameFile(u.ok, name) {
+		return nil
+	}
+	if err := s.dir.makeFIFO(name); err != nil {
+		return err
+	}
+	old := u.ok
+	u.ok = -1
+	if err := s.openOK(u); err != nil {
+		u.ok = old
+		return err
+	}
+	unix.Close(old)
+	return nil
+}
+
+// guard has the service told when its supervise directories are emptied. Those
+// that were before they were watched have lost their FIFOs.
+func (s *service) guard() {
+	for _, u := range s.units() {
+		var st unix.Stat_t
+		if u.guarded == 0 && u.control >= 0 {
+			s.core.guard(u)
+			if unix.Fstat(u.control, &st) == nil && st.Nlink == 0 {
+				s.mendLater()
+			}
+		}
+	}
+}
+
+// openGuards makes what guard watches with.
+func (c *Core) openGuards() {
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		c.inotify = -1
+		return
+	}
+	c.inotify, c.guarded = fd, map[int32]*unit{}
+	c.watchFD(fd, watch{}, unix.EPOLLIN)
+}
+
+// guard watches a unit's supervise directory. Where the system has no watch to
+// give, a deletion is noticed when something is to be written.
+func (c *Core) guard(u *unit) {
+	if c.guarded == nil {
+		return
+	}
+	path := "/proc/self/fd/" + strconv.Itoa(u.svc.dir.fd) + "/" + u.prefix + "supervise"
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n, err := unix.InotifyAddWatch(c.inotify, path, unix.IN_DELETE|unix.IN_DELETE_SELF|unix.IN_MOVE_SELF|unix.IN_ONLYDIR); err == nil {
+		u.guarded = int32(n)
+		c.guarded[u.guarded] = u
+	}
+}
+
+// unguard ends guard.
+func (c *Core) unguard(u *unit) {
+	if u.guarded == 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.guarded[u.guarded] == u {
+		delete(c.guarded, u.guarded)
+		unix.InotifyRmWatch(c.inotify, uint32(u.guarded))
+	}
+	u.guarded = 0
+}
+
+// own makes the caller the owner of a service that has none.
+func (s *service) own() bool {
+	m := &s.mail
+	m.Lock()
+	defer m.Unlock()
+	if m.owned || m.over {
+		return false
+	}
+	m.owned = true
+	return true
+}
+
+// guardAll has all services guarded, one after the other where nothing happens
+// to them: a goroutine for each would take memory.
+func (c *Core) guardAll() {
+	c.mu.Lock()
+	all := slices.Collect(maps.Values(c.services))
+	c.mu.Unlock()
+	for _, s := range all {
+		if s.own() {
+			s.guard()
+			s.work()
+		} else {
+			s.post(event{kind: evGuard})
+		}
+	}
+}
+
+// removals reads the events of inotify and tells them to the services.
+func (c *Core) removals() {
+	var buf [4096]byte
+	for {
+		n, err := unix.Read(c.inotify, buf[:])
+		if err != nil || n < unix.SizeofInotifyEvent {
+			return
+		}
+		c.mu.Lock()
+		for at := 0; at+unix.SizeofInotifyEvent <= n; {
+			number := int32(binary.NativeEndian.Uint32(buf[at:]))
+			mask := binary.NativeEndian.Uint32(buf[at+4:])
+			name := buf[at+unix.SizeofInotifyEvent:][:binary.NativeEndian.Uint32(buf[at+12:])]
+			at += unix.SizeofInotifyEvent + len(name)
+			// What has a dot in its name is removed by the core itself.
+			if u := c.guarded[number]; u != nil && !bytes.Contains(name, []byte{'.'}) {
+				u.svc.post(event{kind: evRemoved})
+			}
+			if mask&unix.IN_IGNORED != 0 {
+				delete(c.guarded, number)
+			}
+		}
+		c.mu.Unlock()
+	}
+}

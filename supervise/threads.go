@@ -1,0 +1,82 @@
+package supervise
+
+import (
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Go's runtime makes a thread when it has something to run and all that there are
+// hang in system calls, and ends the process where it gets none: at a limit of the
+// user's processes (RLIMIT_NPROC) or of a cgroup's (pids.max). So what supervises
+// makes the threads that it needs while there is room, has no more goroutines in
+// system calls that may block than there are threads for, and asks before it makes more.
+// Threads that do nothing stay; the runtime takes these first.
+
+// RuntimeThreads are those that the runtime of a program that asks for signals has for
+// itself: two for signals, one for its poller and timers, one that makes others, one
+// that watches. Besides there is one for each processor that it uses.
+const RuntimeThreads = 5
+
+// threads is how many threads the runtime has.
+func threads() int {
+	n, _ := runtime.ThreadCreateProfile(nil)
+	return n
+}
+
+// ReserveThreads sees to it that the runtime has n threads, and says whether it has:
+// that it has not is for want of room.
+func ReserveThreads(n int) bool {
+	if threads() >= n {
+		return true
+	}
+	var p [2]int
+	if unix.Pipe2(p[:], unix.O_CLOEXEC) != nil {
+		return false
+	}
+	defer unix.Close(p[0])
+	over := make(chan bool)
+	waiting := 0
+	// Each of these holds a thread; who goes on needs another.
+	for waiting < 2*n && threads() < n && roomForThread() {
+		waiting++
+		go func() {
+			var b [1]byte
+			for _, err := unix.Read(p[0], b[:]); err == unix.EINTR; _, err = unix.Read(p[0], b[:]) {
+			}
+			over <- true
+		}()
+		before := threads()
+		for tries := 0; tries < 20 && threads() == before && threads() < n; tries++ {
+			time.Sleep(50 * time.Microsecond)
+		}
+	}
+	unix.Close(p[1])
+	for range waiting {
+		<-over
+	}
+	return threads() >= n
+}
+
+// roomForThread says whether the kernel would make a thread: a child that ends at
+// once counts as one. No signal tells of its end, and no wait for children sees it.
+func roomForThread() bool {
+	h := newHand()
+	calls := []call{{number: unix.SYS_EXIT_GROUP, step: stepMade}}
+	var made outcome
+	if w := bestWay(); w.vfork {
+		made = h.vforkSilent(calls)
+	} else {
+		made = h.forkSilent(calls)
+	}
+	if made.err != nil {
+		return made.err != unix.EAGAIN && made.err != unix.ENOMEM
+	}
+	for {
+		const wClone = -1 << 31 // an int of 32 bits has no room for unix.WCLONE
+		if _, err := unix.Wait4(made.pid, nil, wClone, nil); err != unix.EINTR {
+			return true
+		}
+	}
+}
