@@ -109,6 +109,25 @@ func (s *service) publish() {
 	if s.published || soon || s.log != nil && s.log.st.Phase == Starting {
 		return
 	}
+	s.show()
+}
+
+// beSeen has others see the service as it is while a process takes its time to be
+// made: what ran before runs no more.
+func (s *service) beSeen() {
+	if !s.published {
+		s.show()
+		return
+	}
+	for _, u := range s.units() {
+		if u.st.Phase == Starting {
+			u.write()
+		}
+	}
+}
+
+// show is what publish has done.
+func (s *service) show() {
 	s.published = true
 	units := s.units()
 	for _, u := range units {

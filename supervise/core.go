@@ -544,13 +544,36 @@ func (c *Core) launch(s *service, t *turn) {
 	s.orders, s.atOnce = t.orders[:0], true
 	s.begin()
 	for i := 0; i < len(s.orders); i++ { // handling one may bring another
+		t.whenSlow(func() { c.handOn(s, i+1) })
 		ev := c.make(s.orders[i])
+		if !t.done() {
+			s.post(ev)
+			c.tell(ev)
+			t.orders = nil
+			return
+		}
 		s.handle(ev)
 		c.tell(ev)
 	}
 	clear(s.orders)
 	t.orders, s.orders, s.atOnce = s.orders, nil, false
 	s.work()
+}
+
+// handOn gives a service that is being launched to another owner, since a process of
+// it takes its time to be made: others of it, and commands, do not wait for that. The
+// orders from next on are not begun.
+func (c *Core) handOn(s *service, next int) {
+	c.crew.press(func(*turn) {
+		defer s.crash()
+		rest := s.orders[next:]
+		s.orders, s.atOnce = nil, false
+		for _, o := range rest {
+			c.start(o)
+		}
+		s.beSeen()
+		s.work()
+	})
 }
 
 // gone lets a service go.
