@@ -242,12 +242,25 @@ func (t Tree) Run() error {
 	c.mu.Lock()
 	c.tidy()
 	c.mu.Unlock()
+	c.awaitThreads()
 	return onThread(func(tid int) error {
 		c.report(message{word: "thread", a: strconv.Itoa(tid), b: "0"})
 		go c.obey()
 		c.serve(sigs)
 		return nil
 	})
+}
+
+// awaitThreads waits until there is room for the threads that a core cannot do
+// without: what it starts takes of the same room. For more it asks when it needs it.
+func (c *Core) awaitThreads() {
+	c.crew.ready = crewLeast - 1
+	for said := false; !ReserveThreads(c.needThreads() + crewLeast); said = true {
+		if !said {
+			c.Say(Warning, "", errors.New("too few processes may be made for a supervisor; waiting."))
+		}
+		time.Sleep(time.Second)
+	}
 }
 
 // serve acts on signals until all is over.
