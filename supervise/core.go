@@ -251,9 +251,13 @@ func (t Tree) Run() error {
 	})
 }
 
-// awaitThreads waits until there is room for the threads that a core cannot do
-// without: what it starts takes of the same room. For more it asks when it needs it.
+// awaitThreads waits, where there may be too little room, for the threads that a core
+// cannot do without: what it starts takes of the same room. For more it asks then when
+// it needs them.
 func (c *Core) awaitThreads() {
+	if !scarce() {
+		return
+	}
 	c.crew.ready = crewLeast - 1
 	for said := false; !ReserveThreads(c.needThreads() + crewLeast); said = true {
 		if !said {

@@ -168,11 +168,16 @@ func (s *Scanner) Run() int {
 	}
 }
 
-// awaitThreads waits until there is room for the threads that the scanner needs:
-// what it starts takes of the same room. A signal ends that, and is to be acted on.
+// awaitThreads sees to the threads that the scanner needs, and where there may be too
+// little room waits for them: what it starts takes of the same room. A signal ends
+// that, and is to be acted on.
 func (s *Scanner) awaitThreads() (late []unix.Signal) {
 	// And the loop, what looks at directories, and the log.
 	need := RuntimeThreads + runtime.GOMAXPROCS(0) + 3
+	if !scarce() {
+		go ReserveThreads(need)
+		return nil
+	}
 	for said := false; !ReserveThreads(need); said = true {
 		if !said {
 			s.warn(errors.New("too few processes may be made; waiting."))
