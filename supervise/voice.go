@@ -90,7 +90,7 @@ func (v *voice) settle() {
 }
 
 // patient is how long what follows a message waits for it to be said.
-const patient = 50 * time.Millisecond
+const patient = 200 * time.Millisecond
 
 // finish waits until all is said, but no longer than limit.
 func (v *voice) finish(limit time.Duration) {

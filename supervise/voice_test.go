@@ -50,3 +50,27 @@ func TestVoice(t *testing.T) {
 		}
 	})
 }
+
+// What follows a message waits for it to be said, but for no reader who has stopped.
+func TestVoiceSettles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		takes := 10 * time.Millisecond
+		said := 0
+		v := &voice{say: func(Level, string, error) { time.Sleep(takes); said++ }}
+		v.settle()
+		v.tell(Fatal, "web", errors.New("one"))
+		v.settle()
+		if said != 1 {
+			t.Error("it was not said before what follows it")
+		}
+		takes = time.Hour
+		v.tell(Fatal, "web", errors.New("two"))
+		begin := time.Now()
+		for range 100 {
+			v.settle()
+		}
+		if took := time.Since(begin); took > 2*patient {
+			t.Errorf("100 that follow have waited %v", took)
+		}
+	})
+}
