@@ -52,8 +52,7 @@ import (
 //	ends HOW          how it looks from outside: off, halted, restarts; exit N, killed N
 //
 // /init, /sbin/runit and /sbin/runit-init are the executable, and /bin/busybox
-// is there with links for its usual names. A kernel that has no network interface
-// but lo of itself finds the module /dummy.ko.
+// is there with links for its usual names.
 type recipe struct {
 	name      string
 	kernel    []string // nil: none
@@ -78,7 +77,7 @@ type bootFile struct {
 }
 
 // utilities are the names that busybox is linked under.
-var utilities = strings.Fields("sh sleep cat ps mount umount mkdir rm ls chmod touch kill echo grep ln true false tty cp wc stat hostname ip test env seq chroot cut usleep mkfifo setsid head tail readlink insmod")
+var utilities = strings.Fields("sh sleep cat ps mount umount mkdir rm ls chmod touch kill echo grep ln true false tty cp wc stat hostname ip test env seq chroot cut usleep mkfifo setsid head tail readlink")
 
 // readRecipe reads one file of testdata/boot.
 func readRecipe(t *testing.T, file, init string) *recipe {
@@ -387,7 +386,6 @@ type hypervisor struct {
 	files   func() error // what it needs is here, or what is missing
 	command func(dir, image string, args []string) *exec.Cmd
 	cad     func(dir string) error // press ctrl-alt-del
-	module  string                 // for a network interface, if the kernel needs one
 	ends    map[string]kernelEnd
 }
 
@@ -416,10 +414,9 @@ var hypervisors = []*hypervisor{
 	},
 	{
 		name:    "qemu",
-		files:   func() error { return present(qemuProgram, qemuKernel, qemuModule) },
+		files:   func() error { return present(qemuProgram, qemuKernel) },
 		command: qemuCommand,
 		cad:     func(dir string) error { return sendKeys(filepath.Join(dir, "qmp"), "ctrl", "alt", "delete") },
-		module:  qemuModule,
 		ends:    map[string]kernelEnd{"off": {lastWords[1], true}, "halted": {lastWords[0], false}, "restarts": {lastWords[2], true}},
 	},
 }
@@ -428,7 +425,6 @@ var hypervisors = []*hypervisor{
 const (
 	qemuProgram = "qemu/usr/bin/qemu-system-x86_64"
 	qemuKernel  = "qemu/boot/vmlinuz-*"
-	qemuModule  = "qemu/lib/modules/*/kernel/drivers/net/dummy.ko"
 )
 
 // peerFiles are the files that match a pattern among the peers.
@@ -492,11 +488,7 @@ func bootKernel(t *testing.T, r *recipe, h *hypervisor) *guest {
 	if err != nil {
 		t.Fatal(err)
 	}
-	root := &recipe{files: maps.Clone(r.files)}
-	if h.module != "" {
-		root.copy(t, peerFiles(h.module)[0], "dummy.ko")
-	}
-	if err := root.writeImage(image); err != nil {
+	if err := r.writeImage(image); err != nil {
 		t.Fatal(err)
 	}
 	image.Close()
