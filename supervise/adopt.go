@@ -109,6 +109,25 @@ func (s *service) publish() {
 	if s.published || soon || s.log != nil && s.log.st.Phase == Starting {
 		return
 	}
+	s.show()
+}
+
+// beSeen has others see the service as it is while a process takes its time to be
+// made: what ran before runs no more.
+func (s *service) beSeen() {
+	if !s.published {
+		s.show()
+		return
+	}
+	for _, u := range s.units() {
+		if u.st.Phase == Starting {
+			u.write()
+		}
+	}
+}
+
+// show is what publish has done.
+func (s *service) show() {
 	s.published = true
 	units := s.units()
 	for _, u := range units {
@@ -644,15 +663,20 @@ func eachProcess(look func(pid int) error) error {
 
 // waitForLock asks the core that holds a lock to let go, and waits a while.
 func (s *service) waitForLock(u *unit, refused error) (l int, err error) {
+	begun := time.Now()
 	patience := 100 * time.Millisecond // it may be letting go already
 	if s.askFor(u.prefix) {
 		patience = 3 * time.Second
 	}
 	u.fresh = false
 	s.relieve() // others may come in meanwhile
-	wait := 2 * time.Millisecond
+	wait, ask := 2*time.Millisecond, 4*time.Millisecond
 	l, err = -1, refused
-	for deadline := time.Now().Add(patience); errors.Is(err, unix.EAGAIN) && time.Now().Before(deadline); {
+	for deadline := begun.Add(patience); errors.Is(err, unix.EAGAIN) && time.Now().Before(deadline); {
+		if time.Since(begun) > ask { // it may not have known yet that its scanner is gone
+			s.askFor(u.prefix)
+			ask *= 2
+		}
 		// A log service that is told to end by the end of its pipe shall see it.
 		if life, ok, err := readLife(s.dir.fd, u.prefix+"supervise/proc"); ok && err == nil && life.Want == WantExit {
 			s.held.close()

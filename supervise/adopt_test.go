@@ -128,3 +128,43 @@ func TestOpenLeaksNothing(t *testing.T) {
 		})
 	}
 }
+
+// A core that is asked to let go before it knows that its scanner is gone is asked
+// again.
+func TestAskedAgain(t *testing.T) {
+	path := t.TempDir()
+	dir, err := openDir(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(dir.fd)
+	if _, err := dir.superviseDir(""); err != nil {
+		t.Fatal(err)
+	}
+	held, err := dir.lock("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	control := filepath.Join(path, "supervise/control")
+	if err := unix.Mkfifo(control, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fifo, err := os.OpenFile(control, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fifo.Close()
+	go func() {
+		b := make([]byte, 1)
+		fifo.Read(b) // of which it thinks nothing
+		fifo.Read(b)
+		unix.Close(held)
+	}()
+	s := newService(bareCore(t), "web", "key", dir)
+	s.relieve = func() {}
+	l, err := s.waitForLock(&s.main, unix.EAGAIN)
+	if err != nil {
+		t.Fatal("the lock was not got:", err)
+	}
+	unix.Close(l)
+}

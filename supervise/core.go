@@ -242,12 +242,29 @@ func (t Tree) Run() error {
 	c.mu.Lock()
 	c.tidy()
 	c.mu.Unlock()
+	c.awaitThreads()
 	return onThread(func(tid int) error {
 		c.report(message{word: "thread", a: strconv.Itoa(tid), b: "0"})
 		go c.obey()
 		c.serve(sigs)
 		return nil
 	})
+}
+
+// awaitThreads waits, where there may be too little room, for the threads that a core
+// cannot do without: what it starts takes of the same room. For more it asks then when
+// it needs them.
+func (c *Core) awaitThreads() {
+	if !scarce() {
+		return
+	}
+	c.crew.ready = crewLeast - 1
+	for said := false; !ReserveThreads(c.needThreads() + crewLeast); said = true {
+		if !said {
+			c.Say(Warning, "", errors.New("too few processes may be made for a supervisor; waiting."))
+		}
+		time.Sleep(time.Second)
+	}
 }
 
 // serve acts on signals until all is over.
@@ -544,13 +561,36 @@ func (c *Core) launch(s *service, t *turn) {
 	s.orders, s.atOnce = t.orders[:0], true
 	s.begin()
 	for i := 0; i < len(s.orders); i++ { // handling one may bring another
+		t.whenSlow(func() { c.handOn(s, i+1) })
 		ev := c.make(s.orders[i])
+		if !t.done() {
+			s.post(ev)
+			c.tell(ev)
+			t.orders = nil
+			return
+		}
 		s.handle(ev)
 		c.tell(ev)
 	}
 	clear(s.orders)
 	t.orders, s.orders, s.atOnce = s.orders, nil, false
 	s.work()
+}
+
+// handOn gives a service that is being launched to another owner, since a process of
+// it takes its time to be made: others of it, and commands, do not wait for that. The
+// orders from next on are not begun.
+func (c *Core) handOn(s *service, next int) {
+	c.crew.press(func(*turn) {
+		defer s.crash()
+		rest := s.orders[next:]
+		s.orders, s.atOnce = nil, false
+		for _, o := range rest {
+			c.start(o)
+		}
+		s.beSeen()
+		s.work()
+	})
 }
 
 // gone lets a service go.

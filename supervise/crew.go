@@ -48,6 +48,21 @@ type turn struct {
 	crew     *crew
 	orders   []order // room for those of one service
 	relieved atomic.Bool
+	slow     atomic.Pointer[func()] // is called, once, when the job takes more than reliefTime
+}
+
+// whenSlow has f called when the job takes its time, in another goroutine.
+func (t *turn) whenSlow(f func()) { t.slow.Store(&f) }
+
+// done says that what whenSlow was about is done, and whether that was before f.
+func (t *turn) done() (inTime bool) { return t.slow.Swap(nil) != nil }
+
+// late is called when a job has taken reliefTime.
+func (t *turn) late() {
+	t.relieve()
+	if f := t.slow.Swap(nil); f != nil {
+		(*f)()
+	}
 }
 
 // press, start and open have a job done.
@@ -121,7 +136,7 @@ func (c *crew) work() {
 			break
 		}
 		if late == nil {
-			late = time.AfterFunc(reliefTime, t.relieve)
+			late = time.AfterFunc(reliefTime, t.late)
 		} else {
 			late.Reset(reliefTime)
 		}

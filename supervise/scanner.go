@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"errors"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -116,8 +117,7 @@ func (s *Scanner) Run() int {
 	if s.ring != nil {
 		go s.ring.run()
 	}
-	// And the loop, what looks at directories, and the log.
-	go ReserveThreads(RuntimeThreads + runtime.GOMAXPROCS(0) + 3)
+	again = append(again, s.awaitThreads()...)
 	s.dir = newDirectory(s.Dir)
 	for _, sig := range again { // that were not acted on before an upgrade
 		unix.Kill(os.Getpid(), sig)
@@ -166,6 +166,29 @@ func (s *Scanner) Run() int {
 			s.tick()
 		}
 	}
+}
+
+// awaitThreads sees to the threads that the scanner needs, and where there may be too
+// little room waits for them: what it starts takes of the same room. A signal ends
+// that, and is to be acted on.
+func (s *Scanner) awaitThreads() (late []unix.Signal) {
+	// And the loop, what looks at directories, and the log.
+	need := RuntimeThreads + runtime.GOMAXPROCS(0) + 3
+	if !scarce() {
+		go ReserveThreads(need)
+		return nil
+	}
+	for said := false; !ReserveThreads(need); said = true {
+		if !said {
+			s.warn(errors.New("too few processes may be made; waiting."))
+		}
+		select {
+		case sig := <-s.sigs:
+			return []unix.Signal{sig.(unix.Signal)}
+		case <-time.After(time.Second):
+		}
+	}
+	return nil
 }
 
 // startTime is how long the first look waits for the core to be started.

@@ -53,6 +53,7 @@ const (
 	evRemoved                  // something was removed from it
 	evReady                    // what was missing for a start is there
 	evKeep                     // the scanner has yet to get its descriptors
+	evSlow                     // a process takes its time to be made
 )
 
 // event is what happens to a service.
@@ -306,6 +307,8 @@ func (s *service) handle(ev event) {
 		}
 	case evKeep:
 		s.core.keep(s)
+	case evSlow:
+		s.beSeen()
 	case evSpawned, evUnmade, evUnexecuted:
 		s.ordered--
 		s.answered(ev)

@@ -25,9 +25,11 @@ type order struct {
 // service as an event, and until then the descriptors of the order, and the
 // service's directory, must stay open.
 func (c *Core) spawn(o order) {
-	c.crew.press(func(*turn) {
+	c.crew.press(func(t *turn) {
 		defer o.who.svc.crash()
+		t.whenSlow(func() { o.who.svc.post(event{kind: evSlow}) })
 		ev := c.make(o)
+		t.done()
 		o.who.svc.post(ev)
 		c.tell(ev)
 	})
@@ -50,6 +52,7 @@ var errOver = errors.New("the supervisor is about to be replaced")
 // not recorded.
 func (c *Core) make(o order) event {
 	fail := func(kind evKind, err error) event { return event{kind: kind, who: o.who, role: o.role, err: err} }
+	c.voice.settle()
 	place, ok := c.procs.expect()
 	if !ok {
 		return fail(evUnmade, errOver)

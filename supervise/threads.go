@@ -1,7 +1,11 @@
 package supervise
 
 import (
+	"os"
+	"path/filepath"
 	"runtime"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -79,4 +83,52 @@ func roomForThread() bool {
 			return true
 		}
 	}
+}
+
+// ample is room for so many processes and threads that nobody has to wait for his.
+const ample = 200
+
+// scarce says whether there may be room for few processes and threads only, as far as
+// that can be told without making any: by the user's limit, and those of the cgroups.
+func scarce() bool {
+	var l unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NPROC, &l) == nil && l.Cur < 5*ample {
+		return true
+	}
+	b, err := os.ReadFile("/proc/self/cgroup")
+	return err == nil && scarceIn("/sys/fs/cgroup", string(b))
+}
+
+// scarceIn says so of the cgroups that are told in the form of /proc/self/cgroup.
+func scarceIn(root, cgroups string) bool {
+	for line := range strings.Lines(cgroups) {
+		_, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":")
+		controllers, path, _ := strings.Cut(rest, ":")
+		dir := root
+		switch controllers {
+		case "": // all of them, in one tree
+		case "pids":
+			dir += "/pids"
+		default:
+			continue
+		}
+		for dir += path; len(dir) > len(root); dir = filepath.Dir(dir) {
+			most, err := numberIn(dir + "/pids.max")
+			if err != nil { // as where it is "max"
+				continue
+			}
+			if now, err := numberIn(dir + "/pids.current"); err == nil && most-now < ample {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func numberIn(path string) (int, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(strings.TrimSpace(string(b)))
 }

@@ -16,6 +16,7 @@ type voice struct {
 	talks bool
 	lost  int           // messages that there was no room for
 	quiet chan struct{} // is closed when all is said
+	begun time.Time     // when the last message was begun
 }
 
 // words are one message.
@@ -42,7 +43,7 @@ func (v *voice) tell(level Level, service string, err error) {
 	}
 	v.queue = append(v.queue, words{level, service, err})
 	if !v.talks {
-		v.talks, v.quiet = true, make(chan struct{})
+		v.talks, v.quiet, v.begun = true, make(chan struct{}), time.Now()
 		go v.talk()
 	}
 }
@@ -65,7 +66,7 @@ func (v *voice) next() (w words, ok bool) {
 	defer v.mu.Unlock()
 	switch {
 	case len(v.queue) > 0:
-		w, v.queue = v.queue[0], v.queue[1:]
+		w, v.queue, v.begun = v.queue[0], v.queue[1:], time.Now()
 	case v.lost > 0:
 		w = words{Warning, "", fmt.Errorf("standard error was not read for a while: %d messages are lost.", v.lost)}
 		v.lost = 0
@@ -76,6 +77,20 @@ func (v *voice) next() (w words, ok bool) {
 	}
 	return w, true
 }
+
+// settle waits until what was told is said, where somebody reads it: so it comes
+// before what follows it.
+func (v *voice) settle() {
+	v.mu.Lock()
+	held := v.talks && time.Since(v.begun) > patient
+	v.mu.Unlock()
+	if !held {
+		v.finish(patient)
+	}
+}
+
+// patient is how long what follows a message waits for it to be said.
+const patient = 50 * time.Millisecond
 
 // finish waits until all is said, but no longer than limit.
 func (v *voice) finish(limit time.Duration) {
