@@ -26,48 +26,87 @@ func (s *service) forgetHook(l int) {
 	}
 }
 
-// restoreHooks takes over the control scripts that an earlier core has left.
-func (s *service) restoreHooks() error {
+// leftHook is a control script that an earlier core has begun.
+type leftHook struct {
+	hook byte
+	lane int
+	life Life
+}
+
+// leftHooks are those that still run. What cannot be read at present is an error.
+func (s *service) leftHooks() (left []leftHook, err error) {
 	if !s.dir.has("control") {
-		return nil
+		return nil, nil
 	}
 	at, err := s.core.here()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, e := range endings {
-		life, ok, err := readLife(s.dir.fd, hookRecord(e.hook))
+		life, ok, err := readSettled(s.dir.fd, hookRecord(e.hook))
 		if err != nil {
-			return err
+			return nil, err
 		}
-		ok = ok && life.worth(at.world, s.main.life.Place) == worthAll
-		if !ok || life.PID == 0 || s.lanes[e.lane].busy || !s.restoreHook(e.lane, e.hook, life) {
-			unix.Unlinkat(s.dir.fd, hookRecord(e.hook), 0)
+		if ok && life.PID != 0 && life.worth(at.world, s.main.life.Place) == worthAll {
+			if ok, err = life.runsHook(); err != nil {
+				return nil, err
+			}
+			if ok {
+				left = append(left, leftHook{e.hook, e.lane, life})
+				continue
+			}
 		}
+		unix.Unlinkat(s.dir.fd, hookRecord(e.hook), 0)
 	}
-	return nil
+	return left, nil
 }
 
-// restoreHook takes over one that is still there.
-func (s *service) restoreHook(l int, hook byte, life Life) bool {
-	pidfd, err := unix.PidfdOpen(life.PID, 0)
-	if err != nil {
+// runsHook says whether the script of the record is there, and completes the record
+// of one that has written its pid itself.
+func (l *Life) runsHook() (bool, error) {
+	if l.Word == LifeMaking {
+		st, found, err := statOf(l.PID)
+		if err != nil {
+			return false, err
+		}
+		if found && st.ticks >= l.Ticks && st.ticks <= l.Ticks+soon {
+			l.Ticks = st.ticks
+		}
+		l.Word = LifeRun
+	}
+	sight, err := see(*l)
+	if sight.pidfd >= 0 {
+		unix.Close(sight.pidfd)
+	}
+	return sight.found, err
+}
+
+// restoreHooks takes over the control scripts that an earlier core has left.
+func (s *service) restoreHooks(left []leftHook) {
+	for _, h := range left {
+		if s.lanes[h.lane].busy || !s.restoreHook(h) {
+			unix.Unlinkat(s.dir.fd, hookRecord(h.hook), 0)
+		}
+	}
+}
+
+// restoreHook takes over one, unless it is another's.
+func (s *service) restoreHook(h leftHook) bool {
+	sight, err := see(h.life)
+	if err == nil && !sight.found {
 		return false
 	}
-	st, found, _ := statOf(life.PID) // read behind the pidfd: it is of one process
-	same := st.ticks == life.Ticks || life.Word == LifeMaking && st.ticks >= life.Ticks && st.ticks <= life.Ticks+soon
-	var p *process
-	if found && same {
-		p = s.core.procs.adopt(life.PID, pidfd, &s.main, isHook+role(l))
-	}
+	p := s.core.procs.adopt(h.life.PID, sight.pidfd, &s.main, isHook+role(h.lane))
 	if p == nil {
-		unix.Close(pidfd)
+		if sight.pidfd >= 0 {
+			unix.Close(sight.pidfd)
+		}
 		return false
 	}
-	lane := &s.lanes[l]
-	lane.busy, lane.hook, lane.pid, lane.pidfd = true, hook, life.PID, pidfd
+	lane := &s.lanes[h.lane]
+	lane.busy, lane.hook, lane.pid, lane.pidfd = true, h.hook, h.life.PID, max(sight.pidfd, 0)
 	u, pid := &s.main, s.main.pid
-	switch hook {
+	switch h.hook {
 	case 't':
 		lane.then = s.stopped(u, pid)
 	case 'k':
@@ -75,6 +114,8 @@ func (s *service) restoreHook(l int, hook byte, life Life) bool {
 	default:
 		lane.then = func(bool) {}
 	}
-	s.core.watchFD(pidfd, watch{unit: u, proc: p}, unix.EPOLLIN|unix.EPOLLET)
+	if sight.pidfd < 0 || s.core.watchFD(sight.pidfd, watch{unit: u, proc: p}, unix.EPOLLIN|unix.EPOLLET) != nil {
+		s.core.lookAfter(p, h.life)
+	}
 	return true
 }

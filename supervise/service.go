@@ -110,6 +110,7 @@ type unit struct {
 	more     bool        // bytes may be left in the FIFO, to be read next
 	told     atomic.Bool // of bytes in the FIFO, and has not looked since
 	fresh    bool        // there was no ./supervise before
+	kept     bool        // an earlier core was killed over it: a record that is missing was removed
 	replaced bool        // the process that was adopted is of a directory that was here before
 	once     bool        // a start that was ordered once is still due
 	records  sync.Mutex  // guards the following, and is held while the record is written
