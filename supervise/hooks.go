@@ -1,6 +1,10 @@
 package supervise
 
-import "golang.org/x/sys/unix"
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
 
 // A control script that is to end ./run is recorded while it runs, as ./run itself
 // is: when the core is killed meanwhile, the next one waits for it too, and goes on
@@ -20,10 +24,72 @@ func (s *service) forgetHook(l int) {
 	if l == laneLife || l == laneKill {
 		unix.Unlinkat(s.dir.fd, hookRecord(s.lanes[l].hook), 0)
 	}
-	if lane := &s.lanes[l]; lane.pidfd > 0 {
+	lane := &s.lanes[l]
+	if lane.pidfd > 0 {
 		s.core.unwatch(lane.pidfd)
 		lane.pidfd = 0
 	}
+	lane.life = Life{}
+	if lane.left {
+		lane.left = false
+		s.core.keep(s)
+	}
+}
+
+// hookTag is by what the scanner keeps a script's record that could not be written.
+func hookTag(hook byte) string { return "." + string(hook) }
+
+// noteHook takes the record of a script that was made.
+func (s *service) noteHook(l int, ev event) {
+	lane := &s.lanes[l]
+	if ev.life == nil {
+		return
+	}
+	lane.life = *ev.life
+	if lane.left = ev.err != nil; lane.left {
+		s.warnOnDeleted(ev.err)
+		s.mendLater()
+		s.core.keep(s)
+	}
+}
+
+// missesHook says whether the record of a script that runs was deleted.
+func (s *service) missesHook() bool {
+	for i := range s.lanes {
+		if l := &s.lanes[i]; l.life.PID != 0 && !l.left {
+			if _, err := s.dir.stat(hookRecord(l.hook)); errors.Is(err, unix.ENOENT) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// loseHooks has the records of scripts that run written again, in a supervise
+// directory that has been made again.
+func (s *service) loseHooks(place Place) {
+	for i := range s.lanes {
+		if l := &s.lanes[i]; l.life.PID != 0 {
+			l.life.Place, l.left = place, true
+		}
+	}
+}
+
+// rewriteHooks writes the records that could not be written, and says whether there
+// are none left.
+func (s *service) rewriteHooks() bool {
+	whole := true
+	for i := range s.lanes {
+		l := &s.lanes[i]
+		if !l.left {
+			continue
+		}
+		if l.left = writeLife(s.dir.fd, hookRecord(l.hook), l.life) != nil; l.left {
+			whole = false
+		}
+		s.core.keep(s)
+	}
+	return whole
 }
 
 // leftHook is a control script that an earlier core has begun.
@@ -31,6 +97,7 @@ type leftHook struct {
 	hook byte
 	lane int
 	life Life
+	left bool // the record could not be written
 }
 
 // leftHooks are those that still run. What cannot be read at present is an error.
@@ -44,6 +111,12 @@ func (s *service) leftHooks() (left []leftHook, err error) {
 	}
 	for _, e := range endings {
 		life, ok, err := readSettled(s.dir.fd, hookRecord(e.hook))
+		s.core.mu.Lock()
+		kept, unwritten := s.core.unwritten[s.key][hookTag(e.hook)]
+		s.core.mu.Unlock()
+		if unwritten { // it is newer
+			life, ok = kept, true
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -52,7 +125,7 @@ func (s *service) leftHooks() (left []leftHook, err error) {
 				return nil, err
 			}
 			if ok {
-				left = append(left, leftHook{e.hook, e.lane, life})
+				left = append(left, leftHook{e.hook, e.lane, life, unwritten})
 				continue
 			}
 		}
@@ -105,6 +178,10 @@ func (s *service) restoreHook(h leftHook) bool {
 	}
 	lane := &s.lanes[h.lane]
 	lane.busy, lane.hook, lane.pid, lane.pidfd = true, h.hook, h.life.PID, max(sight.pidfd, 0)
+	lane.life, lane.left = h.life, h.left
+	if h.left {
+		s.mendLater()
+	}
 	u, pid := &s.main, s.main.pid
 	switch h.hook {
 	case 't':

@@ -65,6 +65,7 @@ type event struct {
 	ws     unix.WaitStatus
 	err    error
 	number int      // of the rest
+	life   *Life    // the record of a control script
 	proc   *process // nil: nobody keeps it
 }
 
@@ -81,7 +82,9 @@ type lane struct {
 	busy  bool
 	hook  byte
 	pid   int
-	pidfd int // of a script that an earlier core has begun; else 0
+	pidfd int  // of a script that an earlier core has begun; else 0
+	life  Life // its record, of a script that is to end ./run
+	left  bool // which could not be written: the scanner has it
 	then  func(suppressed bool)
 	queue []job
 }
@@ -662,6 +665,7 @@ func (s *service) answered(ev event) {
 		switch ev.kind {
 		case evSpawned:
 			s.lanes[l].pid = ev.pid
+			s.noteHook(l, ev)
 		case evUnmade:
 			s.warn(fmt.Errorf("unable to fork for control/%c: %w", s.lanes[l].hook, cause(ev.err)))
 			s.hookOver(l, false)
