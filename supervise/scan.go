@@ -112,7 +112,7 @@ func (s *Scanner) apply(f finding) {
 		s.applied, s.wanted, s.again = true, false, f.again
 	}
 	now := time.Now()
-	var fresh []answer
+	fresh := f.answers[:0] // in the place of those that are done with
 	hung := map[string]bool{}
 	for _, a := range f.answers {
 		e := s.entries[a.key]
