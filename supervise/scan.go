@@ -92,6 +92,10 @@ func (s *Scanner) take(f finding) {
 	if f.more {
 		return
 	}
+	if !s.scanned { // the services wait no more
+		s.send()
+		go s.reserve()
+	}
 	s.looking, s.scanned = false, true
 	s.dir.eyes.settleStirs(s.looked)
 	s.reoffer()

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,7 +35,8 @@ type Scanner struct {
 	entries map[string]*entry
 	idle    map[*entry]bool // those that the core has let go: few, so that each message costs the same in a large tree
 	files   fileLimits
-	full    bool // and it was said that there are too few
+	reserve func() // makes the threads that it needs, once
+	full    bool   // and it was said that there are too few
 	ring    *Ring
 
 	core     int // pid of the core, 0 if there is none
@@ -116,8 +118,10 @@ func (s *Scanner) Run() int {
 	if s.ring != nil {
 		go s.ring.run()
 	}
-	// And the loop, what looks at directories, and the log.
-	go ReserveThreads(RuntimeThreads + runtime.GOMAXPROCS(0) + 3)
+	s.reserve = sync.OnceFunc(func() { // and the loop, what looks at directories, and the log
+		ReserveThreads(RuntimeThreads + runtime.GOMAXPROCS(0) + 3)
+	})
+	time.AfterFunc(2*startTime, s.reserve) // where the first look is not over sooner
 	s.dir = newDirectory(s.Dir)
 	for _, sig := range again { // that were not acted on before an upgrade
 		unix.Kill(os.Getpid(), sig)
