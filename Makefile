@@ -26,10 +26,12 @@ SMALL := fmt path/filepath golang.org/x/sys/unix internal/sync reflect regexp/sy
 # Where the kernel makes pages huge of itself (transparent_hugepage/enabled is always)
 # Go's heap, of which there are some hundred KiB, would take 2 to 4 MB in each process:
 # disablethp is a setting of the runtime's, and of nobody's who is started from here.
+# go.mod cannot name it, and what stands there for the runtime is replaced by this.
+GODEBUGS := containermaxprocs=0,updatemaxprocs=0,disablethp=1
 
 # The go command itself is not to ask git: it fails where somebody else owns the tree.
 build:
-	CGO_ENABLED=0 go build -trimpath -buildvcs=false $(SMALL:%=-gcflags=%=-l) -ldflags '-s -w -funcalign=4 $(ENTRY) -X runtime.godebugDefault=disablethp=1 -X runitbox/applets/loaders.Version=$(VERSION) -X runitbox/applets.serviceDirs=$(SVDIRS) $(GOLDFLAGS)' -o '$(OUT)/runitbox' .
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false $(SMALL:%=-gcflags=%=-l) -ldflags '-s -w -funcalign=4 $(ENTRY) -X runtime.godebugDefault=$(GODEBUGS) -X runitbox/applets/loaders.Version=$(VERSION) -X runitbox/applets.serviceDirs=$(SVDIRS) $(GOLDFLAGS)' -o '$(OUT)/runitbox' .
 
 # test is all that a change must pass. What the tests need of others is fetched
 # into build, never installed; what cannot be had is skipped and counted.
@@ -100,8 +102,9 @@ clean:
 # peers fetches Debian's packages of the programs that the tests compare with, and
 # of those that they call where this machine lacks them. Lists and packages stay
 # below build: the machine's own apt is not touched.
-APT := apt-get -qq -o APT::Sandbox::User=root -o Dir::State::lists='$(CURDIR)/build/apt/lists' -o Dir::Cache='$(CURDIR)/build/apt/cache'
-peers: build/peers/.done $(if $(shell command -v ps && command -v pgrep && command -v xz),,build/peers/.tools)
+APTDIRS := -o Dir::State::lists='$(CURDIR)/build/apt/lists' -o Dir::Cache='$(CURDIR)/build/apt/cache'
+APT := apt-get -qq -o APT::Sandbox::User=root $(APTDIRS)
+peers: build/peers/.done build/peers/qemu/.done $(if $(shell command -v ps && command -v pgrep && command -v xz),,build/peers/.tools)
 build/peers/.done: PACKAGES := $(PEERS)
 build/peers/.tools: PACKAGES := procps libproc2-0 xz-utils
 build/peers/.done build/peers/.tools:
@@ -111,6 +114,22 @@ build/peers/.done build/peers/.tools:
 			$(APT) download $$p && dpkg -x $${p}_*.deb ../peers || echo "peers: no package $$p here"; \
 		done && touch ../../$@; \
 	else echo "peers: apt-get is not usable here: tests that need $(PACKAGES) will be skipped"; fi
+
+# Qemu has a directory of its own, for libraries that this machine lacks are in it: what
+# apt-get would install here. Of the kernel's package it takes what boots.
+QEMU := build/peers/qemu
+build/peers/qemu/.done: | build/peers/.done
+	@rm -rf $(QEMU) build/apt/qemu
+	@mkdir -p $(QEMU) build/apt/lists/partial build/apt/qemu/partial
+	@if command -v apt-get >/dev/null && $(APT) update && cd build/apt/qemu && \
+		$(APT) -o Dir::Cache::archives='$(CURDIR)/build/apt/qemu' -o Debug::NoLocking=1 \
+			-y --download-only --no-install-recommends --reinstall install qemu-system-x86 >../qemu.log && \
+		$(APT) download $$(apt-cache $(APTDIRS) depends linux-image-cloud-amd64 | sed -n 's/ *Depends: //p'); then \
+		for p in *.deb; do case $$p in \
+			linux-image-*) dpkg --fsys-tarfile $$p | tar -xC '$(CURDIR)/$(QEMU)' --wildcards './boot/vmlinuz-*';; \
+			*) dpkg -x $$p '$(CURDIR)/$(QEMU)';; esac || exit 1; done && \
+		rm -rf '$(CURDIR)/build/apt/qemu' && touch '$(CURDIR)/$@'; \
+	else echo "peers: no qemu or kernel for it here: where user-mode-linux runs no program no kernel boots"; fi
 
 # bench prints ratios against the peers; it says which are missing.
 bench: peers build

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"debug/elf"
 	bin "encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -30,7 +31,7 @@ import (
 // The recipes in testdata/boot are systems that boot: first lines that say what
 // is expected, then the files of the root file system.
 //
-//	kernel ARG...     boot it with a real kernel (user-mode-linux)
+//	kernel ARG...     boot it with a real kernel (user-mode-linux, or qemu's)
 //	container ARG...  and as process 1 of a PID namespace, started so
 //	oracle            the container shows the same with Debian's runit
 //	uncapable         the container may neither call reboot(2) nor mount
@@ -48,7 +49,7 @@ import (
 //	cad               press ctrl-alt-del (INT to process 1 in a container)
 //	signal NAME       the container's process 1 gets it
 //	within TIME       it has ended so long after the last signal
-//	ends HOW          how it looks from outside: halted, restarts; exit N, killed N
+//	ends HOW          how it looks from outside: off, halted, restarts; exit N, killed N
 //
 // /init, /sbin/runit and /sbin/runit-init are the executable, and /bin/busybox
 // is there with links for its usual names.
@@ -274,8 +275,9 @@ type guest struct {
 	ended chan error
 	end   func(sig unix.Signal) error // signal to process 1
 	cad   func() error
-	root  string   // of a container
-	tty   *os.File // the other end of its terminal
+	on    *hypervisor // nil: a container
+	root  string      // of a container
+	tty   *os.File    // the other end of its terminal
 
 	mu    sync.Mutex
 	text  []byte
@@ -315,7 +317,7 @@ func (g *guest) wait(text string) {
 			g.at += i + len(text)
 		}
 		panicked := bytes.Contains(g.text, []byte("Kernel panic"))
-		restarted := bytes.Contains(g.text[g.at:], []byte("reboot: Restarting"))
+		ended := slices.ContainsFunc(lastWords, func(w string) bool { return bytes.Contains(g.text[g.at:], []byte(w)) })
 		grown := g.grown
 		g.mu.Unlock()
 		switch {
@@ -323,7 +325,7 @@ func (g *guest) wait(text string) {
 			return
 		case panicked:
 			g.fail("the kernel panics before %q", text)
-		case over, restarted:
+		case over, ended:
 			g.fail("it has ended without %q", text)
 		}
 		select {
@@ -378,12 +380,106 @@ func (g *guest) run() {
 	})
 }
 
-// bootKernel boots the image of r with user-mode-linux.
-func bootKernel(t *testing.T, r *recipe) *guest {
+// hypervisor runs a kernel: user-mode-linux, which is both, or qemu.
+type hypervisor struct {
+	name    string
+	files   func() error // what it needs is here, or what is missing
+	command func(dir, image string, args []string) *exec.Cmd
+	cad     func(dir string) error // press ctrl-alt-del
+	ends    map[string]kernelEnd
+}
+
+// kernelEnd is one of the ends that a recipe can want: what the kernel says last,
+// and whether its process must end then.
+type kernelEnd struct {
+	says  string
+	exits bool
+}
+
+// lastWords are what a kernel says at its end.
+var lastWords = []string{"reboot: System halted", "reboot: Power down", "reboot: Restarting system"}
+
+// hypervisors are in the order in which they are tried. User-mode-linux takes half
+// a second to boot, but runs no program on processors that have more registers than
+// it knows of. Qemu emulates a processor: KVM would be faster, but there are
+// machines with a /dev/kvm that runs nothing.
+var hypervisors = []*hypervisor{
+	{
+		name:    "user-mode-linux",
+		files:   func() error { return present("usr/bin/linux.uml") },
+		command: umlCommand,
+		cad:     func(dir string) error { return mconsole(filepath.Join(dir, "u", "mconsole"), "cad") },
+		// A restart is its own matter: it finds itself again, and now and then aborts.
+		ends: map[string]kernelEnd{"off": {lastWords[0], true}, "halted": {lastWords[0], true}, "restarts": {lastWords[2], false}},
+	},
+	{
+		name:    "qemu",
+		files:   func() error { return present(qemuProgram, qemuKernel) },
+		command: qemuCommand,
+		cad:     func(dir string) error { return sendKeys(filepath.Join(dir, "qmp"), "ctrl", "alt", "delete") },
+		ends:    map[string]kernelEnd{"off": {lastWords[1], true}, "halted": {lastWords[0], false}, "restarts": {lastWords[2], true}},
+	},
+}
+
+// What qemu needs is below a directory of its own among the peers.
+const (
+	qemuProgram = "qemu/usr/bin/qemu-system-x86_64"
+	qemuKernel  = "qemu/boot/vmlinuz-*"
+)
+
+// peerFiles are the files that match a pattern among the peers.
+func peerFiles(pattern string) []string {
+	dir, err := filepath.Abs(peersDir())
+	if err != nil {
+		return nil
+	}
+	files, _ := filepath.Glob(filepath.Join(dir, pattern))
+	return files
+}
+
+// present tells which pattern matches nothing among the peers.
+func present(patterns ...string) error {
+	for _, p := range patterns {
+		if len(peerFiles(p)) == 0 {
+			return fmt.Errorf("no %s among the peers (make peers)", p)
+		}
+	}
+	return nil
+}
+
+// umlCommand boots with user-mode-linux. Half of the time that it takes is for
+// finding out how fast its RAID is, and for counting how fast it counts.
+func umlCommand(dir, image string, args []string) *exec.Cmd {
+	cmd := exec.Command(peerFiles("usr/bin/linux.uml")[0], append([]string{
+		"initcall_blacklist=raid6_select_algo,calibrate_xor_blocks", "lpj=10000000", "mem=128M",
+		"initrd=" + image, "uml_dir=" + dir, "umid=u", "con=null", "con0=fd:0,fd:1"}, args...)...)
+	cmd.Env = []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH")} // without TMPDIR it finds /dev/shm for its memory
+	return cmd
+}
+
+// qemuCommand boots Debian's kernel with qemu, which ends where the kernel powers
+// off or restarts, or panics.
+func qemuCommand(dir, image string, args []string) *exec.Cmd {
+	options := []string{
+		"-nodefaults", "-no-user-config", "-machine", "pc,accel=tcg", "-cpu", "qemu64,+rdrand", "-m", "512", "-no-reboot",
+		"-display", "none", "-serial", "stdio", "-qmp", "unix:" + filepath.Join(dir, "qmp") + ",server=on,wait=off",
+		"-kernel", peerFiles(qemuKernel)[0], "-initrd", image,
+		"-append", strings.Join(append([]string{"console=ttyS0", "panic=-1"}, args...), " "),
+	}
+	for _, data := range peerFiles("qemu/usr/share/*") {
+		options = append(options, "-L", data)
+	}
+	cmd := exec.Command(peerFiles(qemuProgram)[0], options...)
+	libraries := append(peerFiles("qemu/usr/lib/*-linux-gnu"), peerFiles("qemu/lib/*-linux-gnu")...)
+	cmd.Env = []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH"), "LD_LIBRARY_PATH=" + strings.Join(libraries, ":")}
+	return cmd
+}
+
+// bootKernel boots the image of r with a kernel on h.
+func bootKernel(t *testing.T, r *recipe, h *hypervisor) *guest {
 	t.Helper()
-	linux := peer(t, "linux.uml")
 	// The path of a socket is in it, which must be short.
-	dir, err := os.MkdirTemp("", "uml")
+	dir, err := os.MkdirTemp("", "boot")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -396,15 +492,16 @@ func bootKernel(t *testing.T, r *recipe) *guest {
 		t.Fatal(err)
 	}
 	image.Close()
-	// Half of the time that a kernel takes to boot is for finding out how fast
-	// its RAID is, and for counting how fast it counts.
-	args := append([]string{"initcall_blacklist=raid6_select_algo,calibrate_xor_blocks", "lpj=10000000", "mem=128M", "initrd=" + image.Name(), "uml_dir=" + dir, "umid=u", "con=null", "con0=fd:0,fd:1"}, r.kernel...)
+	args := slices.Clone(r.kernel)
 	if !slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, "rdinit=") }) {
 		args = append(args, "rdinit=/init")
 	}
-	g := &guest{t: t, name: r.name + " with a kernel", cmd: contained(t, exec.Command(linux, args...))}
-	g.cmd.Env = []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH")} // without TMPDIR it finds /dev/shm for its memory
-	g.cad = func() error { return mconsole(filepath.Join(dir, "u", "mconsole"), "cad") }
+	g := &guest{t: t, name: r.name + " with a kernel on " + h.name, on: h}
+	cmd := h.command(dir, image.Name(), args)
+	env := cmd.Env
+	g.cmd = contained(t, cmd)
+	g.cmd.Env = env
+	g.cad = func() error { return h.cad(dir) }
 	in, out, err := os.Pipe() // a console that is never at its end
 	if err != nil {
 		t.Fatal(err)
@@ -415,32 +512,83 @@ func bootKernel(t *testing.T, r *recipe) *guest {
 	return g
 }
 
-// uml tells, once, why user-mode-linux runs no program here, if so: where a
-// processor has more registers than it knows of, it ends process 1 with SIGSEGV.
-// One that runs /bin/true panics too, since that ends, but with exit code 0.
-var uml struct {
+// kernelHost is the hypervisor that runs programs here, found once, or why there is none.
+var kernelHost struct {
 	sync.Once
-	why string
+	h   *hypervisor
+	why []string
 }
 
-// needKernel skips the test where no kernel can be booted.
-func needKernel(t *testing.T, r *recipe) {
+// needKernel finds what boots a kernel, and skips the test where nothing does.
+func needKernel(t *testing.T) *hypervisor {
 	t.Helper()
-	peer(t, "linux.uml")
-	uml.Do(func() {
-		probe := *r
-		probe.name, probe.kernel = "a kernel that runs /bin/true", []string{"quiet", "rdinit=/bin/true"}
-		g := bootKernel(t, &probe)
-		g.done()
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		if !bytes.Contains(g.text, []byte("exitcode=0x00000000")) {
-			uml.why = "user-mode-linux runs no program on this processor"
+	kernelHost.Do(func() {
+		for _, h := range hypervisors {
+			err := h.files()
+			if err == nil && runsPrograms(t, h) {
+				kernelHost.h = h
+				return
+			}
+			if err == nil {
+				err = errors.New("it runs no program on this processor")
+			}
+			kernelHost.why = append(kernelHost.why, h.name+": "+err.Error())
 		}
 	})
-	if uml.why != "" {
-		skip(t, uml.why)
+	if kernelHost.h == nil {
+		skip(t, "no kernel boots: "+strings.Join(kernelHost.why, "; "))
 	}
+	return kernelHost.h
+}
+
+// runsPrograms boots h with /bin/true for process 1: that ends, the kernel panics,
+// and says with which code it has ended.
+func runsPrograms(t *testing.T, h *hypervisor) bool {
+	t.Helper()
+	probe := &recipe{name: "/bin/true", kernel: []string{"quiet", "rdinit=/bin/true"}, files: map[string]bootFile{
+		"dev/console": {mode: unix.S_IFCHR | 0o600, dev: [2]uint32{5, 1}},
+		"bin/true":    {mode: unix.S_IFLNK | 0o777, data: []byte("busybox")},
+	}}
+	probe.copy(t, peer(t, "busybox"), "bin/busybox")
+	g := bootKernel(t, probe, h)
+	g.done()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return bytes.Contains(g.text, []byte("exitcode=0x00000000"))
+}
+
+// sendKeys presses keys together on the keyboard of a qemu whose QMP socket this is.
+func sendKeys(socket string, keys ...string) error {
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(bootLimit))
+	var codes []string
+	for _, k := range keys {
+		codes = append(codes, fmt.Sprintf(`{"type": "qcode", "data": %q}`, k))
+	}
+	answers := json.NewDecoder(conn)
+	for _, command := range []string{
+		`{"execute": "qmp_capabilities"}`,
+		`{"execute": "send-key", "arguments": {"keys": [` + strings.Join(codes, ", ") + `]}}`,
+	} {
+		if _, err := io.WriteString(conn, command); err != nil {
+			return err
+		}
+		for answered := false; !answered; { // it greets, and tells of events
+			var answer struct{ Return, Error json.RawMessage }
+			if err := answers.Decode(&answer); err != nil {
+				return err
+			}
+			if answer.Error != nil {
+				return fmt.Errorf("qemu: %s: %s", command, answer.Error)
+			}
+			answered = answer.Return != nil
+		}
+	}
+	return nil
 }
 
 // mconsole asks a user-mode-linux for something, as uml_mconsole does.
@@ -673,20 +821,18 @@ func (g *guest) follow(r *recipe) {
 
 // ends checks how the guest ends. "ends halted, killed 2" is for a kernel
 // before the comma, and for a container behind it. What the kernel says last
-// counts: how user-mode-linux, a program, then ends or finds itself again is
-// its own matter, and now and then it aborts.
+// counts, and that its process ends then, where it does.
 func (g *guest) ends(how string) {
 	g.t.Helper()
 	inKernel, inContainer, both := strings.Cut(how, ", ")
-	if g.end == nil {
-		switch inKernel {
-		case "halted":
-			g.wait("reboot: System halted")
-			g.done()
-		case "restarts":
-			g.wait("reboot: Restarting system")
-		default:
+	if g.on != nil {
+		end, ok := g.on.ends[inKernel]
+		if !ok {
 			g.t.Fatalf("what is the end %q?", inKernel)
+		}
+		g.wait(end.says)
+		if end.exits {
+			g.done()
 		}
 		return
 	}
@@ -726,8 +872,7 @@ func TestBoot(t *testing.T) {
 					t.Parallel()
 					kernels <- true
 					defer func() { <-kernels }()
-					needKernel(t, r)
-					bootKernel(t, r).follow(r)
+					bootKernel(t, r, needKernel(t)).follow(r)
 				})
 			}
 			if r.container != nil {

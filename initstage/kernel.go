@@ -157,21 +157,26 @@ func (a *sigaction) set(n unix.Signal) {
 	unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(n), uintptr(unsafe.Pointer(a)), 0, 64/8, 0, 0)
 }
 
-// makeSpares makes threads and leaves them to the runtime.
+// makeSpares makes threads and leaves them to the runtime. It has them back when
+// this returns: one that is still locked would be no spare.
 func makeSpares() {
-	ready, release := make(chan bool), make(chan bool)
+	ready, release, free := make(chan bool), make(chan bool), make(chan bool, spares)
 	for range spares {
 		go func() {
 			runtime.LockOSThread()
-			defer runtime.UnlockOSThread()
 			ready <- true
 			<-release
+			runtime.UnlockOSThread()
+			free <- true
 		}()
 	}
 	for range spares {
 		<-ready
 	}
 	close(release)
+	for range spares {
+		<-free
+	}
 }
 
 // inContainer says whether this is no machine of its own: ctrl-alt-del cannot be

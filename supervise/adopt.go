@@ -66,12 +66,14 @@ func (s *service) open(k kept) error {
 			return err
 		}
 	}
-	s.restore(&s.main, &was)
+	var hooks []leftHook
 	if was.ok {
-		if err := s.restoreHooks(); err != nil {
+		if hooks, err = s.leftHooks(); err != nil {
 			return err
 		}
 	}
+	s.restore(&s.main, &was)
+	s.restoreHooks(hooks)
 	if s.log != nil {
 		s.restore(s.log, &wasLog)
 		if s.log.st.Want == WantExit && s.main.st.Want != WantExit { // it stays after all
@@ -362,7 +364,7 @@ func (s *service) judge(all ...*remains) error {
 		if !was.ok {
 			continue
 		}
-		mine := was.life.Tree == at.tree && !was.life.former
+		mine := was.life.Tree == at.tree && at.tree != 0 && !was.life.former
 		if !mine && !alive && was.worth == worthAll {
 			if alive, err = s.core.survives(was.life.Tree); err != nil {
 				return err
@@ -512,6 +514,7 @@ func (s *service) lock(u *unit, k kept) (was remains, err error) {
 			return was, err
 		}
 	}
+	_, u.kept = k[u.prefix+"lock"]
 	l, err := s.takeLock(u.prefix, k)
 	if errors.Is(err, unix.EAGAIN) && s.core.link != nil && !s.opened {
 		l, err = s.waitForLock(u, err)
@@ -525,7 +528,7 @@ func (s *service) lock(u *unit, k kept) (was remains, err error) {
 	if err == nil {
 		_, err = s.core.here()
 	}
-	if err == nil && !u.fresh {
+	if err == nil && (!u.fresh || u.kept) {
 		err = s.settled(u, k, &was)
 	}
 	if err != nil {
@@ -559,7 +562,7 @@ func (s *service) settled(u *unit, k kept, was *remains) error {
 	if was.ok {
 		return nil
 	}
-	lost := !found && s.lostRecord(u.prefix)
+	lost := !found && (u.kept || s.lostRecord(u.prefix))
 	s.clearRecord(u.prefix)
 	if lost {
 		if was.life, was.ok, err = s.stray(u.prefix); err != nil || !was.ok {

@@ -855,6 +855,11 @@ func (c *Core) keepSoon(s *service) {
 			u.records.Unlock()
 		}
 	}
+	for i := range s.lanes {
+		if l := &s.lanes[i]; l.left {
+			tags = append(tags, l.life.tag(hookTag(l.hook)))
+		}
+	}
 	k := &c.keepers
 	k.Lock()
 	k.queue = append(k.queue, message{word: "keep", a: s.key, b: strings.Join(tags, ","), fds: fds})

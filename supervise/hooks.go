@@ -1,6 +1,10 @@
 package supervise
 
-import "golang.org/x/sys/unix"
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
 
 // A control script that is to end ./run is recorded while it runs, as ./run itself
 // is: when the core is killed meanwhile, the next one waits for it too, and goes on
@@ -20,54 +24,166 @@ func (s *service) forgetHook(l int) {
 	if l == laneLife || l == laneKill {
 		unix.Unlinkat(s.dir.fd, hookRecord(s.lanes[l].hook), 0)
 	}
-	if lane := &s.lanes[l]; lane.pidfd > 0 {
+	lane := &s.lanes[l]
+	if lane.pidfd > 0 {
 		s.core.unwatch(lane.pidfd)
 		lane.pidfd = 0
 	}
+	lane.life = Life{}
+	if lane.left {
+		lane.left = false
+		s.core.keep(s)
+	}
 }
 
-// restoreHooks takes over the control scripts that an earlier core has left.
-func (s *service) restoreHooks() error {
+// hookTag is by what the scanner keeps a script's record that could not be written.
+func hookTag(hook byte) string { return "." + string(hook) }
+
+// noteHook takes the record of a script that was made.
+func (s *service) noteHook(l int, ev event) {
+	lane := &s.lanes[l]
+	if ev.life == nil {
+		return
+	}
+	lane.life = *ev.life
+	if lane.left = ev.err != nil; lane.left {
+		s.warnOnDeleted(ev.err)
+		s.mendLater()
+		s.core.keep(s)
+	}
+}
+
+// missesHook says whether the record of a script that runs was deleted.
+func (s *service) missesHook() bool {
+	for i := range s.lanes {
+		if l := &s.lanes[i]; l.life.PID != 0 && !l.left {
+			if _, err := s.dir.stat(hookRecord(l.hook)); errors.Is(err, unix.ENOENT) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// loseHooks has the records of scripts that run written again, in a supervise
+// directory that has been made again.
+func (s *service) loseHooks(place Place) {
+	for i := range s.lanes {
+		if l := &s.lanes[i]; l.life.PID != 0 {
+			l.life.Place, l.left = place, true
+		}
+	}
+}
+
+// rewriteHooks writes the records that could not be written, and says whether there
+// are none left.
+func (s *service) rewriteHooks() bool {
+	whole := true
+	for i := range s.lanes {
+		l := &s.lanes[i]
+		if !l.left {
+			continue
+		}
+		if l.left = writeLife(s.dir.fd, hookRecord(l.hook), l.life) != nil; l.left {
+			whole = false
+		}
+		s.core.keep(s)
+	}
+	return whole
+}
+
+// leftHook is a control script that an earlier core has begun.
+type leftHook struct {
+	hook byte
+	lane int
+	life Life
+	left bool // the record could not be written
+}
+
+// leftHooks are those that still run. What cannot be read at present is an error.
+func (s *service) leftHooks() (left []leftHook, err error) {
 	if !s.dir.has("control") {
-		return nil
+		return nil, nil
 	}
 	at, err := s.core.here()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, e := range endings {
-		life, ok, err := readLife(s.dir.fd, hookRecord(e.hook))
+		life, ok, err := readSettled(s.dir.fd, hookRecord(e.hook))
+		s.core.mu.Lock()
+		kept, unwritten := s.core.unwritten[s.key][hookTag(e.hook)]
+		s.core.mu.Unlock()
+		if unwritten { // it is newer
+			life, ok = kept, true
+		}
 		if err != nil {
-			return err
+			return nil, err
 		}
-		ok = ok && life.worth(at.world, s.main.life.Place) == worthAll
-		if !ok || life.PID == 0 || s.lanes[e.lane].busy || !s.restoreHook(e.lane, e.hook, life) {
-			unix.Unlinkat(s.dir.fd, hookRecord(e.hook), 0)
+		if ok && life.PID != 0 && life.worth(at.world, s.main.life.Place) == worthAll {
+			if ok, err = life.runsHook(); err != nil {
+				return nil, err
+			}
+			if ok {
+				left = append(left, leftHook{e.hook, e.lane, life, unwritten})
+				continue
+			}
 		}
+		unix.Unlinkat(s.dir.fd, hookRecord(e.hook), 0)
 	}
-	return nil
+	return left, nil
 }
 
-// restoreHook takes over one that is still there.
-func (s *service) restoreHook(l int, hook byte, life Life) bool {
-	pidfd, err := unix.PidfdOpen(life.PID, 0)
-	if err != nil {
+// runsHook says whether the script of the record is there, and completes the record
+// of one that has written its pid itself.
+func (l *Life) runsHook() (bool, error) {
+	if l.Word == LifeMaking {
+		st, found, err := statOf(l.PID)
+		if err != nil {
+			return false, err
+		}
+		if found && st.ticks >= l.Ticks && st.ticks <= l.Ticks+soon {
+			l.Ticks = st.ticks
+		}
+		l.Word = LifeRun
+	}
+	sight, err := see(*l)
+	if sight.pidfd >= 0 {
+		unix.Close(sight.pidfd)
+	}
+	return sight.found, err
+}
+
+// restoreHooks takes over the control scripts that an earlier core has left.
+func (s *service) restoreHooks(left []leftHook) {
+	for _, h := range left {
+		if s.lanes[h.lane].busy || !s.restoreHook(h) {
+			unix.Unlinkat(s.dir.fd, hookRecord(h.hook), 0)
+		}
+	}
+}
+
+// restoreHook takes over one, unless it is another's.
+func (s *service) restoreHook(h leftHook) bool {
+	sight, err := see(h.life)
+	if err == nil && !sight.found {
 		return false
 	}
-	st, found, _ := statOf(life.PID) // read behind the pidfd: it is of one process
-	same := st.ticks == life.Ticks || life.Word == LifeMaking && st.ticks >= life.Ticks && st.ticks <= life.Ticks+soon
-	var p *process
-	if found && same {
-		p = s.core.procs.adopt(life.PID, pidfd, &s.main, isHook+role(l))
-	}
+	p := s.core.procs.adopt(h.life.PID, sight.pidfd, &s.main, isHook+role(h.lane))
 	if p == nil {
-		unix.Close(pidfd)
+		if sight.pidfd >= 0 {
+			unix.Close(sight.pidfd)
+		}
 		return false
 	}
-	lane := &s.lanes[l]
-	lane.busy, lane.hook, lane.pid, lane.pidfd = true, hook, life.PID, pidfd
+	lane := &s.lanes[h.lane]
+	lane.busy, lane.hook, lane.pid, lane.pidfd = true, h.hook, h.life.PID, max(sight.pidfd, 0)
+	lane.life, lane.left = h.life, h.left
+	if h.left {
+		s.mendLater()
+	}
 	u, pid := &s.main, s.main.pid
-	switch hook {
+	switch h.hook {
 	case 't':
 		lane.then = s.stopped(u, pid)
 	case 'k':
@@ -75,6 +191,8 @@ func (s *service) restoreHook(l int, hook byte, life Life) bool {
 	default:
 		lane.then = func(bool) {}
 	}
-	s.core.watchFD(pidfd, watch{unit: u, proc: p}, unix.EPOLLIN|unix.EPOLLET)
+	if sight.pidfd < 0 || s.core.watchFD(sight.pidfd, watch{unit: u, proc: p}, unix.EPOLLIN|unix.EPOLLET) != nil {
+		s.core.lookAfter(p, h.life)
+	}
 	return true
 }

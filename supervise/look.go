@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -228,13 +229,17 @@ type numbered struct {
 // another goes on with the next name. What is found first is told by some.
 func (d *directory) ask(dir *sharedDir, names []string, one func(string) answer, some func([]answer)) (answers []answer) {
 	names, answers = d.askedBefore(names)
-	k := &asking{d: d, dir: dir, names: names, one: one, found: make(chan numbered, 2*batchMax)}
+	k := &asking{d: d, dir: dir, names: names, one: one, found: make(chan numbered, min(len(names), batchMax))}
+	answers = slices.Grow(answers, min(len(names), batchMax))
 	answered := make([]bool, len(names))
 	var told []answer // while the scanner is busy with it
 	take := func(n numbered) {
 		answered[n.i] = true
 		if answers = append(answers, n.answer); some != nil && len(answers) >= batchMax {
 			some(answers)
+			if told == nil {
+				told = make([]answer, 0, batchMax)
+			}
 			answers, told = told[:0], answers
 		}
 	}

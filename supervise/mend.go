@@ -51,6 +51,7 @@ func (s *service) mend() {
 		s.rewrite(u)
 		whole = whole && !u.unwritten && !u.left
 	}
+	whole = s.rewriteHooks() && whole
 	switch {
 	case s.deleted:
 	case whole:
@@ -88,6 +89,9 @@ func (s *service) missing(u *unit) bool {
 		if _, err := s.dir.stat(name + file); errors.Is(err, unix.ENOENT) {
 			return true
 		}
+	}
+	if u == &s.main && s.missesHook() {
+		return true
 	}
 	return !s.isSame(u.lock, name+"lock") || !s.isSame(u.control, name+"control") || !s.isSame(u.ok, name+"ok")
 }
@@ -127,6 +131,9 @@ func (s *service) remake(u *unit) error {
 		u.life = s.core.sign(u, Life{Word: LifeDown, Status: u.ws})
 	}
 	u.records.Unlock()
+	if u == &s.main {
+		s.loseHooks(place)
+	}
 	u.written.any, u.left = false, true
 	if u.unwritten = u.update() != nil; u.unwritten {
 		return nil // ok says that the files are valid

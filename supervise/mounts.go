@@ -1,9 +1,9 @@
 package supervise
 
 import (
-	"os"
 	"strconv"
 	"strings"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -51,12 +51,37 @@ const localTypes = " ext2 ext3 ext4 xfs btrfs bcachefs f2fs jfs nilfs2 reiserfs 
 // another machine may tell the type number of what is below it; the mount tells
 // its own.
 func (f fileID) isLocal() bool {
-	info, err := os.ReadFile("/proc/self/mountinfo")
+	info, err := readOnce("/proc/self/mountinfo", 8<<10)
 	if err != nil {
 		return false
 	}
-	typ := mountType(string(info), f.mount, f.dev)
+	typ := mountType(info, f.mount, f.dev)
 	return typ != "" && strings.Contains(localTypes, " "+typ+" ")
+}
+
+// readOnce reads a file of /proc into one piece of memory, which has room for that
+// much to begin with. What grows step by step takes memory of each size for good.
+func readOnce(path string, room int) (string, error) {
+	fd, err := open(unix.AT_FDCWD, path, unix.O_RDONLY, 0)
+	if err != nil {
+		return "", err
+	}
+	defer unix.Close(fd)
+	b := make([]byte, 0, room)
+	for {
+		n, err := unix.Read(fd, b[len(b):cap(b)])
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err != nil:
+			return "", err
+		case n == 0:
+			return unsafe.String(unsafe.SliceData(b), len(b)), nil
+		}
+		if b = b[:len(b)+n]; len(b) == cap(b) {
+			b = append(make([]byte, 0, 2*cap(b)), b...)
+		}
+	}
 }
 
 // mountType finds in the text of /proc/self/mountinfo of what type a mount is: the

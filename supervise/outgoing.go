@@ -48,6 +48,9 @@ func (s *Scanner) owe(e *entry) {
 		return
 	}
 	e.owed.queued = true
+	if s.outgoing.queue == nil {
+		s.outgoing.queue = make([]*entry, 0, batchMax)
+	}
 	if s.outgoing.queue = append(s.outgoing.queue, e); len(s.outgoing.queue) == batchMax {
 		s.send()
 	}
@@ -107,6 +110,9 @@ func (s *Scanner) send() {
 func (s *Scanner) sendSome() {
 	o := &s.outgoing
 	n := min(len(o.queue), batchMax)
+	if o.messages == nil { // once, and not a little more each time
+		o.messages, o.of = make([]message, 0, batchMax), make([]*entry, 0, batchMax)
+	}
 	ms, of := o.messages[:0], o.of[:0]
 	for _, e := range o.queue[:n] {
 		e.owed.queued = false

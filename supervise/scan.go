@@ -92,6 +92,10 @@ func (s *Scanner) take(f finding) {
 	if f.more {
 		return
 	}
+	if !s.scanned { // the services wait no more
+		s.send()
+		go s.reserve()
+	}
 	s.looking, s.scanned = false, true
 	s.dir.eyes.settleStirs(s.looked)
 	s.reoffer()
@@ -112,7 +116,7 @@ func (s *Scanner) apply(f finding) {
 		s.applied, s.wanted, s.again = true, false, f.again
 	}
 	now := time.Now()
-	var fresh []answer
+	fresh := f.answers[:0] // in the place of those that are done with
 	hung := map[string]bool{}
 	for _, a := range f.answers {
 		e := s.entries[a.key]

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,7 +36,8 @@ type Scanner struct {
 	entries map[string]*entry
 	idle    map[*entry]bool // those that the core has let go: few, so that each message costs the same in a large tree
 	files   fileLimits
-	full    bool // and it was said that there are too few
+	reserve func() // makes the threads that it needs, once
+	full    bool   // and it was said that there are too few
 	ring    *Ring
 
 	core     int // pid of the core, 0 if there is none
@@ -174,8 +176,9 @@ func (s *Scanner) Run() int {
 func (s *Scanner) awaitThreads() (late []unix.Signal) {
 	// And the loop, what looks at directories, and the log.
 	need := RuntimeThreads + runtime.GOMAXPROCS(0) + 3
+	s.reserve = sync.OnceFunc(func() { ReserveThreads(need) })
 	if !scarce() {
-		go ReserveThreads(need)
+		time.AfterFunc(2*startTime, s.reserve) // where the first look is not over sooner
 		return nil
 	}
 	for said := false; !ReserveThreads(need); said = true {

@@ -66,6 +66,7 @@ type event struct {
 	ws     unix.WaitStatus
 	err    error
 	number int      // of the rest
+	life   *Life    // the record of a control script
 	proc   *process // nil: nobody keeps it
 }
 
@@ -82,7 +83,9 @@ type lane struct {
 	busy  bool
 	hook  byte
 	pid   int
-	pidfd int // of a script that an earlier core has begun; else 0
+	pidfd int  // of a script that an earlier core has begun; else 0
+	life  Life // its record, of a script that is to end ./run
+	left  bool // which could not be written: the scanner has it
 	then  func(suppressed bool)
 	queue []job
 }
@@ -111,6 +114,7 @@ type unit struct {
 	more     bool        // bytes may be left in the FIFO, to be read next
 	told     atomic.Bool // of bytes in the FIFO, and has not looked since
 	fresh    bool        // there was no ./supervise before
+	kept     bool        // an earlier core was killed over it: a record that is missing was removed
 	replaced bool        // the process that was adopted is of a directory that was here before
 	once     bool        // a start that was ordered once is still due
 	records  sync.Mutex  // guards the following, and is held while the record is written
@@ -664,6 +668,7 @@ func (s *service) answered(ev event) {
 		switch ev.kind {
 		case evSpawned:
 			s.lanes[l].pid = ev.pid
+			s.noteHook(l, ev)
 		case evUnmade:
 			s.warn(fmt.Errorf("unable to fork for control/%c: %w", s.lanes[l].hook, cause(ev.err)))
 			s.hookOver(l, false)

@@ -144,5 +144,9 @@ func (c *Core) make(o order) event {
 		}
 		o.who.records.Unlock()
 	}
-	return event{kind: evSpawned, who: o.who, role: o.role, pid: pid, proc: proc, err: recordErr}
+	ev := event{kind: evSpawned, who: o.who, role: o.role, pid: pid, proc: proc, err: recordErr}
+	if o.life != "" && o.role >= isHook {
+		ev.life = &life
+	}
+	return ev
 }

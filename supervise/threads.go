@@ -42,8 +42,9 @@ func ReserveThreads(n int) bool {
 	defer unix.Close(p[0])
 	over := make(chan bool)
 	waiting := 0
+	h := newHand()
 	// Each of these holds a thread; who goes on needs another.
-	for waiting < 2*n && threads() < n && roomForThread() {
+	for waiting < 2*n && threads() < n && roomForThread(h) {
 		waiting++
 		go func() {
 			var b [1]byte
@@ -65,8 +66,7 @@ func ReserveThreads(n int) bool {
 
 // roomForThread says whether the kernel would make a thread: a child that ends at
 // once counts as one. No signal tells of its end, and no wait for children sees it.
-func roomForThread() bool {
-	h := newHand()
+func roomForThread(h *hand) bool {
 	calls := []call{{number: unix.SYS_EXIT_GROUP, step: stepMade}}
 	var made outcome
 	if w := bestWay(); w.vfork {

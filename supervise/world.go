@@ -16,7 +16,7 @@ import (
 // namespace in it. What cannot be told, where /proc is not there or hides it, is 0.
 type World struct {
 	Boot  uint32 // a hash of the boot id
-	Space uint32 // a hash of the namespace's inode and the start of its process 1: inodes are given again
+	Space uint32 // a hash of which process 1 it has (see spaceOf)
 }
 
 // Place is what a record is about: hashes of the service directory and of the file
@@ -45,7 +45,7 @@ const (
 func (l Life) worth(w World, p Place) worth {
 	differ := func(a, b uint32) bool { return a != 0 && b != 0 && a != b }
 	switch {
-	case differ(l.World.Boot, w.Boot), differ(l.World.Space, w.Space):
+	case differ(l.World.Boot, w.Boot), differ(l.World.Space, w.Space) && (l.World.Space^w.Space)&byPidfs == 0:
 		return worthless
 	case l.former, l.Place == p:
 		return worthAll
@@ -120,23 +120,73 @@ func readWorld() (w World, err error) {
 	if err := readClockShift(); err != nil {
 		return w, err
 	}
-	const space = "/proc/self/ns/pid"
-	var st unix.Stat_t
-	if err := unix.Stat(space, &st); err != nil {
-		return w, unless(hides, space, err)
-	}
-	first, found, err := statOf(1)
-	if found {
-		w.Space = hash(strconv.FormatUint(st.Ino, 10) + " " + strconv.FormatUint(first.ticks, 10))
-	}
+	w.Space, err = spaceOf()
 	return w, err
 }
 
+// byPidfs is the bit of World.Space that says how it was found out. What was found
+// out in two ways, as before and after /proc was mounted, is not comparable.
+const byPidfs = 1
+
+// spaceOf names the pid namespace: by its inode and the start of its process 1, since
+// inodes are given again, or, where /proc does not show them, by the inode of process
+// 1 itself.
+func spaceOf() (uint32, error) {
+	const space = "/proc/self/ns/pid"
+	var st unix.Stat_t
+	first, found, err := statOf(1)
+	if err != nil {
+		return 0, err
+	}
+	if found {
+		if err = unix.Stat(space, &st); err == nil {
+			return hash(strconv.FormatUint(st.Ino, 10)+" "+strconv.FormatUint(first.ticks, 10)) &^ byPidfs, nil
+		}
+		if err = unless(hides, space, err); err != nil {
+			return 0, err
+		}
+	}
+	ino, err := processInode(1)
+	if ino == 0 || err != nil {
+		return 0, err
+	}
+	return hash(strconv.FormatUint(ino, 10)) | byPidfs, nil
+}
+
+// processInode is the inode that pidfs (since Linux 6.9) gives to a process and to no
+// other until the next boot; 0 where there is none.
+func processInode(pid int) (uint64, error) {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		if passing(err) || err == unix.EINTR {
+			return 0, fmt.Errorf("unable to look at process %d: %w", pid, err)
+		}
+		return 0, nil
+	}
+	defer unix.Close(fd)
+	var fs unix.Statfs_t
+	var st unix.Stat_t
+	if unix.Fstatfs(fd, &fs) != nil || int64(fs.Type) != unix.PID_FS_MAGIC || unix.Fstat(fd, &st) != nil {
+		return 0, nil
+	}
+	return st.Ino, nil
+}
+
 // treeOf names a scanner's life, or that of the runsv of one directory, by its
-// process: pid and start. A scanner keeps both over an upgrade.
+// process: pid and start, or inode where /proc does not show it. A scanner keeps them
+// over an upgrade. It is 0 where nothing tells one process from another with its pid.
 func treeOf(pid int) (uint32, error) {
-	st, _, err := statOf(pid)
-	return hash(strconv.Itoa(pid) + " " + strconv.FormatUint(st.ticks, 10)), err
+	st, found, err := statOf(pid)
+	if err != nil {
+		return 0, err
+	}
+	start := st.ticks
+	if !found {
+		if start, err = processInode(pid); start == 0 || err != nil {
+			return 0, err
+		}
+	}
+	return hash(strconv.Itoa(pid) + " " + strconv.FormatUint(start, 10)), nil
 }
 
 // here is where this core stands, found out once.
@@ -192,8 +242,11 @@ func identity(at int, path string) (uint32, error) {
 			st.Ino, st.Dev_major, st.Dev_minor = old.Ino, unix.Major(uint64(old.Dev)), unix.Minor(uint64(old.Dev))
 		}
 	}
-	if err != nil {
-		return 0, unless(absent, path, err)
+	switch {
+	case unless(absent, path, err) == nil && err != nil:
+		return 0, nil
+	case err != nil:
+		return 0, fmt.Errorf("unable to open %s: %w", path, err)
 	}
 	b := strconv.AppendUint(nil, uint64(st.Dev_major)<<32|uint64(st.Dev_minor), 10)
 	b = strconv.AppendUint(append(b, ' '), st.Ino, 10)
