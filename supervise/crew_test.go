@@ -166,6 +166,7 @@ func TestCrewGrows(t *testing.T) {
 		}
 		done.Wait()
 		time.Sleep(2 * growTime)
+		synctest.Wait()
 		if asked != nil {
 			t.Errorf("threads were asked for as for %v jobs", asked)
 		}
@@ -178,11 +179,15 @@ func TestCrewGrows(t *testing.T) {
 			})
 		}
 		time.Sleep(4 * growTime)
+		synctest.Wait()
 		if diff := cmp.Diff([]int{4, 3, 2, 4, 3}, asked); diff != "" {
 			t.Errorf("for how many there were to be threads (-want +got):\n%s", diff)
 		}
-		if c.all != 2 {
-			t.Errorf("%d jobs at once, want 2", c.all)
+		c.mu.Lock()
+		all := c.all
+		c.mu.Unlock()
+		if all != 2 {
+			t.Errorf("%d jobs at once, want 2", all)
 		}
 		close(over)
 		done.Wait()
