@@ -22,7 +22,7 @@ func (s *service) open(k kept) error {
 	if notNow(logErr) {
 		return logErr
 	}
-	if hasLog { // before another core lets go of them
+	if _, holds := k["pipe"]; hasLog && !holds { // before another core lets go of them
 		held, err := s.holdPipes()
 		defer held.close()
 		if err != nil {

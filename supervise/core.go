@@ -286,8 +286,23 @@ func (c *Core) serve(sigs <-chan os.Signal) {
 	}
 }
 
-// drainLog reads a log that no scanner reads any more, so that its writers are
-// neither held up nor killed. What comes goes on to out, if that is not -1.
+// discardLog reads a log that no scanner reads any more, so that its writers are
+// neither held up nor killed. It waits without a thread, for which there may be no
+// room.
+func discardLog(fd int) {
+	file, conn := inPoller(fd, "log")
+	defer file.Close()
+	buf := make([]byte, 4096)
+	conn.Read(func(fd uintptr) bool {
+		n, err := 1, error(nil)
+		for n > 0 || err == unix.EINTR {
+			n, err = unix.Read(int(fd), buf)
+		}
+		return err != unix.EAGAIN
+	})
+}
+
+// drainLog is the same for one whose lines go on to out.
 func drainLog(fd, out int) {
 	buf := make([]byte, 4096)
 	for {
@@ -299,9 +314,7 @@ func drainLog(fd, out int) {
 			unix.Close(fd)
 			return
 		}
-		if out >= 0 {
-			unix.Write(out, buf[:n])
-		}
+		unix.Write(out, buf[:n])
 	}
 }
 
@@ -393,7 +406,7 @@ func (c *Core) obey() {
 				c.rewatch(w, int(fd))
 			}
 			if c.log >= 0 { // nobody else reads what services say on stderr
-				go drainLog(c.log, -1)
+				go discardLog(c.log)
 			}
 			c.notice()
 			return
@@ -472,10 +485,7 @@ func (c *Core) add(key, name string, dir Dir, k kept, state string) {
 	s.waits = state == stateWaits
 	c.mu.Lock()
 	c.services[key] = s
-	switch c.added++; {
-	case c.added == 1 && len(c.services) <= smallTree:
-		runtime.GOMAXPROCS(processors()) // sweep has left it one
-	case c.added == smallTree+1:
+	if c.added++; c.added == smallTree+1 {
 		// Who waits for a child to become a program keeps a turn of the scheduler's
 		// for a while.
 		runtime.GOMAXPROCS(processors() + crewMax)
@@ -611,15 +621,12 @@ func processors() int { return min(runtime.NumCPU(), crewMax) }
 
 // needThreads is how many threads the core needs beside those of its crew: the
 // runtime's, one for each processor, and one for what waits in the kernel: the reaper,
-// and logs that are read on.
+// and logs that are read on to standard error.
 func (c *Core) needThreads() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := RuntimeThreads + runtime.GOMAXPROCS(0) + 1 + len(c.rescued)
 	if c.link != nil { // the scanner watches the main goroutine's
-		n++
-	}
-	if c.log >= 0 { // it may have to read on the scanner's
 		n++
 	}
 	return n
@@ -645,12 +652,6 @@ const tidyTime = 3 * time.Second
 // sweep is what tidy has done.
 func (c *Core) sweep() {
 	c.guardAll()
-	c.mu.Lock()
-	small := len(c.services) <= smallTree
-	c.mu.Unlock()
-	if small { // one processor is enough for what ends now and then, and needs a thread less
-		runtime.GOMAXPROCS(1)
-	}
 	c.crew.calm()
 	need := c.needThreads() + crewLeast
 	for range min(crewMax, max(0, threads()-need)) { // each of them ends with the thread that it is on

@@ -21,8 +21,10 @@ type crew struct {
 	// grow sees to threads for so many, and says whether there are. Where it is nil
 	// there are always.
 	grow    func(n int) bool
-	growing bool        // that is going on, or to be tried again
-	retry   *time.Timer // when
+	growing bool          // that is going on, or soon, or to be tried again
+	later   *time.Timer   // when
+	relief  time.Duration // how long the next job may take until another is done beside it; 0: reliefTime
+	hung    time.Time     // when the last one took longer
 }
 
 // crewMax is how many jobs are done at once, and pressMax how many more of those
@@ -35,9 +37,18 @@ const (
 	crewLeast = 2
 )
 
-// reliefTime is how long a job may take until another is done beside it. Of those
-// that hang for good as many as there are places get out of the way in that time.
-const reliefTime = 100 * time.Millisecond
+// reliefTime is how long a job may take until another is done beside it. Each that
+// takes longer halves it, down to reliefLeast, until none has for reliefRest: where a
+// file system does not answer, all that hang get out of the way of the others soon.
+const (
+	reliefTime  = 100 * time.Millisecond
+	reliefLeast = 5 * time.Millisecond
+	reliefRest  = time.Second
+)
+
+// growTime is how long a job waits for those before it until a thread more is asked
+// for: who is through with one job as a rule does the next in less time than that.
+const growTime = time.Millisecond
 
 // inStock is how many services are opened before the first of them is started:
 // what is told of them to the scanner is then told together.
@@ -57,8 +68,12 @@ func (t *turn) whenSlow(f func()) { t.slow.Store(&f) }
 // done says that what whenSlow was about is done, and whether that was before f.
 func (t *turn) done() (inTime bool) { return t.slow.Swap(nil) != nil }
 
-// late is called when a job has taken reliefTime.
+// late is called when a job has taken longer than it may.
 func (t *turn) late() {
+	c := t.crew
+	c.mu.Lock()
+	c.relief, c.hung = max(c.relief/2, reliefLeast), time.Now()
+	c.mu.Unlock()
 	t.relieve()
 	if f := t.slow.Swap(nil); f != nil {
 		(*f)()
@@ -83,7 +98,7 @@ func (c *crew) fill() {
 		if c.grow != nil && c.all >= c.ready {
 			if !c.growing {
 				c.growing = true
-				go c.makeReady(c.all + 1)
+				c.growAfter(growTime, c.makeReady)
 			}
 			return
 		}
@@ -93,19 +108,37 @@ func (c *crew) fill() {
 	}
 }
 
-// makeReady sees to threads for n. Where there is no room for one it is tried again
-// in a second; until then jobs wait for those before them.
-func (c *crew) makeReady(n int) {
-	ok := c.grow(n)
+// growAfter has f called in a while. c.mu is locked.
+func (c *crew) growAfter(d time.Duration, f func()) {
+	if c.later != nil {
+		c.later.Stop()
+	}
+	c.later = time.AfterFunc(d, f)
+}
+
+// makeReady sees to threads for those that wait, a few at once. Where there is no
+// room for one it is tried again in a second; until then jobs wait for those before
+// them.
+func (c *crew) makeReady() {
+	c.mu.Lock()
+	least := c.all + 1
+	most := c.all + min(len(c.pressed)+len(c.starts)+len(c.opens), crewMax)
+	c.mu.Unlock()
+	n := most
+	for n >= least && !c.grow(n) {
+		n--
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if ok {
+	if n >= least || most < least { // the latter: none waits any more
 		c.ready = max(c.ready, n)
 		c.growing = false
-		c.fill()
+		for range max(1, n-least+2) {
+			c.fill()
+		}
 		return
 	}
-	c.retry = time.AfterFunc(time.Second, func() {
+	c.growAfter(time.Second, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.growing = false
@@ -135,10 +168,10 @@ func (c *crew) work() {
 		if job == nil {
 			break
 		}
-		if late == nil {
-			late = time.AfterFunc(reliefTime, t.late)
+		if d := t.crew.patience(); late == nil {
+			late = time.AfterFunc(d, t.late)
 		} else {
-			late.Reset(reliefTime)
+			late.Reset(d)
 		}
 		job(t)
 		late.Stop()
@@ -161,6 +194,9 @@ func (t *turn) next() (job func(*turn)) {
 	if q := *queue; len(q) > 0 {
 		job, *queue = q[0], q[1:]
 		q[0] = nil
+		if c.growing && len(c.pressed)+len(c.starts)+len(c.opens) == 0 && c.later.Stop() { // nobody waits
+			c.growing = false
+		}
 		return job
 	}
 	*queue = nil
@@ -168,6 +204,16 @@ func (t *turn) next() (job func(*turn)) {
 		c.active--
 	}
 	return nil
+}
+
+// patience is how long the next job may take.
+func (c *crew) patience() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.relief == 0 || time.Since(c.hung) > reliefRest {
+		c.relief = reliefTime
+	}
+	return c.relief
 }
 
 // relieve gives the place to another, once.

@@ -111,3 +111,86 @@ func TestCrew(t *testing.T) {
 		}
 	})
 }
+
+// TestCrewRelief: of many that hang at once all get out of the way of the others in
+// less than a second, though each takes a thread that is yet to be made.
+func TestCrewRelief(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := crew{ready: 1}
+		c.grow = func(int) bool {
+			time.Sleep(3 * time.Millisecond)
+			return true
+		}
+		over := make(chan struct{})
+		defer synctest.Wait()
+		defer close(over)
+		var done sync.WaitGroup
+		begin := time.Now()
+		for i := range 60 {
+			if i%3 == 0 {
+				done.Add(1)
+				c.open(func(*turn) { done.Done() })
+			} else {
+				c.open(func(*turn) { <-over })
+			}
+		}
+		done.Wait()
+		if took := time.Since(begin); took > time.Second {
+			t.Errorf("it took %v until all others were served, want a second at most", took)
+		}
+		time.Sleep(2 * reliefRest)
+		if c.patience() != reliefTime {
+			t.Error("a job is still hurried long after the last that hung")
+		}
+	})
+}
+
+// TestCrewGrows: who is through with one job does the next, and no thread is asked
+// for; for what takes longer it is, also where there is no room for all that would do.
+func TestCrewGrows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := crew{ready: 1}
+		var asked []int
+		room := 2
+		c.grow = func(n int) bool {
+			asked = append(asked, n)
+			return n <= room
+		}
+		var done sync.WaitGroup
+		for range 10 {
+			done.Add(2)
+			c.press(func(*turn) {
+				c.press(func(*turn) { done.Done() })
+				done.Done()
+			})
+		}
+		done.Wait()
+		time.Sleep(2 * growTime)
+		synctest.Wait()
+		if asked != nil {
+			t.Errorf("threads were asked for as for %v jobs", asked)
+		}
+		over := make(chan struct{})
+		for range 4 {
+			done.Add(1)
+			c.press(func(*turn) {
+				<-over
+				done.Done()
+			})
+		}
+		time.Sleep(4 * growTime)
+		synctest.Wait()
+		if diff := cmp.Diff([]int{4, 3, 2, 4, 3}, asked); diff != "" {
+			t.Errorf("for how many there were to be threads (-want +got):\n%s", diff)
+		}
+		c.mu.Lock()
+		all := c.all
+		c.mu.Unlock()
+		if all != 2 {
+			t.Errorf("%d jobs at once, want 2", all)
+		}
+		close(over)
+		done.Wait()
+		synctest.Wait()
+	})
+}

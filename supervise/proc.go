@@ -44,10 +44,10 @@ type Life struct {
 	Ticks  uint64
 	World  World
 	Place  Place
-	Tree   uint32
 	Core   int
-	Status unix.WaitStatus
 	Pipe   uint64
+	Tree   uint32
+	Status unix.WaitStatus
 	Want   Want
 	former bool // it is of the format before: WORD PID TICKS BOOT CORE STATUS PIPE
 }

@@ -95,42 +95,44 @@ type lane struct {
 const laneMax = 1000
 
 // unit is one supervised process with its files: a service or its log service.
+// (What is small is together: there may be thousands.)
 type unit struct {
 	svc      *service
 	prefix   string // "" or "log/"
 	st       Status
-	pid      int
-	since    time.Time // as supervise/status tells it
-	began    time.Time // of ./run
-	ws       unix.WaitStatus
-	control  int
-	ok       int
-	lock     int  // of supervise/lock, which is held as long as it is open
-	pidfd    int  // of an adopted process, else -1
-	foreign  bool // that is no child of the scanner
-	rest     *time.Timer
-	rests    int         // the number of the last rest
-	unread   bool        // bytes were left in the FIFO on purpose
-	more     bool        // bytes may be left in the FIFO, to be read next
-	told     atomic.Bool // of bytes in the FIFO, and has not looked since
 	fresh    bool        // there was no ./supervise before
 	kept     bool        // an earlier core was killed over it: a record that is missing was removed
 	replaced bool        // the process that was adopted is of a directory that was here before
 	once     bool        // a start that was ordered once is still due
-	records  sync.Mutex  // guards the following, and is held while the record is written
-	life     Life        // the record
-	recorded bool        // and it was written
-	left     bool        // else the scanner has it; the owner of the service knows
-	want     Want        // the standing order, as the record is to tell it
+	foreign  bool        // the adopted process is no child of the scanner
+	unread   bool        // bytes were left in the FIFO on purpose
+	more     bool        // bytes may be left in the FIFO, to be read next
+	left     bool        // the record is not written, and the scanner has it; the owner of the service knows
+	told     atomic.Bool // of bytes in the FIFO, and has not looked since
+	ws       unix.WaitStatus
+	guarded  int32 // inotify's number for supervise; 0: none
+	pid      int
+	since    time.Time // as supervise/status tells it
+	began    time.Time // of ./run
+	control  int
+	ok       int
+	lock     int // of supervise/lock, which is held as long as it is open
+	pidfd    int // of an adopted process, else -1
+	rest     *time.Timer
+	rests    int // the number of the last rest
 
-	unwritten bool  // pid, stat or status could not be written
-	guarded   int32 // inotify's number for supervise; 0: none
+	records  sync.Mutex // guards the following, and is held while the record is written
+	life     Life       // the record
+	recorded bool       // and it was written
+	want     Want       // the standing order, as the record is to tell it
+
+	unwritten bool // pid, stat or status could not be written
 
 	written struct { // what the files say
+		any    bool
+		status [StatusSize]byte
 		pid    int
 		stat   string
-		status [StatusSize]byte
-		any    bool
 	}
 }
 
@@ -144,25 +146,25 @@ type service struct {
 	dir       Dir
 	main      unit
 	log       *unit
-	badLog    bool // ./log is no directory, and that was said
 	pipe      [2]int
-	piped     bool   // the pipe to the log service is open
-	unfed     bool   // the log service was told to end by closing the pipe
-	ordered   int    // processes being made
-	taken     int    // descriptors that are its to open
-	relieve   func() // has another open what waits
-	atOnce    bool   // what is to be made is put into orders
-	orders    []order
+	piped     bool // the pipe to the log service is open
+	unfed     bool // the log service was told to end by closing the pipe
+	badLog    bool // ./log is no directory, and that was said
+	atOnce    bool // what is to be made is put into orders
 	looked    bool // it was just looked for ./log
-	held      kept // pipes that are held until the service is open
 	readOnly  bool // its file system is, and that was said
 	handed    bool // another core has let go of it
-	keeping   int  // which batch of descriptors its own are in
 	opened    bool
 	published bool // the status files are written and ok answers
 	letGo     bool
 	deleted   bool
-	waits     bool // it has no ./run that can be executed, and is not started until it has
+	waits     bool   // it has no ./run that can be executed, and is not started until it has
+	ordered   int    // processes being made
+	taken     int    // descriptors that are its to open
+	relieve   func() // has another open what waits
+	orders    []order
+	held      kept // pipes that are held until the service is open
+	keeping   int  // which batch of descriptors its own are in
 	lanes     [lanes]lane
 	mendTimer *time.Timer   // while something that could not be written waits
 	mendWait  time.Duration // how long it waits

@@ -17,11 +17,12 @@ func TestWorth(t *testing.T) {
 		World
 		same bool
 	}{
-		"the same world":             {w, true},
-		"another boot":               {World{9, 2}, false},
-		"another namespace":          {World{1, 9}, false},
-		"a namespace that is hidden": {World{1, 0}, true},
-		"without /proc":              {World{}, true},
+		"the same world":                  {w, true},
+		"another boot":                    {World{9, 2}, false},
+		"another namespace":               {World{1, 8}, false},
+		"a namespace found out otherwise": {World{1, 3}, true},
+		"a namespace that is hidden":      {World{1, 0}, true},
+		"without /proc":                   {World{}, true},
 	}
 	places := map[string]struct {
 		Place
