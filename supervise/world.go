@@ -16,7 +16,7 @@ import (
 // namespace in it. What cannot be told, where /proc is not there or hides it, is 0.
 type World struct {
 	Boot  uint32 // a hash of the boot id
-	Space uint32 // a hash of which process 1 it has (see spaceOf)
+	Space uint32 // two hashes of 16 bits of which process 1 it has (see spaceOf)
 }
 
 // Place is what a record is about: hashes of the service directory and of the file
@@ -45,7 +45,7 @@ const (
 func (l Life) worth(w World, p Place) worth {
 	differ := func(a, b uint32) bool { return a != 0 && b != 0 && a != b }
 	switch {
-	case differ(l.World.Boot, w.Boot), differ(l.World.Space, w.Space) && (l.World.Space^w.Space)&byPidfs == 0:
+	case differ(l.World.Boot, w.Boot), differ(l.World.Space&0xffff, w.Space&0xffff), differ(l.World.Space>>16, w.Space>>16):
 		return worthless
 	case l.former, l.Place == p:
 		return worthAll
@@ -124,33 +124,35 @@ func readWorld() (w World, err error) {
 	return w, err
 }
 
-// byPidfs is the bit of World.Space that says how it was found out. What was found
-// out in two ways, as before and after /proc was mounted, is not comparable.
-const byPidfs = 1
-
-// spaceOf names the pid namespace: by its inode and the start of its process 1, since
-// inodes are given again, or, where /proc does not show them, by the inode of process
-// 1 itself.
+// spaceOf names the pid namespace twice, in 16 bits each: by its inode and the start
+// of its process 1, since inodes are given again; and by the inode of process 1 itself,
+// which is there without /proc too. Of two runs that know different ones, as before and
+// after /proc was mounted, nothing is compared that one of them does not know.
 func spaceOf() (uint32, error) {
+	half := func(s string) uint32 {
+		n := hash(s)
+		return max((n>>16^n)&0xffff, 1)
+	}
 	const space = "/proc/self/ns/pid"
 	var st unix.Stat_t
+	var w uint32
 	first, found, err := statOf(1)
 	if err != nil {
 		return 0, err
 	}
 	if found {
-		if err = unix.Stat(space, &st); err == nil {
-			return hash(strconv.FormatUint(st.Ino, 10)+" "+strconv.FormatUint(first.ticks, 10)) &^ byPidfs, nil
-		}
-		if err = unless(hides, space, err); err != nil {
+		err = unix.Stat(space, &st)
+		if err == nil {
+			w = half(strconv.FormatUint(st.Ino, 10) + " " + strconv.FormatUint(first.ticks, 10))
+		} else if err = unless(hides, space, err); err != nil {
 			return 0, err
 		}
 	}
 	ino, err := processInode(1)
-	if ino == 0 || err != nil {
-		return 0, err
+	if ino != 0 {
+		w |= half(strconv.FormatUint(ino, 10)) << 16
 	}
-	return hash(strconv.FormatUint(ino, 10)) | byPidfs, nil
+	return w, err
 }
 
 // processInode is the inode that pidfs (since Linux 6.9) gives to a process and to no

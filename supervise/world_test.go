@@ -12,17 +12,21 @@ import (
 
 // TestWorth compares records with where they are read.
 func TestWorth(t *testing.T) {
-	w, p := World{Boot: 1, Space: 2}, Place{Dir: 3, Lock: 4}
+	w, p := World{Boot: 1, Space: 0x50002}, Place{Dir: 3, Lock: 4}
 	worlds := map[string]struct {
 		World
 		same bool
 	}{
-		"the same world":                  {w, true},
-		"another boot":                    {World{9, 2}, false},
-		"another namespace":               {World{1, 8}, false},
-		"a namespace found out otherwise": {World{1, 3}, true},
-		"a namespace that is hidden":      {World{1, 0}, true},
-		"without /proc":                   {World{}, true},
+		"the same world":             {w, true},
+		"another boot":               {World{9, 0x50002}, false},
+		"another namespace":          {World{1, 0x60009}, false},
+		"another, by its inode":      {World{1, 0x50009}, false},
+		"another, by its process 1":  {World{1, 0x60002}, false},
+		"another, without /proc":     {World{0, 0x60000}, false},
+		"the same, without /proc":    {World{0, 0x50000}, true},
+		"the same, without pidfs":    {World{1, 2}, true},
+		"a namespace that is hidden": {World{1, 0}, true},
+		"without /proc":              {World{}, true},
 	}
 	places := map[string]struct {
 		Place
