@@ -865,7 +865,13 @@ func (c *chaos) count(when string) map[string]string {
 			copies[cwd] = append(copies[cwd], p.pid)
 			writes[cwd] = look("fd/1")
 		case p.comm == "svlogd":
-			reads[filepath.Dir(look("cwd"))] = look("fd/0")
+			dir, pipe := filepath.Dir(look("cwd")), look("fd/0")
+			for other, its := range reads {
+				if pipe != "" && its == pipe {
+					c.fault("%s: the log services of %s and %s (%d) read one pipe", when, other, dir, p.pid)
+				}
+			}
+			reads[dir] = pipe
 		}
 	}
 	apart := map[string]string{}
