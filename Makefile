@@ -26,10 +26,12 @@ SMALL := fmt path/filepath golang.org/x/sys/unix internal/sync reflect regexp/sy
 # Where the kernel makes pages huge of itself (transparent_hugepage/enabled is always)
 # Go's heap, of which there are some hundred KiB, would take 2 to 4 MB in each process:
 # disablethp is a setting of the runtime's, and of nobody's who is started from here.
+# go.mod cannot name it, and what stands there for the runtime is replaced by this.
+GODEBUGS := containermaxprocs=0,updatemaxprocs=0,disablethp=1
 
 # The go command itself is not to ask git: it fails where somebody else owns the tree.
 build:
-	CGO_ENABLED=0 go build -trimpath -buildvcs=false $(SMALL:%=-gcflags=%=-l) -ldflags '-s -w -funcalign=4 $(ENTRY) -X runtime.godebugDefault=disablethp=1 -X runitbox/applets/loaders.Version=$(VERSION) -X runitbox/applets.serviceDirs=$(SVDIRS) $(GOLDFLAGS)' -o '$(OUT)/runitbox' .
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false $(SMALL:%=-gcflags=%=-l) -ldflags '-s -w -funcalign=4 $(ENTRY) -X runtime.godebugDefault=$(GODEBUGS) -X runitbox/applets/loaders.Version=$(VERSION) -X runitbox/applets.serviceDirs=$(SVDIRS) $(GOLDFLAGS)' -o '$(OUT)/runitbox' .
 
 # test is all that a change must pass. What the tests need of others is fetched
 # into build, never installed; what cannot be had is skipped and counted.

@@ -50,7 +50,7 @@ func (e End) Run() error {
 
 // force ends the system at once. It only returns an error.
 func force(what string) error {
-	cmd, ok := map[string]int{
+	cmd, ok := map[string]uint32{
 		"reboot":   unix.LINUX_REBOOT_CMD_RESTART,
 		"poweroff": unix.LINUX_REBOOT_CMD_POWER_OFF,
 		"halt":     unix.LINUX_REBOOT_CMD_HALT,
@@ -58,7 +58,7 @@ func force(what string) error {
 	if !ok {
 		return &verbError{what, unix.EINVAL}
 	}
-	if err := unix.Reboot(cmd); err != nil {
+	if err := unix.Reboot(int(int32(cmd))); err != nil {
 		return &verbError{what, err}
 	}
 	return nil

@@ -192,7 +192,9 @@ func (d Dir) lock(prefix string) (int, error) {
 	name := prefix + "supervise/lock"
 	fd, err := open(d.fd, name, unix.O_RDWR|unix.O_NONBLOCK|unix.O_APPEND|unix.O_CREAT, 0o600)
 	if err == unix.EROFS { // a lock needs no writing
-		fd, err = open(d.fd, name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+		if fd, err = open(d.fd, name, unix.O_RDONLY|unix.O_NONBLOCK, 0); err == unix.ENOENT {
+			err = unix.EROFS // it cannot be made
+		}
 	}
 	if err != nil {
 		return -1, fmt.Errorf("unable to open %s: %w", name, err)

@@ -192,8 +192,11 @@ func identity(at int, path string) (uint32, error) {
 			st.Ino, st.Dev_major, st.Dev_minor = old.Ino, unix.Major(uint64(old.Dev)), unix.Minor(uint64(old.Dev))
 		}
 	}
-	if err != nil {
-		return 0, unless(absent, path, err)
+	switch {
+	case unless(absent, path, err) == nil && err != nil:
+		return 0, nil
+	case err != nil:
+		return 0, fmt.Errorf("unable to open %s: %w", path, err)
 	}
 	b := strconv.AppendUint(nil, uint64(st.Dev_major)<<32|uint64(st.Dev_minor), 10)
 	b = strconv.AppendUint(append(b, ' '), st.Ino, 10)
