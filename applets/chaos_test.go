@@ -81,6 +81,9 @@ type chaos struct {
 	scanner  *exec.Cmd
 	pid      atomic.Int64 // of the scanner
 	subjects []*subject
+	slow     []*subject // on a file system that can be made to hang
+	stallfs  *exec.Cmd  // its server; nil where there is none
+	group    string     // the tree's cgroup, whose processes can be limited; "" where there is none
 
 	mu       sync.Mutex
 	faults   []string
@@ -90,6 +93,7 @@ type chaos struct {
 	gaps     [][2]time.Time // from a kill of scanner and core to their return
 	cuts     [][2]time.Time // from any kill of core or scanner to the return
 	absent   [][2]time.Time // from any kill of the scanner to its return
+	hindered [][2]time.Time // when a disk hung, or no process could be made
 	unknown  int            // ends told as unknown in such gaps
 	flaws    int
 	again    int // ends told twice in such gaps
@@ -129,9 +133,17 @@ func newChaos(argv []string) *chaos {
 	c := &chaos{dir: argv[0], bin: argv[1], events: events, strict: argv[5] == "true", rand: rand.New(rand.NewPCG(seed, 1)), done: map[string]int{}}
 	c.session = c.rand.IntN(2) == 0
 	fmt.Printf("chaos: %d events, seed %d, -P %t\n", events, seed, c.session)
+	c.hang()
+	c.limited()
+	c.must(os.Mkdir(filepath.Join(c.dir, "sv"), 0o755))
 	for i := range 50 {
 		s := &subject{name: fmt.Sprintf("s%02d", i), linked: true, up: true}
 		c.subjects = append(c.subjects, s)
+		if c.stallfs != nil && i >= 44 {
+			c.slow = append(c.slow, s)
+			c.must(os.Symlink("../slow/"+s.name, filepath.Join(c.dir, "sv", s.name)))
+			c.must(os.Mkdir(filepath.Join(c.dir, "slow", s.name), 0o755))
+		}
 		for from, to := range map[string]string{"run": "run", "finish": "finish", "log": "log/run"} {
 			text, err := os.ReadFile(filepath.Join(argv[2], from))
 			c.must(err)
@@ -145,6 +157,111 @@ func newChaos(argv []string) *chaos {
 		c.link(s)
 	}
 	return c
+}
+
+// hang mounts the file system of the slow subjects, where that can be had.
+func (c *chaos) hang() {
+	dir, rules := filepath.Join(c.dir, "slow"), filepath.Join(c.dir, "rules")
+	c.must(os.Mkdir(dir, 0o755))
+	me, err := os.Executable()
+	c.must(err)
+	cmd := &exec.Cmd{Path: me, Args: []string{"stallfs", dir, rules}, Stderr: os.Stdout}
+	c.must(cmd.Start())
+	gone := make(chan struct{})
+	go func() {
+		cmd.Wait()
+		close(gone)
+	}()
+	for {
+		if _, err := os.Stat(rules + ".ready"); err == nil {
+			c.stallfs = cmd
+			return
+		}
+		select {
+		case <-gone:
+			fmt.Println("chaos: no disk hangs here")
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// limited makes the cgroup of the tree, where that can be had.
+func (c *chaos) limited() {
+	text, _ := os.ReadFile("/proc/self/cgroup")
+	for line := range strings.Lines(string(text)) {
+		part := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		base := "/sys/fs/cgroup"
+		if len(part) == 3 && part[1] == "pids" {
+			base += "/pids"
+		} else if len(part) != 3 || part[1] != "" {
+			continue
+		}
+		group, err := os.MkdirTemp(filepath.Join(base, part[2]), "runitbox-chaos")
+		if err != nil {
+			continue
+		}
+		if _, err := os.Stat(filepath.Join(group, "pids.max")); err == nil {
+			c.group = group
+			return
+		}
+		os.Remove(group)
+	}
+	fmt.Println("chaos: processes cannot be limited here")
+}
+
+// stall has a slow subject's disk hang for a while, for one operation or all.
+func (c *chaos) stall() {
+	if c.stallfs == nil {
+		return
+	}
+	s := c.slow[c.rand.IntN(len(c.slow))]
+	ops := []string{"access", "open", "lookup", "getattr", "mkdir", "mknod", "create", "rename", "unlink", "write", "read", "*"}
+	below := []string{"", "/*", "/supervise/*", "/log", "/log/*", "/log/supervise/*", "/log/main/*"}
+	rule := ops[c.rand.IntN(len(ops))] + " " + s.name + below[c.rand.IntN(len(below))]
+	c.hinder(time.Duration(c.rand.IntN(2000))*time.Millisecond, func(on bool) {
+		if !on {
+			rule = ""
+		}
+		c.must(os.WriteFile(filepath.Join(c.dir, "rules"), []byte(rule+"\n"), 0o644))
+	})
+}
+
+// limit lets the tree make no more processes, or just a few, for a while.
+func (c *chaos) limit() {
+	if c.group == "" {
+		return
+	}
+	n := c.rand.IntN(3)
+	c.hinder(time.Duration(c.rand.IntN(2000))*time.Millisecond, func(on bool) {
+		most := "max"
+		if on {
+			text, err := os.ReadFile(filepath.Join(c.group, "pids.current"))
+			c.must(err)
+			current, err := strconv.Atoi(strings.TrimSpace(string(text)))
+			c.must(err)
+			most = strconv.Itoa(current + n)
+		}
+		c.must(os.WriteFile(filepath.Join(c.group, "pids.max"), []byte(most), 0o644))
+	})
+}
+
+// hinder sets something for a while, beside what else happens.
+func (c *chaos) hinder(d time.Duration, set func(on bool)) {
+	c.mu.Lock()
+	at := len(c.hindered)
+	begin := time.Now()
+	c.hindered = append(c.hindered, [2]time.Time{begin, begin.Add(time.Hour)})
+	c.mu.Unlock()
+	set(true)
+	c.spanning.Go(func() {
+		time.Sleep(d)
+		set(false)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		// What could not be made is tried again in five seconds.
+		c.hindered[at][1] = time.Now().Add(5 * time.Second)
+	})
 }
 
 // must ends the driver: the machine it runs on lets it down.
@@ -199,8 +316,13 @@ func (c *chaos) start() {
 	if c.session {
 		argv = []string{"runsvdir", "-P", argv[1]}
 	}
+	path := filepath.Join(c.bin, "runsvdir")
+	if c.group != "" {
+		argv = append([]string{"sh", "-c", `echo $$ >"$0/cgroup.procs"; exec "$@"`, c.group}, argv...)
+		path = "/bin/sh"
+	}
 	c.scanner = &exec.Cmd{
-		Path: filepath.Join(c.bin, "runsvdir"), Args: argv, Dir: c.dir,
+		Path: path, Args: argv, Dir: c.dir,
 		Env: []string{"PATH=" + c.bin + ":/usr/bin:/bin"}, Stderr: messages,
 	}
 	c.must(c.scanner.Start())
@@ -493,7 +615,7 @@ func (c *chaos) sv(s *subject, words ...string) bool {
 	c.slowest = max(c.slowest, end.Sub(begin))
 	linked := s.linked
 	c.mu.Unlock()
-	if end.Sub(begin) > 10*time.Second { // its seven seconds, on a busy machine
+	if end.Sub(begin) > 10*time.Second && !c.within(c.spans(&c.hindered), begin, end, 0) { // its seven seconds, on a busy machine
 		c.fault("sv %q took %v: %s", words, end.Sub(begin), out)
 	}
 	if err == nil {
@@ -505,7 +627,7 @@ func (c *chaos) sv(s *subject, words ...string) bool {
 		c.mu.Lock()
 		c.timeouts++
 		c.mu.Unlock()
-		if !c.within(c.spans(&c.cuts), begin, end, 0) {
+		if !c.within(c.spans(&c.cuts), begin, end, 0) && !c.within(c.spans(&c.hindered), begin, end, 0) {
 			c.fault("sv %q: %v: %s", words, err, out)
 		}
 	case c.within(c.spans(&c.absent), begin, end, 3*time.Second):
@@ -619,6 +741,7 @@ func (c *chaos) play() int {
 	}{
 		{"core", 14}, {"scanner", 6}, {"both", 6}, {"upgrade", 6}, {"logger", 12}, {"service", 14},
 		{"restart", 12}, {"down", 7}, {"up", 7}, {"pause", 4}, {"cont", 5}, {"hup", 6}, {"unlink", 5}, {"link", 6}, {"status", 5},
+		{"stall", 6}, {"limit", 4},
 	}
 	sum := 0
 	for _, w := range weights {
@@ -659,6 +782,10 @@ func (c *chaos) play() int {
 			c.killLogger(s)
 		case "service":
 			c.killService(s)
+		case "stall":
+			c.stall()
+		case "limit":
+			c.limit()
 		default:
 			orders.Go(func() {
 				s.busy.Lock()
@@ -681,6 +808,14 @@ func (c *chaos) play() int {
 	c.end()
 	for _, s := range c.subjects {
 		c.examine(s)
+	}
+	if c.group != "" {
+		for end := time.Now().Add(10 * time.Second); os.Remove(c.group) != nil && time.Now().Before(end); {
+			time.Sleep(20 * time.Millisecond) // until the last process has gone from it
+		}
+	}
+	if c.stallfs != nil {
+		c.must(unix.Unmount(filepath.Join(c.dir, "slow"), unix.MNT_DETACH))
 	}
 	return c.report()
 }
@@ -730,7 +865,13 @@ func (c *chaos) count(when string) map[string]string {
 			copies[cwd] = append(copies[cwd], p.pid)
 			writes[cwd] = look("fd/1")
 		case p.comm == "svlogd":
-			reads[filepath.Dir(look("cwd"))] = look("fd/0")
+			dir, pipe := filepath.Dir(look("cwd")), look("fd/0")
+			for other, its := range reads {
+				if pipe != "" && its == pipe {
+					c.fault("%s: the log services of %s and %s (%d) read one pipe", when, other, dir, p.pid)
+				}
+			}
+			reads[dir] = pipe
 		}
 	}
 	apart := map[string]string{}
@@ -811,7 +952,7 @@ func (c *chaos) end() {
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		var left []task
 		for _, p := range processes() {
-			if p.pid != 1 && p.pid != os.Getpid() {
+			if p.pid != 1 && p.pid != os.Getpid() && (c.stallfs == nil || p.pid != c.stallfs.Process.Pid) {
 				left = append(left, p)
 			}
 		}
