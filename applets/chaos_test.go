@@ -548,6 +548,9 @@ func (c *chaos) killScanner(both bool) {
 	}
 	c.scanner.Wait()
 	time.Sleep(time.Duration(c.rand.IntN(500)) * time.Millisecond)
+	if c.group != "" { // without room for its threads no other could start
+		c.must(os.WriteFile(filepath.Join(c.group, "pids.max"), []byte("max"), 0o644))
+	}
 	c.start()
 	c.replaced(core)
 	// A service that the old core holds is let go of one by one.
