@@ -571,8 +571,9 @@ func (c *Core) launch(s *service, t *turn) {
 	s.orders, s.atOnce = t.orders[:0], true
 	s.begin()
 	for i := 0; i < len(s.orders); i++ { // handling one may bring another
-		t.whenSlow(func() { c.handOn(s, i+1) })
-		ev := c.make(s.orders[i])
+		o, next := s.orders[i], i+1 // from here on the service may be another's
+		t.whenSlow(func() { c.handOn(s, next) })
+		ev := c.make(o)
 		if !t.done() {
 			s.post(ev)
 			c.tell(ev)
