@@ -42,8 +42,11 @@ func (h *hand) openPipe() error {
 	return err
 }
 
-// fork makes a child that makes the calls.
+// fork makes a child that makes the calls. The thread is kept until the child is its
+// program: a child that is to end with its parent ends with the thread that made it.
 func (h *hand) fork(calls []call) (made outcome) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	pid, no := h.cloned(calls, uintptr(unix.SIGCHLD))
 	unix.Close(h.pipe[1])
 	pipe := os.NewFile(uintptr(h.pipe[0]), "pipe")
