@@ -60,13 +60,37 @@ func TestChaos(t *testing.T) {
 	// The driver and all it starts live in a PID namespace and end with it.
 	strict := strconv.FormatBool(os.Getenv("RUNITBOX_CHAOS") != "")
 	cmd := contained(t, exec.Command(driver, dir, bin, files, count, seed, strict))
+	over := make(chan struct{})
+	go lookOutside(dir, over)
 	out, err := cmd.CombinedOutput()
+	close(over)
 	t.Logf("%s", out)
 	if err != nil {
 		t.Errorf("%v; RUNITBOX_CHAOS=%s RUNITBOX_CHAOS_SEED=%s repeats it; see %s", err, count, seed, dir)
 		return
 	}
 	os.RemoveAll(dir)
+}
+
+// lookOutside answers the driver who has a pipe open: a process that is not in its
+// namespace can read what its tree has written too.
+func lookOutside(dir string, over chan struct{}) {
+	for {
+		select {
+		case <-over:
+			return
+		case <-time.After(100 * time.Millisecond):
+		}
+		question := filepath.Join(dir, "pipe")
+		text, err := os.ReadFile(question)
+		ino, _ := strconv.ParseUint(string(text), 10, 64)
+		if err == nil && ino != 0 {
+			answer := filepath.Join(dir, "holders")
+			os.WriteFile(answer+".new", []byte(holders(ino)), 0o644)
+			os.Remove(question)
+			os.Rename(answer+".new", answer)
+		}
+	}
 }
 
 func init() { players["chaos"] = func(argv []string) int { return newChaos(argv).play() } }
@@ -114,6 +138,7 @@ type subject struct {
 	linked bool
 	up     bool
 	paused bool
+	follow follower
 
 	mu     sync.Mutex
 	sent   []sending
@@ -853,7 +878,12 @@ func (c *chaos) settle(when string) {
 func (c *chaos) count(when string) map[string]string {
 	copies := map[string][]int{}
 	writes, reads := map[string]string{}, map[string]string{}
-	for _, p := range processes() {
+	all := processes()
+	loggers := map[int]bool{}
+	for _, p := range all {
+		loggers[p.pid] = p.comm == "svlogd"
+	}
+	for _, p := range all {
 		look := func(what string) string {
 			to, _ := os.Readlink(fmt.Sprintf("/proc/%d/%s", p.pid, what))
 			return to
@@ -867,7 +897,7 @@ func (c *chaos) count(when string) map[string]string {
 			}
 			copies[cwd] = append(copies[cwd], p.pid)
 			writes[cwd] = look("fd/1")
-		case p.comm == "svlogd":
+		case p.comm == "svlogd" && !loggers[p.parent]: // whose child sees whether there is room for a thread, and ends
 			dir, pipe := filepath.Dir(look("cwd")), look("fd/0")
 			for other, its := range reads {
 				if pipe != "" && its == pipe {
@@ -926,6 +956,12 @@ func (c *chaos) watch(stop chan struct{}) {
 			}
 		}
 		dead = now
+		c.readers()
+		for _, s := range c.subjects {
+			if !slices.Contains(c.slow, s) { // whose disk may hang
+				c.missing(s)
+			}
+		}
 		before := apart
 		apart = c.count("meanwhile")
 		for name, how := range apart {
@@ -940,6 +976,171 @@ func (c *chaos) watch(stop chan struct{}) {
 }
 
 func (c *chaos) scannerPid() int { return int(c.pid.Load()) }
+
+// readers looks for those who read what only a log service may read: scanner and core
+// hold the pipes of the services and never read them.
+func (c *chaos) readers() {
+	all := processes()
+	pipes := map[uint64]int{} // log services, by the inode of what they read
+	for _, p := range all {
+		if ino := pipeOf(p.pid, "0"); ino != 0 && p.comm == "svlogd" {
+			pipes[ino] = p.pid
+		}
+	}
+	for _, p := range all {
+		for _, ino := range readBy(p.pid) {
+			if log, ok := pipes[ino]; ok && log != p.pid && p.comm != "svlogd" { // that one may be it by now
+				c.fault("%s (%d) reads the pipe of the log service %d:%s", p.comm, p.pid, log, holders(ino))
+			}
+		}
+	}
+}
+
+// pipeOf is the inode of the pipe behind a descriptor; 0 where it is none.
+func pipeOf(pid int, fd string) (ino uint64) {
+	to, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", pid, fd))
+	fmt.Sscanf(to, "pipe:[%d]", &ino)
+	return ino
+}
+
+// readBy lists the inodes of the pipes that a process just reads, or waits to read:
+// by a system call of one of its threads, or by an epoll descriptor.
+func readBy(pid int) (inodes []uint64) {
+	calls, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/syscall", pid))
+	for _, path := range calls {
+		var number, fd uint64
+		text, _ := os.ReadFile(path)
+		fmt.Sscanf(string(text), "%d 0x%x", &number, &fd)
+		switch number {
+		case unix.SYS_READ, unix.SYS_READV, unix.SYS_SPLICE, unix.SYS_TEE:
+			if ino := pipeOf(pid, strconv.FormatUint(fd, 10)); ino != 0 && strings.Contains(string(text), " ") {
+				inodes = append(inodes, ino)
+			}
+		}
+	}
+	infos, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fdinfo/*", pid))
+	for _, path := range infos {
+		if to, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", pid, filepath.Base(path))); to != "anon_inode:[eventpoll]" {
+			continue
+		}
+		text, _ := os.ReadFile(path)
+		for line := range strings.Lines(string(text)) {
+			var fd int
+			if n, _ := fmt.Sscanf(line, "tfd: %d", &fd); n == 1 {
+				if ino := pipeOf(pid, strconv.Itoa(fd)); ino != 0 {
+					inodes = append(inodes, ino)
+				}
+			}
+		}
+	}
+	return inodes
+}
+
+// holders tells of all who have a pipe open: where, how, and what their threads do.
+func holders(ino uint64) string {
+	var b strings.Builder
+	for _, p := range processes() {
+		var fds []string
+		names, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", p.pid))
+		for _, name := range names {
+			fd := filepath.Base(name)
+			if pipeOf(p.pid, fd) == ino {
+				info, _ := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%s", p.pid, fd))
+				fds = append(fds, fd+" "+strings.Join(strings.Fields(string(info))[2:4], " "))
+			}
+		}
+		if fds == nil {
+			continue
+		}
+		cwd, _ := os.Readlink(fmt.Sprintf("/proc/%d/cwd", p.pid))
+		fmt.Fprintf(&b, "\n\t%s (%d), a child of %d, %c in %s: %s; its threads:", p.comm, p.pid, p.parent, p.state, cwd, strings.Join(fds, ", "))
+		calls, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/syscall", p.pid))
+		for _, path := range calls {
+			text, _ := os.ReadFile(path)
+			number, args, _ := strings.Cut(strings.TrimSpace(string(text)), " ")
+			first, _, _ := strings.Cut(args, " ")
+			fmt.Fprintf(&b, " %s(%s)", number, first)
+		}
+	}
+	return b.String()
+}
+
+// outside asks TestChaos who has a pipe open, as it sees the processes of the machine.
+func (c *chaos) outside(ino uint64) string {
+	if ino == 0 {
+		return ""
+	}
+	answer := filepath.Join(c.dir, "holders")
+	os.Remove(answer)
+	c.must(os.WriteFile(filepath.Join(c.dir, "pipe"), []byte(strconv.FormatUint(ino, 10)), 0o644))
+	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if text, err := os.ReadFile(answer); err == nil {
+			return "\n\tand as the machine sees it:" + string(text)
+		}
+	}
+	return "\n\tand nobody tells how the machine sees it"
+}
+
+// follower reads a log while it is written.
+type follower struct {
+	file *os.File
+	at   int64
+	last map[string]int // the last line of each life
+	told bool
+}
+
+// missing says at once when the log goes on behind lines that are not in it, and who
+// could have read them.
+func (c *chaos) missing(s *subject) {
+	f := &s.follow
+	path := c.at(s, "log/main/current")
+	if f.file == nil {
+		file, err := os.Open(path)
+		if err != nil {
+			return
+		}
+		if f.file, f.at = file, 0; f.last == nil {
+			f.last = map[string]int{}
+		}
+	}
+	now, err := os.Stat(path)
+	was, _ := f.file.Stat()
+	text := make([]byte, max(0, was.Size()-f.at))
+	n, _ := f.file.ReadAt(text, f.at)
+	text = text[:bytes.LastIndexByte(text[:n], '\n')+1]
+	f.at += int64(len(text))
+	for line := range strings.Lines(string(text)) {
+		id, number, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		n, err := strconv.Atoi(number)
+		if last := f.last[id]; (err != nil || n > last+1) && !f.told {
+			f.told = true
+			c.fault("%s: %q is in the log after line %d:%s", s.name, line, last, c.traffic(s))
+		}
+		f.last[id] = max(n, f.last[id])
+	}
+	if err == nil && !os.SameFile(was, now) || was.Size() < f.at { // it was rotated, or cut by a logger that follows one that was killed
+		f.file.Close()
+		f.file = nil
+	}
+}
+
+// traffic tells who has to do with what a subject writes, and what the core has open.
+func (c *chaos) traffic(s *subject) string {
+	text, _ := os.ReadFile(c.at(s, "log/supervise/pid"))
+	log, _ := strconv.Atoi(strings.TrimSpace(string(text)))
+	out := fmt.Sprintf(" ./run (%d) writes to %d, its log service (%d) reads %d", c.running(s), pipeOf(c.running(s), "1"), log, pipeOf(log, "0"))
+	for _, ino := range slices.Compact([]uint64{pipeOf(c.running(s), "1"), pipeOf(log, "0")}) {
+		out += holders(ino) + c.outside(ino)
+	}
+	core := c.core()
+	out += fmt.Sprintf("\n\tthe core (%d) has:", core)
+	names, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", core))
+	for _, name := range names {
+		to, _ := os.Readlink(name)
+		out += " " + filepath.Base(name) + " " + strings.TrimPrefix(to, c.dir)
+	}
+	return out
+}
 
 // end stops the tree with SIGHUP; after that there is nothing.
 func (c *chaos) end() {
