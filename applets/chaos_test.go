@@ -123,6 +123,7 @@ type chaos struct {
 	again    int // ends told twice in such gaps
 	lines    int
 	torn     int // lines that a killed logger had read
+	gone     int // lines that nobody was there to hold
 	slowest  time.Duration
 	timeouts int
 	takeover time.Duration
@@ -138,12 +139,14 @@ type subject struct {
 	linked bool
 	up     bool
 	paused bool
-	follow follower
+	gap    string // in the log, as it was last seen
+	told   bool   // and it was told
 
-	mu     sync.Mutex
-	sent   []sending
-	logger int // kills of its log service
-	links  int // how often it was linked
+	mu      sync.Mutex
+	sent    []sending
+	loggers []time.Time // kills of its log service
+	unlinks []time.Time
+	links   int // how often it was linked
 }
 
 // sending is a time in which a signal may have reached a subject.
@@ -620,7 +623,7 @@ func (c *chaos) killLogger(s *subject) {
 		return // it is not there yet, or not any more
 	}
 	s.mu.Lock()
-	s.logger++
+	s.loggers = append(s.loggers, time.Now())
 	s.mu.Unlock()
 	c.kill(pid)
 }
@@ -712,6 +715,9 @@ func (c *chaos) order(s *subject, word string) {
 			c.mu.Lock()
 			s.linked = false
 			c.mu.Unlock()
+			s.mu.Lock()
+			s.unlinks = append(s.unlinks, begin)
+			s.mu.Unlock()
 			c.must(os.Remove(filepath.Join(c.dir, "service", s.name)))
 		}
 	case "link":
@@ -1081,47 +1087,34 @@ func (c *chaos) outside(ino uint64) string {
 	return "\n\tand nobody tells how the machine sees it"
 }
 
-// follower reads a log while it is written.
-type follower struct {
-	file *os.File
-	at   int64
-	last map[string]int // the last line of each life
-	told bool
+// missing says soon when the log goes on behind lines that are not in it, and who could
+// have read them. What is seen once may be a file that was just renamed.
+func (c *chaos) missing(s *subject) {
+	gap, last := "", map[string]int{}
+	for line := range strings.Lines(string(c.logged(s))) {
+		id, number, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		n, _ := strconv.Atoi(number)
+		if n > last[id]+1 && gap == "" {
+			gap = fmt.Sprintf("%q is in the log after line %d", line, last[id])
+		}
+		last[id] = max(n, last[id])
+	}
+	if gap != "" && gap == s.gap && !s.told {
+		s.told = true
+		c.fault("%s: %s:%s", s.name, gap, c.traffic(s))
+	}
+	s.gap = gap
 }
 
-// missing says at once when the log goes on behind lines that are not in it, and who
-// could have read them.
-func (c *chaos) missing(s *subject) {
-	f := &s.follow
-	path := c.at(s, "log/main/current")
-	if f.file == nil {
-		file, err := os.Open(path)
-		if err != nil {
-			return
-		}
-		if f.file, f.at = file, 0; f.last == nil {
-			f.last = map[string]int{}
-		}
+// logged is all that is in a subject's log.
+func (c *chaos) logged(s *subject) (text []byte) {
+	paths, _ := filepath.Glob(c.at(s, "log/main/@*"))
+	slices.Sort(paths)
+	for _, path := range append(paths, c.at(s, "log/main/current")) {
+		b, _ := os.ReadFile(path)
+		text = append(text, b...)
 	}
-	now, err := os.Stat(path)
-	was, _ := f.file.Stat()
-	text := make([]byte, max(0, was.Size()-f.at))
-	n, _ := f.file.ReadAt(text, f.at)
-	text = text[:bytes.LastIndexByte(text[:n], '\n')+1]
-	f.at += int64(len(text))
-	for line := range strings.Lines(string(text)) {
-		id, number, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
-		n, err := strconv.Atoi(number)
-		if last := f.last[id]; (err != nil || n > last+1) && !f.told {
-			f.told = true
-			c.fault("%s: %q is in the log after line %d:%s", s.name, line, last, c.traffic(s))
-		}
-		f.last[id] = max(n, f.last[id])
-	}
-	if err == nil && !os.SameFile(was, now) || was.Size() < f.at { // it was rotated, or cut by a logger that follows one that was killed
-		f.file.Close()
-		f.file = nil
-	}
+	return text
 }
 
 // traffic tells who has to do with what a subject writes, and what the core has open.
@@ -1178,6 +1171,7 @@ type life struct {
 	pid   int
 	exit  string // the code it has announced
 	ended bool
+	left  bool   // nobody was there to run ./finish
 	args  string // of ./finish
 	from  time.Time
 	at    time.Time // of ./finish
@@ -1197,7 +1191,9 @@ func (c *chaos) lives(s *subject) []life {
 		case f[0] == "start":
 			pid, _ := strconv.Atoi(strings.SplitN(f[1], "-", 2)[0])
 			if last >= 0 && !all[last].ended {
-				c.fault("%s: life %s began, and no finish was run for %s", s.name, f[1], all[last].id)
+				if all[last].left = c.left(s, all[last].from, at); !all[last].left {
+					c.fault("%s: life %s began, and no finish was run for %s", s.name, f[1], all[last].id)
+				}
 			}
 			all = append(all, life{id: f[1], pid: pid, from: at})
 		case f[0] == "exit":
@@ -1211,6 +1207,18 @@ func (c *chaos) lives(s *subject) []life {
 		}
 	}
 	return all
+}
+
+// left says whether a life may have ended without ./finish: it was to exit, that could
+// not be made for want of room, and before it was tried again those who had to do it
+// were killed. Who comes after them does not know the service.
+func (c *chaos) left(s *subject, from, to time.Time) bool {
+	gaps, hindered := c.spans(&c.gaps), c.spans(&c.hindered)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.unlinks, func(t time.Time) bool {
+		return t.After(from) && t.Before(to) && c.within(hindered, t, t, 0) && c.within(gaps, t, t.Add(15*time.Second), 0)
+	})
 }
 
 // examine checks a service's whole story, when all is over.
@@ -1233,7 +1241,9 @@ func (c *chaos) examine(s *subject) {
 			continue
 		}
 		if !l.ended {
-			c.fault("%s: no finish was run for %s", s.name, l.id)
+			if !l.left && !c.left(s, l.from, time.Now()) {
+				c.fault("%s: no finish was run for %s", s.name, l.id)
+			}
 			continue
 		}
 		if l.exit != "" && l.exit != "end" && l.args == l.exit+" 0" {
@@ -1263,7 +1273,7 @@ func (c *chaos) examine(s *subject) {
 	// A log service ends when it is killed, and with the service. When scanner
 	// and core are killed while ./run is not there, nobody holds its pipe.
 	starts, _ := os.ReadFile(c.at(s, "log/starts"))
-	if n, most := bytes.Count(starts, []byte("\n")), s.links+s.logger+c.done["both"]; n > most {
+	if n, most := bytes.Count(starts, []byte("\n")), s.links+len(s.loggers)+c.done["both"]; n > most {
 		c.flaw("%s: the log service was started %d times, for %d reasons", s.name, n, most)
 	}
 	c.readLog(s, lives)
@@ -1272,16 +1282,7 @@ func (c *chaos) examine(s *subject) {
 // readLog checks that each line of each life is in the log exactly once and in
 // order.
 func (c *chaos) readLog(s *subject, lives []life) {
-	paths, _ := filepath.Glob(c.at(s, "log/main/@*"))
-	slices.Sort(paths)
-	var text []byte
-	for _, path := range append(paths, c.at(s, "log/main/current")) {
-		b, err := os.ReadFile(path)
-		if err != nil {
-			c.fault("%s: %v", s.name, err)
-		}
-		text = append(text, b...)
-	}
+	text := c.logged(s)
 	last := map[string]int{}
 	gaps := 0
 	for line := range strings.Lines(string(text)) {
@@ -1309,7 +1310,9 @@ func (c *chaos) readLog(s *subject, lives []life) {
 	for _, e := range entries {
 		b, _ := os.ReadFile(c.at(s, "counts/"+e.Name()))
 		wrote, _ := strconv.Atoi(strings.TrimSpace(string(b)))
-		if got := last[e.Name()]; got < wrote {
+		if got := last[e.Name()]; got < wrote && c.unheld(s, lives, e.Name()) {
+			c.gone += wrote - got
+		} else if got < wrote {
 			gaps++
 			c.torn += wrote - got
 		} else if got > wrote+1 {
@@ -1317,8 +1320,18 @@ func (c *chaos) readLog(s *subject, lives []life) {
 		}
 	}
 	if gaps > 0 {
-		c.fault("%s: %d gaps in the log; its log service was killed %d times", s.name, gaps, s.logger)
+		c.fault("%s: %d gaps in the log; its log service was killed %d times", s.name, gaps, len(s.loggers))
 	}
+}
+
+// unheld says whether the last lines of a life may be gone with it: its log service, the
+// core and the scanner had all been killed when it ended, so nobody had its pipe.
+func (c *chaos) unheld(s *subject, lives []life, id string) bool {
+	gaps := c.spans(&c.gaps)
+	return slices.ContainsFunc(lives, func(l life) bool {
+		return l.id == id && l.args == "-1 0" && c.within(gaps, l.at, l.at, 3*time.Second) &&
+			slices.ContainsFunc(s.loggers, func(t time.Time) bool { return t.Before(l.at) && l.at.Sub(t) < 5*time.Second })
+	})
 }
 
 // report tells what was done and seen.
@@ -1332,8 +1345,8 @@ func (c *chaos) report() int {
 		lives += len(c.lives(s))
 	}
 	fmt.Printf("chaos: %s: %d kills\n", strings.Join(did, ", "), c.kills)
-	fmt.Printf("chaos: %d lives, %d lines in the logs, %d lost; %d ends unknown, %d told twice; sv at most %v, %d timeouts; takeover at most %v; %d flaws of log services\n",
-		lives, c.lines, c.torn, c.unknown, c.again, c.slowest.Round(time.Millisecond), c.timeouts, c.takeover.Round(time.Millisecond), c.flaws)
+	fmt.Printf("chaos: %d lives, %d lines in the logs, %d lost, %d gone with all who had their pipe; %d ends unknown, %d told twice; sv at most %v, %d timeouts; takeover at most %v; %d flaws of log services\n",
+		lives, c.lines, c.torn, c.gone, c.unknown, c.again, c.slowest.Round(time.Millisecond), c.timeouts, c.takeover.Round(time.Millisecond), c.flaws)
 	if len(c.faults) == 0 {
 		return 0
 	}
