@@ -375,7 +375,10 @@ func (s *service) read(u *unit, limit int) bool {
 func (s *service) command(u *unit, cmd Event) {
 	switch cmd {
 	case CmdUp, CmdOnce:
-		if u == &s.main && s.unfed { // it stays after all
+		if u != &s.main && s.unfed { // its service goes, and its pipe has gone
+			return
+		}
+		if s.unfed { // it stays after all
 			s.unfed = false
 			s.feed(s.log, CmdUp)
 		}
@@ -628,8 +631,17 @@ func (s *service) spawn(u *unit, r role) {
 // told; no real status has its value.
 const statusUnknown unix.WaitStatus = 0xffff0000
 
-// order has a process made for u.
+// order has a process made for u. Where there is to be a pipe and none can be had it is
+// as if the process could not be made: what would be in its place is somebody else's.
 func (s *service) order(u *unit, r role, argv []string) {
+	if s.log != nil && !s.piped && r == isRun {
+		if err := s.newPipe(); err != nil {
+			s.ordered++
+			s.post(event{kind: evUnmade, who: u, role: r, err: err})
+			return
+		}
+		s.core.keep(s)
+	}
 	o := order{who: u, role: r, argv: argv, stdin: -1, stdout: -1, session: s.core.Session && r < isHook}
 	switch {
 	case u != &s.main:
