@@ -169,6 +169,9 @@ func (s *service) close() {
 		s.mendTimer.Stop()
 	}
 	s.core.kept(s)
+	if s.letGo && s.opened {
+		s.recordEnds()
+	}
 	s.core.procs.disown(s)
 	for _, u := range units {
 		if u.rest != nil {

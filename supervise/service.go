@@ -745,11 +745,7 @@ func unexecuted(u *unit, ev event) error {
 func (s *service) died(ev event) {
 	u := ev.who
 	if ev.role < isHook && ev.pid == u.pid {
-		l := Life{Word: LifeDown, Status: ev.ws}
-		if ev.role == isRun && u == &s.main {
-			l.Word = LifeEnded
-		}
-		s.record(u, l)
+		s.recordEnd(u, ev.role, ev.ws)
 	}
 	s.core.procs.recorded(ev.proc)
 	if ev.role >= isHook {
@@ -778,6 +774,32 @@ func (s *service) died(ev event) {
 	}
 	u.pid = 0
 	s.ended(u, ev.role, ev.ws)
+}
+
+// recordEnd records the end of ./run or ./finish.
+func (s *service) recordEnd(u *unit, r role, ws unix.WaitStatus) {
+	l := Life{Word: LifeDown, Status: ws}
+	if r == isRun && u == &s.main {
+		l.Word = LifeEnded
+	}
+	s.record(u, l)
+}
+
+// recordEnds records, for the core that takes over, the ends that this one has yet to
+// act on. Where their parent has collected the processes nobody else can know of them.
+func (s *service) recordEnds() {
+	for _, u := range s.units() {
+		if u.pidfd < 0 {
+			continue
+		}
+		if ws, known, _ := exitStatus(u.pidfd); known {
+			r := isRun
+			if u.st.Phase == Finishing {
+				r = isFinish
+			}
+			s.recordEnd(u, r, ws)
+		}
+	}
 }
 
 // sign puts into a record where and by whom it is written, and the standing order.
