@@ -241,3 +241,106 @@ exec sleep 1000
 	}
 	script(t, file, bin)
 }
+
+// TestDirectoryHangs: where the directory of services itself does not answer, what
+// runs is served, and the scanner can be upgraded, ended and killed.
+func TestDirectoryHangs(t *testing.T) {
+	needFuse(t)
+	bin, err := links()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := `soon() { set +x; n=0; until "$@"; do n=$((n+1)); [ $n -lt 200 ] || { echo "never: $*"; cat err; ps -eo pid,ppid,state,args; cat /proc/[0-9]*/task/*/stack | grep fuse_; exit 1; }; sleep .05; done; set -x; }
+core() { for c in $(cat /proc/$P/task/*/children); do [ "$(cat /proc/$c/comm)" != runsv ] || grep -q '^State:.Z' /proc/$c/status || echo $c; done; }
+is() { test "$(cat svc/$1/supervise/stat)" = "$2"; }
+other() { p=$(cat svc/$1/supervise/pid) && [ -n "$p" ] && [ "$p" != "$2" ]; }
+has() { grep -q "FLOCK *ADVISORY *WRITE $1 [^ ]*:$(stat -c %i svc/web/supervise/lock) " /proc/locks; }
+next() { new=$(core) && [ -n "$new" ] && [ "$new" != "$old" ] && has $new; }
+scanner() {
+	rm -f ended scanner
+	sh -c 'runsvdir m/tree 2>err & echo $! >scanner; wait $!; echo $? >ended' &
+	soon test -s scanner
+	P=$(cat scanner)
+}
+served() { # by then the look hangs, and with ALRM what writes of it
+	kill -ALRM $P
+	soon test -s rules.held
+	p=$(cat svc/web/supervise/pid)
+	kill -9 $p
+	soon other web $p
+	sv -w 5 restart "$PWD/svc/web"
+}
+free() { # until all that has hung has looked, and one look more
+	: >rules
+	for n in 1 2; do
+		cp -r svc/web svc/new; rm -rf svc/new/supervise
+		ln -s "$PWD/svc/new" m/tree/new
+		kill -ALRM $P
+		soon is new run
+		rm m/tree/new
+		kill -ALRM $P
+		soon sh -c '! test -e svc/new/supervise/proc'
+		rm -r svc/new
+	done
+	rm -f rules.held
+}
+hang() { echo "$RULE" >rules.new; mv rules.new rules; }
+mkdir m
+stallfs m rules & F=$!
+soon test -e rules.ready
+mkdir m/tree
+ln -s "$PWD/svc/web" m/tree/web
+scanner
+soon is web run
+hang
+served
+old=$(core)
+kill -USR2 $P
+soon next
+test "$(cat /proc/$P/comm)" = runsvdir
+served
+free
+hang
+served
+kill -9 $P
+soon grep -qx 137 ended
+served() { sv -w 5 restart "$PWD/svc/web"; }
+served
+: >rules
+scanner
+old=$new
+soon next
+free
+hang
+kill -ALRM $P
+soon test -s rules.held
+kill $P
+soon grep -qx 0 ended
+served
+: >rules
+scanner
+new() { new=$(core) && [ -n "$new" ] && has $new; }; soon new
+free
+hang
+kill -ALRM $P
+soon test -s rules.held
+kill -HUP $P
+soon grep -qx 111 ended
+soon is web down
+kill -9 $F; wait $F || true
+umount -l m
+-- svc/web/run --
+#!/bin/sh
+exec sleep 1000
+`
+	for _, rule := range []string{"lookup tree", "getattr tree", "access tree", "opendir tree", "readdir tree", "readlink tree/web", "create tree/.forced-rescan\nopen tree/.forced-rescan"} {
+		t.Run(rule, func(t *testing.T) {
+			t.Parallel()
+			file := filepath.Join(t.TempDir(), "script")
+			if err := writeFile(file, []byte("RULE='"+rule+"'\n"+text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			script(t, file, bin)
+		})
+	}
+}

@@ -172,7 +172,7 @@ func (d *directory) look(req request, tell func(finding)) {
 	}
 	answers := d.ask(l.dir, l.names, func(name string) answer { return d.askOne(l, name, req, made) }, some)
 	if !req.first {
-		d.eyes.watchTargets(d, d.targets(l.dir.fd, l.names), l.mounts)
+		d.eyes.watchTargets(d, d.targets(l), l.mounts)
 	}
 	tell(finding{answers: answers, quiet: l.quiet, again: l.again})
 }
@@ -182,22 +182,24 @@ type listing struct {
 	dir          *sharedDir
 	names        []string
 	mounts       mounts
+	remote       bool // it is with a server
 	quiet, again bool // of finding
 }
 
-// probeList makes sure that the directory answers.
-func (d *directory) probeList(m mounts) {
-	if m.mayHang(unix.AT_FDCWD, d.path) {
+// probeList makes sure that the directory answers, where it may not.
+func (d *directory) probeList(m mounts) (remote bool) {
+	if remote = m.mayHang(unix.AT_FDCWD, d.path); remote {
 		p := probe{at: unix.AT_FDCWD}
 		d.probe(p.stat(d.path).access(d.path).list(d.path))
 	}
+	return remote
 }
 
 // list opens the directory, watches it and lists what is in it.
 func (d *directory) list(force bool) (l listing, err error) {
 	defer d.touch()()
 	l.mounts = readMounts()
-	d.probeList(l.mounts)
+	l.remote = d.probeList(l.mounts)
 	d.eyes.doubt() // until the directory was found as it should be
 	f, err := identify(unix.AT_FDCWD, d.path, 0)
 	if err != nil {
@@ -483,7 +485,13 @@ func (d *directory) askOne(l listing, name string, req request, made map[string]
 func sameBirth(a, b int64) bool { return a == b || a == 0 || b == 0 }
 
 // targets are the paths that those of the names lead to which are links.
-func (d *directory) targets(at int, names []string) (targets []string) {
+func (d *directory) targets(l listing) (targets []string) {
+	defer d.touch()()
+	at := l.dir.fd
+	if l.remote {
+		p := probe{at: at}
+		d.probe(p.readlink(l.names...))
+	}
 	base, err := filepath.Abs(d.path)
 	if err != nil {
 		return nil
@@ -492,7 +500,7 @@ func (d *directory) targets(at int, names []string) (targets []string) {
 		base = real
 	}
 	buf := make([]byte, unix.PathMax)
-	for _, name := range names {
+	for _, name := range l.names {
 		n, err := unix.Readlinkat(at, name, buf)
 		if err != nil {
 			continue

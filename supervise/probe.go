@@ -67,6 +67,15 @@ func (p *probe) write(path, text string) *probe {
 	return p
 }
 
+// readlink asks where links lead.
+func (p *probe) readlink(paths ...string) *probe {
+	out := p.room(unix.PathMax)
+	for _, path := range paths {
+		p.add(unix.SYS_READLINKAT, uintptr(p.at), p.text(path), out, unix.PathMax)
+	}
+	return p
+}
+
 func (p *probe) room(n int) uintptr {
 	b := make([]byte, n)
 	p.memory = append(p.memory, &b)
