@@ -344,3 +344,43 @@ exec sleep 1000
 		})
 	}
 }
+
+// TestWatchHangs: where one service's supervise directory cannot be watched, since it
+// does not answer, that of each other is, and is made again when it is removed.
+func TestWatchHangs(t *testing.T) {
+	needFuse(t)
+	bin, err := links()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "script")
+	text := `mkdir m tree
+stallfs m rules & F=$!
+eventually test -e rules.ready
+cp -r web m/slow
+ln -s ../m/slow tree/slow
+for s in a b c d e; do cp -r web tree/$s; done
+runsvdir tree 2>err & P=$!
+for s in a b c d e slow; do eventually sv check ./tree/$s; done
+eventually grep -q ^run tree/slow/supervise/proc
+echo 'lookup slow/supervise' >rules
+eventually grep -q 'lookup slow/supervise' rules.held # that is three seconds after the start
+for s in a b c d e; do
+	pid=$(cat tree/$s/supervise/pid)
+	rm -r tree/$s/supervise
+	eventually sv check ./tree/$s
+	test $(cat tree/$s/supervise/pid) = $pid
+done
+: >rules
+kill -HUP $P; wait $P || test $? = 111
+kill -9 $F; wait $F || true
+umount -l m
+-- web/run --
+#!/bin/sh
+exec sleep 1000
+`
+	if err := writeFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	script(t, file, bin)
+}
