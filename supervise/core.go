@@ -72,6 +72,8 @@ type Core struct {
 	rescued   map[uint64]bool            // logs of earlier scanners that are read on, by inode
 	inotify   int                        // watches the supervise directories, or -1
 	guarded   map[int32]*unit            // by inotify's number
+	linked    map[*unit]detour           // those whose supervise is a link
+	ways      map[int32]bool             // the directories on the ways there, by inotify's number
 
 	outbox  outbox
 	keepers struct {
@@ -654,8 +656,10 @@ func (c *Core) tidy() {
 const tidyTime = 3 * time.Second
 
 // sweep is what tidy has done.
-func (c *Core) sweep() {
-	c.guardAll()
+func (c *Core) sweep() { c.guardAll(c.clean) }
+
+// clean is what there is to be done when all are guarded.
+func (c *Core) clean() {
 	c.crew.calm()
 	need := c.needThreads() + crewLeast
 	for range min(crewMax, max(0, threads()-need)) { // each of them ends with the thread that it is on
