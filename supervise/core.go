@@ -231,13 +231,14 @@ func (t Tree) Run() error {
 	// Above what children have until they are programs: one that is held up there
 	// shall not seem to be this process.
 	for _, fd := range []*int{&t.Link, &t.Log} {
+		if *fd < 0 {
+			continue
+		}
 		if high, err := unix.FcntlInt(uintptr(*fd), unix.F_DUPFD_CLOEXEC, 3); err == nil {
 			unix.Dup3(c.epoll, *fd, unix.O_CLOEXEC) // nothing else shall be so low
 			*fd = high
 		}
-		if *fd >= 0 {
-			c.private = append(c.private, *fd)
-		}
+		c.private = append(c.private, *fd)
 	}
 	runtime.GOMAXPROCS(processors())
 	c.link, c.log = newLink(t.Link), t.Log
