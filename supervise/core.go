@@ -327,6 +327,9 @@ func (c *Core) rescueLog(was *remains) error {
 	if c.log < 0 || !was.there {
 		return nil
 	}
+	if ours, err := ownProc(); !ours { // there another process has its number
+		return err
+	}
 	r, err := reopenPipe("/proc/"+strconv.Itoa(was.life.PID)+"/fd/2", unix.O_RDONLY)
 	if r < 0 {
 		return err
