@@ -116,13 +116,14 @@ func (c *crew) growAfter(d time.Duration, f func()) {
 	c.later = time.AfterFunc(d, f)
 }
 
-// makeReady sees to threads for those that wait, a few at once. Where there is no
+// makeReady sees to threads for those that wait, a few at once, and more where many
+// hang already. Where there is no
 // room for one it is tried again in a second; until then jobs wait for those before
 // them.
 func (c *crew) makeReady() {
 	c.mu.Lock()
 	least := c.all + 1
-	most := c.all + min(len(c.pressed)+len(c.starts)+len(c.opens), crewMax)
+	most := c.all + min(len(c.pressed)+len(c.starts)+len(c.opens), max(crewMax, c.all/2))
 	c.mu.Unlock()
 	n := most
 	for n >= least && !c.grow(n) {

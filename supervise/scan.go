@@ -51,7 +51,7 @@ func (s *Scanner) look(force bool) {
 	switch {
 	case s.stop != nil:
 		return
-	case s.handing != nil: // no thread shall hang when it is time
+	case s.handing != nil, s.becoming && time.Since(s.asked) < quitTime: // no thread shall hang when it is time
 		s.wanted = true
 		return
 	case s.looking:

@@ -69,6 +69,7 @@ type Scanner struct {
 	leaving  *ending   // it is about to end
 	handing  *handover // it is about to become another program
 	becoming bool      // that waits for threads at a file system
+	asked    time.Time // since when
 }
 
 // letter is what came from a core, or its end.

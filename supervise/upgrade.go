@@ -29,7 +29,9 @@ func (s *Scanner) upgrade() {
 		if !s.becoming && s.dir.hangers() > 0 {
 			s.warn(fmt.Errorf("unable to become %s yet: there are entries that do not answer.", s.self))
 		}
-		s.becoming = true
+		if !s.becoming {
+			s.becoming, s.asked = true, time.Now()
+		}
 		return
 	}
 	s.becoming = false
