@@ -258,7 +258,7 @@ func (c *Core) guardAll() {
 	for _, s := range all {
 		if s.own() {
 			s.guard()
-			s.work()
+			s.work(nil)
 		} else {
 			s.post(event{kind: evGuard})
 		}
