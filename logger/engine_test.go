@@ -271,11 +271,7 @@ func TestJournal(t *testing.T) {
 			}
 			b := startBatch(t, dir, tt.batch, func(o *Options) {
 				o.Buffer = 0
-				in, err := newInput(o.Input, 1)
-				if err != nil {
-					t.Fatal(err)
-				}
-				in.close()
+				in := newInput(o.Input, 1)
 				if _, err := unix.Write(o.Input+1, []byte(text)); err != nil { // the other end
 					t.Fatal(err)
 				}
@@ -315,11 +311,7 @@ func TestTwoJournals(t *testing.T) {
 	dirs := []string{t.TempDir(), t.TempDir()}
 	b := start(t, dirs[0], func(o *Options) {
 		o.Dirs = dirs
-		in, err := newInput(o.Input, 1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		in.close()
+		in := newInput(o.Input, 1)
 		boot, err := bootID()
 		if err != nil {
 			t.Fatal(err)
@@ -492,8 +484,13 @@ func TestNoAllocations(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer e.poll.close()
-			defer e.in.close()
+			defer e.host.Close()
+			if err := e.enter(e.host.borrow(), nil); err != nil {
+				t.Fatal(err)
+			}
+			defer func() { e.host.giveBack(e.leave()) }()
+			e.in = newInput(p[0], e.takes)
+			e.in.r, e.in.w = e.r, e.w
 			l := e.logs[0]
 			if usable, err := l.open(plan{}); !usable || err != nil {
 				t.Fatal(usable, err)
