@@ -171,7 +171,7 @@ func (t *loggerThreads) room(engines int) bool {
 // reserve says whether there are threads enough, and so many more. One more than
 // may be taken looks for what others have to do.
 func (t *loggerThreads) reserve(more int) bool {
-	return supervise.ReserveThreads(supervise.RuntimeThreads + int(t.engines.Load()) + 1 + more)
+	return supervise.ReserveThreads(supervise.RuntimeThreads + int(t.engines.Load()) + 2 + more)
 }
 
 // turns has a second processor used when lines come as fast as they are taken. With
