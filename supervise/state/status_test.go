@@ -1,4 +1,4 @@
-package supervise
+package state
 
 import (
 	"encoding/hex"
@@ -47,6 +47,19 @@ func TestRecordBytes(t *testing.T) {
 	for _, n := range []int{0, 18, 19, 21} {
 		if _, err := ParseRecord(make([]byte, n)); err == nil {
 			t.Errorf("%d bytes were accepted", n)
+		}
+	}
+}
+
+func TestWantOf(t *testing.T) {
+	for _, w := range []Want{WantUp, WantDown, WantOnce, WantExit} {
+		if got, ok := WantOf(w.Command()); !ok || got != w {
+			t.Errorf("the command %c gives %v, %v and not %v", w.Command(), got, ok, w)
+		}
+	}
+	for _, b := range []byte{0, 't', 'U', 255} {
+		if w, ok := WantOf(b); ok {
+			t.Errorf("%q gives the standing order %v", b, w)
 		}
 	}
 }
