@@ -22,7 +22,8 @@ import (
 
 // TestChaos runs a tree of services that is hurt at random, and checks that
 // nobody but those who were meant has noticed. make chaos runs it for long:
-// RUNITBOX_CHAOS is the number of events, RUNITBOX_CHAOS_SEED repeats a run.
+// RUNITBOX_CHAOS is the number of events, RUNITBOX_CHAOS_SEED repeats a run, and
+// RUNITBOX_CHAOS_FAVOUR=EVENT,... has those come five times as often.
 func TestChaos(t *testing.T) {
 	if testing.Short() {
 		skip(t, "is long")
@@ -778,8 +779,12 @@ func (c *chaos) play() int {
 		{"stall", 6}, {"limit", 4},
 	}
 	sum := 0
-	for _, w := range weights {
-		sum += w.of
+	favoured := strings.Split(os.Getenv("RUNITBOX_CHAOS_FAVOUR"), ",")
+	for i := range weights {
+		if w := &weights[i]; slices.Contains(favoured, w.what) {
+			w.of *= 5
+		}
+		sum += weights[i].of
 	}
 	for range c.events {
 		k := c.rand.IntN(sum)

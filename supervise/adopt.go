@@ -169,6 +169,9 @@ func (s *service) close() {
 		s.mendTimer.Stop()
 	}
 	s.core.kept(s)
+	if s.letGo && s.opened {
+		s.recordEnds()
+	}
 	s.core.procs.disown(s)
 	for _, u := range units {
 		if u.rest != nil {
@@ -786,50 +789,36 @@ func (s *service) warnOfLog(err error) {
 	}
 }
 
-// attachLog takes in a log directory that came after the service was opened;
-// and a pipe, where the one there was had been closed to end the log service.
+// attachLog takes in a log directory that came after the service was opened.
 func (s *service) attachLog() {
-	if s.log == nil {
-		if s.looked {
-			return
-		}
-		has, err := s.hasLog()
-		if has {
-			var was remains
-			was, err = s.openLog(nil)
-			was.close()
-		}
-		if err != nil {
-			s.warnOfLog(err)
-		}
-		if s.log == nil {
-			return
-		}
-		err = s.newPipe()
-		if err == nil {
-			err = s.control(s.log, -1)
-		}
-		if err == nil {
-			err = s.makeOK(s.log, -1)
-		}
-		if err == nil && s.published {
-			s.log.write()
-			err = s.openOK(s.log)
-		}
-		if err != nil {
-			s.warnOfLog(err)
-		}
-		s.core.keep(s)
-		s.resume(s.log)
+	if s.log != nil || s.looked {
 		return
 	}
-	if !s.piped {
-		if err := s.newPipe(); err != nil {
-			s.warn(err)
-			return
-		}
-		s.core.keep(s)
+	has, err := s.hasLog()
+	if has {
+		var was remains
+		was, err = s.openLog(nil)
+		was.close()
 	}
+	if err != nil {
+		s.warnOfLog(err)
+	}
+	if s.log == nil {
+		return
+	}
+	err = s.control(s.log, -1)
+	if err == nil {
+		err = s.makeOK(s.log, -1)
+	}
+	if err == nil && s.published {
+		s.log.write()
+		err = s.openOK(s.log)
+	}
+	if err != nil {
+		s.warnOfLog(err)
+	}
+	s.core.keep(s)
+	s.resume(s.log)
 }
 
 func (s *service) newPipe() error {
