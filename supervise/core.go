@@ -63,6 +63,7 @@ type Core struct {
 	room      int           // descriptors that services may still take
 	limit     int           // of all descriptors
 	lacking   bool          // and that was said
+	spare     int           // threads beside those that are needed
 	changed   chan struct{} // of one: a service is gone, or the scanner
 	broom     *time.Timer
 	survivors survivors
@@ -267,6 +268,9 @@ func (c *Core) awaitThreads() {
 	if !scarce() {
 		return
 	}
+	c.mu.Lock()
+	c.spare = spareThreads
+	c.mu.Unlock()
 	need := c.needThreads()
 	for said := false; !ReserveThreads(need + crewLeast); said = true {
 		if !said {
@@ -278,6 +282,10 @@ func (c *Core) awaitThreads() {
 		c.crew.ready++
 	}
 }
+
+// spareThreads are for calls of the kernel that never wait: where the machine is busy
+// they take long enough for the runtime to use another thread meanwhile.
+const spareThreads = 2
 
 // growCrew sees to threads for n jobs at once and says whether there are. Where there
 // may be too little room none is made: what has been started may take the last room
@@ -663,7 +671,7 @@ func processors() int { return min(runtime.NumCPU(), crewMax) }
 func (c *Core) needThreads() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n := RuntimeThreads + runtime.GOMAXPROCS(0) + 1 + len(c.rescued)
+	n := RuntimeThreads + runtime.GOMAXPROCS(0) + 1 + len(c.rescued) + c.spare
 	if c.link != nil { // the scanner watches the main goroutine's
 		n++
 	}
