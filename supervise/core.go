@@ -40,7 +40,7 @@ type Core struct {
 	procs   *processes
 	crew    crew
 	hands   hands
-	start   func(order)           // has a process made
+	start   func(order)           // has a process made in place of the crew; nil but in tests
 	env     []string              // of the children
 	files   *unix.Rlimit          // their limit of descriptors; nil: the runtime's
 	clock   atomic.Bool           // the start of a process can be told from the time alone
@@ -101,7 +101,7 @@ func newCore(say func(Level, string, error), self int, session bool) (*Core, err
 		changed: make(chan struct{}, 1), rescued: map[uint64]bool{}, unwritten: map[string]map[string]Life{},
 	}
 	c.Say, c.keepers.batch = c.voice.tell, 1
-	c.start, c.procs = c.spawn, newProcesses(self == 0)
+	c.procs = newProcesses(self == 0)
 	c.procs.seen = c.seen
 	sealInherited()
 	files := raiseFiles()
@@ -181,11 +181,11 @@ func RunDir(name string, say func(Level, string, error)) error {
 		s.close()
 		close(over)
 	}
-	c.crew.press(func(*turn) {
+	c.crew.press(func(t *turn) {
 		defer s.crash()
 		s.begin()
 		s.guard()
-		s.work()
+		s.work(t)
 	})
 	for {
 		select {
@@ -574,8 +574,22 @@ func (c *Core) refusal(key, why string) bool {
 // has happened to it since it was opened.
 func (c *Core) launch(s *service, t *turn) {
 	defer s.crash()
+	if c.atOnce(s, t, s.begin) {
+		s.work(t)
+	}
+}
+
+// atOnce has something done to a service, and makes the processes that it asks for
+// here and now: for another of the crew to make them it would take a thread more, and
+// that woken. It says whether the service still is the caller's. Without a turn the
+// crew makes them.
+func (c *Core) atOnce(s *service, t *turn, do func()) bool {
+	if t == nil || c.start != nil {
+		do()
+		return true
+	}
 	s.orders, s.atOnce = t.orders[:0], true
-	s.begin()
+	do()
 	for i := 0; i < len(s.orders); i++ { // handling one may bring another
 		o, next := s.orders[i], i+1 // from here on the service may be another's
 		t.whenSlow(func() { c.handOn(s, next) })
@@ -584,29 +598,29 @@ func (c *Core) launch(s *service, t *turn) {
 			s.post(ev)
 			c.tell(ev)
 			t.orders = nil
-			return
+			return false
 		}
 		s.handle(ev)
 		c.tell(ev)
 	}
 	clear(s.orders)
 	t.orders, s.orders, s.atOnce = s.orders, nil, false
-	s.work()
+	return true
 }
 
-// handOn gives a service that is being launched to another owner, since a process of
+// handOn gives a service to another owner, since a process of
 // it takes its time to be made: others of it, and commands, do not wait for that. The
 // orders from next on are not begun.
 func (c *Core) handOn(s *service, next int) {
-	c.crew.press(func(*turn) {
+	c.crew.press(func(t *turn) {
 		defer s.crash()
 		rest := s.orders[next:]
 		s.orders, s.atOnce = nil, false
 		for _, o := range rest {
-			c.start(o)
+			c.spawn(o)
 		}
 		s.beSeen()
-		s.work()
+		s.work(t)
 	})
 }
 

@@ -62,8 +62,21 @@ type turn struct {
 	slow     atomic.Pointer[func()] // is called, once, when the job takes more than reliefTime
 }
 
-// whenSlow has f called when the job takes its time, in another goroutine.
-func (t *turn) whenSlow(f func()) { t.slow.Store(&f) }
+// whenSlow has f called when the job takes its time, in another goroutine as a rule,
+// and at once where it already has.
+func (t *turn) whenSlow(f func()) {
+	t.slow.Store(&f)
+	if t.relieved.Load() { // late may have looked before
+		t.beSlow()
+	}
+}
+
+// beSlow calls what whenSlow has set, unless that was done.
+func (t *turn) beSlow() {
+	if f := t.slow.Swap(nil); f != nil {
+		(*f)()
+	}
+}
 
 // done says that what whenSlow was about is done, and whether that was before f.
 func (t *turn) done() (inTime bool) { return t.slow.Swap(nil) != nil }
@@ -75,9 +88,7 @@ func (t *turn) late() {
 	c.relief, c.hung = max(c.relief/2, reliefLeast), time.Now()
 	c.mu.Unlock()
 	t.relieve()
-	if f := t.slow.Swap(nil); f != nil {
-		(*f)()
-	}
+	t.beSlow()
 }
 
 // press, start and open have a job done.

@@ -324,7 +324,7 @@ func (c *Core) guardSome(some []*service, over func()) {
 			t.whenSlow(func() { c.guardSome(some[i+1:], over) })
 			if s.own() {
 				s.guard()
-				s.work()
+				s.work(nil)
 			} else {
 				s.post(event{kind: evGuard})
 			}

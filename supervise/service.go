@@ -204,7 +204,7 @@ func (s *service) post(ev event) {
 	m.queue = append(m.queue, ev)
 	if !m.owned {
 		m.owned = true
-		s.core.crew.press(func(*turn) { s.work() })
+		s.core.crew.press(s.work)
 	}
 }
 
@@ -223,9 +223,9 @@ func (s *service) take(more bool) (ev event, ok bool) {
 	return ev, false
 }
 
-// work handles events until there are none, or the service is over. Its caller
-// owns the service.
-func (s *service) work() {
+// work handles events until there are none, or the service is over or another's. Its
+// caller owns the service.
+func (s *service) work(t *turn) {
 	defer s.crash()
 	for !s.over() {
 		more := false
@@ -234,14 +234,14 @@ func (s *service) work() {
 		}
 		switch ev, ok := s.take(more); {
 		case ok:
-			s.handle(ev)
+			if !s.core.atOnce(s, t, func() { s.handle(ev) }) {
+				return
+			}
 		case !more:
 			return
 		default:
-			for _, u := range s.units() {
-				if u.more {
-					u.more = s.read(u, readAtOnce)
-				}
+			if !s.core.atOnce(s, t, s.readMore) {
+				return
 			}
 		}
 	}
@@ -249,6 +249,15 @@ func (s *service) work() {
 	s.mail.over, s.mail.queue = true, nil
 	s.mail.Unlock()
 	s.end()
+}
+
+// readMore reads on where bytes are left.
+func (s *service) readMore() {
+	for _, u := range s.units() {
+		if u.more {
+			u.more = s.read(u, readAtOnce)
+		}
+	}
 }
 
 // over says whether the service is let go. With a log service that takes two
@@ -667,7 +676,7 @@ func (s *service) order(u *unit, r role, argv []string) {
 	if s.atOnce {
 		s.orders = append(s.orders, o)
 	} else {
-		s.core.start(o)
+		s.core.spawn(o)
 	}
 }
 
