@@ -1279,9 +1279,10 @@ func (c *chaos) examine(s *subject) {
 		}
 	}
 	// A log service ends when it is killed, and with the service. When scanner
-	// and core are killed while ./run is not there, nobody holds its pipe.
+	// and core are killed while ./run is not there, nobody holds its pipe. Where there is
+	// no room for the threads of its start it ends too.
 	starts, _ := os.ReadFile(c.at(s, "log/starts"))
-	if n, most := bytes.Count(starts, []byte("\n")), s.links+len(s.loggers)+c.done["both"]; n > most {
+	if n, most := bytes.Count(starts, []byte("\n")), s.links+len(s.loggers)+c.done["both"]+c.done["limit"]; n > most {
 		c.flaw("%s: the log service was started %d times, for %d reasons", s.name, n, most)
 	}
 	c.readLog(s, lives)
