@@ -93,6 +93,9 @@ func runLogger(o logger.Options, verbose bool) error {
 	// the process up for nothing.
 	debug.SetGCPercent(-1)
 
+	e := voice{verbose: verbose}
+	supervise.AwaitThreads(supervise.RuntimeThreads+runtime.GOMAXPROCS(0), func(err error) { e.report(logger.Warning, err.Error(), nil) })
+
 	// Signals are taken first, before anything of theirs can be missed. Each waits
 	// in a place of its own: a storm of one must not cost another. SIGPIPE is
 	// caught and not ignored, since processors would inherit that.
@@ -102,7 +105,6 @@ func runLogger(o logger.Options, verbose bool) error {
 		signal.Notify(sigs[sig], sig)
 	}
 
-	e := voice{verbose: verbose}
 	root, err := unix.Open(".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fatal{"svlogd", 111, errors.New("unable to open current working directory: " + words(err))}

@@ -112,7 +112,7 @@ func newCore(say func(Level, string, error), self int, session bool) (*Core, err
 		return nil, fmt.Errorf("unable to create epoll: %w", err)
 	}
 	_, c.ready = inPoller(c.epoll, "epoll")
-	c.crew.ready, c.crew.grow = crewMax+pressMax, func(n int) bool { return ReserveThreads(c.needThreads() + n + 1) }
+	c.crew.ready, c.crew.grow = crewMax+pressMax, c.growCrew
 	c.hands = newHands(c.epoll)
 	c.openGuards()
 	c.private = []int{c.epoll}
@@ -155,6 +155,7 @@ const (
 // RunDir supervises one service directory until it is told to exit: runsv. The
 // error is what kept it from starting.
 func RunDir(name string, say func(Level, string, error)) error {
+	awaitFirst(say)
 	stop := make(chan os.Signal, 8)
 	signal.Notify(stop, unix.SIGTERM)
 	relayStuck(stop, unix.SIGTERM)
@@ -165,7 +166,11 @@ func RunDir(name string, say func(Level, string, error)) error {
 		return err
 	}
 	c.crew.ready = crewLeast - 1
-	go ReserveThreads(c.needThreads() + crewLeast)
+	if scarce() {
+		c.awaitThreads()
+	} else {
+		go ReserveThreads(c.needThreads() + crewLeast)
+	}
 	defer c.voice.finish(lastWords)
 	dir, err := openDir(name)
 	if err != nil {
@@ -215,6 +220,7 @@ type Tree struct {
 // Run supervises what the scanner names, and lives on without it until every
 // service has been told to exit.
 func (t Tree) Run() error {
+	awaitFirst(t.Say)
 	sigs := make(chan os.Signal, 8) // the others are for the scanner, which may share the terminal
 	signal.Notify(sigs, unix.SIGTERM)
 	relayStuck(sigs, unix.SIGTERM)
@@ -255,19 +261,30 @@ func (t Tree) Run() error {
 }
 
 // awaitThreads waits, where there may be too little room, for the threads that a core
-// cannot do without: what it starts takes of the same room. For more it asks then when
-// it needs them.
+// cannot do without: what it starts takes of the same room. It has what it can get of
+// those that it would make later otherwise.
 func (c *Core) awaitThreads() {
 	if !scarce() {
 		return
 	}
-	c.crew.ready = crewLeast - 1
-	for said := false; !ReserveThreads(c.needThreads() + crewLeast); said = true {
+	need := c.needThreads()
+	for said := false; !ReserveThreads(need + crewLeast); said = true {
 		if !said {
 			c.Say(Warning, "", errors.New("too few processes may be made for a supervisor; waiting."))
 		}
 		time.Sleep(time.Second)
 	}
+	for c.crew.ready = crewLeast; c.crew.ready < crewMax && ReserveThreads(need+c.crew.ready+1); {
+		c.crew.ready++
+	}
+}
+
+// growCrew sees to threads for n jobs at once and says whether there are. Where there
+// may be too little room none is made: what has been started may take the last room
+// between the look whether there is some and the thread.
+func (c *Core) growCrew(n int) bool {
+	need := c.needThreads() + n + 1
+	return threads() >= need || !scarce() && ReserveThreads(need)
 }
 
 // serve acts on signals until all is over.

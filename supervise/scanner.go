@@ -89,6 +89,7 @@ type ending struct {
 // them exit. As process 1 it waits for that.
 func (s *Scanner) Run() int {
 	pid1 := os.Getpid() == 1
+	awaitFirst(s.Say)
 	sigs := make(chan os.Signal)
 	notifyEach(sigs, unix.SIGTERM, unix.SIGHUP, unix.SIGALRM, unix.SIGUSR2, unix.SIGCHLD)
 	s.sigs = sigs
