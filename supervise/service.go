@@ -661,8 +661,14 @@ func (s *service) order(u *unit, r role, argv []string) {
 	switch r {
 	case isRun:
 		o.life, o.before, o.after = u.prefix+"supervise/proc", Life{Word: LifeMaking, Pipe: inode(s.piped, s.pipe[1])}, LifeRun
+		if u.st.Want != WantOnce { // else it stays due
+			o.unmade = LifeDown
+		}
 	case isFinish:
 		o.life, o.before, o.after = u.prefix+"supervise/proc", Life{Word: LifeFinishing, Status: u.ws}, LifeFinish
+		if o.unmade = LifeEnded; u != &s.main {
+			o.unmade = LifeDown
+		}
 	case isHook + laneLife, isHook + laneKill:
 		o.life, o.before, o.after = hookRecord(argv[0][len("control/")]), Life{Word: LifeMaking}, LifeRun
 	}
