@@ -180,8 +180,12 @@ func (s *Scanner) Run() int {
 // little room waits for them: what it starts takes of the same room. A signal ends
 // that, and is to be acted on.
 func (s *Scanner) awaitThreads() (late []unix.Signal) {
-	// And the loop, what looks at directories, and the log.
-	need := RuntimeThreads + runtime.GOMAXPROCS(0) + 3
+	// And what looks at directories, what makes a core or writes to standard error, and
+	// the log.
+	need := RuntimeThreads + runtime.GOMAXPROCS(0) + 2
+	if s.ring != nil {
+		need++
+	}
 	s.reserve = sync.OnceFunc(func() { ReserveThreads(need) })
 	if !scarce() {
 		time.AfterFunc(2*startTime, s.reserve) // where the first look is not over sooner
