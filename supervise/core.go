@@ -287,13 +287,8 @@ func (c *Core) awaitThreads() {
 // they take long enough for the runtime to use another thread meanwhile.
 const spareThreads = 2
 
-// growCrew sees to threads for n jobs at once and says whether there are. Where there
-// may be too little room none is made: what has been started may take the last room
-// between the look whether there is some and the thread.
-func (c *Core) growCrew(n int) bool {
-	need := c.needThreads() + n + 1
-	return threads() >= need || !scarce() && ReserveThreads(need)
-}
+// growCrew sees to threads for n jobs at once and says whether there are.
+func (c *Core) growCrew(n int) bool { return moreThreads(c.needThreads() + n + 1) }
 
 // serve acts on signals until all is over.
 func (c *Core) serve(sigs <-chan os.Signal) {

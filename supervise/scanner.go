@@ -37,6 +37,7 @@ type Scanner struct {
 	idle    map[*entry]bool // those that the core has let go: few, so that each message costs the same in a large tree
 	files   fileLimits
 	reserve func() // makes the threads that it needs, once
+	need    int    // how many
 	full    bool   // and it was said that there are too few
 	ring    *Ring
 
@@ -123,6 +124,7 @@ func (s *Scanner) Run() int {
 	}
 	again = append(again, s.awaitThreads()...)
 	s.dir = newDirectory(s.Dir)
+	s.dir.threads = func(workers int) bool { return moreThreads(s.need + workers) }
 	for _, sig := range again { // that were not acted on before an upgrade
 		unix.Kill(os.Getpid(), sig)
 	}
@@ -182,16 +184,16 @@ func (s *Scanner) Run() int {
 func (s *Scanner) awaitThreads() (late []unix.Signal) {
 	// And what looks at directories, what makes a core or writes to standard error, and
 	// the log.
-	need := RuntimeThreads + runtime.GOMAXPROCS(0) + 2
+	s.need = RuntimeThreads + runtime.GOMAXPROCS(0) + 2
 	if s.ring != nil {
-		need++
+		s.need++
 	}
-	s.reserve = sync.OnceFunc(func() { ReserveThreads(need) })
+	s.reserve = sync.OnceFunc(func() { ReserveThreads(s.need) })
 	if !scarce() {
 		time.AfterFunc(2*startTime, s.reserve) // where the first look is not over sooner
 		return nil
 	}
-	for said := false; !ReserveThreads(need); said = true {
+	for said := false; !ReserveThreads(s.need); said = true {
 		if !said {
 			s.warn(errors.New("too few processes may be made; waiting."))
 		}
@@ -201,6 +203,7 @@ func (s *Scanner) awaitThreads() (late []unix.Signal) {
 		case <-time.After(time.Second):
 		}
 	}
+	ReserveThreads(s.need + 2) // no more are made later, and entries may hang
 	return nil
 }
 

@@ -65,6 +65,13 @@ func ReserveThreads(n int) bool {
 	return threads() >= n
 }
 
+// moreThreads says whether the runtime has n threads, and makes them if it can. Where
+// there may be too little room it makes none: what has been started may take the last
+// room between the look whether there is some and the thread.
+func moreThreads(n int) bool {
+	return threads() >= n || !scarce() && ReserveThreads(n)
+}
+
 // AwaitThreads waits until the runtime has n threads, where there may be room for few
 // only; say is told of that, once. It belongs before signals, timers and pollers are
 // asked for: these have their threads from the runtime, which ends the process where
