@@ -69,7 +69,7 @@ check: build
 	@rm -f build/skipped
 	@RUNITBOX_SKIPPED='$(CURDIR)/build/skipped' go test -short -count 1 -timeout 20m ./... || status=1; $(SKIPPED); exit $${status:-0}
 
-# test-fresh tries README's two commands in a new, minimal Debian root, as root:
+# test-fresh tries the two commands of README.md in a new, minimal Debian root, as root:
 # all that is in it is what debootstrap makes, make and this machine's Go.
 test-fresh:
 	.ci/fresh

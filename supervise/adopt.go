@@ -169,6 +169,9 @@ func (s *service) close() {
 		s.mendTimer.Stop()
 	}
 	s.core.kept(s)
+	if s.letGo && s.opened {
+		s.recordEnds()
+	}
 	s.core.procs.disown(s)
 	for _, u := range units {
 		if u.rest != nil {
@@ -769,7 +772,7 @@ func (s *service) openLog(k kept) (was remains, err error) {
 		return was, errRoom
 	}
 	s.taken += needLog
-	u := &unit{svc: s, prefix: "log/", control: -1, ok: -1, lock: -1, pidfd: -1, since: time.Now()}
+	u := &unit{svc: s, prefix: "log/", control: -1, ok: -1, lock: -1, pidfd: -1, since: time.Now(), st: Status{Log: true}}
 	if was, err = s.lock(u, k); err != nil {
 		s.core.give(needLog)
 		s.taken -= needLog
@@ -786,50 +789,36 @@ func (s *service) warnOfLog(err error) {
 	}
 }
 
-// attachLog takes in a log directory that came after the service was opened;
-// and a pipe, where the one there was had been closed to end the log service.
+// attachLog takes in a log directory that came after the service was opened.
 func (s *service) attachLog() {
-	if s.log == nil {
-		if s.looked {
-			return
-		}
-		has, err := s.hasLog()
-		if has {
-			var was remains
-			was, err = s.openLog(nil)
-			was.close()
-		}
-		if err != nil {
-			s.warnOfLog(err)
-		}
-		if s.log == nil {
-			return
-		}
-		err = s.newPipe()
-		if err == nil {
-			err = s.control(s.log, -1)
-		}
-		if err == nil {
-			err = s.makeOK(s.log, -1)
-		}
-		if err == nil && s.published {
-			s.log.write()
-			err = s.openOK(s.log)
-		}
-		if err != nil {
-			s.warnOfLog(err)
-		}
-		s.core.keep(s)
-		s.resume(s.log)
+	if s.log != nil || s.looked {
 		return
 	}
-	if !s.piped {
-		if err := s.newPipe(); err != nil {
-			s.warn(err)
-			return
-		}
-		s.core.keep(s)
+	has, err := s.hasLog()
+	if has {
+		var was remains
+		was, err = s.openLog(nil)
+		was.close()
 	}
+	if err != nil {
+		s.warnOfLog(err)
+	}
+	if s.log == nil {
+		return
+	}
+	err = s.control(s.log, -1)
+	if err == nil {
+		err = s.makeOK(s.log, -1)
+	}
+	if err == nil && s.published {
+		s.log.write()
+		err = s.openOK(s.log)
+	}
+	if err != nil {
+		s.warnOfLog(err)
+	}
+	s.core.keep(s)
+	s.resume(s.log)
 }
 
 func (s *service) newPipe() error {
@@ -867,24 +856,39 @@ func (s *service) closePipe() {
 // its pipe would end.
 func (s *service) holdPipes() (kept, error) {
 	k := kept{}
-	hold := func(prefix, path string) error {
+	hold := func(prefix, fd string) error {
 		l, ok, err := readLife(s.dir.fd, prefix+"supervise/proc")
 		if err != nil || !ok || l.PID == 0 || l.Want == WantExit { // that one is to see it
 			return err
 		}
-		fd, err := reopenPipe("/proc/"+strconv.Itoa(l.PID)+path, unix.O_RDWR)
-		if fd >= 0 {
-			k[prefix] = fd
+		w, err := l.openPipe(fd)
+		if w >= 0 {
+			k[prefix] = w
 		}
 		return err
 	}
 	if !s.dir.has("log/supervise/proc") {
 		return k, nil
 	}
-	if err := hold("log/", "/fd/0"); err != nil {
+	if err := hold("log/", "0"); err != nil {
 		return k, err
 	}
-	return k, hold("", "/fd/1")
+	return k, hold("", "1")
+}
+
+// openPipe opens the pipe that the record's process has as that descriptor; -1 where
+// it has none, or another than the record tells of. In a container that sees the /proc
+// of others another process has its number there.
+func (l Life) openPipe(fd string) (int, error) {
+	if ours, err := ownProc(); !ours {
+		return -1, err
+	}
+	w, err := reopenPipe("/proc/"+strconv.Itoa(l.PID)+"/fd/"+fd, unix.O_RDWR)
+	if w >= 0 && l.Pipe != 0 && inode(true, w) != l.Pipe {
+		unix.Close(w)
+		w = -1
+	}
+	return w, err
 }
 
 // findPipe finds the pipe between the service and its log service again: the
@@ -895,18 +899,14 @@ func (s *service) findPipe(k kept, was, wasLog remains) error {
 		return nil
 	}
 	w, err := -1, error(nil)
-	if was.there && was.life.Pipe != 0 {
-		w, err = reopenPipe("/proc/"+strconv.Itoa(was.life.PID)+"/fd/1", unix.O_RDWR)
-		if w >= 0 && inode(true, w) != was.life.Pipe { // ./run has turned elsewhere
-			unix.Close(w)
-			w = -1
-		}
+	if was.there && was.life.Pipe != 0 { // else, or where it is another, ./run has turned elsewhere
+		w, err = was.life.openPipe("1")
 	}
 	if w < 0 && err == nil {
 		w = k.take("pipe")
 	}
 	if w < 0 && err == nil && wasLog.there {
-		w, err = reopenPipe("/proc/"+strconv.Itoa(wasLog.life.PID)+"/fd/0", unix.O_RDWR)
+		w, err = wasLog.life.openPipe("0")
 	}
 	if err != nil {
 		return err
@@ -1046,20 +1046,20 @@ func (s *service) restore(u *unit, was *remains) {
 	switch was.life.Word {
 	case LifeMaking: // no process came of it
 		u.began = time.Time{} // it has rested
-		u.once = u.st.Want == WantOnce
+		u.making = true
 		return
 	case LifeDown:
 		return
 	case LifeEnded, LifeFinishing:
-		u.st.Phase = Running // its end is told in resume
+		u.st, _ = step(u.st, FoundRun) // its end is told in resume
 		return
 	}
-	u.st.Phase = Running
-	r := isRun
+	r, ev := isRun, FoundRun
 	if was.life.Word == LifeFinish {
-		u.st.Phase, r = Finishing, isFinish
+		r, ev = isFinish, FoundFinish
 	}
 	if !was.there && was.pidfd < 0 {
+		u.st, _ = step(u.st, ev)
 		u.ws = statusUnknown
 		if r == isFinish {
 			u.ws = was.life.Status
@@ -1068,9 +1068,9 @@ func (s *service) restore(u *unit, was *remains) {
 	}
 	p := s.core.procs.adopt(was.life.PID, was.pidfd, u, r)
 	if p == nil { // it is another's
-		u.st.Phase = Idle
 		return
 	}
+	u.st, _ = step(u.st, ev)
 	u.pid, u.pidfd = p.pid, p.pidfd
 	was.pidfd, was.there = -1, false
 	u.replaced = was.verdict.stop
@@ -1110,32 +1110,38 @@ const lookTime = time.Second
 
 // resume goes on with a unit as restore has left it.
 func (s *service) resume(u *unit) {
-	switch {
-	case u.st.Phase == Idle && u == &s.main && s.waits && (u.st.Want == WantUp || u.st.Want == WantOnce): // for what is missing
-		if err := s.dir.executable("run", false); err != nil { // of one that is being written there is nothing to say
-			s.fatal(fmt.Errorf("unable to start ./run: %w", err))
+	if u.pid == 0 && u.st.Phase != Idle { // its end is told
+		switch {
+		case u.st.Phase == Finishing:
+			s.ended(u, isFinish, u.ws)
+		case !u.st.Log && s.ending():
+			u.pid = u.written.pid
+			s.feed(u, Held)
+		default:
+			s.ended(u, isRun, u.ws)
 		}
-	case u.st.Phase == Idle && u.st.Want == WantUp:
-		if age := time.Since(u.began); !u.began.IsZero() && age < time.Second {
-			u.st.Phase = Resting // it had just ended: the rest is still due
-			u.restFor(time.Second - age)
-			return
-		}
-		s.feed(u, CmdUp)
-	case u.st.Phase == Idle && u.once: // it has not been yet
-		s.feed(u, CmdOnce)
-	case u.st.Phase == Running && u.pid == 0 && u == &s.main && s.ending():
-		u.pid = u.written.pid
-		s.feed(u, Held)
-	case u.st.Phase == Running && u.pid == 0:
-		s.ended(u, isRun, u.ws)
-	case u.st.Phase == Finishing && u.pid == 0:
-		s.ended(u, isFinish, u.ws)
-	case u.st.Phase == Running && u.replaced:
-		s.do(u, Stop) // what is here now is another program
-	case u.st.Phase == Running && !u.st.Termed && (u.st.Want == WantDown || u.st.Want == WantExit && u == &s.main) && !(u == &s.main && s.ending()):
-		s.do(u, Stop) // the order was cut off before the signal
+		return
 	}
+	s.feed(u, s.found(u))
+}
+
+// found is the event that tells what restore has left of a unit.
+func (s *service) found(u *unit) Event {
+	switch {
+	case u.st.Phase != Idle && u.replaced:
+		return FoundOther
+	case u.st.Phase != Idle && !u.st.Log && s.ending():
+		return Scripted
+	case u.st.Phase != Idle:
+		return Resumed
+	case !u.st.Log && s.waits:
+		return BeginUnready
+	case u.making:
+		return FoundMaking
+	case !u.began.IsZero() && time.Since(u.began) < time.Second:
+		return BeginSoon // the rest is still due
+	}
+	return Begin
 }
 
 // seen tells the scanner that it may collect a process that it has inherited.

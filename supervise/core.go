@@ -40,7 +40,7 @@ type Core struct {
 	procs   *processes
 	crew    crew
 	hands   hands
-	start   func(order)           // has a process made
+	start   func(order)           // has a process made in place of the crew; nil but in tests
 	env     []string              // of the children
 	files   *unix.Rlimit          // their limit of descriptors; nil: the runtime's
 	clock   atomic.Bool           // the start of a process can be told from the time alone
@@ -63,6 +63,7 @@ type Core struct {
 	room      int           // descriptors that services may still take
 	limit     int           // of all descriptors
 	lacking   bool          // and that was said
+	spare     int           // threads beside those that are needed
 	changed   chan struct{} // of one: a service is gone, or the scanner
 	broom     *time.Timer
 	survivors survivors
@@ -72,6 +73,8 @@ type Core struct {
 	rescued   map[uint64]bool            // logs of earlier scanners that are read on, by inode
 	inotify   int                        // watches the supervise directories, or -1
 	guarded   map[int32]*unit            // by inotify's number
+	linked    map[*unit]detour           // those whose supervise is a link
+	ways      map[int32]bool             // the directories on the ways there, by inotify's number
 
 	outbox  outbox
 	keepers struct {
@@ -99,7 +102,7 @@ func newCore(say func(Level, string, error), self int, session bool) (*Core, err
 		changed: make(chan struct{}, 1), rescued: map[uint64]bool{}, unwritten: map[string]map[string]Life{},
 	}
 	c.Say, c.keepers.batch = c.voice.tell, 1
-	c.start, c.procs = c.spawn, newProcesses(self == 0)
+	c.procs = newProcesses(self == 0)
 	c.procs.seen = c.seen
 	sealInherited()
 	files := raiseFiles()
@@ -110,7 +113,7 @@ func newCore(say func(Level, string, error), self int, session bool) (*Core, err
 		return nil, fmt.Errorf("unable to create epoll: %w", err)
 	}
 	_, c.ready = inPoller(c.epoll, "epoll")
-	c.crew.ready, c.crew.grow = crewMax+pressMax, func(n int) bool { return ReserveThreads(c.needThreads() + n + 1) }
+	c.crew.ready, c.crew.grow = crewMax+pressMax, c.growCrew
 	c.hands = newHands(c.epoll)
 	c.openGuards()
 	c.private = []int{c.epoll}
@@ -153,6 +156,7 @@ const (
 // RunDir supervises one service directory until it is told to exit: runsv. The
 // error is what kept it from starting.
 func RunDir(name string, say func(Level, string, error)) error {
+	awaitFirst(say)
 	stop := make(chan os.Signal, 8)
 	signal.Notify(stop, unix.SIGTERM)
 	relayStuck(stop, unix.SIGTERM)
@@ -163,7 +167,11 @@ func RunDir(name string, say func(Level, string, error)) error {
 		return err
 	}
 	c.crew.ready = crewLeast - 1
-	go ReserveThreads(c.needThreads() + crewLeast)
+	if scarce() {
+		c.awaitThreads()
+	} else {
+		go ReserveThreads(c.needThreads() + crewLeast)
+	}
 	defer c.voice.finish(lastWords)
 	dir, err := openDir(name)
 	if err != nil {
@@ -179,11 +187,11 @@ func RunDir(name string, say func(Level, string, error)) error {
 		s.close()
 		close(over)
 	}
-	c.crew.press(func(*turn) {
+	c.crew.press(func(t *turn) {
 		defer s.crash()
 		s.begin()
 		s.guard()
-		s.work()
+		s.work(t)
 	})
 	for {
 		select {
@@ -213,6 +221,7 @@ type Tree struct {
 // Run supervises what the scanner names, and lives on without it until every
 // service has been told to exit.
 func (t Tree) Run() error {
+	awaitFirst(t.Say)
 	sigs := make(chan os.Signal, 8) // the others are for the scanner, which may share the terminal
 	signal.Notify(sigs, unix.SIGTERM)
 	relayStuck(sigs, unix.SIGTERM)
@@ -229,13 +238,14 @@ func (t Tree) Run() error {
 	// Above what children have until they are programs: one that is held up there
 	// shall not seem to be this process.
 	for _, fd := range []*int{&t.Link, &t.Log} {
+		if *fd < 0 {
+			continue
+		}
 		if high, err := unix.FcntlInt(uintptr(*fd), unix.F_DUPFD_CLOEXEC, 3); err == nil {
 			unix.Dup3(c.epoll, *fd, unix.O_CLOEXEC) // nothing else shall be so low
 			*fd = high
 		}
-		if *fd >= 0 {
-			c.private = append(c.private, *fd)
-		}
+		c.private = append(c.private, *fd)
 	}
 	runtime.GOMAXPROCS(processors())
 	c.link, c.log = newLink(t.Link), t.Log
@@ -252,20 +262,33 @@ func (t Tree) Run() error {
 }
 
 // awaitThreads waits, where there may be too little room, for the threads that a core
-// cannot do without: what it starts takes of the same room. For more it asks then when
-// it needs them.
+// cannot do without: what it starts takes of the same room. It has what it can get of
+// those that it would make later otherwise.
 func (c *Core) awaitThreads() {
 	if !scarce() {
 		return
 	}
-	c.crew.ready = crewLeast - 1
-	for said := false; !ReserveThreads(c.needThreads() + crewLeast); said = true {
+	c.mu.Lock()
+	c.spare = spareThreads
+	c.mu.Unlock()
+	need := c.needThreads()
+	for said := false; !ReserveThreads(need + crewLeast); said = true {
 		if !said {
 			c.Say(Warning, "", errors.New("too few processes may be made for a supervisor; waiting."))
 		}
 		time.Sleep(time.Second)
 	}
+	for c.crew.ready = crewLeast; c.crew.ready < crewMax && ReserveThreads(need+c.crew.ready+1); {
+		c.crew.ready++
+	}
 }
+
+// spareThreads are for calls of the kernel that never wait: where the machine is busy
+// they take long enough for the runtime to use another thread meanwhile.
+const spareThreads = 2
+
+// growCrew sees to threads for n jobs at once and says whether there are.
+func (c *Core) growCrew(n int) bool { return moreThreads(c.needThreads() + n + 1) }
 
 // serve acts on signals until all is over.
 func (c *Core) serve(sigs <-chan os.Signal) {
@@ -324,6 +347,9 @@ func drainLog(fd, out int) {
 func (c *Core) rescueLog(was *remains) error {
 	if c.log < 0 || !was.there {
 		return nil
+	}
+	if ours, err := ownProc(); !ours { // there another process has its number
+		return err
 	}
 	r, err := reopenPipe("/proc/"+strconv.Itoa(was.life.PID)+"/fd/2", unix.O_RDONLY)
 	if r < 0 {
@@ -568,8 +594,22 @@ func (c *Core) refusal(key, why string) bool {
 // has happened to it since it was opened.
 func (c *Core) launch(s *service, t *turn) {
 	defer s.crash()
+	if c.atOnce(s, t, s.begin) {
+		s.work(t)
+	}
+}
+
+// atOnce has something done to a service, and makes the processes that it asks for
+// here and now: for another of the crew to make them it would take a thread more, and
+// that woken. It says whether the service still is the caller's. Without a turn the
+// crew makes them.
+func (c *Core) atOnce(s *service, t *turn, do func()) bool {
+	if t == nil || c.start != nil {
+		do()
+		return true
+	}
 	s.orders, s.atOnce = t.orders[:0], true
-	s.begin()
+	do()
 	for i := 0; i < len(s.orders); i++ { // handling one may bring another
 		o, next := s.orders[i], i+1 // from here on the service may be another's
 		t.whenSlow(func() { c.handOn(s, next) })
@@ -578,29 +618,29 @@ func (c *Core) launch(s *service, t *turn) {
 			s.post(ev)
 			c.tell(ev)
 			t.orders = nil
-			return
+			return false
 		}
 		s.handle(ev)
 		c.tell(ev)
 	}
 	clear(s.orders)
 	t.orders, s.orders, s.atOnce = s.orders, nil, false
-	s.work()
+	return true
 }
 
-// handOn gives a service that is being launched to another owner, since a process of
+// handOn gives a service to another owner, since a process of
 // it takes its time to be made: others of it, and commands, do not wait for that. The
 // orders from next on are not begun.
 func (c *Core) handOn(s *service, next int) {
-	c.crew.press(func(*turn) {
+	c.crew.press(func(t *turn) {
 		defer s.crash()
 		rest := s.orders[next:]
 		s.orders, s.atOnce = nil, false
 		for _, o := range rest {
-			c.start(o)
+			c.spawn(o)
 		}
 		s.beSeen()
-		s.work()
+		s.work(t)
 	})
 }
 
@@ -626,7 +666,7 @@ func processors() int { return min(runtime.NumCPU(), crewMax) }
 func (c *Core) needThreads() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n := RuntimeThreads + runtime.GOMAXPROCS(0) + 1 + len(c.rescued)
+	n := RuntimeThreads + runtime.GOMAXPROCS(0) + 1 + len(c.rescued) + c.spare
 	if c.link != nil { // the scanner watches the main goroutine's
 		n++
 	}
@@ -651,8 +691,10 @@ func (c *Core) tidy() {
 const tidyTime = 3 * time.Second
 
 // sweep is what tidy has done.
-func (c *Core) sweep() {
-	c.guardAll()
+func (c *Core) sweep() { c.guardAll(c.clean) }
+
+// clean is what there is to be done when all are guarded.
+func (c *Core) clean() {
 	c.crew.calm()
 	need := c.needThreads() + crewLeast
 	for range min(crewMax, max(0, threads()-need)) { // each of them ends with the thread that it is on

@@ -103,7 +103,7 @@ type unit struct {
 	fresh    bool        // there was no ./supervise before
 	kept     bool        // an earlier core was killed over it: a record that is missing was removed
 	replaced bool        // the process that was adopted is of a directory that was here before
-	once     bool        // a start that was ordered once is still due
+	making   bool        // an earlier core was about to make ./run, and no process came of it
 	foreign  bool        // the adopted process is no child of the scanner
 	unread   bool        // bytes were left in the FIFO on purpose
 	more     bool        // bytes may be left in the FIFO, to be read next
@@ -204,7 +204,7 @@ func (s *service) post(ev event) {
 	m.queue = append(m.queue, ev)
 	if !m.owned {
 		m.owned = true
-		s.core.crew.press(func(*turn) { s.work() })
+		s.core.crew.press(s.work)
 	}
 }
 
@@ -223,9 +223,9 @@ func (s *service) take(more bool) (ev event, ok bool) {
 	return ev, false
 }
 
-// work handles events until there are none, or the service is over. Its caller
-// owns the service.
-func (s *service) work() {
+// work handles events until there are none, or the service is over or another's. Its
+// caller owns the service.
+func (s *service) work(t *turn) {
 	defer s.crash()
 	for !s.over() {
 		more := false
@@ -234,14 +234,14 @@ func (s *service) work() {
 		}
 		switch ev, ok := s.take(more); {
 		case ok:
-			s.handle(ev)
+			if !s.core.atOnce(s, t, func() { s.handle(ev) }) {
+				return
+			}
 		case !more:
 			return
 		default:
-			for _, u := range s.units() {
-				if u.more {
-					u.more = s.read(u, readAtOnce)
-				}
+			if !s.core.atOnce(s, t, s.readMore) {
+				return
 			}
 		}
 	}
@@ -249,6 +249,15 @@ func (s *service) work() {
 	s.mail.over, s.mail.queue = true, nil
 	s.mail.Unlock()
 	s.end()
+}
+
+// readMore reads on where bytes are left.
+func (s *service) readMore() {
+	for _, u := range s.units() {
+		if u.more {
+			u.more = s.read(u, readAtOnce)
+		}
+	}
 }
 
 // over says whether the service is let go. With a log service that takes two
@@ -308,9 +317,7 @@ func (s *service) handle(ev event) {
 		s.mendLater() // what empties it shall be done before
 	case evReady:
 		s.waits = false
-		if s.main.st.Phase == Idle && s.main.st.Want == WantUp {
-			s.feed(&s.main, CmdUp)
-		}
+		s.feed(&s.main, Begin)
 	case evKeep:
 		s.core.keep(s)
 	case evSlow:
@@ -375,18 +382,17 @@ func (s *service) read(u *unit, limit int) bool {
 func (s *service) command(u *unit, cmd Event) {
 	switch cmd {
 	case CmdUp, CmdOnce:
-		if u == &s.main && s.unfed { // it stays after all
+		if u != &s.main && s.unfed { // its service goes, and its pipe has gone
+			return
+		}
+		if s.unfed { // it stays after all
 			s.unfed = false
 			s.feed(s.log, CmdUp)
-		}
-	case CmdExit:
-		if u != &s.main {
-			return
 		}
 	case byteLetGo:
 		s.letGo = s.letGo || s.core.isOrphaned()
 		return
-	case CmdDown, CmdTerm, CmdKill, CmdPause, CmdCont, CmdHup, CmdAlarm, CmdInt, CmdQuit, CmdUsr1, CmdUsr2:
+	case CmdDown, CmdExit, CmdTerm, CmdKill, CmdPause, CmdCont, CmdHup, CmdAlarm, CmdInt, CmdQuit, CmdUsr1, CmdUsr2:
 	default:
 		return
 	}
@@ -396,7 +402,7 @@ func (s *service) command(u *unit, cmd Event) {
 // feed gives the machine an event and does what it says.
 func (s *service) feed(u *unit, ev Event) {
 	before := u.st
-	st, effects := step(u.st, ev)
+	st, row := step(u.st, ev)
 	u.st = st
 	if before.Phase != st.Phase {
 		if u.rest != nil {
@@ -410,15 +416,11 @@ func (s *service) feed(u *unit, ev Event) {
 			u.since = time.Now()
 		}
 	}
-	if before.Want != st.Want || ev == CmdOnce && before.Phase != st.Phase {
+	if before.Want != st.Want || row.record && st.Want == WantOnce {
 		s.recordWant(u)
 	}
-	for _, e := range effects { // first: that down is wanted is written together with the TERM
-		s.do(u, e)
-	}
-	// What starts again at once is written when it runs; a script before it has the
-	// rest written.
-	if u.st.Phase != Starting || ev != Gone && ev != Ready {
+	s.do(u, row.do) // first: that down is wanted is written together with the TERM
+	if !row.later {
 		u.write()
 	}
 }
@@ -446,6 +448,7 @@ var sends = [...]struct {
 // do has one effect happen.
 func (s *service) do(u *unit, e Effect) {
 	switch e {
+	case Nothing:
 	case Start:
 		if u == &s.main {
 			s.attachLog()
@@ -461,6 +464,12 @@ func (s *service) do(u *unit, e Effect) {
 		u.restFor(time.Second)
 	case RestLong:
 		u.restFor(5 * time.Second)
+	case RestOn:
+		u.restFor(time.Second - time.Since(u.began))
+	case TellUnready:
+		if err := s.dir.executable("run", false); err != nil { // of one that is being written there is nothing to say
+			s.fatal(fmt.Errorf("unable to start ./run: %w", err))
+		}
 	case Await:
 		u.restFor(10 * time.Second)
 	case TellHeld:
@@ -628,8 +637,17 @@ func (s *service) spawn(u *unit, r role) {
 // told; no real status has its value.
 const statusUnknown unix.WaitStatus = 0xffff0000
 
-// order has a process made for u.
+// order has a process made for u. Where there is to be a pipe and none can be had it is
+// as if the process could not be made: what would be in its place is somebody else's.
 func (s *service) order(u *unit, r role, argv []string) {
+	if s.log != nil && !s.piped && r == isRun {
+		if err := s.newPipe(); err != nil {
+			s.ordered++
+			s.post(event{kind: evUnmade, who: u, role: r, err: err})
+			return
+		}
+		s.core.keep(s)
+	}
 	o := order{who: u, role: r, argv: argv, stdin: -1, stdout: -1, session: s.core.Session && r < isHook}
 	switch {
 	case u != &s.main:
@@ -640,8 +658,14 @@ func (s *service) order(u *unit, r role, argv []string) {
 	switch r {
 	case isRun:
 		o.life, o.before, o.after = u.prefix+"supervise/proc", Life{Word: LifeMaking, Pipe: inode(s.piped, s.pipe[1])}, LifeRun
+		if u.st.Want != WantOnce { // else it stays due
+			o.unmade = LifeDown
+		}
 	case isFinish:
 		o.life, o.before, o.after = u.prefix+"supervise/proc", Life{Word: LifeFinishing, Status: u.ws}, LifeFinish
+		if o.unmade = LifeEnded; u != &s.main {
+			o.unmade = LifeDown
+		}
 	case isHook + laneLife, isHook + laneKill:
 		o.life, o.before, o.after = hookRecord(argv[0][len("control/")]), Life{Word: LifeMaking}, LifeRun
 	}
@@ -649,7 +673,7 @@ func (s *service) order(u *unit, r role, argv []string) {
 	if s.atOnce {
 		s.orders = append(s.orders, o)
 	} else {
-		s.core.start(o)
+		s.core.spawn(o)
 	}
 }
 
@@ -688,9 +712,6 @@ func (s *service) answered(ev event) {
 			u.began = time.Now()
 		}
 		s.feed(u, Spawned)
-		if ev.role == isRun && (u.st.Want == WantDown || u.st.Want == WantExit && u == &s.main) {
-			s.do(u, Stop) // the order changed while the process was made
-		}
 	case evUnmade:
 		if !errors.Is(ev.err, errOver) {
 			s.warn(ev.err)
@@ -733,11 +754,7 @@ func unexecuted(u *unit, ev event) error {
 func (s *service) died(ev event) {
 	u := ev.who
 	if ev.role < isHook && ev.pid == u.pid {
-		l := Life{Word: LifeDown, Status: ev.ws}
-		if ev.role == isRun && u == &s.main {
-			l.Word = LifeEnded
-		}
-		s.record(u, l)
+		s.recordEnd(u, ev.role, ev.ws)
 	}
 	s.core.procs.recorded(ev.proc)
 	if ev.role >= isHook {
@@ -766,6 +783,32 @@ func (s *service) died(ev event) {
 	}
 	u.pid = 0
 	s.ended(u, ev.role, ev.ws)
+}
+
+// recordEnd records the end of ./run or ./finish.
+func (s *service) recordEnd(u *unit, r role, ws unix.WaitStatus) {
+	l := Life{Word: LifeDown, Status: ws}
+	if r == isRun && u == &s.main {
+		l.Word = LifeEnded
+	}
+	s.record(u, l)
+}
+
+// recordEnds records, for the core that takes over, the ends that this one has yet to
+// act on. Where their parent has collected the processes nobody else can know of them.
+func (s *service) recordEnds() {
+	for _, u := range s.units() {
+		if u.pidfd < 0 {
+			continue
+		}
+		if ws, known, _ := exitStatus(u.pidfd); known {
+			r := isRun
+			if u.st.Phase == Finishing {
+				r = isFinish
+			}
+			s.recordEnd(u, r, ws)
+		}
+	}
 }
 
 // sign puts into a record where and by whom it is written, and the standing order.

@@ -19,12 +19,17 @@ type order struct {
 	life    string // path of the record that is written before and after; "" for a control script
 	before  Life
 	after   string // the word of the record once the process is there
+	unmade  string // and where none could be made: the next core is to look for none; "" leaves it
 }
 
 // spawn has a process made by the crew; the answer comes to its
 // service as an event, and until then the descriptors of the order, and the
 // service's directory, must stay open.
 func (c *Core) spawn(o order) {
+	if c.start != nil {
+		c.start(o)
+		return
+	}
 	c.crew.press(func(t *turn) {
 		defer o.who.svc.crash()
 		t.whenSlow(func() { o.who.svc.post(event{kind: evSlow}) })
@@ -114,6 +119,13 @@ func (c *Core) make(o order) event {
 	case nil:
 		proc = place.holds(pid, o.who, o.role)
 	case unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.ENFILE:
+		if o.unmade != "" && recordErr == nil {
+			o.who.records.Lock()
+			life.Word, life.Want = o.unmade, o.who.want
+			recordErr = record.write(o.life, life)
+			o.who.life, o.who.recorded = life, recordErr == nil
+			o.who.records.Unlock()
+		}
 		return fail(evUnmade, fmt.Errorf("unable to fork, sleeping: %w", err))
 	default:
 		if d, ok := err.(dirError); ok {

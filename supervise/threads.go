@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -64,25 +65,49 @@ func ReserveThreads(n int) bool {
 	return threads() >= n
 }
 
+// moreThreads says whether the runtime has n threads, and makes them if it can. Where
+// there may be too little room it makes none: what has been started may take the last
+// room between the look whether there is some and the thread.
+func moreThreads(n int) bool {
+	return threads() >= n || !scarce() && ReserveThreads(n)
+}
+
+// AwaitThreads waits until the runtime has n threads, where there may be room for few
+// only; say is told of that, once. It belongs before signals, timers and pollers are
+// asked for: these have their threads from the runtime, which ends the process where
+// it gets none. Until it returns, signals do what they do by default.
+func AwaitThreads(n int, say func(error)) {
+	if !scarce() {
+		return
+	}
+	for said := false; !ReserveThreads(n); said = true {
+		if !said {
+			say(errors.New("too few processes may be made; waiting."))
+		}
+		time.Sleep(time.Second)
+	}
+}
+
+// awaitFirst is AwaitThreads for what the runtime needs for itself.
+func awaitFirst(say func(Level, string, error)) {
+	AwaitThreads(RuntimeThreads+runtime.GOMAXPROCS(0), func(err error) { say(Warning, "", err) })
+}
+
 // roomForThread says whether the kernel would make a thread: a child that ends at
 // once counts as one. No signal tells of its end, and no wait for children sees it.
 func roomForThread(h *hand) bool {
 	calls := []call{{number: unix.SYS_EXIT_GROUP, step: stepMade}}
 	var made outcome
 	if w := bestWay(); w.vfork {
-		made = h.vforkSilent(calls)
+		made = h.vforkSilent(calls, way{vfork: true})
 	} else {
 		made = h.forkSilent(calls)
 	}
 	if made.err != nil {
 		return made.err != unix.EAGAIN && made.err != unix.ENOMEM
 	}
-	for {
-		const wClone = -1 << 31 // an int of 32 bits has no room for unix.WCLONE
-		if _, err := unix.Wait4(made.pid, nil, wClone, nil); err != unix.EINTR {
-			return true
-		}
-	}
+	collectSilent(made.pid)
+	return true
 }
 
 // ample is room for so many processes and threads that nobody has to wait for his.
