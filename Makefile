@@ -10,7 +10,7 @@ PREFIX  ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
 # LINKS are options for the making of links, such as --no-init.
 LINKS   ?=
-PEERS   := runit busybox-static user-mode-linux s6 libs6-2.11 libskarnet2.13 libexecline2.9 daemontools qemu-user-static
+PEERS   := runit busybox-static user-mode-linux s6 libs6-2.11 libskarnet2.13 libexecline2.9 daemontools qemu-user-static shellcheck
 
 .PHONY: build demo test check test-fresh race mutants bench bench-turns chaos test-logger install clean peers
 

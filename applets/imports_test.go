@@ -17,8 +17,9 @@ import (
 // does not import the room.
 var mayImport = map[string][]string{
 	".":               {"applets"},
-	"applets":         {"applets/loaders", "applets/turns", "initstage", "logger", "procenv", "supervise"},
+	"applets":         {"applets/loaders", "applets/setup", "applets/turns", "initstage", "logger", "procenv", "supervise"},
 	"applets/loaders": {"procenv"},
+	"applets/setup":   {},
 	"applets/turns":   {},
 	"initstage":       {},
 	"logger":          {},

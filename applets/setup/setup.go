@@ -48,7 +48,7 @@ type Target struct {
 
 // Open opens dir below root, both of which are made where they are not there: root
 // itself must be. A link on the way that leads out of root is an error, but where
-// root is "/", which nothing leads out of. The Target must be closed.
+// root is "/", which nothing leads out of. The Target must be closed. The error does not name root.
 func Open(root, dir string) (*Target, error) {
 	if filepath.Clean(root) == "/" {
 		if real, err := filepath.EvalSymlinks("/" + dir); err == nil { // os.Root takes no absolute link
@@ -57,7 +57,7 @@ func Open(root, dir string) (*Target, error) {
 	}
 	at, err := os.OpenRoot(root)
 	if err != nil {
-		return nil, err
+		return nil, bare(err)
 	}
 	return &Target{at, dir}, nil
 }
