@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/state"
 )
 
 // open takes the service: its locks, then its files, main before log at each
@@ -244,20 +246,20 @@ func (k kept) close() {
 
 // remains is what an earlier core has left of a unit.
 type remains struct {
-	life      Life
-	ok        bool    // there is a record, and it counts
-	worth     worth   // of the record
-	verdict   verdict // on it
-	unwritten bool    // it could not be written, and the scanner has kept it
-	there     bool    // the process that it names is there, alive or dead
-	runs      bool    // and alive
-	ppid      int     // its parent
-	pidfd     int     // of the process, or of one that has ended and can tell how; else -1
-	told      Life    // the record as it was read
-	seen      Record  // supervise/status
-	state     []byte  // the same, undecoded
-	stat      string  // supervise/stat
-	pid       string  // supervise/pid
+	life      state.Process
+	ok        bool          // there is a record, and it counts
+	worth     worth         // of the record
+	verdict   verdict       // on it
+	unwritten bool          // it could not be written, and the scanner has kept it
+	there     bool          // the process that it names is there, alive or dead
+	runs      bool          // and alive
+	ppid      int           // its parent
+	pidfd     int           // of the process, or of one that has ended and can tell how; else -1
+	told      state.Process // the record as it was read
+	seen      Record        // supervise/status
+	state     []byte        // the same, undecoded
+	stat      string        // supervise/stat
+	pid       string        // supervise/pid
 }
 
 func (was *remains) close() {
@@ -291,7 +293,7 @@ func (s *service) earlier(u *unit, k kept) (was remains, err error) {
 		return was, err
 	}
 	was.told, was.life = life, life
-	if was.worth = life.worth(at.world, place); was.worth == worthless {
+	if was.worth = worthOf(life, at.world, place); was.worth == worthless {
 		return was, nil
 	}
 	was.ok = true
@@ -313,18 +315,18 @@ func (s *service) earlier(u *unit, k kept) (was remains, err error) {
 		}
 		f.to(b)
 	}
-	if life.former {
+	if life.Former {
 		was.life.Want = was.seen.Want
 		switch {
 		case was.seen.Want == WantUnknown:
 			was.life.Want = WantExit // the files decide
 		case strings.Contains(was.stat, "want exit"):
 			was.life.Want = WantExit
-		case was.seen.Want == WantDown && (was.seen.PID != 0 && !was.seen.Termed || life.Word == LifeMaking):
+		case was.seen.Want == WantDown && (was.seen.PID != 0 && !was.seen.Termed || life.Word == state.ProcMaking):
 			was.life.Want = WantOnce
 		}
 	}
-	if was.life.Word == LifeMaking || was.life.Word == LifeFinishing {
+	if was.life.Word == state.ProcMaking || was.life.Word == state.ProcFinishing {
 		pid, ticks, err := s.orphan(prefix, was.life)
 		if err != nil {
 			return was, err
@@ -333,10 +335,10 @@ func (s *service) earlier(u *unit, k kept) (was remains, err error) {
 			was.life.PID, was.life.Ticks = pid, ticks
 		}
 		if was.life.PID != 0 { // else none was made; it may have ended by now
-			was.life.Word = map[string]string{LifeMaking: LifeRun, LifeFinishing: LifeFinish}[was.life.Word]
+			was.life.Word = map[string]string{state.ProcMaking: state.ProcRun, state.ProcFinishing: state.ProcFinish}[was.life.Word]
 		}
 	}
-	if was.life.Word != LifeRun && was.life.Word != LifeFinish {
+	if was.life.Word != state.ProcRun && was.life.Word != state.ProcFinish {
 		return was, nil
 	}
 	sight, err := see(was.life)
@@ -367,13 +369,13 @@ func (s *service) judge(all ...*remains) error {
 		if !was.ok {
 			continue
 		}
-		mine := was.life.Tree == at.tree && at.tree != 0 && !was.life.former
+		mine := was.life.Tree == at.tree && at.tree != 0 && !was.life.Former
 		if !mine && !alive && was.worth == worthAll {
 			if alive, err = s.core.survives(was.life.Tree); err != nil {
 				return err
 			}
 		}
-		if was.verdict = was.life.judge(was.worth, was.runs, mine, alive); !was.verdict.counts {
+		if was.verdict = judge(was.life, was.worth, was.runs, mine, alive); !was.verdict.counts {
 			was.close()
 			was.ok = false
 			s.clearRecord(s.units()[i].prefix)
@@ -421,13 +423,13 @@ const soon = 100
 // alive, has the service's working directory, or, dead, still has the name of its
 // script. At most one process of a tree is in that state; what it has started
 // itself is younger still.
-func (s *service) orphan(prefix string, l Life) (pid int, ticks uint64, err error) {
+func (s *service) orphan(prefix string, l state.Process) (pid int, ticks uint64, err error) {
 	var dir unix.Stat_t
 	if err := unix.Fstatat(s.dir.fd, strings.TrimSuffix("./"+prefix, "/"), &dir, 0); err != nil {
 		return 0, 0, unless(absent, prefix, err)
 	}
 	script := "run"
-	if l.Word == LifeFinishing {
+	if l.Word == state.ProcFinishing {
 		script = "finish"
 	}
 	parents, err := ancestors()
@@ -549,7 +551,7 @@ func (s *service) settled(u *unit, k kept, was *remains) error {
 	if err != nil {
 		return err
 	}
-	making := life.Word == LifeMaking || life.Word == LifeFinishing
+	making := life.Word == state.ProcMaking || life.Word == state.ProcFinishing
 	if life != was.told || making {
 		now, err := s.earlier(u, k)
 		if err != nil {
@@ -589,12 +591,12 @@ func (s *service) lostRecord(prefix string) bool {
 		return false
 	}
 	st, err := s.dir.stat(prefix + "supervise/proc")
-	return (err != nil || st.Size < lifeSize) && s.dir.has(prefix+"supervise/ok")
+	return (err != nil || st.Size < state.ProcSize) && s.dir.has(prefix+"supervise/ok")
 }
 
 // stray looks for the process of a unit whose record was lost: among those that have
 // lost their parent the eldest with the unit's working directory.
-func (s *service) stray(prefix string) (l Life, ok bool, err error) {
+func (s *service) stray(prefix string) (l state.Process, ok bool, err error) {
 	st, err := s.dir.stat(strings.TrimSuffix("./"+prefix, "/"))
 	if err != nil {
 		return l, false, unless(absent, "./"+prefix, err)
@@ -610,13 +612,13 @@ func (s *service) stray(prefix string) (l Life, ok bool, err error) {
 
 // strays are the processes, by their working directories, that may be an earlier
 // core's children. It looks once in the life of a core, when there is reason.
-func (c *Core) strays() (map[[2]uint64]Life, error) {
+func (c *Core) strays() (map[[2]uint64]state.Process, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.lost != nil {
 		return c.lost, nil
 	}
-	all := map[[2]uint64]Life{}
+	all := map[[2]uint64]state.Process{}
 	parents, err := ancestors()
 	if err != nil {
 		return nil, err
@@ -636,7 +638,7 @@ func (c *Core) strays() (map[[2]uint64]Life, error) {
 		}
 		at := [2]uint64{uint64(cwd.Dev), cwd.Ino}
 		if known, ok := all[at]; !ok || st.ticks < known.Ticks {
-			all[at] = Life{Word: LifeRun, PID: pid, Ticks: st.ticks}
+			all[at] = state.Process{Word: state.ProcRun, PID: pid, Ticks: st.ticks}
 		}
 		return nil
 	})
@@ -733,7 +735,7 @@ func (s *service) newRecord(prefix string) bool {
 	if err != nil {
 		return false
 	}
-	unix.Write(fd, []byte(blank))
+	unix.Write(fd, []byte(state.Blank))
 	unix.Close(fd)
 	unix.Unlinkat(s.dir.fd, prefix+"supervise/status", 0)
 	return true
@@ -861,7 +863,7 @@ func (s *service) holdPipes() (kept, error) {
 		if err != nil || !ok || l.PID == 0 || l.Want == WantExit { // that one is to see it
 			return err
 		}
-		w, err := l.openPipe(fd)
+		w, err := openPipe(l, fd)
 		if w >= 0 {
 			k[prefix] = w
 		}
@@ -879,7 +881,7 @@ func (s *service) holdPipes() (kept, error) {
 // openPipe opens the pipe that the record's process has as that descriptor; -1 where
 // it has none, or another than the record tells of. In a container that sees the /proc
 // of others another process has its number there.
-func (l Life) openPipe(fd string) (int, error) {
+func openPipe(l state.Process, fd string) (int, error) {
 	if ours, err := ownProc(); !ours {
 		return -1, err
 	}
@@ -900,13 +902,13 @@ func (s *service) findPipe(k kept, was, wasLog remains) error {
 	}
 	w, err := -1, error(nil)
 	if was.there && was.life.Pipe != 0 { // else, or where it is another, ./run has turned elsewhere
-		w, err = was.life.openPipe("1")
+		w, err = openPipe(was.life, "1")
 	}
 	if w < 0 && err == nil {
 		w = k.take("pipe")
 	}
 	if w < 0 && err == nil && wasLog.there {
-		w, err = wasLog.life.openPipe("0")
+		w, err = openPipe(wasLog.life, "0")
 	}
 	if err != nil {
 		return err
@@ -1044,18 +1046,18 @@ func (s *service) restore(u *unit, was *remains) {
 	u.began = time.Now().Add(-max(0, time.Since(u.since)))
 	u.ws = was.life.Status
 	switch was.life.Word {
-	case LifeMaking: // no process came of it
+	case state.ProcMaking: // no process came of it
 		u.began = time.Time{} // it has rested
 		u.making = true
 		return
-	case LifeDown:
+	case state.ProcDown:
 		return
-	case LifeEnded, LifeFinishing:
+	case state.ProcEnded, state.ProcFinishing:
 		u.st, _ = step(u.st, FoundRun) // its end is told in resume
 		return
 	}
 	r, ev := isRun, FoundRun
-	if was.life.Word == LifeFinish {
+	if was.life.Word == state.ProcFinish {
 		r, ev = isFinish, FoundFinish
 	}
 	if !was.there && was.pidfd < 0 {
@@ -1087,7 +1089,7 @@ func (s *service) restore(u *unit, was *remains) {
 
 // lookAfter looks once a second after an adopted process that no pidfd tells the end
 // of, as long as nobody else does.
-func (c *Core) lookAfter(p *process, l Life) {
+func (c *Core) lookAfter(p *process, l state.Process) {
 	time.AfterFunc(lookTime, func() {
 		if !c.procs.awaited(p) {
 			return

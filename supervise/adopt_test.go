@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/state"
 )
 
 // openedFDs counts the descriptors of this process, but for the one that it takes.
@@ -71,7 +73,7 @@ func TestOpenLeaksNothing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			record := Life{Word: LifeRun, PID: pid, Ticks: st.ticks, Place: place, Core: 1}
+			record := state.Process{Word: state.ProcRun, PID: pid, Ticks: st.ticks, Place: place, Core: 1}
 			for _, prefix := range []string{"/", "/log/"} {
 				if err := writeLife(unix.AT_FDCWD, path+prefix+"supervise/proc", record); err != nil {
 					t.Fatal(err)

@@ -13,6 +13,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/state"
 )
 
 // at is a moment of the tables below.
@@ -172,6 +174,12 @@ func (s *stage) hear(n int) string {
 	return string(b)
 }
 
+// lineOf is a record as a file holds it.
+func lineOf(p state.Process) string {
+	b := p.Bytes()
+	return string(b[:])
+}
+
 // boot is the id of this boot.
 func boot(t *testing.T) string {
 	t.Helper()
@@ -239,22 +247,24 @@ func TestAbandoned(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	here := World{Boot: hash(boot(t)), Space: 1}
-	line := func(w World) string { return string(lineOf(Life{Word: LifeRun, PID: 5, Ticks: 12345, World: w})) }
+	here := state.World{Boot: state.Hash(boot(t)), Space: 1}
+	line := func(w state.World) string {
+		return lineOf(state.Process{Word: state.ProcRun, PID: 5, Ticks: 12345, World: w})
+	}
 	former := func(id string) string { return fmt.Sprintf("%-127s\n", "run 5 12345 "+id+" 1 0 0") }
 	for _, tt := range []struct {
 		proc string
 		want bool
 	}{
 		{line(here), true},
-		{line(World{Boot: here.Boot, Space: 2}), true}, // its client may be in another namespace
+		{line(state.World{Boot: here.Boot, Space: 2}), true}, // its client may be in another namespace
 		{former(boot(t)), true},
-		{line(World{Boot: here.Boot + 1}), false},
-		{line(World{}), false},
+		{line(state.World{Boot: here.Boot + 1}), false},
+		{line(state.World{}), false},
 		{former("00000000-0000-0000-0000-000000000000"), false},
 		{line(here)[:100], false},
 		{line(here) + "x", false},
-		{blank, false},
+		{state.Blank, false},
 		{"", false},
 	} {
 		s.write("supervise/proc", tt.proc, 0o644)
@@ -401,7 +411,7 @@ func TestSkip(t *testing.T) {
 
 // TestReplaced loses no command to a core that is replaced.
 func TestReplaced(t *testing.T) {
-	proc := string(lineOf(Life{Word: LifeRun, PID: 5, Ticks: 1, World: World{Boot: hash(boot(t))}}))
+	proc := lineOf(state.Process{Word: state.ProcRun, PID: 5, Ticks: 1, World: state.World{Boot: state.Hash(boot(t))}})
 
 	t.Run("sent while there is none", func(t *testing.T) {
 		s := newStage(t)

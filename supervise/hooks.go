@@ -4,6 +4,8 @@ import (
 	"errors"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/state"
 )
 
 // A control script that is to end ./run is recorded while it runs, as ./run itself
@@ -29,7 +31,7 @@ func (s *service) forgetHook(l int) {
 		s.core.unwatch(lane.pidfd)
 		lane.pidfd = 0
 	}
-	lane.life = Life{}
+	lane.life = state.Process{}
 	if lane.left {
 		lane.left = false
 		s.core.keep(s)
@@ -67,7 +69,7 @@ func (s *service) missesHook() bool {
 
 // loseHooks has the records of scripts that run written again, in a supervise
 // directory that has been made again.
-func (s *service) loseHooks(place Place) {
+func (s *service) loseHooks(place state.Place) {
 	for i := range s.lanes {
 		if l := &s.lanes[i]; l.life.PID != 0 {
 			l.life.Place, l.left = place, true
@@ -96,7 +98,7 @@ func (s *service) rewriteHooks() bool {
 type leftHook struct {
 	hook byte
 	lane int
-	life Life
+	life state.Process
 	left bool // the record could not be written
 }
 
@@ -120,8 +122,8 @@ func (s *service) leftHooks() (left []leftHook, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if ok && life.PID != 0 && life.worth(at.world, s.main.life.Place) == worthAll {
-			if ok, err = life.runsHook(); err != nil {
+		if ok && life.PID != 0 && worthOf(life, at.world, s.main.life.Place) == worthAll {
+			if ok, err = runsHook(&life); err != nil {
 				return nil, err
 			}
 			if ok {
@@ -136,8 +138,8 @@ func (s *service) leftHooks() (left []leftHook, err error) {
 
 // runsHook says whether the script of the record is there, and completes the record
 // of one that has written its pid itself.
-func (l *Life) runsHook() (bool, error) {
-	if l.Word == LifeMaking {
+func runsHook(l *state.Process) (bool, error) {
+	if l.Word == state.ProcMaking {
 		st, found, err := statOf(l.PID)
 		if err != nil {
 			return false, err
@@ -145,7 +147,7 @@ func (l *Life) runsHook() (bool, error) {
 		if found && st.ticks >= l.Ticks && st.ticks <= l.Ticks+soon {
 			l.Ticks = st.ticks
 		}
-		l.Word = LifeRun
+		l.Word = state.ProcRun
 	}
 	sight, err := see(*l)
 	if sight.pidfd >= 0 {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/state"
 )
 
 // A disk may be full for a while, and a supervise directory may be emptied below
@@ -132,7 +134,7 @@ func (s *service) remake(u *unit) error {
 	u.records.Lock()
 	u.life.Place, u.recorded = place, false
 	if u.life.Word == "" {
-		u.life = s.core.sign(u, Life{Word: LifeDown, Status: u.ws})
+		u.life = s.core.sign(u, state.Process{Word: state.ProcDown, Status: u.ws})
 	}
 	u.records.Unlock()
 	if u == &s.main {

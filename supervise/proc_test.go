@@ -8,62 +8,25 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
-)
 
-func TestLife(t *testing.T) {
-	w, at := World{1<<32 - 1, 1}, Place{3, 1 << 31}
-	for _, l := range []Life{
-		{Word: LifeMaking, Ticks: 1 << 40, World: w, Place: at, Tree: 1<<32 - 1, Core: 1 << 22, Want: WantOnce},
-		{Word: LifeRun, PID: 1 << 22, Ticks: 1 << 41, World: w, Place: at, Core: 1 << 22, Status: statusUnknown, Want: WantExit},
-		{Word: LifeEnded, World: w, Place: at, Core: 7, Status: 139, Pipe: 1 << 63},
-		{Word: LifeFinish, PID: 9, Ticks: 12, World: w, Status: 3 << 8, Want: WantDown},
-		{Word: LifeFinishing, Ticks: 1 << 41, World: w, Place: at, Tree: 1<<32 - 1, Core: 1 << 22, Status: statusUnknown, Pipe: 1<<64 - 1},
-		{Word: LifeDown},
-	} {
-		b := lineOf(l)
-		back, ok := parseLife(b)
-		if !ok {
-			t.Errorf("%q is not accepted", b)
-		}
-		if diff := cmp.Diff(l, back, cmp.AllowUnexported(Life{})); diff != "" {
-			t.Errorf("(-want +got):\n%s", diff)
-		}
-	}
-	whole := string(lineOf(Life{Word: LifeRun, PID: 9, Ticks: 12, Core: 3}))
-	making := string(lineOf(Life{Word: LifeMaking, Ticks: 12, Core: 3}))
-	for name, text := range map[string]string{
-		"empty":        "",
-		"blank":        blank,
-		"cut short":    whole[:60],
-		"too long":     whole + "x",
-		"garbage":      strings.Repeat("\xff", lifeSize-1) + "\n",
-		"no pid":       strings.Replace(whole, "run 9 ", "run 0 ", 1),
-		"wrote pid 0":  making[:lifePID] + "\x00\x00\x00\x00" + making[lifePID+4:],
-		"another word": strings.Replace(whole, "run 9 ", "ran 9 ", 1),
-		"a field less": strings.Replace(whole, " 3 0 0 ", " 3 0   ", 1),
-		"no order":     whole[:lifeWant] + " " + whole[lifeWant+1:],
-	} {
-		if l, ok := parseLife([]byte(text)); ok {
-			t.Errorf("%s: accepted as %+v", name, l)
-		}
-	}
-}
+	"runitbox/supervise/state"
+)
 
 // A process that is being made writes its pid into the line.
 func TestMakingLife(t *testing.T) {
-	for _, word := range []string{LifeMaking, LifeFinishing} {
+	for _, word := range []string{state.ProcMaking, state.ProcFinishing} {
 		path := t.TempDir() + "/proc"
-		l := Life{Word: word, Ticks: 1 << 41, World: World{1<<32 - 1, 7}, Core: 1 << 22, Status: statusUnknown, Pipe: 1<<64 - 1}
+		l := state.Process{Word: word, Ticks: 1 << 41, World: state.World{Boot: 1<<32 - 1, Space: 7}, Core: 1 << 22, Status: statusUnknown, Pipe: 1<<64 - 1}
 		m, err := writeMaking(unix.AT_FDCWD, path, l)
 		if err != nil {
 			t.Fatal(err)
 		}
 		back, ok, _ := readLife(unix.AT_FDCWD, path)
-		if diff := cmp.Diff(l, back, cmp.AllowUnexported(Life{})); !ok || diff != "" {
+		if diff := cmp.Diff(l, back, cmp.AllowUnexported(state.Process{})); !ok || diff != "" {
 			t.Errorf("before: %t (-want +got):\n%s", ok, diff)
 		}
 		write := func(pid uint32) {
-			if _, err := unix.Pwrite(m.fd, binary.NativeEndian.AppendUint32(nil, pid), lifePID); err != nil {
+			if _, err := unix.Pwrite(m.fd, binary.NativeEndian.AppendUint32(nil, pid), state.ProcPID); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -71,7 +34,7 @@ func TestMakingLife(t *testing.T) {
 			write(uint32(pid))
 			l.PID = pid
 			back, ok, _ = readLife(unix.AT_FDCWD, path)
-			if diff := cmp.Diff(l, back, cmp.AllowUnexported(Life{})); !ok || diff != "" {
+			if diff := cmp.Diff(l, back, cmp.AllowUnexported(state.Process{})); !ok || diff != "" {
 				t.Errorf("made: %t (-want +got):\n%s", ok, diff)
 			}
 		}
@@ -80,7 +43,7 @@ func TestMakingLife(t *testing.T) {
 			t.Errorf("a pid that is none is accepted: %+v", l)
 		}
 		m.close()
-		after := Life{Word: LifeRun, PID: 7, Ticks: 8}
+		after := state.Process{Word: state.ProcRun, PID: 7, Ticks: 8}
 		if err := writeLife(unix.AT_FDCWD, path, after); err != nil {
 			t.Fatal(err)
 		}
@@ -88,25 +51,6 @@ func TestMakingLife(t *testing.T) {
 			t.Errorf("after: %+v, %t", back, ok)
 		}
 	}
-}
-
-func lineOf(l Life) []byte {
-	b := l.bytes()
-	return b[:]
-}
-
-func FuzzParseLife(f *testing.F) {
-	f.Add(lineOf(Life{Word: LifeRun, PID: 9, Ticks: 12, Core: 3}))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		l, ok := parseLife(b)
-		if !ok {
-			return
-		}
-		l.former = false // it is written in the newer format
-		if back, ok := parseLife(lineOf(l)); !ok || back != l {
-			t.Errorf("%+v became %+v", l, back)
-		}
-	})
 }
 
 func TestParseStat(t *testing.T) {
@@ -130,7 +74,7 @@ func TestParseStat(t *testing.T) {
 func TestReadLife(t *testing.T) {
 	dir := t.TempDir()
 	path := dir + "/proc"
-	l := Life{Word: LifeRun, PID: 1, Ticks: 1, Core: 1}
+	l := state.Process{Word: state.ProcRun, PID: 1, Ticks: 1, Core: 1}
 	if err := writeLife(unix.AT_FDCWD, path, l); err != nil {
 		t.Fatal(err)
 	}

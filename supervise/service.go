@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/state"
 )
 
 // role is what a process is to its service.
@@ -65,9 +67,9 @@ type event struct {
 	pid    int
 	ws     unix.WaitStatus
 	err    error
-	number int      // of the rest
-	life   *Life    // the record of a control script
-	proc   *process // nil: nobody keeps it
+	number int            // of the rest
+	life   *state.Process // the record of a control script
+	proc   *process       // nil: nobody keeps it
 }
 
 // job is a command that may have to wait for a control script.
@@ -83,9 +85,9 @@ type lane struct {
 	busy  bool
 	hook  byte
 	pid   int
-	pidfd int  // of a script that an earlier core has begun; else 0
-	life  Life // its record, of a script that is to end ./run
-	left  bool // which could not be written: the scanner has it
+	pidfd int           // of a script that an earlier core has begun; else 0
+	life  state.Process // its record, of a script that is to end ./run
+	left  bool          // which could not be written: the scanner has it
 	then  func(suppressed bool)
 	queue []job
 }
@@ -121,10 +123,10 @@ type unit struct {
 	rest     *time.Timer
 	rests    int // the number of the last rest
 
-	records  sync.Mutex // guards the following, and is held while the record is written
-	life     Life       // the record
-	recorded bool       // and it was written
-	want     Want       // the standing order, as the record is to tell it
+	records  sync.Mutex    // guards the following, and is held while the record is written
+	life     state.Process // the record
+	recorded bool          // and it was written
+	want     Want          // the standing order, as the record is to tell it
 
 	unwritten bool // pid, stat or status could not be written
 
@@ -657,17 +659,17 @@ func (s *service) order(u *unit, r role, argv []string) {
 	}
 	switch r {
 	case isRun:
-		o.life, o.before, o.after = u.prefix+"supervise/proc", Life{Word: LifeMaking, Pipe: inode(s.piped, s.pipe[1])}, LifeRun
+		o.life, o.before, o.after = u.prefix+"supervise/proc", state.Process{Word: state.ProcMaking, Pipe: inode(s.piped, s.pipe[1])}, state.ProcRun
 		if u.st.Want != WantOnce { // else it stays due
-			o.unmade = LifeDown
+			o.unmade = state.ProcDown
 		}
 	case isFinish:
-		o.life, o.before, o.after = u.prefix+"supervise/proc", Life{Word: LifeFinishing, Status: u.ws}, LifeFinish
-		if o.unmade = LifeEnded; u != &s.main {
-			o.unmade = LifeDown
+		o.life, o.before, o.after = u.prefix+"supervise/proc", state.Process{Word: state.ProcFinishing, Status: u.ws}, state.ProcFinish
+		if o.unmade = state.ProcEnded; u != &s.main {
+			o.unmade = state.ProcDown
 		}
 	case isHook + laneLife, isHook + laneKill:
-		o.life, o.before, o.after = hookRecord(argv[0][len("control/")]), Life{Word: LifeMaking}, LifeRun
+		o.life, o.before, o.after = hookRecord(argv[0][len("control/")]), state.Process{Word: state.ProcMaking}, state.ProcRun
 	}
 	s.ordered++
 	if s.atOnce {
@@ -787,9 +789,9 @@ func (s *service) died(ev event) {
 
 // recordEnd records the end of ./run or ./finish.
 func (s *service) recordEnd(u *unit, r role, ws unix.WaitStatus) {
-	l := Life{Word: LifeDown, Status: ws}
+	l := state.Process{Word: state.ProcDown, Status: ws}
 	if r == isRun && u == &s.main {
-		l.Word = LifeEnded
+		l.Word = state.ProcEnded
 	}
 	s.record(u, l)
 }
@@ -813,14 +815,14 @@ func (s *service) recordEnds() {
 
 // sign puts into a record where and by whom it is written, and the standing order.
 // The unit's records are locked.
-func (c *Core) sign(u *unit, l Life) Life {
+func (c *Core) sign(u *unit, l state.Process) state.Process {
 	at, _ := c.here() // which is known since the service was opened
-	l.World, l.Place, l.Tree, l.Core, l.Want, l.former = at.world, u.life.Place, at.tree, c.self, u.want, false
+	l.World, l.Place, l.Tree, l.Core, l.Want, l.Former = at.world, u.life.Place, at.tree, c.self, u.want, false
 	return l
 }
 
 // record writes a record of the unit.
-func (s *service) record(u *unit, l Life) {
+func (s *service) record(u *unit, l state.Process) {
 	u.records.Lock()
 	u.want = u.st.Want
 	u.life = s.core.sign(u, l)
@@ -835,15 +837,15 @@ func (s *service) recordWant(u *unit) {
 	u.records.Lock()
 	u.want = u.st.Want
 	making := s.ordered > 0 && !u.recorded // who makes the process writes it
-	if s.deleted || making || u.life.Place == (Place{}) {
+	if s.deleted || making || u.life.Place == (state.Place{}) {
 		u.records.Unlock()
 		return
 	}
 	switch {
 	case s.ordered == 0 && u.want == WantOnce && u.st.Phase == Starting: // it is due until a process was made
-		u.life, u.recorded = Life{Word: LifeMaking, Ticks: ticksNow(), Place: u.life.Place}, false
+		u.life, u.recorded = state.Process{Word: state.ProcMaking, Ticks: ticksNow(), Place: u.life.Place}, false
 	case u.life.Word == "":
-		u.life.Word, u.recorded = LifeDown, false
+		u.life.Word, u.recorded = state.ProcDown, false
 	}
 	u.life = s.core.sign(u, u.life)
 	var err error

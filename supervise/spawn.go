@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/state"
 )
 
 // order is one process to be made.
@@ -17,7 +19,7 @@ type order struct {
 	stdout  int    // the same
 	session bool   // in a session of its own
 	life    string // path of the record that is written before and after; "" for a control script
-	before  Life
+	before  state.Process
 	after   string // the word of the record once the process is there
 	unmade  string // and where none could be made: the next core is to look for none; "" leaves it
 }

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/state"
 )
 
 // survivors are the trees of earlier scanners of which something still runs. Guarded
@@ -77,7 +79,7 @@ func (c *Core) survives(tree uint32) (bool, error) {
 }
 
 // survey looks through the records of all services in the scanner's directory.
-func (c *Core) survey(look *survey, tree uint32, w World) {
+func (c *Core) survey(look *survey, tree uint32, w state.World) {
 	defer close(look.over)
 	dir, err := os.Open(c.dir)
 	if err != nil {
@@ -110,9 +112,9 @@ func (c *Core) survey(look *survey, tree uint32, w World) {
 }
 
 // stillRuns says whether the record at path is of this tree and its process runs.
-func stillRuns(at int, path string, tree uint32, w World) (bool, error) {
+func stillRuns(at int, path string, tree uint32, w state.World) (bool, error) {
 	l, ok, err := readLife(at, path)
-	if err != nil || !ok || l.Tree != tree || l.PID == 0 || l.worth(w, l.Place) != worthAll {
+	if err != nil || !ok || l.Tree != tree || l.PID == 0 || worthOf(l, w, l.Place) != worthAll {
 		return false, err
 	}
 	s, err := see(l)

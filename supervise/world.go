@@ -10,24 +10,13 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/state"
 )
-
-// World is where process ids mean what a record says: a run of the kernel and a pid
-// namespace in it. What cannot be told, where /proc is not there or hides it, is 0.
-type World struct {
-	Boot  uint32 // a hash of the boot id
-	Space uint32 // two hashes of 16 bits of which process 1 it has (see spaceOf)
-}
-
-// Place is what a record is about: hashes of the service directory and of the file
-// that is locked for it, by device, inode and time of birth. A copy of a directory,
-// a snapshot of it and what is restored from a backup is another place; a bind mount
-// and the directory under another name is the same.
-type Place struct{ Dir, Lock uint32 }
 
 // stand is where a core is and whose: what a record is compared with.
 type stand struct {
-	world World
+	world state.World
 	tree  uint32
 }
 
@@ -41,13 +30,13 @@ const (
 	worthAll                  // all that it tells, where something of its tree still runs
 )
 
-// worth compares a record with where it was read.
-func (l Life) worth(w World, p Place) worth {
+// worthOf compares a record with where it was read.
+func worthOf(l state.Process, w state.World, p state.Place) worth {
 	differ := func(a, b uint32) bool { return a != 0 && b != 0 && a != b }
 	switch {
 	case differ(l.World.Boot, w.Boot), differ(l.World.Space&0xffff, w.Space&0xffff), differ(l.World.Space>>16, w.Space>>16):
 		return worthless
-	case l.former, l.Place == p:
+	case l.Former, l.Place == p:
 		return worthAll
 	case l.Place.Dir == p.Dir:
 		return worthProcess
@@ -68,7 +57,7 @@ type verdict struct {
 // whether it is of this tree, and alive whether something of its tree still runs or
 // its core has handed the service over. An order to exit is one to a supervisor, not
 // to the one that comes after it.
-func (l Life) judge(w worth, runs, mine, alive bool) verdict {
+func judge(l state.Process, w worth, runs, mine, alive bool) verdict {
 	switch {
 	case w == worthless, w != worthAll && !runs:
 		return verdict{}
@@ -80,15 +69,6 @@ func (l Life) judge(w worth, runs, mine, alive bool) verdict {
 		return verdict{counts: true, order: l.Want != WantExit}
 	}
 	return verdict{}
-}
-
-// hash is FNV-1a, and never 0.
-func hash(s string) uint32 {
-	h := uint32(2166136261)
-	for i := range len(s) {
-		h = (h ^ uint32(s[i])) * 16777619
-	}
-	return max(h, 1)
 }
 
 // What open(2) and the like answer where a file is not there, or is not for us.
@@ -107,7 +87,7 @@ func unless(these []error, what string, err error) error {
 }
 
 // readWorld says which world this process is in.
-func readWorld() (w World, err error) {
+func readWorld() (w state.World, err error) {
 	const bootID = "/proc/sys/kernel/random/boot_id"
 	b, err := Dir{unix.AT_FDCWD}.slurp(bootID, 64)
 	if err != nil {
@@ -115,7 +95,7 @@ func readWorld() (w World, err error) {
 			return w, err
 		}
 	} else {
-		w.Boot = hash(strings.TrimSpace(string(b)))
+		w.Boot = state.Hash(strings.TrimSpace(string(b)))
 	}
 	if err := readClockShift(); err != nil {
 		return w, err
@@ -130,7 +110,7 @@ func readWorld() (w World, err error) {
 // after /proc was mounted, nothing is compared that one of them does not know.
 func spaceOf() (uint32, error) {
 	half := func(s string) uint32 {
-		n := hash(s)
+		n := state.Hash(s)
 		return max((n>>16^n)&0xffff, 1)
 	}
 	const space = "/proc/self/ns/pid"
@@ -188,7 +168,7 @@ func treeOf(pid int) (uint32, error) {
 			return 0, err
 		}
 	}
-	return hash(strconv.Itoa(pid) + " " + strconv.FormatUint(start, 10)), nil
+	return state.Hash(strconv.Itoa(pid) + " " + strconv.FormatUint(start, 10)), nil
 }
 
 // here is where this core stands, found out once.
@@ -256,18 +236,18 @@ func identity(at int, path string) (uint32, error) {
 		b = strconv.AppendInt(append(b, ' '), st.Btime.Sec, 10)
 		b = strconv.AppendUint(append(b, '.'), uint64(st.Btime.Nsec), 10)
 	}
-	return hash(string(b)), nil
+	return state.Hash(string(b)), nil
 }
 
 // place is what the records of a unit are about. The service directory itself goes
 // without its time of birth where its key says what it is: on an overlay that time
 // changes when something is written in it.
-func (s *service) place(prefix string) (p Place, err error) {
+func (s *service) place(prefix string) (p state.Place, err error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(s.dir.fd, &st); err != nil {
 		return p, fmt.Errorf("unable to stat the directory: %w", err)
 	}
-	p.Dir = hash(strconv.FormatUint(uint64(st.Dev), 10) + " " + strconv.FormatUint(st.Ino, 10))
+	p.Dir = state.Hash(strconv.FormatUint(uint64(st.Dev), 10) + " " + strconv.FormatUint(st.Ino, 10))
 	p.Lock, err = identity(s.dir.fd, prefix+"supervise/lock")
 	return p, err
 }
@@ -281,7 +261,7 @@ type sight struct {
 }
 
 // see looks for the process that a record names, by pid and start.
-func see(l Life) (s sight, err error) {
+func see(l state.Process) (s sight, err error) {
 	pid, ticks := l.PID, l.Ticks
 	s.pidfd = -1
 	fd, err := unix.PidfdOpen(pid, 0)
@@ -310,7 +290,7 @@ func see(l Life) (s sight, err error) {
 // with its parent, which must be one that a killed core's child comes to, or the
 // core that has let go of it; else, before Linux 6.13, by whether it could be sent a
 // signal.
-func (s sight) hidden(l Life) (found bool, ppid int, err error) {
+func (s sight) hidden(l state.Process) (found bool, ppid int, err error) {
 	if s.pidfd >= 0 {
 		info := unix.PidfdInfo{}
 		switch err := unix.IoctlPidfdInfo(s.pidfd, &info); err {
