@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"runitbox/supervise/state"
+	"runitbox/supervise/sys"
 )
 
 // entry is a service of the directory, by device and inode.
@@ -414,7 +415,7 @@ func (s *Scanner) stampRescan() {
 			p := probe{at: unix.AT_FDCWD}
 			s.dir.probe(p.write(path, text))
 		}
-		fd, err := open(unix.AT_FDCWD, path, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CREAT|unix.O_TRUNC, 0o644)
+		fd, err := sys.Open(unix.AT_FDCWD, path, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CREAT|unix.O_TRUNC, 0o644)
 		if err == nil {
 			_, err = unix.Write(fd, []byte(text))
 			unix.Close(fd)
