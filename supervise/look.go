@@ -62,10 +62,10 @@ func (d *directory) leave() {
 }
 
 // probe waits for the child of a probe: meanwhile the caller touches nothing itself.
-func (d *directory) probe(p *probe) {
+func (d *directory) probe(p *probe) error {
 	d.leave()
-	p.run()
-	d.touching.Add(1)
+	defer d.touching.Add(1)
+	return p.run()
 }
 
 // mayBecome says whether this process can become another program now; if not, free is
