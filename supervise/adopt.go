@@ -11,7 +11,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/supervise/proc"
 	"runitbox/supervise/state"
+	"runitbox/supervise/sys"
 )
 
 // open takes the service: its locks, then its files, main before log at each
@@ -283,7 +285,7 @@ func (s *service) earlier(u *unit, k kept) (was remains, err error) {
 	if err != nil {
 		return was, err
 	}
-	life, found, err := readLife(s.dir.fd, prefix+"supervise/proc")
+	life, found, err := proc.Read(s.dir.fd, prefix+"supervise/proc")
 	s.core.mu.Lock()
 	if l, ok := s.core.unwritten[s.key][prefix]; ok { // it is newer
 		life, found, was.unwritten = l, true, true
@@ -302,13 +304,13 @@ func (s *service) earlier(u *unit, k kept) (was remains, err error) {
 		limit int
 		to    func([]byte)
 	}{
-		{"status", StatusSize + 1, func(b []byte) { was.state = b; was.seen, _ = ParseRecord(b) }},
+		{"status", state.StatusSize + 1, func(b []byte) { was.state = b; was.seen, _ = state.ParseRecord(b) }},
 		{"stat", 64, func(b []byte) { was.stat = string(b) }},
 		{"pid", 16, func(b []byte) { was.pid = string(b) }},
 	} {
-		b, err := s.dir.slurp(prefix+"supervise/"+f.name, f.limit)
+		b, err := sys.Slurp(s.dir.fd, prefix+"supervise/"+f.name, f.limit)
 		if err != nil {
-			if err = unless(absent, "supervise/"+f.name, err); err != nil {
+			if err = sys.Unless(sys.Absent, "supervise/"+f.name, err); err != nil {
 				return was, err
 			}
 			continue
@@ -318,7 +320,7 @@ func (s *service) earlier(u *unit, k kept) (was remains, err error) {
 	if life.Former {
 		was.life.Want = was.seen.Want
 		switch {
-		case was.seen.Want == WantUnknown:
+		case was.seen.Want == state.WantUnknown:
 			was.life.Want = WantExit // the files decide
 		case strings.Contains(was.stat, "want exit"):
 			was.life.Want = WantExit
@@ -341,11 +343,11 @@ func (s *service) earlier(u *unit, k kept) (was remains, err error) {
 	if was.life.Word != state.ProcRun && was.life.Word != state.ProcFinish {
 		return was, nil
 	}
-	sight, err := see(was.life)
+	sight, err := proc.See(was.life)
 	if err != nil {
 		return was, err
 	}
-	was.there, was.runs, was.ppid, was.pidfd = sight.found, sight.found && !sight.dead, sight.ppid, sight.pidfd
+	was.there, was.runs, was.ppid, was.pidfd = sight.Found, sight.Found && !sight.Dead, sight.PPID, sight.PidFD
 	if !was.there {
 		was.pidfd = k.take(pidTag(u, was.life.PID)) // it has ended, and this can tell how
 	}
@@ -394,23 +396,11 @@ func (s *service) initial(u *unit) error {
 		if u.fresh {
 			s.newRecord(u.prefix)
 		}
-	case passing(err) || errors.Is(err, unix.EIO): // who is to stay down is not begun
+	case sys.Passing(err) || errors.Is(err, unix.EIO): // who is to stay down is not begun
 		return fmt.Errorf("unable to stat %sdown: %w", u.prefix, err)
 	}
 	u.want = u.st.Want
 	return nil
-}
-
-// slurp reads a small file, of at most limit bytes.
-func (d Dir) slurp(name string, limit int) ([]byte, error) {
-	fd, err := open(d.fd, name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer unix.Close(fd)
-	b := make([]byte, limit)
-	n, err := unix.Read(fd, b)
-	return b[:max(n, 0)], err
 }
 
 // soon is how many clock ticks after its record a process has been made by, as
@@ -426,58 +416,58 @@ const soon = 100
 func (s *service) orphan(prefix string, l state.Process) (pid int, ticks uint64, err error) {
 	var dir unix.Stat_t
 	if err := unix.Fstatat(s.dir.fd, strings.TrimSuffix("./"+prefix, "/"), &dir, 0); err != nil {
-		return 0, 0, unless(absent, prefix, err)
+		return 0, 0, sys.Unless(sys.Absent, prefix, err)
 	}
 	script := "run"
 	if l.Word == state.ProcFinishing {
 		script = "finish"
 	}
-	parents, err := ancestors()
+	parents, err := proc.Ancestors()
 	if err != nil {
 		return 0, 0, err
 	}
 	look := func(p int) error {
-		st, ok, err := statOf(p)
+		st, ok, err := proc.StatOf(p)
 		if err != nil {
 			return err
 		}
 		if !ok && p == l.PID { // it wrote its pid itself, and is hidden or gone
-			s, err := see(l)
-			if s.pidfd >= 0 {
-				unix.Close(s.pidfd)
+			s, err := proc.See(l)
+			if s.PidFD >= 0 {
+				unix.Close(s.PidFD)
 			}
-			if s.found {
+			if s.Found {
 				pid, ticks = p, l.Ticks
 			}
 			return err
 		}
-		if !ok || st.ticks < l.Ticks || !parents[st.ppid] || pid != 0 && st.ticks >= ticks {
+		if !ok || st.Ticks < l.Ticks || !parents[st.PPID] || pid != 0 && st.Ticks >= ticks {
 			return nil
 		}
 		var cwd unix.Stat_t
 		path := "/proc/" + strconv.Itoa(p) + "/cwd"
 		switch {
-		case l.PID != 0 && st.ticks <= l.Ticks+soon:
-		case st.state == 'Z' || st.state == 'X':
-			if st.comm != script {
+		case l.PID != 0 && st.Ticks <= l.Ticks+soon:
+		case st.State == 'Z' || st.State == 'X':
+			if st.Comm != script {
 				return nil
 			}
 		default:
 			if err := unix.Stat(path, &cwd); err != nil {
-				return unless(hides, path, err)
+				return sys.Unless(sys.Hides, path, err)
 			}
 			if cwd.Ino != dir.Ino || cwd.Dev != dir.Dev {
 				return nil
 			}
 		}
-		pid, ticks = p, st.ticks
+		pid, ticks = p, st.Ticks
 		return nil
 	}
 	if l.PID != 0 {
 		err := look(l.PID)
 		return pid, ticks, err
 	}
-	if ours, err := ownProc(); !ours {
+	if ours, err := proc.IsOwn(); !ours {
 		return 0, 0, err
 	}
 	err = eachProcess(look)
@@ -487,24 +477,6 @@ func (s *service) orphan(prefix string, l state.Process) (pid int, ticks uint64,
 // byteLetGo is what a core writes to supervise/control to have a service from
 // another whose scanner is gone. Every other supervisor ignores it.
 const byteLetGo Event = 0x04
-
-// ancestors are the processes that may have inherited a killed core's child:
-// process 1, or a subreaper above this process.
-func ancestors() (map[int]bool, error) {
-	all := map[int]bool{1: true}
-	for pid := os.Getppid(); pid > 1; {
-		all[pid] = true
-		st, ok, err := statOf(pid)
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			break
-		}
-		pid = st.ppid
-	}
-	return all, nil
-}
 
 // lock locks the unit and says what an earlier core has left of it. A core
 // that still holds it but has lost its scanner is asked to let go.
@@ -547,7 +519,7 @@ func (s *service) lock(u *unit, k kept) (was remains, err error) {
 // settled brings what was seen of a unit before its lock was taken up to date:
 // nobody writes the record any more, and what was being made has lost its parent.
 func (s *service) settled(u *unit, k kept, was *remains) error {
-	life, found, err := readSettled(s.dir.fd, u.prefix+"supervise/proc")
+	life, found, err := proc.ReadSettled(s.dir.fd, u.prefix+"supervise/proc")
 	if err != nil {
 		return err
 	}
@@ -573,12 +545,12 @@ func (s *service) settled(u *unit, k kept, was *remains) error {
 		if was.life, was.ok, err = s.stray(u.prefix); err != nil || !was.ok {
 			return err
 		}
-		sight, err := see(was.life)
-		if was.ok = sight.found; err != nil {
+		sight, err := proc.See(was.life)
+		if was.ok = sight.Found; err != nil {
 			return err
 		}
 		was.worth = worthAll
-		was.there, was.runs, was.ppid, was.pidfd = sight.found, sight.found && !sight.dead, sight.ppid, sight.pidfd
+		was.there, was.runs, was.ppid, was.pidfd = sight.Found, sight.Found && !sight.Dead, sight.PPID, sight.PidFD
 	}
 	return nil
 }
@@ -587,7 +559,7 @@ func (s *service) settled(u *unit, k kept, was *remains) error {
 // has come as far as to make the FIFOs, and has written nothing, as where the disk was
 // full from the first start.
 func (s *service) lostRecord(prefix string) bool {
-	if st, err := s.dir.stat(prefix + "supervise/status"); err == nil && st.Size == StatusSize {
+	if st, err := s.dir.stat(prefix + "supervise/status"); err == nil && st.Size == state.StatusSize {
 		return false
 	}
 	st, err := s.dir.stat(prefix + "supervise/proc")
@@ -599,7 +571,7 @@ func (s *service) lostRecord(prefix string) bool {
 func (s *service) stray(prefix string) (l state.Process, ok bool, err error) {
 	st, err := s.dir.stat(strings.TrimSuffix("./"+prefix, "/"))
 	if err != nil {
-		return l, false, unless(absent, "./"+prefix, err)
+		return l, false, sys.Unless(sys.Absent, "./"+prefix, err)
 	}
 	all, err := s.core.strays()
 	if err != nil {
@@ -619,26 +591,26 @@ func (c *Core) strays() (map[[2]uint64]state.Process, error) {
 		return c.lost, nil
 	}
 	all := map[[2]uint64]state.Process{}
-	parents, err := ancestors()
+	parents, err := proc.Ancestors()
 	if err != nil {
 		return nil, err
 	}
-	if ours, err := ownProc(); !ours {
+	if ours, err := proc.IsOwn(); !ours {
 		return all, err
 	}
 	err = eachProcess(func(pid int) error {
-		st, found, err := statOf(pid)
-		if err != nil || !found || !parents[st.ppid] || st.state == 'Z' {
+		st, found, err := proc.StatOf(pid)
+		if err != nil || !found || !parents[st.PPID] || st.State == 'Z' {
 			return err
 		}
 		var cwd unix.Stat_t
 		path := "/proc/" + strconv.Itoa(pid) + "/cwd"
 		if err := unix.Stat(path, &cwd); err != nil {
-			return unless(hides, path, err)
+			return sys.Unless(sys.Hides, path, err)
 		}
 		at := [2]uint64{uint64(cwd.Dev), cwd.Ino}
-		if known, ok := all[at]; !ok || st.ticks < known.Ticks {
-			all[at] = state.Process{Word: state.ProcRun, PID: pid, Ticks: st.ticks}
+		if known, ok := all[at]; !ok || st.Ticks < known.Ticks {
+			all[at] = state.Process{Word: state.ProcRun, PID: pid, Ticks: st.Ticks}
 		}
 		return nil
 	})
@@ -652,7 +624,7 @@ func (c *Core) strays() (map[[2]uint64]state.Process, error) {
 func eachProcess(look func(pid int) error) error {
 	proc, err := os.Open("/proc")
 	if err != nil {
-		return unless(hides, "/proc", err)
+		return sys.Unless(sys.Hides, "/proc", err)
 	}
 	defer proc.Close()
 	names, err := proc.Readdirnames(-1)
@@ -686,7 +658,7 @@ func (s *service) waitForLock(u *unit, refused error) (l int, err error) {
 			ask *= 2
 		}
 		// A log service that is told to end by the end of its pipe shall see it.
-		if life, ok, err := readLife(s.dir.fd, u.prefix+"supervise/proc"); ok && err == nil && life.Want == WantExit {
+		if life, ok, err := proc.Read(s.dir.fd, u.prefix+"supervise/proc"); ok && err == nil && life.Want == WantExit {
 			s.held.close()
 		}
 		time.Sleep(wait)
@@ -731,7 +703,7 @@ func (s *service) clearRecord(prefix string) {
 // for it that is done when there is something to tell.) What the status file tells
 // of an earlier life must not be taken for this one's.
 func (s *service) newRecord(prefix string) bool {
-	fd, err := open(s.dir.fd, prefix+"supervise/proc", unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o644)
+	fd, err := sys.Open(s.dir.fd, prefix+"supervise/proc", unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o644)
 	if err != nil {
 		return false
 	}
@@ -744,7 +716,7 @@ func (s *service) newRecord(prefix string) bool {
 // askFor asks the core that holds the lock to let go; log services go with
 // their service.
 func (s *service) askFor(prefix string) bool {
-	fd, err := open(s.dir.fd, prefix+"supervise/control", unix.O_WRONLY|unix.O_NONBLOCK, 0)
+	fd, err := sys.Open(s.dir.fd, prefix+"supervise/control", unix.O_WRONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return false
 	}
@@ -859,7 +831,7 @@ func (s *service) closePipe() {
 func (s *service) holdPipes() (kept, error) {
 	k := kept{}
 	hold := func(prefix, fd string) error {
-		l, ok, err := readLife(s.dir.fd, prefix+"supervise/proc")
+		l, ok, err := proc.Read(s.dir.fd, prefix+"supervise/proc")
 		if err != nil || !ok || l.PID == 0 || l.Want == WantExit { // that one is to see it
 			return err
 		}
@@ -882,7 +854,7 @@ func (s *service) holdPipes() (kept, error) {
 // it has none, or another than the record tells of. In a container that sees the /proc
 // of others another process has its number there.
 func openPipe(l state.Process, fd string) (int, error) {
-	if ours, err := ownProc(); !ours {
+	if ours, err := proc.IsOwn(); !ours {
 		return -1, err
 	}
 	w, err := reopenPipe("/proc/"+strconv.Itoa(l.PID)+"/fd/"+fd, unix.O_RDWR)
@@ -930,9 +902,9 @@ func (s *service) findPipe(k kept, was, wasLog remains) error {
 // reopenPipe opens an end of the pipe behind path, a magic link of /proc; -1
 // where it is none. The descriptor blocks, as children expect.
 func reopenPipe(path string, flags int) (int, error) {
-	fd, err := open(unix.AT_FDCWD, path, flags|unix.O_NONBLOCK, 0)
+	fd, err := sys.Open(unix.AT_FDCWD, path, flags|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return -1, unless(append(hides, unix.ENXIO, unix.ETXTBSY, unix.EISDIR, unix.EROFS), path, err)
+		return -1, sys.Unless(append(sys.Hides, unix.ENXIO, unix.ETXTBSY, unix.EISDIR, unix.EROFS), path, err)
 	}
 	var st unix.Stat_t
 	if err = unix.Fstat(fd, &st); err == nil && st.Mode&unix.S_IFMT == unix.S_IFIFO {
@@ -956,7 +928,7 @@ func (s *service) sameFile(fd int, name string) (bool, error) {
 	}
 	b, err := s.dir.stat(name)
 	if err != nil {
-		return false, unless(absent, name, err)
+		return false, sys.Unless(sys.Absent, name, err)
 	}
 	return a.Ino == b.Ino && a.Dev == b.Dev, nil
 }
@@ -1030,7 +1002,7 @@ func (s *service) restore(u *unit, was *remains) {
 	if !was.seen.Since.IsZero() {
 		w := &u.written // and only what is not right any more is written again
 		if w.pid, _ = strconv.Atoi(strings.TrimSpace(was.pid)); w.pid == was.seen.PID {
-			w.stat, w.status, w.any = was.stat, [StatusSize]byte(was.state), true
+			w.stat, w.status, w.any = was.stat, [state.StatusSize]byte(was.state), true
 		}
 		u.since = was.seen.Since
 	}
@@ -1094,12 +1066,12 @@ func (c *Core) lookAfter(p *process, l state.Process) {
 		if !c.procs.awaited(p) {
 			return
 		}
-		sight, err := see(l)
-		if sight.pidfd >= 0 {
-			unix.Close(sight.pidfd)
+		sight, err := proc.See(l)
+		if sight.PidFD >= 0 {
+			unix.Close(sight.PidFD)
 		}
 		// A corpse is left for a while to the scanner or whoever knows how it has ended.
-		if err == nil && !sight.found {
+		if err == nil && !sight.Found {
 			c.procs.ended(p, statusUnknown)
 			return
 		}
@@ -1174,7 +1146,7 @@ func (c *Core) ending(w watch, pidfd int) {
 		pause := 10 * time.Millisecond
 		for begin := time.Now(); c.procs.awaited(w.proc); time.Sleep(pause) {
 			ws, known, err := exitStatus(fd)
-			st, there, serr := statOf(w.proc.pid)
+			st, there, serr := proc.StatOf(w.proc.pid)
 			switch {
 			case known: // its parent has collected it
 				c.procs.ended(w.proc, ws)
@@ -1182,8 +1154,8 @@ func (c *Core) ending(w watch, pidfd int) {
 			case serr != nil:
 			case there && c.scannerHas(st):
 				pause = min(2*pause, 5*time.Second)
-			case there && st.state == 'Z' && (st.ws != 0 || os.Geteuid() == 0): // who may not know it is told 0
-				c.procs.ended(w.proc, st.ws)
+			case there && st.State == 'Z' && (st.Status != 0 || os.Geteuid() == 0): // who may not know it is told 0
+				c.procs.ended(w.proc, st.Status)
 				return
 			case err != nil && (there || c.link == nil || c.isOrphaned()), time.Since(begin) > time.Second:
 				// A kernel before 6.15, where the scanner, if it may be the parent without our
@@ -1197,8 +1169,8 @@ func (c *Core) ending(w watch, pidfd int) {
 
 // scannerHas says whether a process is a child of the scanner, which will tell
 // how it has ended.
-func (c *Core) scannerHas(st procStat) bool {
-	return c.link != nil && st.ppid == os.Getppid() && !c.isOrphaned()
+func (c *Core) scannerHas(st proc.Stat) bool {
+	return c.link != nil && st.PPID == os.Getppid() && !c.isOrphaned()
 }
 
 // exitStatus is how a process has ended, as its pidfd tells it when its parent

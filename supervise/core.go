@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/supervise/proc"
 	"runitbox/supervise/state"
 )
 
@@ -350,7 +351,7 @@ func (c *Core) rescueLog(was *remains) error {
 	if c.log < 0 || !was.there {
 		return nil
 	}
-	if ours, err := ownProc(); !ours { // there another process has its number
+	if ours, err := proc.IsOwn(); !ours { // there another process has its number
 		return err
 	}
 	r, err := reopenPipe("/proc/"+strconv.Itoa(was.life.PID)+"/fd/2", unix.O_RDONLY)
@@ -567,7 +568,7 @@ func (c *Core) enter(s *service, k kept, dropped bool) {
 // notNow says whether err, of opening a service, says nothing about the service: it
 // cannot be told at present whether something of it runs already.
 func notNow(err error) bool {
-	for _, e := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS, unix.EIO, unix.EINTR, unix.ESTALE, errBeingMade} {
+	for _, e := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS, unix.EIO, unix.EINTR, unix.ESTALE, proc.ErrBeingMade} {
 		if errors.Is(err, e) {
 			return true
 		}

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/supervise/proc"
 	"runitbox/supervise/state"
 )
 
@@ -71,7 +72,7 @@ func (s *service) rewrite(u *unit) {
 		return
 	}
 	u.records.Lock()
-	u.recorded = writeLife(s.dir.fd, u.prefix+"supervise/proc", u.life) == nil
+	u.recorded = proc.Write(s.dir.fd, u.prefix+"supervise/proc", u.life) == nil
 	recorded := u.recorded
 	u.records.Unlock()
 	if recorded {

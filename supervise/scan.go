@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"runitbox/supervise/state"
+	"runitbox/supervise/sys"
 )
 
 // entry is a service of the directory, by device and inode.
@@ -424,7 +425,7 @@ func (s *Scanner) stampRescan() {
 }
 
 func writeStamp(path, text string) error {
-	fd, err := open(unix.AT_FDCWD, path, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CREAT|unix.O_TRUNC, 0o644)
+	fd, err := sys.Open(unix.AT_FDCWD, path, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CREAT|unix.O_TRUNC, 0o644)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/supervise/proc"
 	"runitbox/supervise/state"
 )
 
@@ -132,7 +133,7 @@ type unit struct {
 
 	written struct { // what the files say
 		any    bool
-		status [StatusSize]byte
+		status [state.StatusSize]byte
 		pid    int
 		stat   string
 	}
@@ -826,7 +827,7 @@ func (s *service) record(u *unit, l state.Process) {
 	u.records.Lock()
 	u.want = u.st.Want
 	u.life = s.core.sign(u, l)
-	err := writeLife(s.dir.fd, u.prefix+"supervise/proc", u.life)
+	err := proc.Write(s.dir.fd, u.prefix+"supervise/proc", u.life)
 	u.recorded = err == nil
 	u.records.Unlock()
 	s.noteRecord(u, err)
@@ -843,16 +844,16 @@ func (s *service) recordWant(u *unit) {
 	}
 	switch {
 	case s.ordered == 0 && u.want == WantOnce && u.st.Phase == Starting: // it is due until a process was made
-		u.life, u.recorded = state.Process{Word: state.ProcMaking, Ticks: ticksNow(), Place: u.life.Place}, false
+		u.life, u.recorded = state.Process{Word: state.ProcMaking, Ticks: proc.TicksNow(), Place: u.life.Place}, false
 	case u.life.Word == "":
 		u.life.Word, u.recorded = state.ProcDown, false
 	}
 	u.life = s.core.sign(u, u.life)
 	var err error
 	if path := u.prefix + "supervise/proc"; u.recorded {
-		err = writeWant(s.dir.fd, path, u.want)
+		err = proc.WriteWant(s.dir.fd, path, u.want)
 	} else {
-		err = writeLife(s.dir.fd, path, u.life)
+		err = proc.Write(s.dir.fd, path, u.life)
 	}
 	u.recorded = err == nil
 	u.records.Unlock()
@@ -934,7 +935,7 @@ func (u *unit) update() error {
 			w.stat = text
 		}
 	}
-	if b := [StatusSize]byte(r.Bytes()); !w.any || w.status != b {
+	if b := [state.StatusSize]byte(r.Bytes()); !w.any || w.status != b {
 		if _, err := d.replace(u.prefix, "status", b[:], w.any); err != nil {
 			return err
 		}

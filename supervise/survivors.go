@@ -6,7 +6,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/supervise/proc"
 	"runitbox/supervise/state"
+	"runitbox/supervise/sys"
 )
 
 // survivors are the trees of earlier scanners of which something still runs. Guarded
@@ -83,7 +85,7 @@ func (c *Core) survey(look *survey, tree uint32, w state.World) {
 	defer close(look.over)
 	dir, err := os.Open(c.dir)
 	if err != nil {
-		look.err = unless(absent, c.dir, err)
+		look.err = sys.Unless(sys.Absent, c.dir, err)
 		return
 	}
 	defer dir.Close()
@@ -113,13 +115,13 @@ func (c *Core) survey(look *survey, tree uint32, w state.World) {
 
 // stillRuns says whether the record at path is of this tree and its process runs.
 func stillRuns(at int, path string, tree uint32, w state.World) (bool, error) {
-	l, ok, err := readLife(at, path)
+	l, ok, err := proc.Read(at, path)
 	if err != nil || !ok || l.Tree != tree || l.PID == 0 || worthOf(l, w, l.Place) != worthAll {
 		return false, err
 	}
-	s, err := see(l)
-	if s.pidfd >= 0 {
-		unix.Close(s.pidfd)
+	s, err := proc.See(l)
+	if s.PidFD >= 0 {
+		unix.Close(s.PidFD)
 	}
-	return s.found && !s.dead, err
+	return s.Found && !s.Dead, err
 }

@@ -140,12 +140,3 @@ func TestPlace(t *testing.T) {
 		t.Errorf("with a new lock: %+v, was %+v", p, before)
 	}
 }
-
-// TestWorldOfOwn is known, and the same each time.
-func TestWorldOfOwn(t *testing.T) {
-	a, err1 := readWorld()
-	b, err2 := readWorld()
-	if err1 != nil || err2 != nil || a != b || a.Boot == 0 || a.Space == 0 {
-		t.Errorf("%+v, %v; %+v, %v", a, err1, b, err2)
-	}
-}
