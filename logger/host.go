@@ -42,6 +42,7 @@ type Host struct {
 	last    int32 // its name in the epoll set
 	work    seats // of engines
 	chores  seats // of what they leave to others
+	polls   int   // so many have begun to wait for input: the last of them counts
 	flooded bool  // Turns has been told
 	kits    []*kit
 }
@@ -102,28 +103,63 @@ func (h *Host) Engines() int {
 }
 
 // poll waits for input, without a thread: the runtime's poller watches the epoll
-// set. The flags of an input, which others share, stay as they are.
+// set. The flags of an input, which others share, stay as they are. The first whose
+// input comes is served here and now, since that is the only one as a rule; if it takes
+// long somebody else waits for input in the meantime, and then for good.
 func (h *Host) poll() {
-	var events [16]unix.EpollEvent
-	h.conn.Read(func(fd uintptr) bool {
-		for {
-			n, err := unix.EpollWait(int(fd), events[:], 0)
-			if err != nil && !errors.Is(err, unix.EINTR) {
-				return true
-			}
-			for _, ev := range events[:max(n, 0)] {
-				h.mu.Lock()
-				e := h.engines[ev.Fd]
-				h.mu.Unlock()
-				if e != nil {
-					h.wake(e)
-				}
-			}
-			if n == 0 {
-				return false
-			}
+	var (
+		events [16]unix.EpollEvent
+		n      int
+		broken error
+	)
+	look := func(fd uintptr) bool {
+		n, broken = unix.EpollWait(int(fd), events[:], 0)
+		return n > 0 || broken != nil
+	}
+	h.mu.Lock()
+	h.polls++
+	mine := h.polls
+	instead := time.AfterFunc(time.Hour, h.poll)
+	h.mu.Unlock()
+	for {
+		instead.Stop()
+		n = 0
+		if err := h.conn.Read(look); err != nil || broken != nil && !errors.Is(broken, unix.EINTR) {
+			return
 		}
-	})
+		e, s := h.arrived(events[:max(n, 0)])
+		if e == nil {
+			continue
+		}
+		instead.Reset(lookTime)
+		h.serve(e, s)
+		h.mu.Lock()
+		replaced := h.polls != mine
+		h.mu.Unlock()
+		if replaced {
+			instead.Stop()
+			return
+		}
+	}
+}
+
+// arrived wakes those up whose input has come. One may be left, with its seat, for
+// the caller to serve.
+func (h *Host) arrived(events []unix.EpollEvent) (first *Engine, its *seat) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, ev := range events {
+		e := h.engines[ev.Fd]
+		switch {
+		case e == nil:
+		case first == nil && e.state == idle && h.work.vacant():
+			e.state = working
+			first, its = e, h.work.take()
+		default:
+			h.rouse(e)
+		}
+	}
+	return first, its
 }
 
 // admit takes an engine's input into the epoll set. What epoll cannot watch, such
@@ -176,6 +212,11 @@ func (h *Host) control(op, fd int, ev *unix.EpollEvent) (err error) {
 func (h *Host) wake(e *Engine) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.rouse(e)
+}
+
+// rouse is wake. The caller has locked.
+func (h *Host) rouse(e *Engine) {
 	switch e.state {
 	case idle:
 		h.enqueue(e)

@@ -52,10 +52,18 @@ func (b *seats) seatThem() {
 
 // seatFirst gives a seat to the first who waits. The caller has locked.
 func (b *seats) seatFirst() {
+	b.first().seat(b.take())
+}
+
+// take takes a seat. The caller has locked.
+func (b *seats) take() *seat {
 	s := &seat{of: b}
 	b.taken[s] = true
-	b.first().seat(s)
+	return s
 }
+
+// vacant says that there is a seat, and that nobody waits for one. The caller has locked.
+func (b *seats) vacant() bool { return len(b.queue) == 0 && len(b.taken) < b.most }
 
 // first is who has waited longest. The caller has locked.
 func (b *seats) first() waiter {
