@@ -402,6 +402,63 @@ func TestLongOptions(t *testing.T) {
 	}
 }
 
+// TestArguments is --args and --stderr: a run script for where there is no shell. The
+// kernel passes the name of the script and what it was called with.
+func TestArguments(t *testing.T) {
+	t.Parallel()
+	bin := ours(t)
+	dir := t.TempDir()
+	chpst := filepath.Join(bin, "chpst")
+	show := "sh\n-c\nprintf '<%s>' \"$0\" \"$@\"; echo error >&2\n"
+	for _, tt := range []struct {
+		about, text string
+		args        []string
+		want, errs  string
+		status      int
+	}{
+		{"comments and empty lines count for nothing, blanks and quotes for what they are",
+			"# a comment\n--umask\n\n077\n" + show + "a b\n 'c'\n#d\n\te#\n", nil, "<a b>< 'c'><\te#>", "error\n", 0},
+		{"no newline ends the last line", show + "a\nb", nil, "<a><b>", "error\n", 0},
+		{"what it was called with follows", show + "a\n", []string{"-1", "15"}, "<a><-1><15>", "error\n", 0},
+		{"standard error joins", "--stderr\n" + show + "a\n", nil, "<a>error\n", "", 0},
+		{"it joins before standard output is closed", "-1\n--stderr\nsh\n-c\necho error >&2\n", nil, "error\n", "", 0},
+		{"there is no program", "--umask\n077\n", nil, "", "usage: chpst", 100},
+		{"an empty file", "", nil, "", "usage: chpst", 100},
+		{"it names a file again", "--args\nscript\ntrue\n", nil, "", "usage: chpst", 100},
+		{"a NUL", "printf\na\x00b\n", nil, "", "chpst: fatal: unable to read arguments: ./script: a line holds a NUL byte\n", 111},
+		{"a program that is not there", "./nosuch\n", nil, "", "chpst: fatal: unable to run: ./nosuch: file does not exist\n", 111},
+	} {
+		text := "#!" + chpst + " --args\n" + tt.text
+		if err := writeFile(filepath.Join(dir, "script"), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("./script", tt.args...)
+		var out, errs strings.Builder
+		cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &out, &errs
+		if err := cmd.Run(); cmd.ProcessState == nil {
+			t.Fatal(err)
+		}
+		said := errs.String()
+		if tt.status == 100 && len(said) > len(tt.errs) {
+			said = said[:len(tt.errs)]
+		}
+		if out.String() != tt.want || said != tt.errs || cmd.ProcessState.ExitCode() != tt.status {
+			t.Errorf("%s: exit %d, %q, %q", tt.about, cmd.ProcessState.ExitCode(), out.String(), errs.String())
+		}
+	}
+	for command, want := range map[string]string{
+		chpst + " --args " + dir + "/nosuch true":        "chpst: fatal: unable to read arguments: " + dir + "/nosuch: file does not exist\n",
+		chpst + " --args " + dir + " true":               "chpst: fatal: unable to read arguments: " + dir + ": is a directory\n",
+		chpst + " --stderr true 2>&1 >&-":                "chpst: fatal: unable to join stderr to stdout: file descriptor not open\n",
+		chpst + " --stderr echo joined 2>&-":             "joined\n",
+		chpst + " --stderr sh -c 'echo joined >&2' 2>&-": "joined\n",
+	} {
+		if out, _ := exec.Command("sh", "-c", command).CombinedOutput(); string(out) != want {
+			t.Errorf("%s: %q, want %q", command, out, want)
+		}
+	}
+}
+
 // TestGroups is --groups: who is in which group the group file of a root says.
 func TestGroups(t *testing.T) {
 	t.Parallel()

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"runitbox/initstage"
+	"runitbox/procenv"
 )
 
 // newRunit is process 1. It has no options and ignores arguments: the kernel
@@ -22,6 +23,7 @@ func newRunit(string) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
 			case os.Getpid() == 1:
+				procenv.NoHugePages()
 				status := initstage.Run(initstage.Config{Version: "runitbox " + version, Words: words, Paths: initstage.DefaultPaths()})
 				return exit(status)
 			case state != "" && os.Getppid() == 1:

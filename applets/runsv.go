@@ -21,6 +21,7 @@ func newRunsv(argv0 string) *cobra.Command {
 		DisableFlagParsing: true,
 		RunE: func(_ *cobra.Command, args []string) error {
 			keepIgnored()
+			procenv.NoHugePages()
 			switch {
 			case len(args) > 1 && args[0] == "--tree":
 				return runCore(args[1:])

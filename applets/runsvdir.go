@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"runitbox/procenv"
 	"runitbox/supervise"
 )
 
@@ -20,6 +21,7 @@ func newRunsvdir(argv0 string) *cobra.Command {
 		DisableFlagParsing: true,
 		RunE: func(_ *cobra.Command, args []string) error {
 			keepIgnored()
+			procenv.NoHugePages()
 			s := supervise.Scanner{Args: os.Args, StopTime: stopTime(os.Getenv("RUNSVDIR_STOP_TIMEOUT"))}
 			if len(args) > 0 && strings.HasPrefix(args[0], "-") {
 				switch {

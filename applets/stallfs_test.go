@@ -91,6 +91,8 @@ type stallNode struct {
 type stallServer struct {
 	fd    int
 	rules string
+	lines [][]string // what rules says
+	text  string     // the same
 	nodes map[uint64]*stallNode
 	last  uint64
 	held  [][]byte
@@ -101,6 +103,7 @@ func (s *stallServer) serve() error {
 	buf := make([]byte, 1<<20)
 	for {
 		n, err := unix.Read(s.fd, buf)
+		changed := s.readRules()
 		switch {
 		case err == nil:
 			if req := slices.Clone(buf[:n]); s.holds(req) {
@@ -116,6 +119,9 @@ func (s *stallServer) serve() error {
 			return nil
 		default:
 			return err
+		}
+		if !changed {
+			continue
 		}
 		s.held = slices.DeleteFunc(s.held, func(req []byte) bool {
 			if s.holds(req) {
@@ -142,15 +148,29 @@ func (s *stallServer) fails(req []byte) error {
 	return nil
 }
 
+// readRules reads the rules and says whether they are others than before.
+func (s *stallServer) readRules() bool {
+	b, _ := os.ReadFile(s.rules)
+	if text := string(b); text != s.text {
+		s.text, s.lines = text, nil
+		for line := range strings.Lines(text) {
+			if f := strings.Fields(line); len(f) >= 2 {
+				s.lines = append(s.lines, f)
+			}
+		}
+		return true
+	}
+	return false
+}
+
 // rule is the first rule that a request matches, word by word.
 func (s *stallServer) rule(req []byte) []string {
-	op, name := enc.NativeEndian.Uint32(req[4:]), s.pathOf(req)
-	rules, _ := os.ReadFile(s.rules)
-	for line := range strings.Lines(string(rules)) {
-		f := strings.Fields(line)
-		if len(f) < 2 || op == stallInit || op == stallForget || op == stallForget2 || op == stallBreak {
-			continue
-		}
+	op := enc.NativeEndian.Uint32(req[4:])
+	if op == stallInit || op == stallForget || op == stallForget2 || op == stallBreak || len(s.lines) == 0 {
+		return nil
+	}
+	name := s.pathOf(req)
+	for _, f := range s.lines {
 		if match, _ := path.Match(f[1], name); f[1] == "*" || match {
 			if f[0] == "*" || stallOps[f[0]] == op {
 				return f

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"runitbox/logger"
+	"runitbox/procenv"
 	"runitbox/supervise"
 )
 
@@ -49,6 +50,7 @@ func newSvlogd(argv0 string) *cobra.Command {
 				}
 				o.Replacement, o.Replaced = unprintable[0], replaced(others)
 			}
+			procenv.NoHugePages()
 			return runLogger(o, verbose > 0)
 		},
 	}

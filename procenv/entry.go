@@ -83,6 +83,9 @@ func restoreStdio() {
 // wasClosed says whether descriptor fd was closed from the beginning.
 func wasClosed(fd int) bool { return closed&(1<<fd) != 0 }
 
+// opened says that descriptor fd is there from now on, whatever it was.
+func opened(fd int) { closed &^= 1 << fd }
+
 // givenLimit is the limit that a resource had before it was raised.
 func givenLimit(r Resource) (limit syscall.Rlimit, ok bool) {
 	for i := range raised {

@@ -26,6 +26,7 @@ type Change struct {
 	Lock       *string // a file whose lock the program holds
 	TryLock    bool    // give up if the lock is held
 	Umask      *int
+	JoinStderr bool    // standard error goes where standard output does
 	Close      [3]bool // close stdin, stdout, stderr
 	Limits     Limits
 	Argv0      *string // what the program finds in its argv[0]
@@ -81,6 +82,7 @@ func (c *Change) Exec(argv []string) error {
 		c.noNewPrivs,
 		c.lock,
 		c.umask,
+		c.joinStderr,
 		c.closeStdio,
 	} {
 		if err := change(&env); err != nil {
@@ -181,6 +183,20 @@ func (c *Change) umask(*Environment) error {
 	}
 	_, _, no := syscall.RawSyscall(syscall.SYS_UMASK, uintptr(*c.Umask), 0, 0)
 	return failed("set umask", errno(no)) // only a filter of system calls refuses it
+}
+
+func (c *Change) joinStderr(*Environment) error {
+	if !c.JoinStderr {
+		return nil
+	}
+	err := error(syscall.EBADF)
+	if !wasClosed(1) {
+		err = syscall.Dup3(1, 2, 0)
+	}
+	if err == nil {
+		opened(2)
+	}
+	return failed("join stderr to stdout", err)
 }
 
 func (c *Change) closeStdio(*Environment) error {

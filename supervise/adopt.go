@@ -169,6 +169,9 @@ func (s *service) close() {
 		s.mendTimer.Stop()
 	}
 	s.core.kept(s)
+	if s.letGo && s.opened {
+		s.recordEnds()
+	}
 	s.core.procs.disown(s)
 	for _, u := range units {
 		if u.rest != nil {
@@ -786,50 +789,36 @@ func (s *service) warnOfLog(err error) {
 	}
 }
 
-// attachLog takes in a log directory that came after the service was opened;
-// and a pipe, where the one there was had been closed to end the log service.
+// attachLog takes in a log directory that came after the service was opened.
 func (s *service) attachLog() {
-	if s.log == nil {
-		if s.looked {
-			return
-		}
-		has, err := s.hasLog()
-		if has {
-			var was remains
-			was, err = s.openLog(nil)
-			was.close()
-		}
-		if err != nil {
-			s.warnOfLog(err)
-		}
-		if s.log == nil {
-			return
-		}
-		err = s.newPipe()
-		if err == nil {
-			err = s.control(s.log, -1)
-		}
-		if err == nil {
-			err = s.makeOK(s.log, -1)
-		}
-		if err == nil && s.published {
-			s.log.write()
-			err = s.openOK(s.log)
-		}
-		if err != nil {
-			s.warnOfLog(err)
-		}
-		s.core.keep(s)
-		s.resume(s.log)
+	if s.log != nil || s.looked {
 		return
 	}
-	if !s.piped {
-		if err := s.newPipe(); err != nil {
-			s.warn(err)
-			return
-		}
-		s.core.keep(s)
+	has, err := s.hasLog()
+	if has {
+		var was remains
+		was, err = s.openLog(nil)
+		was.close()
 	}
+	if err != nil {
+		s.warnOfLog(err)
+	}
+	if s.log == nil {
+		return
+	}
+	err = s.control(s.log, -1)
+	if err == nil {
+		err = s.makeOK(s.log, -1)
+	}
+	if err == nil && s.published {
+		s.log.write()
+		err = s.openOK(s.log)
+	}
+	if err != nil {
+		s.warnOfLog(err)
+	}
+	s.core.keep(s)
+	s.resume(s.log)
 }
 
 func (s *service) newPipe() error {
@@ -867,24 +856,39 @@ func (s *service) closePipe() {
 // its pipe would end.
 func (s *service) holdPipes() (kept, error) {
 	k := kept{}
-	hold := func(prefix, path string) error {
+	hold := func(prefix, fd string) error {
 		l, ok, err := readLife(s.dir.fd, prefix+"supervise/proc")
 		if err != nil || !ok || l.PID == 0 || l.Want == WantExit { // that one is to see it
 			return err
 		}
-		fd, err := reopenPipe("/proc/"+strconv.Itoa(l.PID)+path, unix.O_RDWR)
-		if fd >= 0 {
-			k[prefix] = fd
+		w, err := l.openPipe(fd)
+		if w >= 0 {
+			k[prefix] = w
 		}
 		return err
 	}
 	if !s.dir.has("log/supervise/proc") {
 		return k, nil
 	}
-	if err := hold("log/", "/fd/0"); err != nil {
+	if err := hold("log/", "0"); err != nil {
 		return k, err
 	}
-	return k, hold("", "/fd/1")
+	return k, hold("", "1")
+}
+
+// openPipe opens the pipe that the record's process has as that descriptor; -1 where
+// it has none, or another than the record tells of. In a container that sees the /proc
+// of others another process has its number there.
+func (l Life) openPipe(fd string) (int, error) {
+	if ours, err := ownProc(); !ours {
+		return -1, err
+	}
+	w, err := reopenPipe("/proc/"+strconv.Itoa(l.PID)+"/fd/"+fd, unix.O_RDWR)
+	if w >= 0 && l.Pipe != 0 && inode(true, w) != l.Pipe {
+		unix.Close(w)
+		w = -1
+	}
+	return w, err
 }
 
 // findPipe finds the pipe between the service and its log service again: the
@@ -895,18 +899,14 @@ func (s *service) findPipe(k kept, was, wasLog remains) error {
 		return nil
 	}
 	w, err := -1, error(nil)
-	if was.there && was.life.Pipe != 0 {
-		w, err = reopenPipe("/proc/"+strconv.Itoa(was.life.PID)+"/fd/1", unix.O_RDWR)
-		if w >= 0 && inode(true, w) != was.life.Pipe { // ./run has turned elsewhere
-			unix.Close(w)
-			w = -1
-		}
+	if was.there && was.life.Pipe != 0 { // else, or where it is another, ./run has turned elsewhere
+		w, err = was.life.openPipe("1")
 	}
 	if w < 0 && err == nil {
 		w = k.take("pipe")
 	}
 	if w < 0 && err == nil && wasLog.there {
-		w, err = reopenPipe("/proc/"+strconv.Itoa(wasLog.life.PID)+"/fd/0", unix.O_RDWR)
+		w, err = wasLog.life.openPipe("0")
 	}
 	if err != nil {
 		return err

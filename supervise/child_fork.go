@@ -62,6 +62,7 @@ func (h *hand) fork(calls []call) (made outcome) {
 
 // forkSilent makes a child whose end no signal tells.
 func (h *hand) forkSilent(calls []call) outcome {
+	h.pipe = [2]int{-1, -1} // its exit status tells
 	pid, no := h.cloned(calls, 0)
 	if no != 0 {
 		return outcome{err: no}

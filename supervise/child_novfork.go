@@ -7,4 +7,4 @@ const hasVfork = false
 
 func (*hand) vfork([]call, way) outcome { panic("no vfork") }
 
-func (*hand) vforkSilent([]call) outcome { panic("no vfork") }
+func (*hand) vforkSilent([]call, way) outcome { panic("no vfork") }

@@ -43,8 +43,8 @@ func (h *hand) vfork(calls []call, w way) outcome {
 }
 
 // vforkSilent makes a child whose end no signal tells.
-func (h *hand) vforkSilent(calls []call) outcome {
-	pid := vforkAndWait(h, nil, unix.CLONE_VM|unix.CLONE_VFORK, &calls[0], uintptr(len(calls)))
+func (h *hand) vforkSilent(calls []call, w way) outcome {
+	pid := vforkAndWait(h, nil, w.flags(), &calls[0], uintptr(len(calls)))
 	if no := syscall.Errno(-pid); no < 4096 {
 		return outcome{err: no}
 	}

@@ -40,7 +40,7 @@ type Core struct {
 	procs   *processes
 	crew    crew
 	hands   hands
-	start   func(order)           // has a process made
+	start   func(order)           // has a process made in place of the crew; nil but in tests
 	env     []string              // of the children
 	files   *unix.Rlimit          // their limit of descriptors; nil: the runtime's
 	clock   atomic.Bool           // the start of a process can be told from the time alone
@@ -72,6 +72,8 @@ type Core struct {
 	rescued   map[uint64]bool            // logs of earlier scanners that are read on, by inode
 	inotify   int                        // watches the supervise directories, or -1
 	guarded   map[int32]*unit            // by inotify's number
+	linked    map[*unit]detour           // those whose supervise is a link
+	ways      map[int32]bool             // the directories on the ways there, by inotify's number
 
 	outbox  outbox
 	keepers struct {
@@ -99,7 +101,7 @@ func newCore(say func(Level, string, error), self int, session bool) (*Core, err
 		changed: make(chan struct{}, 1), rescued: map[uint64]bool{}, unwritten: map[string]map[string]Life{},
 	}
 	c.Say, c.keepers.batch = c.voice.tell, 1
-	c.start, c.procs = c.spawn, newProcesses(self == 0)
+	c.procs = newProcesses(self == 0)
 	c.procs.seen = c.seen
 	sealInherited()
 	files := raiseFiles()
@@ -179,11 +181,11 @@ func RunDir(name string, say func(Level, string, error)) error {
 		s.close()
 		close(over)
 	}
-	c.crew.press(func(*turn) {
+	c.crew.press(func(t *turn) {
 		defer s.crash()
 		s.begin()
 		s.guard()
-		s.work()
+		s.work(t)
 	})
 	for {
 		select {
@@ -229,13 +231,14 @@ func (t Tree) Run() error {
 	// Above what children have until they are programs: one that is held up there
 	// shall not seem to be this process.
 	for _, fd := range []*int{&t.Link, &t.Log} {
+		if *fd < 0 {
+			continue
+		}
 		if high, err := unix.FcntlInt(uintptr(*fd), unix.F_DUPFD_CLOEXEC, 3); err == nil {
 			unix.Dup3(c.epoll, *fd, unix.O_CLOEXEC) // nothing else shall be so low
 			*fd = high
 		}
-		if *fd >= 0 {
-			c.private = append(c.private, *fd)
-		}
+		c.private = append(c.private, *fd)
 	}
 	runtime.GOMAXPROCS(processors())
 	c.link, c.log = newLink(t.Link), t.Log
@@ -324,6 +327,9 @@ func drainLog(fd, out int) {
 func (c *Core) rescueLog(was *remains) error {
 	if c.log < 0 || !was.there {
 		return nil
+	}
+	if ours, err := ownProc(); !ours { // there another process has its number
+		return err
 	}
 	r, err := reopenPipe("/proc/"+strconv.Itoa(was.life.PID)+"/fd/2", unix.O_RDONLY)
 	if r < 0 {
@@ -568,8 +574,22 @@ func (c *Core) refusal(key, why string) bool {
 // has happened to it since it was opened.
 func (c *Core) launch(s *service, t *turn) {
 	defer s.crash()
+	if c.atOnce(s, t, s.begin) {
+		s.work(t)
+	}
+}
+
+// atOnce has something done to a service, and makes the processes that it asks for
+// here and now: for another of the crew to make them it would take a thread more, and
+// that woken. It says whether the service still is the caller's. Without a turn the
+// crew makes them.
+func (c *Core) atOnce(s *service, t *turn, do func()) bool {
+	if t == nil || c.start != nil {
+		do()
+		return true
+	}
 	s.orders, s.atOnce = t.orders[:0], true
-	s.begin()
+	do()
 	for i := 0; i < len(s.orders); i++ { // handling one may bring another
 		o, next := s.orders[i], i+1 // from here on the service may be another's
 		t.whenSlow(func() { c.handOn(s, next) })
@@ -578,29 +598,29 @@ func (c *Core) launch(s *service, t *turn) {
 			s.post(ev)
 			c.tell(ev)
 			t.orders = nil
-			return
+			return false
 		}
 		s.handle(ev)
 		c.tell(ev)
 	}
 	clear(s.orders)
 	t.orders, s.orders, s.atOnce = s.orders, nil, false
-	s.work()
+	return true
 }
 
-// handOn gives a service that is being launched to another owner, since a process of
+// handOn gives a service to another owner, since a process of
 // it takes its time to be made: others of it, and commands, do not wait for that. The
 // orders from next on are not begun.
 func (c *Core) handOn(s *service, next int) {
-	c.crew.press(func(*turn) {
+	c.crew.press(func(t *turn) {
 		defer s.crash()
 		rest := s.orders[next:]
 		s.orders, s.atOnce = nil, false
 		for _, o := range rest {
-			c.start(o)
+			c.spawn(o)
 		}
 		s.beSeen()
-		s.work()
+		s.work(t)
 	})
 }
 
@@ -651,8 +671,10 @@ func (c *Core) tidy() {
 const tidyTime = 3 * time.Second
 
 // sweep is what tidy has done.
-func (c *Core) sweep() {
-	c.guardAll()
+func (c *Core) sweep() { c.guardAll(c.clean) }
+
+// clean is what there is to be done when all are guarded.
+func (c *Core) clean() {
 	c.crew.calm()
 	need := c.needThreads() + crewLeast
 	for range min(crewMax, max(0, threads()-need)) { // each of them ends with the thread that it is on

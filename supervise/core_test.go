@@ -166,7 +166,7 @@ func panics(t *testing.T, where string) {
 	}
 	switch where {
 	case "service":
-		c.start = nil
+		c.start = func(order) { panic("test") }
 	case "opening":
 		c.watched = nil
 	case "making":

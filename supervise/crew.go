@@ -62,8 +62,21 @@ type turn struct {
 	slow     atomic.Pointer[func()] // is called, once, when the job takes more than reliefTime
 }
 
-// whenSlow has f called when the job takes its time, in another goroutine.
-func (t *turn) whenSlow(f func()) { t.slow.Store(&f) }
+// whenSlow has f called when the job takes its time, in another goroutine as a rule,
+// and at once where it already has.
+func (t *turn) whenSlow(f func()) {
+	t.slow.Store(&f)
+	if t.relieved.Load() { // late may have looked before
+		t.beSlow()
+	}
+}
+
+// beSlow calls what whenSlow has set, unless that was done.
+func (t *turn) beSlow() {
+	if f := t.slow.Swap(nil); f != nil {
+		(*f)()
+	}
+}
 
 // done says that what whenSlow was about is done, and whether that was before f.
 func (t *turn) done() (inTime bool) { return t.slow.Swap(nil) != nil }
@@ -75,9 +88,7 @@ func (t *turn) late() {
 	c.relief, c.hung = max(c.relief/2, reliefLeast), time.Now()
 	c.mu.Unlock()
 	t.relieve()
-	if f := t.slow.Swap(nil); f != nil {
-		(*f)()
-	}
+	t.beSlow()
 }
 
 // press, start and open have a job done.
@@ -116,13 +127,14 @@ func (c *crew) growAfter(d time.Duration, f func()) {
 	c.later = time.AfterFunc(d, f)
 }
 
-// makeReady sees to threads for those that wait, a few at once. Where there is no
+// makeReady sees to threads for those that wait, a few at once, and more where many
+// hang already. Where there is no
 // room for one it is tried again in a second; until then jobs wait for those before
 // them.
 func (c *crew) makeReady() {
 	c.mu.Lock()
 	least := c.all + 1
-	most := c.all + min(len(c.pressed)+len(c.starts)+len(c.opens), crewMax)
+	most := c.all + min(len(c.pressed)+len(c.starts)+len(c.opens), max(crewMax, c.all/2))
 	c.mu.Unlock()
 	n := most
 	for n >= least && !c.grow(n) {

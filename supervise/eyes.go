@@ -72,11 +72,11 @@ func (e *eyes) doubt() {
 
 // watch watches dir, which is resolved anew: if it is another than before, the
 // old watches go.
-func (e *eyes) watch(dir string) {
+func (e *eyes) watch(dir string, m mounts) {
 	hops, final := chain(dir)
-	sure := isLocal(final) && isPlain(final)
+	sure := m.isLocal(final) && isPlain(final)
 	for _, p := range hops { // a link further up is not watched
-		sure = sure && isLocal(filepath.Dir(p)) && isPlain(filepath.Dir(p))
+		sure = sure && m.isLocal(filepath.Dir(p)) && isPlain(filepath.Dir(p))
 	}
 	path := strings.Join(append(hops, final), "\x00")
 	if path == e.path {
@@ -125,12 +125,6 @@ func (e *eyes) count(entries map[int32][]string) {
 	}
 }
 
-// isLocal says whether path is on a file system that no other machine changes.
-func isLocal(path string) bool {
-	f, err := identify(unix.AT_FDCWD, path, 0)
-	return err == nil && f.isLocal()
-}
-
 // isPlain says whether no element of path is a link.
 func isPlain(path string) bool {
 	real, err := filepath.EvalSymlinks(path)
@@ -140,7 +134,7 @@ func isPlain(path string) bool {
 // watchTargets watches what the directory's links lead to: targets are the paths.
 // A directory that is replaced there does not show in the directory itself. It may
 // take as long as the slowest of their file systems, and nobody waits for it.
-func (e *eyes) watchTargets(targets []string) {
+func (e *eyes) watchTargets(d *directory, targets []string, m mounts) {
 	parents := map[string][]string{}
 	for _, t := range targets {
 		parents[filepath.Dir(t)] = append(parents[filepath.Dir(t)], filepath.Base(t))
@@ -158,15 +152,19 @@ func (e *eyes) watchTargets(targets []string) {
 	file, fd := e.file, e.fd
 	old := e.targets
 	go func() {
-		defer deafThread()()
+		defer d.touch()()
 		clear := len(parents) <= targetsMax
 		wds := map[string]int32{}
 		for parent := range parents {
 			if !clear {
 				break
 			}
+			if m.mayHang(unix.AT_FDCWD, parent) {
+				p := probe{at: unix.AT_FDCWD}
+				d.probe(p.stat(parent).access(parent))
+			}
 			wd, err := unix.InotifyAddWatch(fd, parent, linkEvents|unix.IN_MASK_ADD)
-			clear = err == nil && isLocal(parent) && isPlain(parent)
+			clear = err == nil && m.isLocal(parent) && isPlain(parent)
 			if err == nil {
 				wds[parent] = int32(wd)
 			}

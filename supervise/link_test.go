@@ -164,7 +164,7 @@ func TestKeepLater(t *testing.T) {
 	<-over                // it does not wait
 	s.main.control = p[1] // what was to be kept is not any more
 	unix.Close(p[0])
-	go s.work()
+	go s.work(nil)
 	for {
 		ms, err := scanner.receive()
 		if err != nil {

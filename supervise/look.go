@@ -29,17 +29,56 @@ type directory struct {
 	mu      sync.Mutex
 	hanging map[string]bool   // names that somebody asks about at present, and waits
 	late    map[string]answer // what came of that since the last look
+
+	touching atomic.Int32  // threads that are at a file system, and cannot be killed
+	awaited  atomic.Bool   // that there are none
+	free     chan struct{} // of one: there are none
 }
 
 func newDirectory(path string) *directory {
-	return &directory{path: path, eyes: openEyes(), notice: notice{fd: -1}, hanging: map[string]bool{}, late: map[string]answer{}}
+	return &directory{path: path, eyes: openEyes(), notice: notice{fd: -1}, hanging: map[string]bool{}, late: map[string]answer{}, free: make(chan struct{}, 1)}
+}
+
+// touch says that the caller may hang at a file system until it calls what it gets.
+func (d *directory) touch() (release func()) {
+	hear := deafThread()
+	d.touching.Add(1)
+	return func() {
+		d.leave()
+		hear()
+	}
+}
+
+func (d *directory) leave() {
+	if d.touching.Add(-1) == 0 && d.awaited.Load() {
+		ring(d.free)
+	}
+}
+
+// probe waits for the child of a probe: meanwhile the caller touches nothing itself.
+func (d *directory) probe(p *probe) {
+	d.leave()
+	p.run()
+	d.touching.Add(1)
+}
+
+// mayBecome says whether this process can become another program now; if not, free is
+// rung when it can.
+func (d *directory) mayBecome() bool {
+	d.awaited.Store(true)
+	if d.touching.Load() > 0 {
+		return false
+	}
+	d.awaited.Store(false)
+	return true
 }
 
 // count is about how many entries there are, if that is known within the limit.
 func (d *directory) count(limit time.Duration) int {
 	n := make(chan int, 1)
 	go func() {
-		defer deafThread()()
+		defer d.touch()()
+		d.probeList(readMounts())
 		dir, err := os.Open(d.path)
 		if err != nil {
 			n <- 0
@@ -131,9 +170,9 @@ func (d *directory) look(req request, tell func(finding)) {
 			tell(finding{answers: answers, more: true, quiet: l.quiet, again: l.again})
 		}
 	}
-	answers := d.ask(l.dir, l.names, func(name string) answer { return d.askOne(l.dir.fd, name, req, made) }, some)
+	answers := d.ask(l.dir, l.names, func(name string) answer { return d.askOne(l, name, req, made) }, some)
 	if !req.first {
-		d.eyes.watchTargets(d.targets(l.dir.fd, l.names))
+		d.eyes.watchTargets(d, d.targets(l), l.mounts)
 	}
 	tell(finding{answers: answers, quiet: l.quiet, again: l.again})
 }
@@ -142,12 +181,25 @@ func (d *directory) look(req request, tell func(finding)) {
 type listing struct {
 	dir          *sharedDir
 	names        []string
+	mounts       mounts
+	remote       bool // it is with a server
 	quiet, again bool // of finding
+}
+
+// probeList makes sure that the directory answers, where it may not.
+func (d *directory) probeList(m mounts) (remote bool) {
+	if remote = m.mayHang(unix.AT_FDCWD, d.path); remote {
+		p := probe{at: unix.AT_FDCWD}
+		d.probe(p.stat(d.path).access(d.path).list(d.path))
+	}
+	return remote
 }
 
 // list opens the directory, watches it and lists what is in it.
 func (d *directory) list(force bool) (l listing, err error) {
-	defer deafThread()()
+	defer d.touch()()
+	l.mounts = readMounts()
+	l.remote = d.probeList(l.mounts)
 	d.eyes.doubt() // until the directory was found as it should be
 	f, err := identify(unix.AT_FDCWD, d.path, 0)
 	if err != nil {
@@ -164,7 +216,7 @@ func (d *directory) list(force bool) (l listing, err error) {
 	}
 	l.dir = &sharedDir{file: os.NewFile(uintptr(fd), d.path), fd: fd}
 	l.dir.users.Store(1)
-	d.eyes.watch(d.path)
+	d.eyes.watch(d.path, l.mounts)
 	d.notice.put(f.dev, f.ino)
 	names, err := l.dir.file.Readdirnames(-1)
 	if err != nil {
@@ -297,7 +349,7 @@ var errHung = errors.New("it does not answer; the others are not concerned.")
 func (k *asking) begin() {
 	k.dir.users.Add(1)
 	go func() {
-		defer deafThread()()
+		defer k.d.touch()()
 		defer k.dir.leave()
 		for {
 			i := int(k.next.Add(1)) - 1
@@ -376,8 +428,13 @@ func (a *answer) close() {
 }
 
 // askOne says what is known of a name.
-func (d *directory) askOne(at int, name string, req request, made map[string]bool) answer {
-	a := answer{name: name, made: made[name]}
+func (d *directory) askOne(l listing, name string, req request, made map[string]bool) answer {
+	a, at := answer{name: name, made: made[name]}, l.dir.fd
+	remote := l.mounts.mayHang(at, name)
+	if remote {
+		p := probe{at: at}
+		d.probe(p.stat(name))
+	}
 	f, err := identify(at, name, 0)
 	if err != nil {
 		if _, e := identify(at, name, unix.AT_SYMLINK_NOFOLLOW); errors.Is(e, unix.ENOENT) {
@@ -395,6 +452,11 @@ func (d *directory) askOne(at int, name string, req request, made map[string]boo
 	if ok && !k.waits {
 		a.state = isKnown
 		return a
+	}
+	if remote {
+		p := probe{at: at}
+		run, log := name+"/run", name+"/log"
+		d.probe(p.stat(run, log, log+"/run").open(run, log+"/run").access(name, log, name+"/control", name+"/env"))
 	}
 	fd, err := open(at, name, unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
@@ -423,7 +485,13 @@ func (d *directory) askOne(at int, name string, req request, made map[string]boo
 func sameBirth(a, b int64) bool { return a == b || a == 0 || b == 0 }
 
 // targets are the paths that those of the names lead to which are links.
-func (d *directory) targets(at int, names []string) (targets []string) {
+func (d *directory) targets(l listing) (targets []string) {
+	defer d.touch()()
+	at := l.dir.fd
+	if l.remote {
+		p := probe{at: at}
+		d.probe(p.readlink(l.names...))
+	}
 	base, err := filepath.Abs(d.path)
 	if err != nil {
 		return nil
@@ -432,7 +500,7 @@ func (d *directory) targets(at int, names []string) (targets []string) {
 		base = real
 	}
 	buf := make([]byte, unix.PathMax)
-	for _, name := range names {
+	for _, name := range l.names {
 		n, err := unix.Readlinkat(at, name, buf)
 		if err != nil {
 			continue

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"maps"
+	"path"
 	"slices"
 	"strconv"
 	"time"
@@ -101,6 +102,9 @@ func (s *service) missing(u *unit) bool {
 func (s *service) remake(u *unit) error {
 	if !s.published || s.dir.deleted() || !s.missing(u) {
 		return nil
+	}
+	if way, ok := s.core.detourOf(u); ok {
+		unix.Symlinkat(way.target, s.dir.fd, u.prefix+"supervise") // unless another is there
 	}
 	if _, err := s.dir.superviseDir(u.prefix); err != nil {
 		return err
@@ -204,7 +208,7 @@ func (c *Core) openGuards() {
 		c.inotify = -1
 		return
 	}
-	c.inotify, c.guarded = fd, map[int32]*unit{}
+	c.inotify, c.guarded, c.linked, c.ways = fd, map[int32]*unit{}, map[*unit]detour{}, map[int32]bool{}
 	c.watchFD(fd, watch{}, unix.EPOLLIN)
 }
 
@@ -214,13 +218,63 @@ func (c *Core) guard(u *unit) {
 	if c.guarded == nil {
 		return
 	}
-	path := "/proc/self/fd/" + strconv.Itoa(u.svc.dir.fd) + "/" + u.prefix + "supervise"
+	base := "/proc/self/fd/" + strconv.Itoa(u.svc.dir.fd) + "/" + u.prefix
+	n, err := unix.InotifyAddWatch(c.inotify, base+"supervise", unix.IN_DELETE|unix.IN_DELETE_SELF|unix.IN_MOVE_SELF|unix.IN_ONLYDIR)
+	if err != nil {
+		return
+	}
+	var buf [256]byte // a longer way is not watched
+	size, err := unix.Readlinkat(u.svc.dir.fd, u.prefix+"supervise", buf[:])
+	c.mu.Lock()
+	u.guarded = int32(n)
+	c.guarded[u.guarded] = u
+	c.mu.Unlock()
+	if err == nil && size < len(buf) {
+		c.guardWay(u, base, string(buf[:size]))
+	}
+}
+
+// detour is where a supervise that is a link leads, and the watch of the directory
+// that the link is in.
+type detour struct {
+	target string
+	wd     int32
+}
+
+// guardWay watches the way that a link leads: its own directory, for its end, and each
+// directory above where it ends, which may be renamed.
+func (c *Core) guardWay(u *unit, base, target string) {
+	const more = unix.IN_ONLYDIR | unix.IN_MASK_ADD
+	own, err := unix.InotifyAddWatch(c.inotify, base, unix.IN_DELETE|unix.IN_MOVED_FROM|unix.IN_MOVED_TO|more)
+	if err != nil {
+		return
+	}
+	wds := []int{own}
+	for i := 1; i < len(target); i++ {
+		above := target[:i]
+		if !path.IsAbs(target) {
+			above = base + above
+		}
+		if target[i] != '/' {
+			continue
+		}
+		if n, err := unix.InotifyAddWatch(c.inotify, above, unix.IN_DELETE_SELF|unix.IN_MOVE_SELF|more); err == nil {
+			wds = append(wds, n)
+		}
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if n, err := unix.InotifyAddWatch(c.inotify, path, unix.IN_DELETE|unix.IN_DELETE_SELF|unix.IN_MOVE_SELF|unix.IN_ONLYDIR); err == nil {
-		u.guarded = int32(n)
-		c.guarded[u.guarded] = u
+	c.linked[u] = detour{target, int32(own)}
+	for _, n := range wds {
+		c.ways[int32(n)] = true
 	}
+}
+
+func (c *Core) detourOf(u *unit) (way detour, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	way, ok = c.linked[u]
+	return way, ok
 }
 
 // unguard ends guard.
@@ -235,6 +289,11 @@ func (c *Core) unguard(u *unit) {
 		unix.InotifyRmWatch(c.inotify, uint32(u.guarded))
 	}
 	u.guarded = 0
+	if way, ok := c.linked[u]; ok {
+		delete(c.linked, u)
+		delete(c.ways, way.wd)
+		unix.InotifyRmWatch(c.inotify, uint32(way.wd))
+	}
 }
 
 // own makes the caller the owner of a service that has none.
@@ -250,19 +309,31 @@ func (s *service) own() bool {
 }
 
 // guardAll has all services guarded, one after the other where nothing happens
-// to them: a goroutine for each would take memory.
-func (c *Core) guardAll() {
+// to them: a goroutine for each would take memory. Then over is called.
+func (c *Core) guardAll(over func()) {
 	c.mu.Lock()
 	all := slices.Collect(maps.Values(c.services))
 	c.mu.Unlock()
-	for _, s := range all {
-		if s.own() {
-			s.guard()
-			s.work()
-		} else {
-			s.post(event{kind: evGuard})
+	c.guardSome(all, over)
+}
+
+// guardSome is guardAll for some of them. Where one hangs another goes on behind it.
+func (c *Core) guardSome(some []*service, over func()) {
+	c.crew.start(func(t *turn) {
+		for i, s := range some {
+			t.whenSlow(func() { c.guardSome(some[i+1:], over) })
+			if s.own() {
+				s.guard()
+				s.work(nil)
+			} else {
+				s.post(event{kind: evGuard})
+			}
+			if !t.done() {
+				return
+			}
 		}
-	}
+		over()
+	})
 }
 
 // removals reads the events of inotify and tells them to the services.
@@ -283,8 +354,14 @@ func (c *Core) removals() {
 			if u := c.guarded[number]; u != nil && !bytes.Contains(name, []byte{'.'}) {
 				u.svc.post(event{kind: evRemoved})
 			}
+			if c.ways[number] && (len(name) == 0 || string(bytes.TrimRight(name, "\x00")) == "supervise") {
+				for u := range c.linked {
+					u.svc.post(event{kind: evRemoved})
+				}
+			}
 			if mask&unix.IN_IGNORED != 0 {
 				delete(c.guarded, number)
+				delete(c.ways, number)
 			}
 		}
 		c.mu.Unlock()

@@ -47,15 +47,14 @@ func identify(at int, path string, flags int) (f fileID, err error) {
 // changed in its layers from below is not told.
 const localTypes = " ext2 ext3 ext4 xfs btrfs bcachefs f2fs jfs nilfs2 reiserfs zfs tmpfs ramfs squashfs erofs cramfs iso9660 vfat "
 
-// isLocal says whether the file is on such a file system. A file system of
-// another machine may tell the type number of what is below it; the mount tells
-// its own.
-func (f fileID) isLocal() bool {
-	info, err := readOnce("/proc/self/mountinfo", 8<<10)
+// isLocal says whether path is on such a file system. A file system of another
+// machine may tell the type number of what is below it; the mount tells its own.
+func (m mounts) isLocal(path string) bool {
+	f, err := identify(unix.AT_FDCWD, path, 0)
 	if err != nil {
 		return false
 	}
-	typ := mountType(info, f.mount, f.dev)
+	typ := mountType(m.info, f.mount, f.dev)
 	return typ != "" && strings.Contains(localTypes, " "+typ+" ")
 }
 
@@ -90,23 +89,29 @@ func readOnce(path string, room int) (string, error) {
 func mountType(info string, mount, dev uint64) (typ string) {
 	device := strconv.Itoa(int(unix.Major(dev))) + ":" + strconv.Itoa(int(unix.Minor(dev)))
 	for line := range strings.Lines(info) {
-		// 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue
-		where, what, ok := strings.Cut(line, " - ")
-		f, t := strings.Fields(where), strings.Fields(what)
-		if !ok || len(f) < 3 || len(t) < 1 {
-			continue
-		}
-		id, err := strconv.ParseUint(f[0], 10, 64)
+		id, of, t, ok := mountOf(line)
 		switch {
-		case err != nil:
+		case !ok:
 		case mount != 0 && id == mount:
-			return t[0]
-		case mount != 0 || f[2] != device:
-		case typ != "" && typ != t[0]:
+			return t
+		case mount != 0 || of != device:
+		case typ != "" && typ != t:
 			return ""
 		default:
-			typ = t[0]
+			typ = t
 		}
 	}
 	return typ
+}
+
+// mountOf reads a line of mountinfo: the number of a mount, its device and its type.
+func mountOf(line string) (id uint64, device, typ string, ok bool) {
+	// 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue
+	where, what, ok := strings.Cut(line, " - ")
+	f, t := strings.Fields(where), strings.Fields(what)
+	if !ok || len(f) < 3 || len(t) < 1 {
+		return 0, "", "", false
+	}
+	id, err := strconv.ParseUint(f[0], 10, 64)
+	return id, f[2], t[0], err == nil
 }

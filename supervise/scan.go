@@ -51,6 +51,9 @@ func (s *Scanner) look(force bool) {
 	switch {
 	case s.stop != nil:
 		return
+	case s.handing != nil, s.becoming && time.Since(s.asked) < quitTime: // no thread shall hang when it is time
+		s.wanted = true
+		return
 	case s.looking:
 		s.lookAgain, s.lookForce = true, s.lookForce || force
 		return
@@ -97,11 +100,10 @@ func (s *Scanner) take(f finding) {
 		go s.reserve()
 	}
 	s.looking, s.scanned = false, true
+	collectProbes()
 	s.dir.eyes.settleStirs(s.looked)
 	s.reoffer()
 	switch {
-	case s.becoming && s.stop == nil && s.leaving == nil:
-		s.upgrade()
 	case s.lookAgain:
 		force := s.lookForce
 		s.lookAgain, s.lookForce = false, false
@@ -400,14 +402,19 @@ func (s *Scanner) stampRescan() {
 	}
 	now := time.Now()
 	go func() {
-		defer deafThread()()
+		defer s.dir.touch()()
 		defer s.stamping.Store(false)
 		b := binary.BigEndian.AppendUint64(nil, uint64(now.Unix()+taiEpoch))
 		b = binary.BigEndian.AppendUint32(b, uint32(now.Nanosecond()))
 		path := filepath.Join(s.Dir, ".forced-rescan")
+		text := fmt.Sprintf("@%x", b)
+		if readMounts().mayHang(unix.AT_FDCWD, s.Dir) {
+			p := probe{at: unix.AT_FDCWD}
+			s.dir.probe(p.write(path, text))
+		}
 		fd, err := open(unix.AT_FDCWD, path, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CREAT|unix.O_TRUNC, 0o644)
 		if err == nil {
-			_, err = unix.Write(fd, fmt.Appendf(nil, "@%x", b))
+			_, err = unix.Write(fd, []byte(text))
 			unix.Close(fd)
 		}
 		if err != nil {

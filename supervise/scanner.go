@@ -68,7 +68,8 @@ type Scanner struct {
 	stop     *ending   // of process 1: the services are being stopped
 	leaving  *ending   // it is about to end
 	handing  *handover // it is about to become another program
-	becoming bool      // that waits for a look
+	becoming bool      // that waits for threads at a file system
+	asked    time.Time // since when
 }
 
 // letter is what came from a core, or its end.
@@ -154,6 +155,10 @@ func (s *Scanner) Run() int {
 		case <-s.dir.eyes.seen:
 			s.look(false)
 		case <-s.dir.eyes.stirred: // the pause is another
+		case <-s.dir.free:
+			if s.becoming && s.stop == nil && s.leaving == nil {
+				s.upgrade()
+			}
 		case <-timerOf(s.restart):
 			s.restart = nil
 			s.startCore()

@@ -204,7 +204,7 @@ func (s *service) post(ev event) {
 	m.queue = append(m.queue, ev)
 	if !m.owned {
 		m.owned = true
-		s.core.crew.press(func(*turn) { s.work() })
+		s.core.crew.press(s.work)
 	}
 }
 
@@ -223,9 +223,9 @@ func (s *service) take(more bool) (ev event, ok bool) {
 	return ev, false
 }
 
-// work handles events until there are none, or the service is over. Its caller
-// owns the service.
-func (s *service) work() {
+// work handles events until there are none, or the service is over or another's. Its
+// caller owns the service.
+func (s *service) work(t *turn) {
 	defer s.crash()
 	for !s.over() {
 		more := false
@@ -234,14 +234,14 @@ func (s *service) work() {
 		}
 		switch ev, ok := s.take(more); {
 		case ok:
-			s.handle(ev)
+			if !s.core.atOnce(s, t, func() { s.handle(ev) }) {
+				return
+			}
 		case !more:
 			return
 		default:
-			for _, u := range s.units() {
-				if u.more {
-					u.more = s.read(u, readAtOnce)
-				}
+			if !s.core.atOnce(s, t, s.readMore) {
+				return
 			}
 		}
 	}
@@ -249,6 +249,15 @@ func (s *service) work() {
 	s.mail.over, s.mail.queue = true, nil
 	s.mail.Unlock()
 	s.end()
+}
+
+// readMore reads on where bytes are left.
+func (s *service) readMore() {
+	for _, u := range s.units() {
+		if u.more {
+			u.more = s.read(u, readAtOnce)
+		}
+	}
 }
 
 // over says whether the service is let go. With a log service that takes two
@@ -375,7 +384,10 @@ func (s *service) read(u *unit, limit int) bool {
 func (s *service) command(u *unit, cmd Event) {
 	switch cmd {
 	case CmdUp, CmdOnce:
-		if u == &s.main && s.unfed { // it stays after all
+		if u != &s.main && s.unfed { // its service goes, and its pipe has gone
+			return
+		}
+		if s.unfed { // it stays after all
 			s.unfed = false
 			s.feed(s.log, CmdUp)
 		}
@@ -628,8 +640,17 @@ func (s *service) spawn(u *unit, r role) {
 // told; no real status has its value.
 const statusUnknown unix.WaitStatus = 0xffff0000
 
-// order has a process made for u.
+// order has a process made for u. Where there is to be a pipe and none can be had it is
+// as if the process could not be made: what would be in its place is somebody else's.
 func (s *service) order(u *unit, r role, argv []string) {
+	if s.log != nil && !s.piped && r == isRun {
+		if err := s.newPipe(); err != nil {
+			s.ordered++
+			s.post(event{kind: evUnmade, who: u, role: r, err: err})
+			return
+		}
+		s.core.keep(s)
+	}
 	o := order{who: u, role: r, argv: argv, stdin: -1, stdout: -1, session: s.core.Session && r < isHook}
 	switch {
 	case u != &s.main:
@@ -649,7 +670,7 @@ func (s *service) order(u *unit, r role, argv []string) {
 	if s.atOnce {
 		s.orders = append(s.orders, o)
 	} else {
-		s.core.start(o)
+		s.core.spawn(o)
 	}
 }
 
@@ -733,11 +754,7 @@ func unexecuted(u *unit, ev event) error {
 func (s *service) died(ev event) {
 	u := ev.who
 	if ev.role < isHook && ev.pid == u.pid {
-		l := Life{Word: LifeDown, Status: ev.ws}
-		if ev.role == isRun && u == &s.main {
-			l.Word = LifeEnded
-		}
-		s.record(u, l)
+		s.recordEnd(u, ev.role, ev.ws)
 	}
 	s.core.procs.recorded(ev.proc)
 	if ev.role >= isHook {
@@ -766,6 +783,32 @@ func (s *service) died(ev event) {
 	}
 	u.pid = 0
 	s.ended(u, ev.role, ev.ws)
+}
+
+// recordEnd records the end of ./run or ./finish.
+func (s *service) recordEnd(u *unit, r role, ws unix.WaitStatus) {
+	l := Life{Word: LifeDown, Status: ws}
+	if r == isRun && u == &s.main {
+		l.Word = LifeEnded
+	}
+	s.record(u, l)
+}
+
+// recordEnds records, for the core that takes over, the ends that this one has yet to
+// act on. Where their parent has collected the processes nobody else can know of them.
+func (s *service) recordEnds() {
+	for _, u := range s.units() {
+		if u.pidfd < 0 {
+			continue
+		}
+		if ws, known, _ := exitStatus(u.pidfd); known {
+			r := isRun
+			if u.st.Phase == Finishing {
+				r = isFinish
+			}
+			s.recordEnd(u, r, ws)
+		}
+	}
 }
 
 // sign puts into a record where and by whom it is written, and the standing order.

@@ -48,7 +48,7 @@ func newScene(t *testing.T, files ...string) *scene {
 	sc.main.since, sc.published = time.Now(), true
 	sc.end = func() { close(sc.over) }
 	sc.resume(&sc.main)
-	sc.work()
+	sc.work(nil)
 	return sc
 }
 

@@ -70,19 +70,15 @@ func roomForThread(h *hand) bool {
 	calls := []call{{number: unix.SYS_EXIT_GROUP, step: stepMade}}
 	var made outcome
 	if w := bestWay(); w.vfork {
-		made = h.vforkSilent(calls)
+		made = h.vforkSilent(calls, way{vfork: true})
 	} else {
 		made = h.forkSilent(calls)
 	}
 	if made.err != nil {
 		return made.err != unix.EAGAIN && made.err != unix.ENOMEM
 	}
-	for {
-		const wClone = -1 << 31 // an int of 32 bits has no room for unix.WCLONE
-		if _, err := unix.Wait4(made.pid, nil, wClone, nil); err != unix.EINTR {
-			return true
-		}
-	}
+	collectSilent(made.pid)
+	return true
 }
 
 // ample is room for so many processes and threads that nobody has to wait for his.

@@ -20,16 +20,18 @@ const stateVar = "RUNSVDIR_STATE"
 // path leads to now: same process, same arguments, and everything kept.
 //
 // A thread that waits for a disk in the kernel, and cannot be killed there, would
-// hold up the change for as long; so that waits until no look does.
+// hold up the change for as long; so that waits until there is none.
 func (s *Scanner) upgrade() {
 	if s.handing != nil {
 		return
 	}
-	if s.looking || s.dir.hangers() > 0 {
-		if !s.becoming && !s.looking {
+	if !s.dir.mayBecome() {
+		if !s.becoming && s.dir.hangers() > 0 {
 			s.warn(fmt.Errorf("unable to become %s yet: there are entries that do not answer.", s.self))
 		}
-		s.becoming = true
+		if !s.becoming {
+			s.becoming, s.asked = true, time.Now()
+		}
 		return
 	}
 	s.becoming = false

@@ -35,6 +35,8 @@ var chpstFlags = []option{
 	{'r', "rss", true},
 	{'t', "cpu", true},
 	{'b', "argv0", true},
+	{0, "stderr", false},
+	{0, "args", true},
 	{'v', "verbose", false},
 	{'V', "version", false},
 	{0, "help", false},
@@ -58,6 +60,7 @@ Change the process state, in this order, then become prog.
   -L, --try-lock FILE     the same, but fail if it is held
       --umask MODE        take these permissions (octal) from what prog makes
   -0, -1, -2              close stdin, stdout, stderr (--close-stdin ...)
+      --stderr            stderr goes where stdout does
   -m, --memory BYTES      limit data, stack, locked memory and all memory each
   -d, --data BYTES        limit memory for data
   -o, --open-files N      limit descriptors
@@ -67,6 +70,7 @@ Change the process state, in this order, then become prog.
   -r, --rss BYTES         limit resident memory, where the kernel does
   -t, --cpu SECONDS       limit processor time
   -b, --argv0 NAME        prog finds NAME as its argv[0]
+      --args FILE         read options, prog and args from FILE, one a line
   -v, --verbose           warn of directories among the files of -e
   -V, --version           tell the version
 Limits are soft and at most the hard ones. Any failure: exit 111, and no prog.
@@ -90,6 +94,7 @@ func chpst(name string, argv []string) error {
 	c.Warn = warn
 	usage := name + chpstUsage
 	opts := getopt{flags: chpstFlags, args: argv[1:]}
+	fromFile := false
 	for opts.next() {
 		value := opts.value
 		var err error
@@ -128,6 +133,18 @@ func chpst(name string, argv []string) error {
 			c.Umask, err = integer(value, 8, 0, 0o777)
 		case "0", "1", "2":
 			c.Close[opts.name[0]-'0'] = true
+		case "stderr":
+			c.JoinStderr = true
+		case "args":
+			if fromFile { // a file that names itself would have no end
+				return misuse("", usage)
+			}
+			fromFile = true
+			args, err := procenv.Arguments(value)
+			if err != nil {
+				return err
+			}
+			opts.args = append(args, opts.args...)
 		case "b":
 			c.Argv0 = &value
 		case "v":
