@@ -273,7 +273,7 @@ func (h *Host) serve(e *Engine, s *seat) {
 			}
 		}
 		k = e.leave()
-		if !more && !e.ended {
+		if !more && !e.ended && !e.halted() {
 			h.arm(e) // before it is idle: what comes from then on is known to wake
 		}
 		e = h.next(e, s, more)
