@@ -37,14 +37,17 @@ type Host struct {
 
 	shared atomic.Bool // there is more than one engine
 
-	mu      sync.Mutex
-	engines map[int32]*Engine
-	last    int32 // its name in the epoll set
-	work    seats // of engines
-	chores  seats // of what they leave to others
-	polls   int   // so many have begun to wait for input: the last of them counts
-	flooded bool  // Turns has been told
-	kits    []*kit
+	mu        sync.Mutex
+	engines   map[int32]*Engine
+	last      int32 // its name in the epoll set
+	work      seats // of engines
+	chores    seats // of what they leave to others
+	polls     int   // so many have begun to wait for input: the last of them counts
+	serving   bool  // and he serves somebody instead
+	served    uint64
+	relieving bool // he is looked at soon
+	flooded   bool // Turns has been told
+	kits      []*kit
 }
 
 // The states of an engine in a host.
@@ -119,10 +122,8 @@ func (h *Host) poll() {
 	h.mu.Lock()
 	h.polls++
 	mine := h.polls
-	instead := time.AfterFunc(time.Hour, h.poll)
 	h.mu.Unlock()
 	for {
-		instead.Stop()
 		n = 0
 		if err := h.conn.Read(look); err != nil || broken != nil && !errors.Is(broken, unix.EINTR) {
 			return
@@ -131,16 +132,39 @@ func (h *Host) poll() {
 		if e == nil {
 			continue
 		}
-		instead.Reset(lookTime)
 		h.serve(e, s)
 		h.mu.Lock()
 		replaced := h.polls != mine
+		if !replaced {
+			h.serving = false
+		}
 		h.mu.Unlock()
 		if replaced {
-			instead.Stop()
 			return
 		}
 	}
+}
+
+// relieve sees to it, as long as who waits for input serves somebody, that he is
+// replaced if that takes long. Where there is one engine only nobody else waits. It looks
+// at times, since a timer for each turn would cost more than the turn. The caller has
+// locked.
+func (h *Host) relieve() {
+	if h.relieving || !h.serving || len(h.engines) < 2 {
+		return
+	}
+	h.relieving = true
+	served := h.served
+	time.AfterFunc(lookTime, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.relieving = false
+		if h.serving && h.served == served {
+			h.serving = false
+			go h.poll()
+		}
+		h.relieve()
+	})
 }
 
 // arrived wakes those up whose input has come. One may be left, with its seat, for
@@ -155,6 +179,9 @@ func (h *Host) arrived(events []unix.EpollEvent) (first *Engine, its *seat) {
 		case first == nil && e.state == idle && h.work.vacant():
 			e.state = working
 			first, its = e, h.work.take()
+			h.serving = true
+			h.served++
+			h.relieve()
 		default:
 			h.rouse(e)
 		}
@@ -171,6 +198,7 @@ func (h *Host) admit(e *Engine) error {
 	e.id = h.last
 	h.engines[e.id] = e
 	h.shared.Store(len(h.engines) > 1)
+	h.relieve()
 	h.mu.Unlock()
 	ev := unix.EpollEvent{Events: unix.EPOLLONESHOT, Fd: e.id}
 	err := h.control(unix.EPOLL_CTL_ADD, e.o.Input, &ev)

@@ -216,7 +216,7 @@ type kept map[string]int
 // leaveRunning lets go of a process that was not adopted, since the service
 // cannot be opened now. When it is opened after all, it will have it.
 func (s *service) leaveRunning(was *remains) {
-	if was.there {
+	if was.there && was.life.Word != LifeHosted {
 		s.core.procs.bequeath(was.life.PID, s.key)
 	}
 	was.close()
@@ -336,7 +336,7 @@ func (s *service) earlier(u *unit, k kept) (was remains, err error) {
 			was.life.Word = map[string]string{LifeMaking: LifeRun, LifeFinishing: LifeFinish}[was.life.Word]
 		}
 	}
-	if was.life.Word != LifeRun && was.life.Word != LifeFinish {
+	if was.life.Word != LifeRun && was.life.Word != LifeFinish && was.life.Word != LifeHosted {
 		return was, nil
 	}
 	sight, err := see(was.life)
@@ -1055,6 +1055,10 @@ func (s *service) restore(u *unit, was *remains) {
 		return
 	}
 	u.st.Phase = Running
+	if was.life.Word == LifeHosted {
+		s.restoreHosted(u, was)
+		return
+	}
 	r := isRun
 	if was.life.Word == LifeFinish {
 		u.st.Phase, r = Finishing, isFinish

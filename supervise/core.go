@@ -40,6 +40,7 @@ type Core struct {
 	procs   *processes
 	crew    crew
 	hands   hands
+	hosting hosting
 	start   func(order)           // has a process made in place of the crew; nil but in tests
 	env     []string              // of the children
 	files   *unix.Rlimit          // their limit of descriptors; nil: the runtime's
@@ -246,6 +247,7 @@ func (t Tree) Run() error {
 	c.tidy()
 	c.mu.Unlock()
 	c.awaitThreads()
+	c.listenForHosts()
 	return onThread(func(tid int) error {
 		c.report(message{word: "thread", a: strconv.Itoa(tid), b: "0"})
 		go c.obey()

@@ -60,6 +60,7 @@ const (
 	LifeFinishing = "making-finish" // ./finish is about to be made
 	LifeFinish    = "finish"        // PID is ./finish
 	LifeDown      = "down"          // nothing runs
+	LifeHosted    = "hosted"        // PID runs this log service and others; STATUS is its number there
 )
 
 // lifeSize is what every line is filled up to, so that one overwrites another.
@@ -144,7 +145,7 @@ func parseLife(b []byte) (Life, bool) {
 		return Life{}, false
 	}
 	switch f[0] {
-	case LifeRun, LifeFinish:
+	case LifeRun, LifeFinish, LifeHosted:
 		if pid == 0 {
 			return Life{}, false
 		}

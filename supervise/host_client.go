@@ -1,0 +1,317 @@
+package supervise
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// HostAnswer is what becomes of a log service that has asked for a host.
+type HostAnswer int
+
+// It stays a process of its own, for itself or as the host of others, or it is to
+// end, since another has taken all.
+const (
+	HostNone HostAnswer = iota
+	HostBecome
+	HostGone
+)
+
+// Engine is what a host is to run for a log service.
+type Engine struct {
+	ID   uint32
+	Args []string
+	Env  []string
+	// Input, Dir and Stderr are what the log service has as descriptors 0 and 2, and its
+	// working directory. They are the host's to close.
+	Input, Dir, Stderr int
+}
+
+// HostCalls are what a host does for the core.
+type HostCalls struct {
+	Take func(Engine) error                  // prepares an engine; nothing is to be opened yet
+	Run  func(id uint32)                     // lets one run
+	Send func(id uint32, sig syscall.Signal) // does to it what a signal does to a process
+	Drop func(id uint32)                     // forgets one that does not run yet
+	Quit func()                              // ends the process: there is no engine, and none comes
+}
+
+// HostLink is a host's line to the core of its tree.
+type HostLink struct {
+	First uint32 // the number of the host's own engine
+	uid   uint32 // of the core
+
+	mu      sync.Mutex
+	fd      int                           // -1 while there is no core
+	engines map[uint32]bool               // whether they run
+	ended   map[uint32]syscall.WaitStatus // and no core has been told
+}
+
+// meetings are the addresses at which the core that is, or is below, a process listens,
+// in the abstract namespace: several, since others may take one.
+func meetings(pid int) (all []string) {
+	for i := range 4 {
+		all = append(all, fmt.Sprintf("@runitbox/%d/%d", pid, i))
+	}
+	return all
+}
+
+// credOf says who is at the other end of a socket.
+func credOf(fd int) (*unix.Ucred, error) {
+	return unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+}
+
+// meet connects to a core at one of the addresses of pid, if believed believes that
+// it is one.
+func meet(pid int, believed func(*unix.Ucred) bool) (fd int, cred *unix.Ucred, ok bool) {
+	if pid <= 1 {
+		return -1, nil, false
+	}
+	for _, name := range meetings(pid) {
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		if err != nil {
+			return -1, nil, false
+		}
+		if err := unix.Connect(fd, &unix.SockaddrUnix{Name: name}); err == nil {
+			if cred, err := credOf(fd); err == nil && believed(cred) {
+				return fd, cred, true
+			}
+		}
+		unix.Close(fd)
+	}
+	return -1, nil, false
+}
+
+// AskHost asks the core of the tree, if it is this process's parent, whether a host
+// runs the log service that this process is. It gives away descriptors 0 and 2 and
+// the working directory; root is a handle of that.
+func AskHost(args []string, root int) (HostAnswer, *HostLink) {
+	parent := os.Getppid()
+	fd, cred, ok := meet(parent, func(c *unix.Ucred) bool { return int(c.Pid) == parent })
+	if !ok {
+		return HostNone, nil
+	}
+	ask := wireMessage{kind: wireAsk, args: args, env: os.Environ(), fds: []int{0, root, 2}}
+	if sendWire(fd, ask) != nil {
+		unix.Close(fd)
+		return HostNone, nil
+	}
+	buf := make([]byte, 256)
+	unix.SetNonblock(fd, false)
+	answer, err := receiveWire(fd, buf, 0)
+	switch {
+	case err != nil: // whether it is hosted nobody can tell: it starts anew
+		unix.Close(fd)
+		return HostGone, nil
+	case answer.kind == wireGo:
+		return HostGone, nil
+	case answer.kind == wireHost:
+		l := &HostLink{First: answer.engine, uid: cred.Uid, fd: fd, engines: map[uint32]bool{answer.engine: true}, ended: map[uint32]syscall.WaitStatus{}}
+		return HostBecome, l
+	}
+	unix.Close(fd)
+	return HostNone, nil
+}
+
+// Serve does what the core says, for ever. While there is none the engines go on; a
+// core that follows is told of them. Who finds no core for a while, and is not needed,
+// ends.
+func (l *HostLink) Serve(calls HostCalls) {
+	buf := make([]byte, wireMax)
+	for {
+		l.mu.Lock()
+		fd := l.fd
+		l.mu.Unlock()
+		file, conn := inPoller(fd, "core")
+		for {
+			var m wireMessage
+			var err error
+			if e := conn.Read(func(fd uintptr) bool {
+				m, err = receiveWire(int(fd), buf, unix.MSG_DONTWAIT)
+				return err != unix.EAGAIN
+			}); e != nil {
+				err = e
+			}
+			if err != nil && err != errWire {
+				break
+			}
+			if err == nil {
+				l.obey(m, calls)
+			}
+		}
+		l.lost(file, calls)
+	}
+}
+
+// obey does what one message says.
+func (l *HostLink) obey(m wireMessage, calls HostCalls) {
+	switch m.kind {
+	case wireTake:
+		if len(m.fds) != 3 || !isPipe(m.fds[0]) || !isDir(m.fds[1]) {
+			closeAll(m.fds)
+			l.Ended(m.engine, 111<<8)
+			return
+		}
+		l.mu.Lock()
+		l.engines[m.engine] = false
+		l.mu.Unlock()
+		err := calls.Take(Engine{ID: m.engine, Args: m.args, Env: m.env, Input: m.fds[0], Dir: m.fds[1], Stderr: m.fds[2]})
+		if err != nil {
+			l.Ended(m.engine, 111<<8)
+			return
+		}
+		l.tell(wireMessage{kind: wireTaken, engine: m.engine})
+		return
+	case wireRun:
+		l.mu.Lock()
+		runs, there := l.engines[m.engine]
+		if there {
+			l.engines[m.engine] = true
+		}
+		l.mu.Unlock()
+		if there && !runs {
+			calls.Run(m.engine)
+		}
+	case wireSend:
+		l.mu.Lock()
+		runs, there := l.engines[m.engine]
+		l.mu.Unlock()
+		if there && !runs && m.number == uint32(unix.SIGKILL) {
+			calls.Drop(m.engine)
+			l.Ended(m.engine, syscall.WaitStatus(m.number))
+			return
+		}
+		calls.Send(m.engine, syscall.Signal(m.number))
+	case wireQuit:
+		calls.Quit()
+	}
+	closeAll(m.fds)
+}
+
+func modeOf(fd int) uint32 {
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil {
+		return 0
+	}
+	return st.Mode & unix.S_IFMT
+}
+
+func isPipe(fd int) bool { return modeOf(fd) == unix.S_IFIFO }
+func isDir(fd int) bool  { return modeOf(fd) == unix.S_IFDIR }
+
+// Ended tells the core, this one or the next, that an engine has ended.
+func (l *HostLink) Ended(id uint32, ws syscall.WaitStatus) {
+	l.mu.Lock()
+	delete(l.engines, id)
+	l.ended[id] = ws
+	l.mu.Unlock()
+	if l.tell(wireMessage{kind: wireEnd, engine: id, number: uint32(ws)}) {
+		l.mu.Lock()
+		delete(l.ended, id)
+		l.mu.Unlock()
+	}
+}
+
+// tell sends the core a message. There is little of it: the socket has room unless the
+// core hangs, and then it is given up.
+func (l *HostLink) tell(m wireMessage) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.fd < 0 {
+		return false
+	}
+	for range 1000 {
+		err := sendWire(l.fd, m)
+		if err == nil {
+			return true
+		}
+		if err != unix.EAGAIN {
+			return false
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return false
+}
+
+// lost looks for another core: the one below the scanner, whose child this process is
+// now.
+func (l *HostLink) lost(file *os.File, calls HostCalls) {
+	l.mu.Lock()
+	file.Close()
+	l.fd = -1
+	var waiting []uint32
+	for id, runs := range l.engines {
+		if !runs {
+			waiting = append(waiting, id)
+			delete(l.engines, id)
+		}
+	}
+	l.mu.Unlock()
+	for _, id := range waiting { // the core had not said so: it is not known to be here
+		calls.Drop(id)
+	}
+	for wait := 5 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		fd, _, ok := meet(os.Getppid(), func(c *unix.Ucred) bool { return c.Uid == l.uid && int(c.Pid) != os.Getpid() })
+		if ok && l.introduce(fd) {
+			return
+		}
+		if ok {
+			unix.Close(fd)
+		}
+		l.mu.Lock()
+		needless := len(l.engines) == 0
+		l.mu.Unlock()
+		if needless {
+			calls.Quit()
+		}
+		time.Sleep(wait)
+	}
+}
+
+// introduce tells another core which engines there are, and waits for its yes.
+func (l *HostLink) introduce(fd int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for id := range l.engines {
+		if !l.say(fd, wireMessage{kind: wireHas, engine: id}) {
+			return false
+		}
+	}
+	for id, ws := range l.ended {
+		if !l.say(fd, wireMessage{kind: wireEnd, engine: id, number: uint32(ws)}) {
+			return false
+		}
+	}
+	if !l.say(fd, wireMessage{kind: wireAll}) {
+		return false
+	}
+	unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 2})
+	unix.SetNonblock(fd, false)
+	answer, err := receiveWire(fd, make([]byte, 256), 0)
+	if err != nil || answer.kind != wireHost {
+		return false
+	}
+	unix.SetNonblock(fd, true)
+	l.fd = fd
+	clear(l.ended)
+	return true
+}
+
+// say sends one message and waits for room.
+func (l *HostLink) say(fd int, m wireMessage) bool {
+	for range 1000 {
+		err := sendWire(fd, m)
+		if err == nil {
+			return true
+		}
+		if err != unix.EAGAIN {
+			return false
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return false
+}
