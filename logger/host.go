@@ -309,20 +309,22 @@ func (h *Host) serve(e *Engine, s *seat) {
 	h.giveBack(k)
 }
 
-// flood allows for more workers, once.
+// flood allows for more workers, once and soon: to get ready for that takes time, in
+// which nobody is to wait.
 func (h *Host) flood() {
 	h.mu.Lock()
-	asked := h.flooded
-	h.flooded = true
-	h.mu.Unlock()
-	if asked || h.o.Turns == nil {
+	defer h.mu.Unlock()
+	if h.flooded || h.o.Turns == nil {
 		return
 	}
-	most := h.o.Turns()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.work.most = max(h.work.most, most)
-	h.work.seatThem()
+	h.flooded = true
+	go func() {
+		most := h.o.Turns()
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.work.most = max(h.work.most, most)
+		h.work.seatThem()
+	}()
 }
 
 // goesOn says whether the owner of a seat may go on, since nobody waits for it.

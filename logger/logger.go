@@ -310,7 +310,7 @@ func (e *Engine) finish(err error, eof bool) {
 // begin opens the logs.
 func (e *Engine) begin() error {
 	e.in = newInput(e.o.Input, e.takes)
-	e.in.r, e.in.w = e.r, e.w
+	e.in.r, e.in.w, e.in.host = e.r, e.w, e.host
 	plans, err := e.recall()
 	if err != nil {
 		return err
