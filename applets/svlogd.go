@@ -129,6 +129,7 @@ func runLogger(o logger.Options, args []string, verbose bool) error {
 		sigs[sig] = make(chan os.Signal, 2) // a second TERM counts
 		signal.Notify(sigs[sig], sig)
 	}
+	supervise.DefaultAction(unix.SIGINT, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2)
 	threads := &loggerThreads{}
 	host, err := logger.NewHost(logger.HostOptions{Turns: threads.turns, Room: threads.room})
 	if err != nil {
@@ -216,6 +217,9 @@ func (e *hosted) signal(sig unix.Signal) {
 	case unix.SIGCONT:
 		e.engine.Resume()
 	case unix.SIGKILL, unix.SIGINT, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2:
+		if signal.Ignored(sig) { // by who has started the process
+			return
+		}
 		e.killer.CompareAndSwap(0, int32(sig))
 		e.ending.Store(true)
 		e.engine.Kill()
