@@ -114,12 +114,13 @@ type chaos struct {
 	faults   []string
 	done     map[string]int
 	kills    int
-	story    []string       // what was done, and when
-	gaps     [][2]time.Time // from a kill of scanner and core to their return
-	cuts     [][2]time.Time // from any kill of core or scanner to the return
-	absent   [][2]time.Time // from any kill of the scanner to its return
-	hindered [][2]time.Time // when a disk hung, or no process could be made
-	unknown  int            // ends told as unknown in such gaps
+	story    []string        // what was done, and when
+	robbed   map[uint64]bool // pipes that somebody else reads, and that was told
+	gaps     [][2]time.Time  // from a kill of scanner and core to their return
+	cuts     [][2]time.Time  // from any kill of core or scanner to the return
+	absent   [][2]time.Time  // from any kill of the scanner to its return
+	hindered [][2]time.Time  // when a disk hung, or no process could be made
+	unknown  int             // ends told as unknown in such gaps
 	flaws    int
 	again    int // ends told twice in such gaps
 	lines    int
@@ -159,7 +160,7 @@ type sending struct {
 func newChaos(argv []string) *chaos {
 	events, _ := strconv.Atoi(argv[3])
 	seed, _ := strconv.ParseUint(argv[4], 10, 64)
-	c := &chaos{dir: argv[0], bin: argv[1], events: events, strict: argv[5] == "true", rand: rand.New(rand.NewPCG(seed, 1)), done: map[string]int{}}
+	c := &chaos{dir: argv[0], bin: argv[1], events: events, strict: argv[5] == "true", rand: rand.New(rand.NewPCG(seed, 1)), done: map[string]int{}, robbed: map[uint64]bool{}}
 	c.session = c.rand.IntN(2) == 0
 	fmt.Printf("chaos: %d events, seed %d, -P %t\n", events, seed, c.session)
 	c.hang()
@@ -1000,7 +1001,9 @@ func (c *chaos) readers() {
 	}
 	for _, p := range all {
 		for _, ino := range readBy(p.pid) {
-			if log, ok := pipes[ino]; ok && log != p.pid && p.comm != "svlogd" { // that one may be it by now
+			log, ok := pipes[ino]
+			if ok && log != p.pid && p.comm != "svlogd" && !c.robbed[ino] { // that one may be it by now
+				c.robbed[ino] = true
 				c.fault("%s (%d) reads the pipe of the log service %d:%s", p.comm, p.pid, log, holders(ino))
 			}
 		}
@@ -1276,9 +1279,10 @@ func (c *chaos) examine(s *subject) {
 		}
 	}
 	// A log service ends when it is killed, and with the service. When scanner
-	// and core are killed while ./run is not there, nobody holds its pipe.
+	// and core are killed while ./run is not there, nobody holds its pipe. Where there is
+	// no room for the threads of its start it ends too.
 	starts, _ := os.ReadFile(c.at(s, "log/starts"))
-	if n, most := bytes.Count(starts, []byte("\n")), s.links+len(s.loggers)+c.done["both"]; n > most {
+	if n, most := bytes.Count(starts, []byte("\n")), s.links+len(s.loggers)+c.done["both"]+c.done["limit"]; n > most {
 		c.flaw("%s: the log service was started %d times, for %d reasons", s.name, n, most)
 	}
 	c.readLog(s, lives)

@@ -245,6 +245,7 @@ exec sleep 1000
 // TestDirectoryHangs: where the directory of services itself does not answer, what
 // runs is served, and the scanner can be upgraded, ended and killed.
 func TestDirectoryHangs(t *testing.T) {
+	t.Parallel()
 	needFuse(t)
 	bin, err := links()
 	if err != nil {
@@ -348,6 +349,7 @@ exec sleep 1000
 // TestWatchHangs: where one service's supervise directory cannot be watched, since it
 // does not answer, that of each other is, and is made again when it is removed.
 func TestWatchHangs(t *testing.T) {
+	t.Parallel()
 	needFuse(t)
 	bin, err := links()
 	if err != nil {

@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 
 	"github.com/spf13/cobra"
 
 	"runitbox/initstage"
 	"runitbox/procenv"
+	"runitbox/supervise"
 )
 
 // newRunit is process 1. It has no options and ignores arguments: the kernel
@@ -24,6 +26,7 @@ func newRunit(string) *cobra.Command {
 			switch {
 			case os.Getpid() == 1:
 				procenv.NoHugePages()
+				supervise.AwaitThreads(supervise.RuntimeThreads+runtime.GOMAXPROCS(0), func(err error) { fmt.Fprintln(os.Stderr, "- runit: warning:", err) })
 				status := initstage.Run(initstage.Config{Version: "runitbox " + version, Words: words, Paths: initstage.DefaultPaths()})
 				return exit(status)
 			case state != "" && os.Getppid() == 1:

@@ -121,6 +121,9 @@ func runLogger(o logger.Options, args []string, verbose bool) error {
 	// the process up for nothing.
 	debug.SetGCPercent(-1)
 
+	e := &hosted{voice: voice{fd: 2, verbose: verbose}}
+	supervise.AwaitThreads(supervise.RuntimeThreads+runtime.GOMAXPROCS(0), func(err error) { e.report(logger.Warning, err.Error(), nil) })
+
 	// Signals are taken first, before anything of theirs can be missed. Each waits
 	// in a place of its own: a storm of one must not cost another. SIGPIPE is
 	// caught and not ignored, since processors would inherit that.
@@ -135,7 +138,7 @@ func runLogger(o logger.Options, args []string, verbose bool) error {
 	if err != nil {
 		return fatal{"svlogd", 111, err}
 	}
-	e := &hosted{voice: voice{fd: 2, verbose: verbose}, threads: threads}
+	e.threads = threads
 	o.Root, o.Input = root, 0
 	if answer == supervise.HostBecome {
 		o.Input = ownInput(e, root)

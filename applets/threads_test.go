@@ -36,7 +36,7 @@ func TestThreads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"limit"} {
+	for _, name := range []string{"limit", "start"} {
 		t.Run(name, func(t *testing.T) { script(t, "../testdata/threads/"+name+".txt", bin+":"+tools) })
 	}
 }

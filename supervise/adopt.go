@@ -772,7 +772,7 @@ func (s *service) openLog(k kept) (was remains, err error) {
 		return was, errRoom
 	}
 	s.taken += needLog
-	u := &unit{svc: s, prefix: "log/", control: -1, ok: -1, lock: -1, pidfd: -1, since: time.Now()}
+	u := &unit{svc: s, prefix: "log/", control: -1, ok: -1, lock: -1, pidfd: -1, since: time.Now(), st: Status{Log: true}}
 	if was, err = s.lock(u, k); err != nil {
 		s.core.give(needLog)
 		s.taken -= needLog
@@ -1046,24 +1046,25 @@ func (s *service) restore(u *unit, was *remains) {
 	switch was.life.Word {
 	case LifeMaking: // no process came of it
 		u.began = time.Time{} // it has rested
-		u.once = u.st.Want == WantOnce
+		u.making = true
 		return
 	case LifeDown:
 		return
 	case LifeEnded, LifeFinishing:
-		u.st.Phase = Running // its end is told in resume
+		u.st, _ = step(u.st, FoundRun) // its end is told in resume
 		return
 	}
-	u.st.Phase = Running
 	if was.life.Word == LifeHosted {
+		u.st, _ = step(u.st, FoundRun)
 		s.restoreHosted(u, was)
 		return
 	}
-	r := isRun
+	r, ev := isRun, FoundRun
 	if was.life.Word == LifeFinish {
-		u.st.Phase, r = Finishing, isFinish
+		r, ev = isFinish, FoundFinish
 	}
 	if !was.there && was.pidfd < 0 {
+		u.st, _ = step(u.st, ev)
 		u.ws = statusUnknown
 		if r == isFinish {
 			u.ws = was.life.Status
@@ -1072,9 +1073,9 @@ func (s *service) restore(u *unit, was *remains) {
 	}
 	p := s.core.procs.adopt(was.life.PID, was.pidfd, u, r)
 	if p == nil { // it is another's
-		u.st.Phase = Idle
 		return
 	}
+	u.st, _ = step(u.st, ev)
 	u.pid, u.pidfd = p.pid, p.pidfd
 	was.pidfd, was.there = -1, false
 	u.replaced = was.verdict.stop
@@ -1114,32 +1115,38 @@ const lookTime = time.Second
 
 // resume goes on with a unit as restore has left it.
 func (s *service) resume(u *unit) {
-	switch {
-	case u.st.Phase == Idle && u == &s.main && s.waits && (u.st.Want == WantUp || u.st.Want == WantOnce): // for what is missing
-		if err := s.dir.executable("run", false); err != nil { // of one that is being written there is nothing to say
-			s.fatal(fmt.Errorf("unable to start ./run: %w", err))
+	if u.pid == 0 && u.st.Phase != Idle { // its end is told
+		switch {
+		case u.st.Phase == Finishing:
+			s.ended(u, isFinish, u.ws)
+		case !u.st.Log && s.ending():
+			u.pid = u.written.pid
+			s.feed(u, Held)
+		default:
+			s.ended(u, isRun, u.ws)
 		}
-	case u.st.Phase == Idle && u.st.Want == WantUp:
-		if age := time.Since(u.began); !u.began.IsZero() && age < time.Second {
-			u.st.Phase = Resting // it had just ended: the rest is still due
-			u.restFor(time.Second - age)
-			return
-		}
-		s.feed(u, CmdUp)
-	case u.st.Phase == Idle && u.once: // it has not been yet
-		s.feed(u, CmdOnce)
-	case u.st.Phase == Running && u.pid == 0 && u == &s.main && s.ending():
-		u.pid = u.written.pid
-		s.feed(u, Held)
-	case u.st.Phase == Running && u.pid == 0:
-		s.ended(u, isRun, u.ws)
-	case u.st.Phase == Finishing && u.pid == 0:
-		s.ended(u, isFinish, u.ws)
-	case u.st.Phase == Running && u.replaced:
-		s.do(u, Stop) // what is here now is another program
-	case u.st.Phase == Running && !u.st.Termed && (u.st.Want == WantDown || u.st.Want == WantExit && u == &s.main) && !(u == &s.main && s.ending()):
-		s.do(u, Stop) // the order was cut off before the signal
+		return
 	}
+	s.feed(u, s.found(u))
+}
+
+// found is the event that tells what restore has left of a unit.
+func (s *service) found(u *unit) Event {
+	switch {
+	case u.st.Phase != Idle && u.replaced:
+		return FoundOther
+	case u.st.Phase != Idle && !u.st.Log && s.ending():
+		return Scripted
+	case u.st.Phase != Idle:
+		return Resumed
+	case !u.st.Log && s.waits:
+		return BeginUnready
+	case u.making:
+		return FoundMaking
+	case !u.began.IsZero() && time.Since(u.began) < time.Second:
+		return BeginSoon // the rest is still due
+	}
+	return Begin
 }
 
 // seen tells the scanner that it may collect a process that it has inherited.

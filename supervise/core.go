@@ -64,6 +64,7 @@ type Core struct {
 	room      int           // descriptors that services may still take
 	limit     int           // of all descriptors
 	lacking   bool          // and that was said
+	spare     int           // threads beside those that are needed
 	changed   chan struct{} // of one: a service is gone, or the scanner
 	broom     *time.Timer
 	survivors survivors
@@ -113,7 +114,7 @@ func newCore(say func(Level, string, error), self int, session bool) (*Core, err
 		return nil, fmt.Errorf("unable to create epoll: %w", err)
 	}
 	_, c.ready = inPoller(c.epoll, "epoll")
-	c.crew.ready, c.crew.grow = crewMax+pressMax, func(n int) bool { return ReserveThreads(c.needThreads() + n + 1) }
+	c.crew.ready, c.crew.grow = crewMax+pressMax, c.growCrew
 	c.hands = newHands(c.epoll)
 	c.openGuards()
 	c.private = []int{c.epoll}
@@ -156,6 +157,7 @@ const (
 // RunDir supervises one service directory until it is told to exit: runsv. The
 // error is what kept it from starting.
 func RunDir(name string, say func(Level, string, error)) error {
+	awaitFirst(say)
 	stop := make(chan os.Signal, 8)
 	signal.Notify(stop, unix.SIGTERM)
 	relayStuck(stop, unix.SIGTERM)
@@ -166,7 +168,11 @@ func RunDir(name string, say func(Level, string, error)) error {
 		return err
 	}
 	c.crew.ready = crewLeast - 1
-	go ReserveThreads(c.needThreads() + crewLeast)
+	if scarce() {
+		c.awaitThreads()
+	} else {
+		go ReserveThreads(c.needThreads() + crewLeast)
+	}
 	defer c.voice.finish(lastWords)
 	dir, err := openDir(name)
 	if err != nil {
@@ -216,6 +222,7 @@ type Tree struct {
 // Run supervises what the scanner names, and lives on without it until every
 // service has been told to exit.
 func (t Tree) Run() error {
+	awaitFirst(t.Say)
 	sigs := make(chan os.Signal, 8) // the others are for the scanner, which may share the terminal
 	signal.Notify(sigs, unix.SIGTERM)
 	relayStuck(sigs, unix.SIGTERM)
@@ -257,20 +264,33 @@ func (t Tree) Run() error {
 }
 
 // awaitThreads waits, where there may be too little room, for the threads that a core
-// cannot do without: what it starts takes of the same room. For more it asks then when
-// it needs them.
+// cannot do without: what it starts takes of the same room. It has what it can get of
+// those that it would make later otherwise.
 func (c *Core) awaitThreads() {
 	if !scarce() {
 		return
 	}
-	c.crew.ready = crewLeast - 1
-	for said := false; !ReserveThreads(c.needThreads() + crewLeast); said = true {
+	c.mu.Lock()
+	c.spare = spareThreads
+	c.mu.Unlock()
+	need := c.needThreads()
+	for said := false; !ReserveThreads(need + crewLeast); said = true {
 		if !said {
 			c.Say(Warning, "", errors.New("too few processes may be made for a supervisor; waiting."))
 		}
 		time.Sleep(time.Second)
 	}
+	for c.crew.ready = crewLeast; c.crew.ready < crewMax && ReserveThreads(need+c.crew.ready+1); {
+		c.crew.ready++
+	}
 }
+
+// spareThreads are for calls of the kernel that never wait: where the machine is busy
+// they take long enough for the runtime to use another thread meanwhile.
+const spareThreads = 2
+
+// growCrew sees to threads for n jobs at once and says whether there are.
+func (c *Core) growCrew(n int) bool { return moreThreads(c.needThreads() + n + 1) }
 
 // serve acts on signals until all is over.
 func (c *Core) serve(sigs <-chan os.Signal) {
@@ -648,7 +668,7 @@ func processors() int { return min(runtime.NumCPU(), crewMax) }
 func (c *Core) needThreads() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n := RuntimeThreads + runtime.GOMAXPROCS(0) + 1 + len(c.rescued)
+	n := RuntimeThreads + runtime.GOMAXPROCS(0) + 1 + len(c.rescued) + c.spare
 	if c.link != nil { // the scanner watches the main goroutine's
 		n++
 	}

@@ -206,3 +206,76 @@ func TestBackOff(t *testing.T) {
 		}
 	}
 }
+
+// What has ended is started again in the turn that was told of its end: no other of
+// the crew is asked for, nor a thread for one.
+func TestAtOnce(t *testing.T) {
+	if os.Getenv("SUPERVISE_AT_ONCE") == "" { // in a process of its own: the reaper would take the children of other tests
+		cmd := exec.Command(os.Args[0], "-test.run=^TestAtOnce$")
+		cmd.Env = append(os.Environ(), "SUPERVISE_AT_ONCE=1")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+		return
+	}
+	c, err := newCore(func(_ Level, service string, err error) { t.Log(service, err) }, 1, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.link, _ = linkPair(t)
+	c.crew.ready = 1
+	path := t.TempDir()
+	if err := os.WriteFile(path+"/run", []byte("#!/bin/sh\nexec sleep 1000\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := openDir(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// running waits for another process than before, and until the crew has nothing to do.
+	running := func(before int) (pid int) {
+		t.Helper()
+		for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+			b, _ := os.ReadFile(path + "/supervise/pid")
+			pid, _ = strconv.Atoi(strings.TrimSpace(string(b)))
+			c.crew.mu.Lock()
+			all := c.crew.all
+			c.crew.mu.Unlock()
+			if pid != 0 && pid != before && all == 0 {
+				return pid
+			}
+			if time.Now().After(end) {
+				t.Fatalf("pid %d after %d, %d jobs", pid, before, all)
+			}
+		}
+	}
+	c.add("key", "web", dir, nil, "")
+	pid := running(0)
+	time.Sleep(time.Second) // a start that ends in less than that is followed by a rest
+	c.crew.mu.Lock()
+	c.crew.later = nil
+	c.crew.mu.Unlock()
+	unix.Kill(pid, unix.SIGKILL)
+	running(pid)
+	c.crew.mu.Lock()
+	if c.crew.later != nil {
+		t.Error("another of the crew was waited for")
+	}
+	c.crew.mu.Unlock()
+	c.mu.Lock()
+	s := c.services["key"]
+	c.mu.Unlock()
+	s.post(event{kind: evCommand, cmd: CmdExit})
+	<-c.changed
+}
+
+// A turn that has taken its time is slow for what comes in it as well.
+func TestSlowAlready(t *testing.T) {
+	turn := &turn{crew: &crew{active: 1}}
+	turn.late()
+	called := false
+	turn.whenSlow(func() { called = true })
+	if !called || turn.done() {
+		t.Error("what is begun in a turn that is relieved would wait for nobody")
+	}
+}

@@ -113,11 +113,20 @@ func TestCrew(t *testing.T) {
 }
 
 // TestCrewRelief: of many that hang at once all get out of the way of the others in
-// less than a second, though each takes a thread that is yet to be made.
+// less than a second, though each takes a thread that is yet to be made; of a great
+// many soon too, since more threads are asked for at once then.
 func TestCrewRelief(t *testing.T) {
+	testCrewRelief(t, 60, time.Second)
+	if grows := testCrewRelief(t, 900, 3*time.Second); grows > 40 {
+		t.Errorf("threads were asked for %d times", grows)
+	}
+}
+
+func testCrewRelief(t *testing.T, jobs int, limit time.Duration) (grows int) {
 	synctest.Test(t, func(t *testing.T) {
 		c := crew{ready: 1}
 		c.grow = func(int) bool {
+			grows++
 			time.Sleep(3 * time.Millisecond)
 			return true
 		}
@@ -126,7 +135,7 @@ func TestCrewRelief(t *testing.T) {
 		defer close(over)
 		var done sync.WaitGroup
 		begin := time.Now()
-		for i := range 60 {
+		for i := range jobs {
 			if i%3 == 0 {
 				done.Add(1)
 				c.open(func(*turn) { done.Done() })
@@ -135,14 +144,17 @@ func TestCrewRelief(t *testing.T) {
 			}
 		}
 		done.Wait()
-		if took := time.Since(begin); took > time.Second {
-			t.Errorf("it took %v until all others were served, want a second at most", took)
+		took := time.Since(begin)
+		if took > limit {
+			t.Errorf("it took %v until all others were served, want %v at most", took, limit)
 		}
 		time.Sleep(2 * reliefRest)
 		if c.patience() != reliefTime {
 			t.Error("a job is still hurried long after the last that hung")
 		}
+		t.Logf("%d jobs: %v, %d times more threads", jobs, took, grows)
 	})
+	return grows
 }
 
 // TestCrewGrows: who is through with one job does the next, and no thread is asked

@@ -25,6 +25,9 @@ type directory struct {
 	eyes   *eyes
 	notice notice
 	last   stamp // what the directory was at the last look
+	// threads sees to threads for so many that wait for an answer, and says whether
+	// there are; nil: always.
+	threads func(workers int) bool
 
 	mu      sync.Mutex
 	hanging map[string]bool   // names that somebody asks about at present, and waits
@@ -296,7 +299,7 @@ func (d *directory) ask(dir *sharedDir, names []string, one func(string) answer,
 		}
 	}
 	done, before, workers := 0, 0, d.hangers()
-	if workers < hangMax {
+	if workers == 0 || d.mayBegin(workers+1) {
 		k.begin()
 		workers++
 	}
@@ -311,7 +314,7 @@ func (d *directory) ask(dir *sharedDir, names []string, one func(string) answer,
 		case <-timer.C:
 		}
 		if done == before { // all who are at work hang
-			if int(k.next.Load()) >= len(names) || workers >= hangMax {
+			if int(k.next.Load()) >= len(names) || !d.mayBegin(workers+1) {
 				break
 			}
 			k.begin()
@@ -386,6 +389,11 @@ func (k *asking) tryPut(i int, a answer) bool {
 	default:
 		return false
 	}
+}
+
+// mayBegin says whether so many may wait for an answer at once: each holds a thread.
+func (d *directory) mayBegin(workers int) bool {
+	return workers <= hangMax && (d.threads == nil || d.threads(workers))
 }
 
 // hangers is how many wait for an answer since an earlier look.

@@ -1,7 +1,5 @@
 package supervise
 
-import "sync"
-
 // Phase is where the machine is with a service. It is finer than State, which
 // is what the world sees: a service that is about to start, or rests before
 // its next start, is down.
@@ -15,6 +13,8 @@ const (
 	Ending                 // ./run has ended, a control script that was to end it has not
 	Finishing              // ./finish runs or is being made
 	Resting                // down, until a second has passed or an order comes
+
+	phases = iota
 )
 
 // State is the phase as supervise/status tells it.
@@ -34,6 +34,7 @@ type Status struct {
 	Want   Want
 	Paused bool
 	Termed bool // a TERM was sent to the process that runs
+	Log    bool // it is a log service
 }
 
 // Event is what can happen to a service: a command byte read from
@@ -60,18 +61,29 @@ const (
 
 // What else happens.
 const (
-	Ready    Event = 0x80 + iota // control/u is over: ./run may be made
-	Spawned                      // the process was made
-	Unmade                       // no process could be made: the system is short of something
-	Held                         // ./run has ended, but control/t, d, x or k still runs
-	Died                         // ./run has ended and there is a ./finish
-	Gone                         // the last process of a round has ended, a second or more after ./run began
-	GoneSoon                     // the same, within the first second
-	Rested                       // the rest is over
-	TermSent                     // TERM was sent
-	StopSent                     // control/p and STOP are through
-	ContSent                     // the same of CONT
-	Unfed                        // of a log service: its pipe is closed, it shall end by itself
+	Ready        Event = 0x80 + iota // control/u is over: ./run may be made
+	Spawned                          // the process was made
+	Unmade                           // no process could be made: the system is short of something
+	Held                             // ./run has ended, but control/t, d, x or k still runs
+	Died                             // ./run has ended and there is a ./finish
+	Gone                             // the last process of a round has ended, a second or more after ./run began
+	GoneSoon                         // the same, within the first second
+	Rested                           // the rest is over
+	TermSent                         // TERM was sent
+	StopSent                         // control/p and STOP are through
+	ContSent                         // the same of CONT
+	Unfed                            // of a log service: its pipe is closed, it shall end by itself
+	Begin                            // the service was opened, and nothing of it runs
+	BeginSoon                        // the same, less than a second after its last process ended
+	BeginUnready                     // the same, and there is no ./run that can be executed
+	FoundRun                         // an earlier core has left ./run, or its end
+	FoundFinish                      // an earlier core has left ./finish, or its end
+	FoundMaking                      // an earlier core was about to make ./run, and no process came of it
+	FoundOther                       // what runs is of a directory that was here before
+	Resumed                          // ./run was taken over, and no control script of it runs
+	Scripted                         // the same, and a control script of it goes on
+
+	events = iota + 0x80
 )
 
 // Effect is what the machine asks the edge to do.
@@ -79,15 +91,18 @@ type Effect byte
 
 // The effects.
 const (
-	Start       Effect = iota // control/u, then Ready
-	Spawn                     // make ./run
-	SpawnFinish               // make ./finish
-	Stop                      // control/t, TERM; then CONT and control/d or control/x, as is wanted
-	Rest                      // Rested after a second
-	RestLong                  // Rested after five seconds
-	Await                     // Rested after ten seconds
-	TellHeld                  // warn of the control script that the end waits for
-	SendKill                  // from here on: the control script of that name, then the signal
+	Nothing     Effect = iota
+	Start              // control/u, then Ready
+	Spawn              // make ./run
+	SpawnFinish        // make ./finish
+	Stop               // control/t, TERM; then CONT and control/d or control/x, as is wanted
+	Rest               // Rested after a second
+	RestLong           // Rested after five seconds
+	RestOn             // Rested when a second since the last end has passed
+	Await              // Rested after ten seconds
+	TellUnready        // say why ./run cannot be executed
+	TellHeld           // warn of the control script that the end waits for
+	SendKill           // from here on: the control script of that name, then the signal
 	SendStop
 	SendCont
 	SendHup
@@ -98,114 +113,168 @@ const (
 	SendUsr2
 )
 
-type move struct {
-	next Phase
-	do   []Effect
+// condition is what a row depends on beside phase and event.
+type condition byte
+
+const (
+	always    condition = iota
+	ifUp                // up is wanted; else the service stays down
+	ifWanted            // up or once is wanted; else the service stays down
+	ifAgainst           // an order to end was not told to the process yet; else there is nothing to do
+)
+
+// row is what one event means in one phase.
+type row struct {
+	next   Phase
+	do     Effect
+	when   condition
+	later  bool // the status is written when the process was made; a script before it has it written
+	record bool // an order to run once is recorded, since it is due until a process was made
 }
 
-// wants is the standing order that an event gives: up, down, once and exit do.
-func (ev Event) wants() (w Want, ok bool) {
-	switch ev {
-	case CmdUp:
-		return WantUp, true
-	case CmdDown:
-		return WantDown, true
-	case CmdOnce:
-		return WantOnce, true
-	case CmdExit, Unfed:
-		return WantExit, true
-	}
-	return 0, false
+// mark is what an event does to Paused or Termed.
+type mark byte
+
+const (
+	same mark = iota
+	set
+	unset
+)
+
+// change is what an event does to the status in every phase that it names.
+type change struct {
+	gives   bool // a standing order:
+	want    Want
+	paused  mark
+	termed  mark
+	only    bool // the flags change in phase Running only
+	except  bool // the flags change in every phase but Running
+	notLogs bool // a log service ignores the event: it ends when its pipe does
 }
 
-// moves is the whole machine. A pair that is not listed does nothing, on purpose.
-var moves = sync.OnceValue(func() map[Phase]map[Event]move {
-	return map[Phase]map[Event]move{
-		Idle: {
-			CmdUp:   {Starting, []Effect{Start}},
-			CmdOnce: {Starting, []Effect{Start}},
-		},
-		Starting: {
-			Ready:    {Starting, []Effect{Spawn}},
-			Spawned:  {Running, nil},
-			Unmade:   {Resting, []Effect{RestLong}},
-			Died:     {Finishing, []Effect{SpawnFinish}}, // ./run could not be executed
-			Gone:     {Starting, []Effect{Start}},
-			GoneSoon: {Resting, []Effect{Rest}},
-		},
-		Running: {
-			CmdDown:  {Running, []Effect{Stop}},
-			CmdExit:  {Running, []Effect{Stop}},
-			CmdTerm:  {Running, []Effect{Stop}},
-			CmdKill:  {Running, []Effect{SendKill}},
-			CmdPause: {Running, []Effect{SendStop}},
-			CmdCont:  {Running, []Effect{SendCont}},
-			CmdHup:   {Running, []Effect{SendHup}},
-			CmdAlarm: {Running, []Effect{SendAlarm}},
-			CmdInt:   {Running, []Effect{SendInt}},
-			CmdQuit:  {Running, []Effect{SendQuit}},
-			CmdUsr1:  {Running, []Effect{SendUsr1}},
-			CmdUsr2:  {Running, []Effect{SendUsr2}},
-			Held:     {Ending, []Effect{Await}},
-			Died:     {Finishing, []Effect{SpawnFinish}},
-			Gone:     {Starting, []Effect{Start}},
-			GoneSoon: {Resting, []Effect{Rest}},
-		},
-		Ending: { // it shows as running, so that what its script does with supervise/pid meets no other process
-			Rested:   {Ending, []Effect{TellHeld}},
-			Died:     {Finishing, []Effect{SpawnFinish}},
-			Gone:     {Starting, []Effect{Start}},
-			GoneSoon: {Resting, []Effect{Rest}},
-		},
-		Finishing: {
-			Spawned:  {Finishing, nil},
-			Unmade:   {Finishing, []Effect{RestLong}},
-			Rested:   {Finishing, []Effect{SpawnFinish}},
-			Gone:     {Starting, []Effect{Start}},
-			GoneSoon: {Resting, []Effect{Rest}},
-		},
-		Resting: {
-			CmdUp:   {Starting, []Effect{Start}},
-			CmdOnce: {Starting, []Effect{Start}},
-			CmdDown: {Idle, nil},
-			CmdExit: {Idle, nil},
-			Unfed:   {Idle, nil},
-			Rested:  {Starting, []Effect{Start}},
-		},
-	}
-})
+// changes is the first half of the machine: what an event changes wherever it comes.
+var changes = [events]change{
+	CmdUp:    {gives: true, want: WantUp},
+	CmdDown:  {gives: true, want: WantDown},
+	CmdOnce:  {gives: true, want: WantOnce},
+	CmdExit:  {gives: true, want: WantExit, notLogs: true},
+	Unfed:    {gives: true, want: WantExit},
+	CmdPause: {paused: set, except: true}, // what runs is paused when its control script has ended
+	CmdCont:  {paused: unset, except: true},
+	StopSent: {paused: set},
+	ContSent: {paused: unset},
+	TermSent: {termed: set, only: true},
+	Spawned:  {paused: unset, termed: unset}, // flags are of one process
+	Died:     {paused: unset, termed: unset},
+	Gone:     {paused: unset, termed: unset},
+	GoneSoon: {paused: unset, termed: unset},
+}
 
-// step decides what an event means. It starts nothing and reads no clock.
-func step(s Status, ev Event) (Status, []Effect) {
-	if w, ok := ev.wants(); ok {
-		s.Want = w
+// moves is the other half: the next phase and what is to be done. A pair that is
+// not listed does nothing, on purpose. Both are arrays, so that no start has to
+// fill a map.
+var moves = [phases][events]*row{
+	Idle: {
+		CmdUp:        {next: Starting, do: Start},
+		CmdOnce:      {next: Starting, do: Start, record: true},
+		Begin:        {next: Starting, do: Start, when: ifUp},
+		BeginSoon:    {next: Resting, do: RestOn, when: ifUp},
+		BeginUnready: {next: Idle, do: TellUnready, when: ifWanted},
+		FoundMaking:  {next: Starting, do: Start, when: ifWanted, record: true},
+		FoundRun:     {next: Running},
+		FoundFinish:  {next: Finishing},
+	},
+	Starting: {
+		Ready:    {next: Starting, do: Spawn, when: ifWanted, later: true},
+		Spawned:  {next: Running, do: Stop, when: ifAgainst}, // the order may have changed meanwhile
+		Unmade:   {next: Resting, do: RestLong, when: ifWanted},
+		Died:     {next: Finishing, do: SpawnFinish}, // ./run could not be executed
+		Gone:     {next: Starting, do: Start, when: ifUp, later: true},
+		GoneSoon: {next: Resting, do: Rest, when: ifUp},
+	},
+	Running: {
+		CmdDown:    {next: Running, do: Stop},
+		CmdExit:    {next: Running, do: Stop},
+		CmdTerm:    {next: Running, do: Stop},
+		CmdKill:    {next: Running, do: SendKill},
+		CmdPause:   {next: Running, do: SendStop},
+		CmdCont:    {next: Running, do: SendCont},
+		CmdHup:     {next: Running, do: SendHup},
+		CmdAlarm:   {next: Running, do: SendAlarm},
+		CmdInt:     {next: Running, do: SendInt},
+		CmdQuit:    {next: Running, do: SendQuit},
+		CmdUsr1:    {next: Running, do: SendUsr1},
+		CmdUsr2:    {next: Running, do: SendUsr2},
+		FoundOther: {next: Running, do: Stop},
+		Resumed:    {next: Running, do: Stop, when: ifAgainst}, // the order was cut off before the signal
+		Held:       {next: Ending, do: Await},
+		Died:       {next: Finishing, do: SpawnFinish},
+		Gone:       {next: Starting, do: Start, when: ifUp, later: true},
+		GoneSoon:   {next: Resting, do: Rest, when: ifUp},
+	},
+	Ending: { // it shows as running, so that what its script does with supervise/pid meets no other process
+		Rested:   {next: Ending, do: TellHeld},
+		Died:     {next: Finishing, do: SpawnFinish},
+		Gone:     {next: Starting, do: Start, when: ifUp, later: true},
+		GoneSoon: {next: Resting, do: Rest, when: ifUp},
+	},
+	Finishing: { // ./finish runs whatever is wanted
+		Spawned:  {next: Finishing},
+		Unmade:   {next: Finishing, do: RestLong},
+		Rested:   {next: Finishing, do: SpawnFinish},
+		Gone:     {next: Starting, do: Start, when: ifUp, later: true},
+		GoneSoon: {next: Resting, do: Rest, when: ifUp},
+	},
+	Resting: {
+		CmdUp:   {next: Starting, do: Start},
+		CmdOnce: {next: Starting, do: Start, record: true},
+		CmdDown: {next: Idle},
+		CmdExit: {next: Idle},
+		Unfed:   {next: Idle},
+		Rested:  {next: Starting, do: Start, when: ifWanted},
+	},
+}
+
+// step decides what an event means. It starts nothing and reads no clock. The row
+// that it returns is the one to act on.
+func step(s Status, ev Event) (Status, row) {
+	c := changes[ev]
+	if s.Log && c.notLogs {
+		return s, row{next: s.Phase}
 	}
-	switch ev {
-	case CmdPause, CmdCont: // what runs is paused when its control script has ended
-		if s.Phase != Running {
-			s.Paused = ev == CmdPause
+	if c.gives {
+		s.Want = c.want
+	}
+	if running := s.Phase == Running; !(c.only && !running || c.except && running) {
+		s.Paused, s.Termed = c.paused.on(s.Paused), c.termed.on(s.Termed)
+	}
+	m := moves[s.Phase][ev]
+	if m == nil {
+		return s, row{next: s.Phase}
+	}
+	r := *m
+	if !r.when.holds(s) {
+		r = row{next: Idle}
+		if m.when == ifAgainst {
+			r.next = m.next
 		}
-	case StopSent, ContSent:
-		s.Paused = ev == StopSent
-	case TermSent:
-		s.Termed = s.Phase == Running
-	case Spawned, Died, Gone, GoneSoon: // flags are of one process
-		s.Paused, s.Termed = false, false
 	}
-	m, ok := moves()[s.Phase][ev]
-	if !ok {
-		return s, nil
+	s.Phase = r.next
+	return s, r
+}
+
+// on is the flag after the change.
+func (m mark) on(before bool) bool { return m == set || m == same && before }
+
+// holds says whether the condition is met by a status.
+func (c condition) holds(s Status) bool {
+	switch c {
+	case ifUp:
+		return s.Want == WantUp
+	case ifWanted:
+		return s.Want != WantDown && s.Want != WantExit
+	case ifAgainst:
+		return !s.Termed && (s.Want == WantDown || s.Want == WantExit && !s.Log)
 	}
-	switch ev {
-	case Gone, GoneSoon: // only what is wanted up is started again
-		if s.Want != WantUp {
-			m = move{Idle, nil}
-		}
-	case Ready, Unmade, Rested: // the order may have been taken back; ./finish runs whatever is wanted
-		if s.Phase != Finishing && s.Phase != Ending && (s.Want == WantDown || s.Want == WantExit) {
-			m = move{Idle, nil}
-		}
-	}
-	s.Phase = m.next
-	return s, m.do
+	return true
 }

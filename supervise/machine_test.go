@@ -13,66 +13,84 @@ func TestStep(t *testing.T) {
 		from Status
 		ev   Event
 		to   Status
-		do   []Effect
+		do   Effect
 	}{
-		{"up starts what is down", down, CmdUp, Status{Phase: Starting}, []Effect{Start}},
-		{"once starts it too, for one life", down, CmdOnce, Status{Phase: Starting, Want: WantOnce}, []Effect{Start}},
-		{"down on what is down only counts as an order", Status{}, CmdDown, down, nil},
-		{"control/u is over: the process is made", Status{Phase: Starting}, Ready, Status{Phase: Starting}, []Effect{Spawn}},
-		{"an order taken back during control/u is not carried out", Status{Phase: Starting, Want: WantDown}, Ready, down, nil},
-		{"once is carried out", Status{Phase: Starting, Want: WantOnce}, Ready, Status{Phase: Starting, Want: WantOnce}, []Effect{Spawn}},
-		{"down during the start waits for the process", Status{Phase: Starting}, CmdDown, Status{Phase: Starting, Want: WantDown}, nil},
-		{"a process is there", Status{Phase: Starting}, Spawned, up, nil},
-		{"no process could be made: try again later", Status{Phase: Starting}, Unmade, Status{Phase: Resting}, []Effect{RestLong}},
-		{"run that cannot be executed has ended at once", Status{Phase: Starting}, GoneSoon, Status{Phase: Resting}, []Effect{Rest}},
-		{"and finish hears of it", Status{Phase: Starting}, Died, Status{Phase: Finishing}, []Effect{SpawnFinish}},
-		{"down stops what runs", up, CmdDown, Status{Phase: Running, Want: WantDown}, []Effect{Stop}},
-		{"exit stops what runs", up, CmdExit, Status{Phase: Running, Want: WantExit}, []Effect{Stop}},
-		{"term stops it without an order", up, CmdTerm, up, []Effect{Stop}},
-		{"up while it runs only changes the order", Status{Phase: Running, Want: WantDown}, CmdUp, up, nil},
-		{"once while it runs only changes the order", up, CmdOnce, Status{Phase: Running, Want: WantOnce}, nil},
-		{"kill leaves the state to the death", up, CmdKill, up, []Effect{SendKill}},
-		{"kill of what is down does nothing", down, CmdKill, down, nil},
-		{"kill during finish does nothing", Status{Phase: Finishing}, CmdKill, Status{Phase: Finishing}, nil},
-		{"TERM is told until the process ends", up, TermSent, Status{Phase: Running, Termed: true}, nil},
-		{"TERM that came too late is not told", down, TermSent, down, nil},
-		{"pause is told in any state", down, CmdPause, Status{Want: WantDown, Paused: true}, nil},
-		{"pause stops what runs, and is told when control/p has ended", up, CmdPause, up, []Effect{SendStop}},
-		{"that is then", up, StopSent, Status{Phase: Running, Paused: true}, nil},
-		{"cont ends the pause when control/c has ended", Status{Phase: Running, Paused: true}, CmdCont, Status{Phase: Running, Paused: true}, []Effect{SendCont}},
-		{"so does the CONT that goes with down", Status{Phase: Running, Want: WantDown, Paused: true}, ContSent, Status{Phase: Running, Want: WantDown}, nil},
-		{"what ends while control/t runs stays as it is", Status{Phase: Running, Termed: true}, Held, Status{Phase: Ending, Termed: true}, []Effect{Await}},
-		{"a control script that takes long is told of", Status{Phase: Ending, Want: WantDown}, Rested, Status{Phase: Ending, Want: WantDown}, []Effect{TellHeld}},
-		{"until then only orders are taken", Status{Phase: Ending}, CmdDown, Status{Phase: Ending, Want: WantDown}, nil},
-		{"and nobody is sent a signal", Status{Phase: Ending}, CmdKill, Status{Phase: Ending}, nil},
-		{"then it ends: finish", Status{Phase: Ending, Want: WantDown, Termed: true}, Died, Status{Phase: Finishing, Want: WantDown}, []Effect{SpawnFinish}},
-		{"or down", Status{Phase: Ending, Want: WantExit}, Gone, Status{Want: WantExit}, nil},
-		{"or the next start", Status{Phase: Ending}, Gone, Status{Phase: Starting}, []Effect{Start}},
-		{"or the rest", Status{Phase: Ending}, GoneSoon, Status{Phase: Resting}, []Effect{Rest}},
-		{"death clears the flags", Status{Phase: Running, Paused: true, Termed: true}, Died, Status{Phase: Finishing}, []Effect{SpawnFinish}},
-		{"finish runs whatever is wanted", Status{Phase: Running, Want: WantExit}, Died, Status{Phase: Finishing, Want: WantExit}, []Effect{SpawnFinish}},
-		{"after a second of life it is started at once", up, Gone, Status{Phase: Starting}, []Effect{Start}},
-		{"before, it rests", up, GoneSoon, Status{Phase: Resting}, []Effect{Rest}},
-		{"what ran once stays down", Status{Phase: Running, Want: WantOnce}, GoneSoon, Status{Want: WantOnce}, nil},
-		{"what is wanted down stays down, without a rest", Status{Phase: Running, Want: WantDown, Termed: true}, GoneSoon, down, nil},
-		{"up in finish waits for it", Status{Phase: Finishing, Want: WantDown}, CmdUp, Status{Phase: Finishing}, nil},
-		{"down in finish waits for it", Status{Phase: Finishing}, CmdDown, Status{Phase: Finishing, Want: WantDown}, nil},
-		{"finish is over, down is wanted", Status{Phase: Finishing, Want: WantDown}, Gone, down, nil},
-		{"finish that could not be made is tried again", Status{Phase: Finishing, Want: WantDown}, Unmade, Status{Phase: Finishing, Want: WantDown}, []Effect{RestLong}},
-		{"even if nothing is wanted", Status{Phase: Finishing, Want: WantExit}, Rested, Status{Phase: Finishing, Want: WantExit}, []Effect{SpawnFinish}},
-		{"up ends the rest", Status{Phase: Resting}, CmdUp, Status{Phase: Starting}, []Effect{Start}},
-		{"down ends the rest", Status{Phase: Resting}, CmdDown, down, nil},
-		{"exit ends the rest", Status{Phase: Resting}, CmdExit, Status{Want: WantExit}, nil},
-		{"the rest is over", Status{Phase: Resting}, Rested, Status{Phase: Starting}, []Effect{Start}},
-		{"a log service whose pipe is closed ends by itself", up, Unfed, Status{Phase: Running, Want: WantExit}, nil},
-		{"or is not started again", Status{Phase: Resting}, Unfed, Status{Want: WantExit}, nil},
+		{"up starts what is down", down, CmdUp, Status{Phase: Starting}, Start},
+		{"once starts it too, for one life", down, CmdOnce, Status{Phase: Starting, Want: WantOnce}, Start},
+		{"down on what is down only counts as an order", Status{}, CmdDown, down, Nothing},
+		{"control/u is over: the process is made", Status{Phase: Starting}, Ready, Status{Phase: Starting}, Spawn},
+		{"an order taken back during control/u is not carried out", Status{Phase: Starting, Want: WantDown}, Ready, down, Nothing},
+		{"once is carried out", Status{Phase: Starting, Want: WantOnce}, Ready, Status{Phase: Starting, Want: WantOnce}, Spawn},
+		{"down during the start waits for the process", Status{Phase: Starting}, CmdDown, Status{Phase: Starting, Want: WantDown}, Nothing},
+		{"a process is there, and down is wanted meanwhile", Status{Phase: Starting, Want: WantDown}, Spawned, Status{Phase: Running, Want: WantDown}, Stop},
+		{"a log service that is to end is not stopped", Status{Phase: Starting, Want: WantExit, Log: true}, Spawned, Status{Phase: Running, Want: WantExit, Log: true}, Nothing},
+		{"a log service knows no exit", Status{Phase: Running, Log: true}, CmdExit, Status{Phase: Running, Log: true}, Nothing},
+		{"what is wanted up is begun", Status{}, Begin, Status{Phase: Starting}, Start},
+		{"what is wanted down is not", down, Begin, down, Nothing},
+		{"what ran once is not begun again", Status{Want: WantOnce}, Begin, Status{Want: WantOnce}, Nothing},
+		{"what had just ended rests first", Status{}, BeginSoon, Status{Phase: Resting}, RestOn},
+		{"what misses its ./run is told of", Status{}, BeginUnready, Status{}, TellUnready},
+		{"but not where it is to stay down", down, BeginUnready, down, Nothing},
+		{"a start that was cut off is made up for", Status{Want: WantOnce}, FoundMaking, Status{Phase: Starting, Want: WantOnce}, Start},
+		{"unless it was taken back", down, FoundMaking, down, Nothing},
+		{"what runs is taken over", Status{}, FoundRun, up, Nothing},
+		{"so is ./finish", down, FoundFinish, Status{Phase: Finishing, Want: WantDown}, Nothing},
+		{"what is of another directory is stopped", up, FoundOther, up, Stop},
+		{"TERM that was cut off is sent", Status{Phase: Running, Want: WantDown}, Resumed, Status{Phase: Running, Want: WantDown}, Stop},
+		{"TERM that was sent is not sent again", Status{Phase: Running, Want: WantDown, Termed: true}, Resumed, Status{Phase: Running, Want: WantDown, Termed: true}, Nothing},
+		{"what is wanted up runs on", up, Resumed, up, Nothing},
+		{"so does what a control script is about to end", Status{Phase: Running, Want: WantDown}, Scripted, Status{Phase: Running, Want: WantDown}, Nothing},
+		{"a process is there", Status{Phase: Starting}, Spawned, up, Nothing},
+		{"no process could be made: try again later", Status{Phase: Starting}, Unmade, Status{Phase: Resting}, RestLong},
+		{"run that cannot be executed has ended at once", Status{Phase: Starting}, GoneSoon, Status{Phase: Resting}, Rest},
+		{"and finish hears of it", Status{Phase: Starting}, Died, Status{Phase: Finishing}, SpawnFinish},
+		{"down stops what runs", up, CmdDown, Status{Phase: Running, Want: WantDown}, Stop},
+		{"exit stops what runs", up, CmdExit, Status{Phase: Running, Want: WantExit}, Stop},
+		{"term stops it without an order", up, CmdTerm, up, Stop},
+		{"up while it runs only changes the order", Status{Phase: Running, Want: WantDown}, CmdUp, up, Nothing},
+		{"once while it runs only changes the order", up, CmdOnce, Status{Phase: Running, Want: WantOnce}, Nothing},
+		{"kill leaves the state to the death", up, CmdKill, up, SendKill},
+		{"kill of what is down does nothing", down, CmdKill, down, Nothing},
+		{"kill during finish does nothing", Status{Phase: Finishing}, CmdKill, Status{Phase: Finishing}, Nothing},
+		{"TERM is told until the process ends", up, TermSent, Status{Phase: Running, Termed: true}, Nothing},
+		{"TERM that came too late is not told", down, TermSent, down, Nothing},
+		{"pause is told in any state", down, CmdPause, Status{Want: WantDown, Paused: true}, Nothing},
+		{"pause stops what runs, and is told when control/p has ended", up, CmdPause, up, SendStop},
+		{"that is then", up, StopSent, Status{Phase: Running, Paused: true}, Nothing},
+		{"cont ends the pause when control/c has ended", Status{Phase: Running, Paused: true}, CmdCont, Status{Phase: Running, Paused: true}, SendCont},
+		{"so does the CONT that goes with down", Status{Phase: Running, Want: WantDown, Paused: true}, ContSent, Status{Phase: Running, Want: WantDown}, Nothing},
+		{"what ends while control/t runs stays as it is", Status{Phase: Running, Termed: true}, Held, Status{Phase: Ending, Termed: true}, Await},
+		{"a control script that takes long is told of", Status{Phase: Ending, Want: WantDown}, Rested, Status{Phase: Ending, Want: WantDown}, TellHeld},
+		{"until then only orders are taken", Status{Phase: Ending}, CmdDown, Status{Phase: Ending, Want: WantDown}, Nothing},
+		{"and nobody is sent a signal", Status{Phase: Ending}, CmdKill, Status{Phase: Ending}, Nothing},
+		{"then it ends: finish", Status{Phase: Ending, Want: WantDown, Termed: true}, Died, Status{Phase: Finishing, Want: WantDown}, SpawnFinish},
+		{"or down", Status{Phase: Ending, Want: WantExit}, Gone, Status{Want: WantExit}, Nothing},
+		{"or the next start", Status{Phase: Ending}, Gone, Status{Phase: Starting}, Start},
+		{"or the rest", Status{Phase: Ending}, GoneSoon, Status{Phase: Resting}, Rest},
+		{"death clears the flags", Status{Phase: Running, Paused: true, Termed: true}, Died, Status{Phase: Finishing}, SpawnFinish},
+		{"finish runs whatever is wanted", Status{Phase: Running, Want: WantExit}, Died, Status{Phase: Finishing, Want: WantExit}, SpawnFinish},
+		{"after a second of life it is started at once", up, Gone, Status{Phase: Starting}, Start},
+		{"before, it rests", up, GoneSoon, Status{Phase: Resting}, Rest},
+		{"what ran once stays down", Status{Phase: Running, Want: WantOnce}, GoneSoon, Status{Want: WantOnce}, Nothing},
+		{"what is wanted down stays down, without a rest", Status{Phase: Running, Want: WantDown, Termed: true}, GoneSoon, down, Nothing},
+		{"up in finish waits for it", Status{Phase: Finishing, Want: WantDown}, CmdUp, Status{Phase: Finishing}, Nothing},
+		{"down in finish waits for it", Status{Phase: Finishing}, CmdDown, Status{Phase: Finishing, Want: WantDown}, Nothing},
+		{"finish is over, down is wanted", Status{Phase: Finishing, Want: WantDown}, Gone, down, Nothing},
+		{"finish that could not be made is tried again", Status{Phase: Finishing, Want: WantDown}, Unmade, Status{Phase: Finishing, Want: WantDown}, RestLong},
+		{"even if nothing is wanted", Status{Phase: Finishing, Want: WantExit}, Rested, Status{Phase: Finishing, Want: WantExit}, SpawnFinish},
+		{"up ends the rest", Status{Phase: Resting}, CmdUp, Status{Phase: Starting}, Start},
+		{"down ends the rest", Status{Phase: Resting}, CmdDown, down, Nothing},
+		{"exit ends the rest", Status{Phase: Resting}, CmdExit, Status{Want: WantExit}, Nothing},
+		{"the rest is over", Status{Phase: Resting}, Rested, Status{Phase: Starting}, Start},
+		{"a log service whose pipe is closed ends by itself", up, Unfed, Status{Phase: Running, Want: WantExit}, Nothing},
+		{"or is not started again", Status{Phase: Resting}, Unfed, Status{Want: WantExit}, Nothing},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			to, do := step(tt.from, tt.ev)
+			to, row := step(tt.from, tt.ev)
 			if diff := cmp.Diff(tt.to, to); diff != "" {
 				t.Errorf("status (-want +got):\n%s", diff)
 			}
-			if diff := cmp.Diff(tt.do, do); diff != "" {
+			if diff := cmp.Diff(tt.do, row.do); diff != "" {
 				t.Errorf("effects (-want +got):\n%s", diff)
 			}
 		})
@@ -91,21 +109,15 @@ func TestStepNeverStartsTwice(t *testing.T) {
 	seen := map[world]bool{}
 	var walk func(w world, depth int)
 	feed := func(w world, ev Event) world {
-		st, do := step(w.st, ev)
+		st, row := step(w.st, ev)
 		w.st = st
-		for _, e := range do {
-			switch e {
-			case Start:
-				w2, do2 := step(w.st, Ready)
-				w.st = w2
-				for _, e := range do2 {
-					if e == Spawn {
-						w.due++
-					}
-				}
-			case SpawnFinish:
+		switch row.do {
+		case Start:
+			if w.st, row = step(w.st, Ready); row.do == Spawn {
 				w.due++
 			}
+		case SpawnFinish:
+			w.due++
 		}
 		return w
 	}
@@ -147,8 +159,79 @@ func TestStepNeverStartsTwice(t *testing.T) {
 			walk(feed(w, Rested), depth-1)
 		}
 	}
-	walk(world{}, 30)
+	for _, log := range []bool{false, true} {
+		for want := WantUp; want <= WantExit; want++ {
+			idle := world{st: Status{Want: want, Log: log}}
+			for _, ev := range []Event{Begin, BeginSoon, BeginUnready, FoundMaking} {
+				walk(feed(idle, ev), 30)
+			}
+			for _, ev := range []Event{FoundRun, FoundFinish} {
+				found := feed(idle, ev)
+				found.procs = 1
+				for _, ev := range []Event{Resumed, Scripted, FoundOther} {
+					walk(feed(found, ev), 30)
+				}
+			}
+		}
+	}
 	if len(seen) < 20 {
 		t.Errorf("only %d worlds seen", len(seen))
+	}
+}
+
+// everyStatus calls f with each status that there can be.
+func everyStatus(f func(Status)) {
+	for i := range int(phases) * 4 * 8 {
+		f(Status{Phase: Phase(i / 32), Want: Want(i / 8 % 4), Paused: i&1 != 0, Termed: i&2 != 0, Log: i&4 != 0})
+	}
+}
+
+// TestMachineHolds asks of every status and every event what must hold of each.
+func TestMachineHolds(t *testing.T) {
+	starts := func(r row) bool { return r.do == Start || r.do == Spawn || r.next == Starting }
+	for _, rule := range []struct {
+		name string
+		ok   func(from Status, ev Event, to Status, r row) bool
+	}{
+		{"the row that is acted on tells the phase that follows", func(_ Status, _ Event, to Status, r row) bool { return to.Phase == r.next }},
+		{"what is wanted down or to exit is not started", func(from Status, _ Event, to Status, r row) bool {
+			return to.Want != WantDown && to.Want != WantExit || from.Phase == Starting || !starts(r)
+		}},
+		{"./run is made in phase Starting only", func(from Status, _ Event, to Status, r row) bool {
+			return r.do != Spawn || from.Phase == Starting && to.Phase == Starting
+		}},
+		{"./finish is made in phase Finishing only", func(_ Status, _ Event, to Status, r row) bool { return r.do != SpawnFinish || to.Phase == Finishing }},
+		{"the end of ./run with a ./finish leads to it", func(from Status, ev Event, _ Status, r row) bool {
+			return ev != Died || from.Phase != Starting && from.Phase != Running && from.Phase != Ending || r.do == SpawnFinish
+		}},
+		{"after exit no end of a process leads to a start", func(from Status, ev Event, to Status, _ row) bool {
+			return ev != Gone && ev != GoneSoon || from.Want != WantExit || to.Phase == Idle || from.Phase == to.Phase
+		}},
+		{"exit makes a service that rests go at once", func(from Status, ev Event, to Status, _ row) bool {
+			return from.Phase != Resting || from.Log || ev != CmdExit || to.Phase == Idle
+		}},
+		{"a log service ignores exit", func(from Status, ev Event, to Status, r row) bool {
+			return !from.Log || ev != CmdExit || to == from && r.do == Nothing
+		}},
+		{"a log service whose pipe is closed is sent no signal", func(from Status, ev Event, _ Status, r row) bool {
+			return ev != Unfed && (ev != Spawned && ev != Resumed || !from.Log || from.Want != WantExit) || r.do == Nothing
+		}},
+		{"a service stays the kind that it is", func(from Status, _ Event, to Status, _ row) bool { return from.Log == to.Log }},
+		{"only commands and the closed pipe change the standing order", func(from Status, ev Event, to Status, _ row) bool {
+			return from.Want == to.Want || changes[ev].gives
+		}},
+		{"signals go to ./run only", func(from Status, _ Event, to Status, r row) bool {
+			return r.do != Stop && r.do < SendKill || to.Phase == Running
+		}},
+	} {
+		t.Run(rule.name, func(t *testing.T) {
+			everyStatus(func(from Status) {
+				for ev := range Event(events) {
+					if to, r := step(from, ev); !rule.ok(from, ev, to, r) {
+						t.Errorf("%+v, event %#x: %+v, %+v", from, ev, to, r)
+					}
+				}
+			})
+		})
 	}
 }

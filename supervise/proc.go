@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/state"
 )
 
 // Life is what supervise/proc tells of a service's process: enough for the
@@ -84,7 +86,7 @@ func (l Life) bytes() (b [lifeSize]byte) {
 	at = append(strconv.AppendInt(at, int64(l.Core), 10), ' ')
 	at = append(strconv.AppendUint(at, uint64(uint32(l.Status)), 10), ' ')
 	strconv.AppendUint(at, l.Pipe, 10)
-	b[lifeWant] = l.Want.command()
+	b[lifeWant] = l.Want.Command()
 	return b
 }
 
@@ -130,7 +132,7 @@ func parseLife(b []byte) (Life, bool) {
 		tree, err = strconv.ParseUint(f[5], 16, 32)
 		l.Tree, ok3 = uint32(tree), err == nil
 		if ok3 {
-			l.Want, ok3 = wantOf(b[lifeWant])
+			l.Want, ok3 = state.WantOf(b[lifeWant])
 		}
 	}
 	if !ok1 || !ok2 || !ok3 {
@@ -163,15 +165,6 @@ func parseLife(b []byte) (Life, bool) {
 	return l, true
 }
 
-// command is the byte of the command that gives a standing order.
-func (w Want) command() byte { return "udox"[w] }
-
-// wantOf is the standing order that a command byte gives.
-func wantOf(b byte) (Want, bool) {
-	i := strings.IndexByte("udox", b)
-	return Want(max(i, 0)), i >= 0
-}
-
 // writeLife overwrites the file at path, relative to at, in place: one write
 // of one size, so that a kill leaves the old line or the new one.
 func writeLife(at int, path string, l Life) error {
@@ -187,7 +180,7 @@ func writeLife(at int, path string, l Life) error {
 // of descriptors.
 func (l Life) tag(prefix string) string {
 	b := l.bytes()
-	fields := append(strings.Fields(string(b[:lifePID])), string(l.Want.command()))
+	fields := append(strings.Fields(string(b[:lifePID])), string(l.Want.Command()))
 	return lifeTag + prefix + ":" + strings.Join(fields, ":")
 }
 
@@ -265,7 +258,7 @@ func writeWant(at int, path string, w Want) error {
 		return fmt.Errorf("unable to open %s: %w", path, err)
 	}
 	defer unix.Close(fd)
-	if _, err := unix.Pwrite(fd, []byte{w.command()}, lifeWant); err != nil {
+	if _, err := unix.Pwrite(fd, []byte{w.Command()}, lifeWant); err != nil {
 		return fmt.Errorf("unable to write %s: %w", path, err)
 	}
 	return nil

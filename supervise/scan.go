@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/state"
 )
 
 // entry is a service of the directory, by device and inode.
@@ -404,7 +406,7 @@ func (s *Scanner) stampRescan() {
 	go func() {
 		defer s.dir.touch()()
 		defer s.stamping.Store(false)
-		b := binary.BigEndian.AppendUint64(nil, uint64(now.Unix()+taiEpoch))
+		b := binary.BigEndian.AppendUint64(nil, uint64(now.Unix()+state.TAIEpoch))
 		b = binary.BigEndian.AppendUint32(b, uint32(now.Nanosecond()))
 		path := filepath.Join(s.Dir, ".forced-rescan")
 		text := fmt.Sprintf("@%x", b)

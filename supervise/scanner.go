@@ -37,6 +37,7 @@ type Scanner struct {
 	idle    map[*entry]bool // those that the core has let go: few, so that each message costs the same in a large tree
 	files   fileLimits
 	reserve func() // makes the threads that it needs, once
+	need    int    // how many
 	full    bool   // and it was said that there are too few
 	ring    *Ring
 
@@ -89,6 +90,7 @@ type ending struct {
 // them exit. As process 1 it waits for that.
 func (s *Scanner) Run() int {
 	pid1 := os.Getpid() == 1
+	awaitFirst(s.Say)
 	sigs := make(chan os.Signal)
 	notifyEach(sigs, unix.SIGTERM, unix.SIGHUP, unix.SIGALRM, unix.SIGUSR2, unix.SIGCHLD)
 	s.sigs = sigs
@@ -122,6 +124,7 @@ func (s *Scanner) Run() int {
 	}
 	again = append(again, s.awaitThreads()...)
 	s.dir = newDirectory(s.Dir)
+	s.dir.threads = func(workers int) bool { return moreThreads(s.need + workers) }
 	for _, sig := range again { // that were not acted on before an upgrade
 		unix.Kill(os.Getpid(), sig)
 	}
@@ -179,14 +182,18 @@ func (s *Scanner) Run() int {
 // little room waits for them: what it starts takes of the same room. A signal ends
 // that, and is to be acted on.
 func (s *Scanner) awaitThreads() (late []unix.Signal) {
-	// And the loop, what looks at directories, and the log.
-	need := RuntimeThreads + runtime.GOMAXPROCS(0) + 3
-	s.reserve = sync.OnceFunc(func() { ReserveThreads(need) })
+	// And what looks at directories, what makes a core or writes to standard error, and
+	// the log.
+	s.need = RuntimeThreads + runtime.GOMAXPROCS(0) + 2
+	if s.ring != nil {
+		s.need++
+	}
+	s.reserve = sync.OnceFunc(func() { ReserveThreads(s.need) })
 	if !scarce() {
 		time.AfterFunc(2*startTime, s.reserve) // where the first look is not over sooner
 		return nil
 	}
-	for said := false; !ReserveThreads(need); said = true {
+	for said := false; !ReserveThreads(s.need); said = true {
 		if !said {
 			s.warn(errors.New("too few processes may be made; waiting."))
 		}
@@ -196,6 +203,7 @@ func (s *Scanner) awaitThreads() (late []unix.Signal) {
 		case <-time.After(time.Second):
 		}
 	}
+	ReserveThreads(s.need + 2) // no more are made later, and entries may hang
 	return nil
 }
 

@@ -108,7 +108,7 @@ type unit struct {
 	fresh    bool        // there was no ./supervise before
 	kept     bool        // an earlier core was killed over it: a record that is missing was removed
 	replaced bool        // the process that was adopted is of a directory that was here before
-	once     bool        // a start that was ordered once is still due
+	making   bool        // an earlier core was about to make ./run, and no process came of it
 	foreign  bool        // the adopted process is no child of the scanner
 	unread   bool        // bytes were left in the FIFO on purpose
 	more     bool        // bytes may be left in the FIFO, to be read next
@@ -324,9 +324,7 @@ func (s *service) handle(ev event) {
 		s.mendLater() // what empties it shall be done before
 	case evReady:
 		s.waits = false
-		if s.main.st.Phase == Idle && s.main.st.Want == WantUp {
-			s.feed(&s.main, CmdUp)
-		}
+		s.feed(&s.main, Begin)
 	case evKeep:
 		s.core.keep(s)
 	case evSlow:
@@ -402,14 +400,10 @@ func (s *service) command(u *unit, cmd Event) {
 			s.unfed = false
 			s.feed(s.log, CmdUp)
 		}
-	case CmdExit:
-		if u != &s.main {
-			return
-		}
 	case byteLetGo:
 		s.letGo = s.letGo || s.core.isOrphaned()
 		return
-	case CmdDown, CmdTerm, CmdKill, CmdPause, CmdCont, CmdHup, CmdAlarm, CmdInt, CmdQuit, CmdUsr1, CmdUsr2:
+	case CmdDown, CmdExit, CmdTerm, CmdKill, CmdPause, CmdCont, CmdHup, CmdAlarm, CmdInt, CmdQuit, CmdUsr1, CmdUsr2:
 	default:
 		return
 	}
@@ -419,7 +413,7 @@ func (s *service) command(u *unit, cmd Event) {
 // feed gives the machine an event and does what it says.
 func (s *service) feed(u *unit, ev Event) {
 	before := u.st
-	st, effects := step(u.st, ev)
+	st, row := step(u.st, ev)
 	u.st = st
 	if before.Phase != st.Phase {
 		if u.rest != nil {
@@ -433,15 +427,11 @@ func (s *service) feed(u *unit, ev Event) {
 			u.since = time.Now()
 		}
 	}
-	if before.Want != st.Want || ev == CmdOnce && before.Phase != st.Phase {
+	if before.Want != st.Want || row.record && st.Want == WantOnce {
 		s.recordWant(u)
 	}
-	for _, e := range effects { // first: that down is wanted is written together with the TERM
-		s.do(u, e)
-	}
-	// What starts again at once is written when it runs; a script before it has the
-	// rest written.
-	if u.st.Phase != Starting || ev != Gone && ev != Ready {
+	s.do(u, row.do) // first: that down is wanted is written together with the TERM
+	if !row.later {
 		u.write()
 	}
 }
@@ -469,6 +459,7 @@ var sends = [...]struct {
 // do has one effect happen.
 func (s *service) do(u *unit, e Effect) {
 	switch e {
+	case Nothing:
 	case Start:
 		if u == &s.main {
 			s.attachLog()
@@ -484,6 +475,12 @@ func (s *service) do(u *unit, e Effect) {
 		u.restFor(time.Second)
 	case RestLong:
 		u.restFor(5 * time.Second)
+	case RestOn:
+		u.restFor(time.Second - time.Since(u.began))
+	case TellUnready:
+		if err := s.dir.executable("run", false); err != nil { // of one that is being written there is nothing to say
+			s.fatal(fmt.Errorf("unable to start ./run: %w", err))
+		}
 	case Await:
 		u.restFor(10 * time.Second)
 	case TellHeld:
@@ -675,8 +672,14 @@ func (s *service) order(u *unit, r role, argv []string) {
 	switch r {
 	case isRun:
 		o.life, o.before, o.after = u.prefix+"supervise/proc", Life{Word: LifeMaking, Pipe: inode(s.piped, s.pipe[1])}, LifeRun
+		if u.st.Want != WantOnce { // else it stays due
+			o.unmade = LifeDown
+		}
 	case isFinish:
 		o.life, o.before, o.after = u.prefix+"supervise/proc", Life{Word: LifeFinishing, Status: u.ws}, LifeFinish
+		if o.unmade = LifeEnded; u != &s.main {
+			o.unmade = LifeDown
+		}
 	case isHook + laneLife, isHook + laneKill:
 		o.life, o.before, o.after = hookRecord(argv[0][len("control/")]), Life{Word: LifeMaking}, LifeRun
 	}
@@ -723,9 +726,6 @@ func (s *service) answered(ev event) {
 			u.began = time.Now()
 		}
 		s.feed(u, Spawned)
-		if ev.role == isRun && (u.st.Want == WantDown || u.st.Want == WantExit && u == &s.main) {
-			s.do(u, Stop) // the order changed while the process was made
-		}
 	case evUnmade:
 		if !errors.Is(ev.err, errOver) {
 			s.warn(ev.err)

@@ -19,6 +19,7 @@ type order struct {
 	life    string // path of the record that is written before and after; "" for a control script
 	before  Life
 	after   string // the word of the record once the process is there
+	unmade  string // and where none could be made: the next core is to look for none; "" leaves it
 }
 
 // spawn has a process made by the crew; the answer comes to its
@@ -118,6 +119,13 @@ func (c *Core) make(o order) event {
 	case nil:
 		proc = place.holds(pid, o.who, o.role)
 	case unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.ENFILE:
+		if o.unmade != "" && recordErr == nil {
+			o.who.records.Lock()
+			life.Word, life.Want = o.unmade, o.who.want
+			recordErr = record.write(o.life, life)
+			o.who.life, o.who.recorded = life, recordErr == nil
+			o.who.records.Unlock()
+		}
 		return fail(evUnmade, fmt.Errorf("unable to fork, sleeping: %w", err))
 	default:
 		if d, ok := err.(dirError); ok {

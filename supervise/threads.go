@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -62,6 +63,34 @@ func ReserveThreads(n int) bool {
 		<-over
 	}
 	return threads() >= n
+}
+
+// moreThreads says whether the runtime has n threads, and makes them if it can. Where
+// there may be too little room it makes none: what has been started may take the last
+// room between the look whether there is some and the thread.
+func moreThreads(n int) bool {
+	return threads() >= n || !scarce() && ReserveThreads(n)
+}
+
+// AwaitThreads waits until the runtime has n threads, where there may be room for few
+// only; say is told of that, once. It belongs before signals, timers and pollers are
+// asked for: these have their threads from the runtime, which ends the process where
+// it gets none. Until it returns, signals do what they do by default.
+func AwaitThreads(n int, say func(error)) {
+	if !scarce() {
+		return
+	}
+	for said := false; !ReserveThreads(n); said = true {
+		if !said {
+			say(errors.New("too few processes may be made; waiting."))
+		}
+		time.Sleep(time.Second)
+	}
+}
+
+// awaitFirst is AwaitThreads for what the runtime needs for itself.
+func awaitFirst(say func(Level, string, error)) {
+	AwaitThreads(RuntimeThreads+runtime.GOMAXPROCS(0), func(err error) { say(Warning, "", err) })
 }
 
 // roomForThread says whether the kernel would make a thread: a child that ends at

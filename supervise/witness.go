@@ -26,9 +26,14 @@ func onThread(f func(tid int) error) error {
 			over <- f(tid)
 			return
 		}
-		err := onThread(f) // on another, while this one is taken
+		placed := make(chan bool)
+		go func() { // on another, while this one is taken
+			runtime.LockOSThread()
+			placed <- true
+			over <- f(unix.Gettid())
+		}()
+		<-placed
 		runtime.UnlockOSThread()
-		over <- err
 	}()
 	return <-over
 }

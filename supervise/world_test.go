@@ -58,7 +58,7 @@ func TestJudge(t *testing.T) {
 			for _, tree := range []string{"this tree", "a tree that lives", "a tree that is gone"} {
 				for _, want := range []Want{WantUp, WantDown, WantOnce, WantExit} {
 					v := Life{Want: want}.judge(w, runs, tree == "this tree", tree == "a tree that lives")
-					name := fmt.Sprintf("worth %d, runs %t, %s, %c", w, runs, tree, want.command())
+					name := fmt.Sprintf("worth %d, runs %t, %s, %c", w, runs, tree, want.Command())
 					all[name] = v
 				}
 			}

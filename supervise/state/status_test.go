@@ -1,4 +1,4 @@
-package supervise
+package state
 
 import (
 	"encoding/hex"
@@ -49,4 +49,37 @@ func TestRecordBytes(t *testing.T) {
 			t.Errorf("%d bytes were accepted", n)
 		}
 	}
+}
+
+func TestWantOf(t *testing.T) {
+	for _, w := range []Want{WantUp, WantDown, WantOnce, WantExit} {
+		if got, ok := WantOf(w.Command()); !ok || got != w {
+			t.Errorf("the command %c gives %v, %v and not %v", w.Command(), got, ok, w)
+		}
+	}
+	for _, b := range []byte{0, 't', 'U', 255} {
+		if w, ok := WantOf(b); ok {
+			t.Errorf("%q gives the standing order %v", b, w)
+		}
+	}
+}
+
+// What is read as a record is written as one that is read the same.
+func FuzzParseRecord(f *testing.F) {
+	f.Add(make([]byte, StatusSize))
+	f.Add(Record{Since: time.Unix(1763850000, 123456789), PID: 7, State: Run}.Bytes())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r, err := ParseRecord(b)
+		if (err == nil) != (len(b) == StatusSize) {
+			t.Fatalf("%d bytes: %v", len(b), err)
+		}
+		if err != nil {
+			return
+		}
+		back, err := ParseRecord(r.Bytes())
+		if err != nil || back.PID != r.PID || back.Paused != r.Paused || back.Termed != r.Termed || back.State != r.State ||
+			back.Since.Unix() != r.Since.Unix() || r.Want != WantUnknown && back.Want != r.Want {
+			t.Errorf("%x is read as %+v and written as %+v, %v", b, r, back, err)
+		}
+	})
 }

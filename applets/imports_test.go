@@ -1,0 +1,72 @@
+package applets
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// mayImport says for each package of ours which others of ours it may import,
+// in its tests too. Rooms do not import each other, and what lies below a room
+// does not import the room.
+var mayImport = map[string][]string{
+	".":               {"applets"},
+	"applets":         {"applets/loaders", "applets/turns", "initstage", "logger", "procenv", "supervise"},
+	"applets/loaders": {"procenv"},
+	"applets/turns":   {},
+	"initstage":       {},
+	"logger":          {},
+	"procenv":         {},
+	"supervise":       {"supervise/state"},
+	"supervise/state": {},
+}
+
+func TestImports(t *testing.T) {
+	root, seen := "..", map[string]bool{}
+	err := filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
+		switch name := d.Name(); {
+		case err != nil:
+			return err
+		case d.IsDir() && file != root && (name == "build" || name == "testdata" || name[0] == '.' && name != ".."):
+			return filepath.SkipDir
+		case d.IsDir() || path.Ext(name) != ".go":
+			return nil
+		}
+		at, err := filepath.Rel(root, filepath.Dir(file))
+		if err != nil {
+			return err
+		}
+		allowed, known := mayImport[at]
+		if seen[at] = true; !known {
+			t.Errorf("%s: the package is not listed", file)
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, spec := range f.Imports {
+			name, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			if of, ours := strings.CutPrefix(name, "runitbox/"); ours && !slices.Contains(allowed, of) {
+				t.Errorf("%s imports %s", file, of)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range mayImport {
+		if !seen[name] {
+			t.Errorf("%s is listed and has no files", name)
+		}
+	}
+}
