@@ -141,6 +141,7 @@ func runLogger(o logger.Options, args []string, verbose bool) error {
 	e.threads = threads
 	o.Root, o.Input = root, 0
 	if answer == supervise.HostBecome {
+		threads.files = link.Files
 		o.Input = ownInput(e, root)
 	}
 	if err := e.prepare(host, o); err != nil {
@@ -249,7 +250,10 @@ func obey(sigs map[unix.Signal]chan os.Signal, act func(unix.Signal)) {
 // loggerThreads is how many engines may hang in the kernel at once, each of them in
 // a thread: where none can be made, since a user has too many or a control group,
 // Go's runtime ends the program.
-type loggerThreads struct{ engines atomic.Int32 }
+type loggerThreads struct {
+	engines atomic.Int32
+	files   uint64 // what processors may have open, if that is less than this process may
+}
 
 // room says whether there are threads for so many engines at work.
 func (t *loggerThreads) room(engines int) bool {
@@ -280,6 +284,10 @@ func (t *loggerThreads) turns() int {
 func (t *loggerThreads) start(c logger.Child) (func() (unix.WaitStatus, bool), error) {
 	if !t.reserve(1) {
 		return nil, unix.EAGAIN
+	}
+	if t.files > 0 {
+		c.Argv = slices.Clone(c.Argv)
+		c.Argv[2] = "ulimit -Sn " + strconv.FormatUint(t.files, 10) + "\n" + c.Argv[2]
 	}
 	return logger.StartChild(c)
 }

@@ -171,7 +171,8 @@ func (c *Core) hearAsk(fd, pid int, u *unit) {
 		return
 	}
 	var known bool
-	if a.identity, known = sameness(pid); !known {
+	var files uint64
+	if a.identity, files, known = sameness(pid); !known || c.files == nil || files != c.files.Cur {
 		a.answer(wireMessage{kind: wireStay})
 		return
 	}
@@ -496,7 +497,7 @@ func (c *Core) rejoin(fd int, h *host) {
 	}
 	file.SetReadDeadline(time.Time{})
 	st, found, err := statOf(h.pid)
-	id, known := sameness(h.pid)
+	id, _, known := sameness(h.pid)
 	hs := &c.hosting
 	hs.mu.Lock()
 	defer hs.mu.Unlock()

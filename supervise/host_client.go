@@ -43,6 +43,7 @@ type HostCalls struct {
 // HostLink is a host's line to the core of its tree.
 type HostLink struct {
 	First uint32 // the number of the host's own engine
+	Files uint64 // how many descriptors its processes may have open; its own limit is raised
 	uid   uint32 // of the core
 
 	mu      sync.Mutex
@@ -95,8 +96,9 @@ func AskHost(args []string, root int) (HostAnswer, *HostLink) {
 	if !ok {
 		return HostNone, nil
 	}
+	files, given := givenFiles() // as the kernel is to tell it
 	ask := wireMessage{kind: wireAsk, args: args, env: os.Environ(), fds: []int{0, root, 2}}
-	if sendWire(fd, ask) != nil {
+	if !given || sendWire(fd, ask) != nil {
 		unix.Close(fd)
 		return HostNone, nil
 	}
@@ -110,7 +112,9 @@ func AskHost(args []string, root int) (HostAnswer, *HostLink) {
 	case answer.kind == wireGo:
 		return HostGone, nil
 	case answer.kind == wireHost:
-		l := &HostLink{First: answer.engine, uid: cred.Uid, fd: fd, engines: map[uint32]bool{answer.engine: true}, ended: map[uint32]syscall.WaitStatus{}}
+		l := &HostLink{First: answer.engine, Files: files.Cur, uid: cred.Uid, fd: fd, engines: map[uint32]bool{answer.engine: true}, ended: map[uint32]syscall.WaitStatus{}}
+		files.Cur = files.Max
+		unix.Setrlimit(unix.RLIMIT_NOFILE, &files)
 		return HostBecome, l
 	}
 	unix.Close(fd)

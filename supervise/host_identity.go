@@ -27,16 +27,17 @@ var sameFiles = [...]string{"cgroup", "limits", "oom_score_adj", "timerslack_ns"
 // sameness tells all of a process by which the kernel tells what it may do from what
 // another may: two with the same identity can do the same in each other's place. It is
 // not known where anything of it cannot be read, or cannot be compared, as filters of
-// system calls cannot.
-func sameness(pid int) (id string, known bool) {
+// system calls cannot. What a process may have open at once is told apart, since a host
+// raises that.
+func sameness(pid int) (id string, files uint64, known bool) {
 	dir := "/proc/" + strconv.Itoa(pid) + "/"
 	if ours, err := ownProc(); !ours || err != nil {
-		return "", false
+		return "", 0, false
 	}
 	var b strings.Builder
 	status, err := os.ReadFile(dir + "status")
 	if err != nil {
-		return "", false
+		return "", 0, false
 	}
 	filters := ""
 	found := 0
@@ -52,7 +53,7 @@ func sameness(pid int) (id string, known bool) {
 		}
 	}
 	if filters != "0" || found != len(sameInStatus) {
-		return "", false
+		return "", 0, false
 	}
 	for _, name := range sameLinks {
 		to, err := os.Readlink(dir + name)
@@ -63,42 +64,52 @@ func sameness(pid int) (id string, known bool) {
 			if os.IsNotExist(err) && strings.HasPrefix(name, "ns/") {
 				continue
 			}
-			return "", false
+			return "", 0, false
 		}
 		b.WriteString(name + "=" + to + "\n")
 	}
 	for _, name := range []string{"root", "exe"} { // a path says less than what is there
 		var st unix.Stat_t
 		if unix.Stat(dir+name, &st) != nil {
-			return "", false
+			return "", 0, false
 		}
 		b.WriteString(strconv.FormatUint(uint64(st.Dev), 16) + ":" + strconv.FormatUint(st.Ino, 16) + "\n")
 	}
 	for _, name := range sameFiles {
 		text, err := os.ReadFile(dir + name)
 		switch {
+		case err == nil && name == "limits":
+			for line := range strings.Lines(string(text)) {
+				if f := strings.Fields(line); len(f) == 6 && strings.HasPrefix(line, "Max open files ") {
+					if files, err = strconv.ParseUint(f[3], 10, 64); err != nil {
+						return "", 0, false
+					}
+					line = f[4]
+				}
+				b.WriteString(line)
+			}
 		case err == nil:
 			b.WriteString(name + "=" + string(text) + "\n")
 		case os.IsNotExist(err), name == "attr/current": // a kernel without
 		default:
-			return "", false
+			return "", 0, false
 		}
 	}
 	stat, err := os.ReadFile(dir + "stat")
 	if err != nil {
-		return "", false
+		return "", 0, false
 	}
 	f := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
 	if len(f) < 39 {
-		return "", false
+		return "", 0, false
 	}
 	for _, i := range []int{4, 15, 16, 37, 38} { // terminal, priority, nice value, real-time priority, policy
 		b.WriteString(f[i] + " ")
 	}
 	io, _, no := unix.RawSyscall(unix.SYS_IOPRIO_GET, 1, uintptr(pid), 0)
 	if no != 0 {
-		return "", false
+		return "", 0, false
 	}
 	b.WriteString(strconv.Itoa(int(io)))
-	return b.String(), true
+	return b.String(), files, true
 }
