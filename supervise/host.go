@@ -46,12 +46,13 @@ type hosting struct {
 	mu    sync.Mutex
 	hosts map[int]*host // by pid
 	open  bool
+	turns chan struct{} // of those who are heard
 }
 
 // listenForHosts has log services and hosts find this core. Where no address is to be
 // had all log services stay processes of their own.
 func (c *Core) listenForHosts() {
-	c.hosting.hosts = map[int]*host{}
+	c.hosting.hosts, c.hosting.turns = map[int]*host{}, make(chan struct{}, 4)
 	for _, pid := range []int{os.Getpid(), c.whose} {
 		if fd := listenAt(meetings(pid)); fd >= 0 {
 			c.private = append(c.private, fd)
@@ -154,13 +155,17 @@ const askTime = 2 * time.Second
 
 // hearAsk hears what the process of a log service asks, and has its service answer.
 func (c *Core) hearAsk(fd, pid int, u *unit) {
+	c.hosting.turns <- struct{}{} // few at a time: what one takes, the next can use
+	defer func() { <-c.hosting.turns }()
 	file, conn := inPoller(fd, "asks")
 	file.SetReadDeadline(time.Now().Add(askTime))
 	var m wireMessage
 	var err error
-	buf := make([]byte, wireMax)
 	if e := conn.Read(func(fd uintptr) bool {
-		m, err = receiveWire(int(fd), buf, unix.MSG_DONTWAIT)
+		var n int
+		if n, _, err = unix.Recvfrom(int(fd), nil, unix.MSG_DONTWAIT|unix.MSG_PEEK|unix.MSG_TRUNC); err == nil {
+			m, err = receiveWire(int(fd), make([]byte, min(n, wireMax)), unix.MSG_DONTWAIT)
+		}
 		return err != unix.EAGAIN
 	}); e != nil {
 		err = e

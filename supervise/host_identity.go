@@ -35,7 +35,7 @@ func sameness(pid int) (id string, files uint64, known bool) {
 		return "", 0, false
 	}
 	var b strings.Builder
-	status, err := os.ReadFile(dir + "status")
+	status, err := glance(dir + "status")
 	if err != nil {
 		return "", 0, false
 	}
@@ -76,7 +76,7 @@ func sameness(pid int) (id string, files uint64, known bool) {
 		b.WriteString(strconv.FormatUint(uint64(st.Dev), 16) + ":" + strconv.FormatUint(st.Ino, 16) + "\n")
 	}
 	for _, name := range sameFiles {
-		text, err := os.ReadFile(dir + name)
+		text, err := glance(dir + name)
 		switch {
 		case err == nil && name == "limits":
 			for line := range strings.Lines(string(text)) {
@@ -95,7 +95,7 @@ func sameness(pid int) (id string, files uint64, known bool) {
 			return "", 0, false
 		}
 	}
-	stat, err := os.ReadFile(dir + "stat")
+	stat, err := glance(dir + "stat")
 	if err != nil {
 		return "", 0, false
 	}
@@ -112,4 +112,13 @@ func sameness(pid int) (id string, files uint64, known bool) {
 	}
 	b.WriteString(strconv.Itoa(int(io)))
 	return b.String(), files, true
+}
+
+// glance reads a file of /proc whole, if it is not large.
+func glance(path string) ([]byte, error) {
+	b, err := Dir{unix.AT_FDCWD}.slurp(path, 4096)
+	if err == nil && len(b) == 4096 {
+		err = unix.EFBIG
+	}
+	return b, err
 }
