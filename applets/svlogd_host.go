@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -23,6 +24,7 @@ type logHost struct {
 	mu      sync.Mutex
 	engines map[uint32]*hosted
 	room    int // the memory limit is for so many
+	tidy    *time.Timer
 }
 
 // runHost has first go on as an engine of its own, and takes others.
@@ -78,8 +80,16 @@ func (h *logHost) take(from supervise.Engine) error {
 		h.room = 2 * len(h.engines)
 		debug.SetMemoryLimit(memoryFor(h.room))
 	}
+	if h.tidy == nil {
+		h.tidy = time.AfterFunc(tidyTime, debug.FreeOSMemory)
+	}
+	h.tidy.Reset(tidyTime)
 	return nil
 }
+
+// tidyTime is after what time without another engine the memory that taking them took is
+// given back.
+const tidyTime = 2 * time.Second
 
 // memoryFor is what may be taken until garbage is looked for.
 func memoryFor(engines int) int64 { return 7<<20 + int64(engines)*32<<10 }

@@ -52,7 +52,7 @@ type hosting struct {
 // listenForHosts has log services and hosts find this core. Where no address is to be
 // had all log services stay processes of their own.
 func (c *Core) listenForHosts() {
-	c.hosting.hosts, c.hosting.turns = map[int]*host{}, make(chan struct{}, 4)
+	c.hosting.hosts, c.hosting.turns = map[int]*host{}, make(chan struct{}, 1)
 	for _, pid := range []int{os.Getpid(), c.whose} {
 		if fd := listenAt(meetings(pid)); fd >= 0 {
 			c.private = append(c.private, fd)
@@ -155,17 +155,14 @@ const askTime = 2 * time.Second
 
 // hearAsk hears what the process of a log service asks, and has its service answer.
 func (c *Core) hearAsk(fd, pid int, u *unit) {
-	c.hosting.turns <- struct{}{} // few at a time: what one takes, the next can use
+	c.hosting.turns <- struct{}{} // one at a time: what it takes, the next can use
 	defer func() { <-c.hosting.turns }()
 	file, conn := inPoller(fd, "asks")
 	file.SetReadDeadline(time.Now().Add(askTime))
 	var m wireMessage
 	var err error
 	if e := conn.Read(func(fd uintptr) bool {
-		var n int
-		if n, _, err = unix.Recvfrom(int(fd), nil, unix.MSG_DONTWAIT|unix.MSG_PEEK|unix.MSG_TRUNC); err == nil {
-			m, err = receiveWire(int(fd), make([]byte, min(n, wireMax)), unix.MSG_DONTWAIT)
-		}
+		m, err = receivePassing(int(fd), unix.MSG_DONTWAIT)
 		return err != unix.EAGAIN
 	}); e != nil {
 		err = e
@@ -232,7 +229,7 @@ func (hs *hosting) place(c *Core, u *unit, a *ask) (own *host) {
 		if h.identity == a.identity && h.conn != nil && !h.over {
 			h.last++
 			h.units[h.last] = u
-			h.send(c, wireMessage{kind: wireTake, engine: h.last, args: a.m.args, env: a.m.env, fds: a.m.fds})
+			h.send(c, wireMessage{kind: wireTake, engine: h.last, rest: a.m.rest, fds: a.m.fds})
 			h.pending(h.last, a)
 			return nil
 		}

@@ -35,6 +35,7 @@ type wireMessage struct {
 	args   []string
 	env    []string
 	fds    []int
+	rest   []byte // as encoded, of one that is only passed on: then args and env are empty
 }
 
 // wireMax is more than any message may have.
@@ -45,7 +46,11 @@ const wireHead = 17
 
 var errWire = errors.New("a message that makes no sense")
 
-func (m wireMessage) bytes() []byte {
+// parts are the two parts of an encoded message.
+func (m wireMessage) parts() (head, rest []byte) {
+	if m.rest != nil {
+		return binary.LittleEndian.AppendUint32([]byte{m.kind}, m.engine), m.rest
+	}
 	b := append(make([]byte, 0, 64), m.kind)
 	for _, n := range []uint32{m.engine, m.number, uint32(len(m.args)), uint32(len(m.env))} {
 		b = binary.LittleEndian.AppendUint32(b, n)
@@ -53,8 +58,11 @@ func (m wireMessage) bytes() []byte {
 	for _, text := range slices.Concat(m.args, m.env) {
 		b = append(append(b, text...), 0)
 	}
-	return b
+	return b, nil
 }
+
+// bytes is the whole message.
+func (m wireMessage) bytes() []byte { return slices.Concat(m.parts()) }
 
 // parseWire decodes a message.
 func parseWire(b []byte) (m wireMessage, err error) {
@@ -91,8 +99,8 @@ func parseWire(b []byte) (m wireMessage, err error) {
 
 // sendWire sends a message. It does not wait.
 func sendWire(fd int, m wireMessage) error {
-	b := m.bytes()
-	if len(b) > wireMax {
+	head, rest := m.parts()
+	if len(head)+len(rest) > wireMax {
 		return unix.EMSGSIZE
 	}
 	var rights []byte
@@ -100,7 +108,7 @@ func sendWire(fd int, m wireMessage) error {
 		rights = unix.UnixRights(m.fds...)
 	}
 	for {
-		err := unix.Sendmsg(fd, b, rights, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
+		_, err := unix.SendmsgBuffers(fd, [][]byte{head, rest}, rights, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
 		if err != unix.EINTR {
 			return err
 		}
@@ -110,31 +118,59 @@ func sendWire(fd int, m wireMessage) error {
 // receiveWire receives a message, with room for it in buf. What makes no sense has its
 // descriptors closed.
 func receiveWire(fd int, buf []byte, flags int) (m wireMessage, err error) {
-	oob := make([]byte, unix.CmsgSpace(4*wireFDs))
-	var n, oobn, got int
-	for err = unix.EINTR; err == unix.EINTR; {
-		n, oobn, got, _, err = unix.Recvmsg(fd, buf, oob, flags|unix.MSG_CMSG_CLOEXEC)
+	b, fds, err := receivePacket(fd, buf, flags)
+	if err == nil {
+		m, err = parseWire(b)
 	}
+	if err != nil {
+		closeAll(fds)
+		return m, err
+	}
+	m.fds = fds
+	return m, nil
+}
+
+// receivePassing receives a message that is to be passed on, the end of which is for
+// who gets it in the end to make sense of.
+func receivePassing(fd int, flags int) (m wireMessage, err error) {
+	n, _, err := unix.Recvfrom(fd, nil, flags|unix.MSG_PEEK|unix.MSG_TRUNC)
 	if err != nil {
 		return m, err
 	}
-	var fds []int
+	b, fds, err := receivePacket(fd, make([]byte, min(n, wireMax)), flags)
+	if err == nil && len(b) < wireHead {
+		err = errWire
+	}
+	if err != nil {
+		closeAll(fds)
+		return m, err
+	}
+	return wireMessage{kind: b[0], engine: binary.LittleEndian.Uint32(b[1:]), fds: fds, rest: b[5:]}, nil
+}
+
+// receivePacket receives a packet and the descriptors that come with it.
+func receivePacket(fd int, buf []byte, flags int) (b []byte, fds []int, err error) {
+	var oob [64]byte // for no more than wireFDs
+	var n, oobn, got int
+	for err = unix.EINTR; err == unix.EINTR; {
+		n, oobn, got, _, err = unix.Recvmsg(fd, buf, oob[:unix.CmsgSpace(4*wireFDs)], flags|unix.MSG_CMSG_CLOEXEC)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
 	if cms, err := unix.ParseSocketControlMessage(oob[:oobn]); err == nil {
 		for i := range cms {
 			some, _ := unix.ParseUnixRights(&cms[i])
 			fds = append(fds, some...)
 		}
 	}
-	if n == 0 {
+	switch {
+	case n == 0:
 		err = unix.EPIPE
-	} else if got&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {
+	case got&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0:
 		err = errWire
-	} else if m, err = parseWire(buf[:n]); err == nil {
-		m.fds = fds
-		return m, nil
 	}
-	closeAll(fds)
-	return m, err
+	return buf[:n], fds, err
 }
 
 // wireFDs is how many descriptors come with a message, at most.
