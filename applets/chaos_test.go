@@ -891,7 +891,7 @@ func (c *chaos) count(when string) map[string]string {
 	copies := map[string][]int{}
 	writes, reads := map[string]string{}, map[string]string{}
 	all := processes()
-	loggers := map[int]bool{}
+	loggers, hosts := map[int]bool{}, map[int]bool{}
 	for _, p := range all {
 		loggers[p.pid] = p.comm == "svlogd"
 	}
@@ -909,6 +909,8 @@ func (c *chaos) count(when string) map[string]string {
 			}
 			copies[cwd] = append(copies[cwd], p.pid)
 			writes[cwd] = look("fd/1")
+		case p.comm == "svlogd" && look("fd/0") == os.DevNull: // it hosts log services
+			hosts[p.pid] = true
 		case p.comm == "svlogd" && !loggers[p.parent]: // whose child sees whether there is room for a thread, and ends
 			dir, pipe := filepath.Dir(look("cwd")), look("fd/0")
 			for other, its := range reads {
@@ -921,6 +923,9 @@ func (c *chaos) count(when string) map[string]string {
 	}
 	apart := map[string]string{}
 	for dir, pipe := range writes {
+		if host := hostOf(dir); hosts[host] && slices.Contains(filesOf(host), pipe) {
+			reads[dir] = pipe
+		}
 		if filepath.Base(dir) != "log" && pipe != "" && pipe != reads[dir] {
 			apart[filepath.Base(dir)] = fmt.Sprintf("writes to %s and its log service reads %q", pipe, reads[dir])
 		}
@@ -931,6 +936,23 @@ func (c *chaos) count(when string) map[string]string {
 		}
 	}
 	return apart
+}
+
+// hostOf is the process that hosts the log service of a directory, as its record tells.
+func hostOf(dir string) (pid int) {
+	text, _ := os.ReadFile(filepath.Join(dir, "log/supervise/proc"))
+	fmt.Sscanf(string(text), "hosted %d", &pid)
+	return pid
+}
+
+// filesOf is what a process has open.
+func filesOf(pid int) (all []string) {
+	fds, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	for _, fd := range fds {
+		to, _ := os.Readlink(fd)
+		all = append(all, to)
+	}
+	return all
 }
 
 // descriptors counts what the scanner and the core have open.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -61,7 +62,10 @@ func (h *logHost) take(from supervise.Engine) error {
 	}
 	cmd := svlogdCommand("svlogd", func(o logger.Options, _ []string, verbose bool) error {
 		e.verbose = verbose
-		o.Root, o.Input, o.Env = from.Dir, from.Input, from.Env
+		o.Root, o.Input = from.Dir, from.Input
+		if !slices.Equal(from.Env, os.Environ()) { // as a rule it is ours
+			o.Env = from.Env
+		}
 		return e.prepare(h.host, o)
 	})
 	cmd.SetArgs(from.Args)
