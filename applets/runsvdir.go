@@ -28,6 +28,13 @@ func newRunsvdir(argv0 string) *cobra.Command {
 				case strings.HasPrefix(args[0], "-P"):
 					s.Session = true
 					args = args[1:]
+					if len(args) > 1 && args[0] == "--own-loggers" {
+						s.OwnLoggers = true
+						args = args[1:]
+					}
+				case args[0] == "--own-loggers":
+					s.OwnLoggers = true
+					args = args[1:]
 				case strings.HasPrefix(args[0], "--"):
 					args = args[1:]
 				}

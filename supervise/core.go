@@ -212,11 +212,12 @@ func ignorePipe() {
 
 // Tree is what the core of a tree is started with.
 type Tree struct {
-	Link    int    // descriptor of the socket to the scanner
-	Log     int    // the read end of the scanner's log, or -1
-	Session bool   // each process in a session of its own
-	Dir     string // the scanner's
-	Say     func(Level, string, error)
+	Link       int    // descriptor of the socket to the scanner
+	Log        int    // the read end of the scanner's log, or -1
+	Session    bool   // each process in a session of its own
+	OwnLoggers bool   // no log service shares a process
+	Dir        string // the scanner's
+	Say        func(Level, string, error)
 }
 
 // Run supervises what the scanner names, and lives on without it until every
@@ -254,7 +255,9 @@ func (t Tree) Run() error {
 	c.tidy()
 	c.mu.Unlock()
 	c.awaitThreads()
-	c.listenForHosts()
+	if !t.OwnLoggers {
+		c.listenForHosts()
+	}
 	return onThread(func(tid int) error {
 		c.report(message{word: "thread", a: strconv.Itoa(tid), b: "0"})
 		go c.obey()
