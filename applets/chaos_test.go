@@ -614,20 +614,31 @@ func (c *chaos) killService(s *subject) {
 	c.kill(pid)
 }
 
-// killLogger kills a log service's process.
+// killLogger kills a log service's process, which may be the others', too.
 func (c *chaos) killLogger(s *subject) {
-	text, _ := os.ReadFile(c.at(s, "log/supervise/pid"))
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
+	pid := c.logger(s)
+	if pid == 0 {
 		return
 	}
 	if comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); string(comm) != "svlogd\n" {
 		return // it is not there yet, or not any more
 	}
-	s.mu.Lock()
-	s.loggers = append(s.loggers, time.Now())
-	s.mu.Unlock()
+	now := time.Now()
+	for _, o := range c.subjects {
+		if c.logger(o) == pid {
+			o.mu.Lock()
+			o.loggers = append(o.loggers, now)
+			o.mu.Unlock()
+		}
+	}
 	c.kill(pid)
+}
+
+// logger is the process of a log service; 0 if there is none.
+func (c *chaos) logger(s *subject) int {
+	text, _ := os.ReadFile(c.at(s, "log/supervise/pid"))
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
+	return pid
 }
 
 // send notes that sig may reach the subject.

@@ -53,12 +53,10 @@ type hosting struct {
 // had all log services stay processes of their own.
 func (c *Core) listenForHosts() {
 	c.hosting.hosts, c.hosting.turns = map[int]*host{}, make(chan struct{}, 1)
-	for _, pid := range []int{os.Getpid(), c.whose} {
-		if fd := listenAt(meetings(pid)); fd >= 0 {
-			c.private = append(c.private, fd)
-			c.hosting.open = true
-			go c.accept(fd)
-		}
+	if fd := listenAt(meetings(os.Getpid())); fd >= 0 {
+		c.private = append(c.private, fd)
+		c.hosting.open = true
+		go c.accept(fd)
 	}
 }
 
@@ -118,14 +116,6 @@ func keepInPoller(fd int, name string) (*os.File, syscall.RawConn) {
 
 // greet listens to a process that has connected, if it is one of this tree's.
 func (c *Core) greet(fd, pid int) bool {
-	c.hosting.mu.Lock()
-	h := c.hosting.hosts[pid]
-	waited := h != nil && h.conn == nil && !h.over
-	c.hosting.mu.Unlock()
-	if waited {
-		go c.rejoin(fd, h)
-		return true
-	}
 	for range 50 { // it may be younger than what is known of it
 		u, making := c.procs.logger(pid)
 		if u != nil {
@@ -412,7 +402,7 @@ func (s *service) setHost(u *unit, h *host, engine uint32) {
 
 // rejoinTime is how long a host may take to introduce itself to a core that follows
 // another.
-const rejoinTime = 15 * time.Second
+const rejoinTime = 10 * time.Second
 
 // claim is the host that the record of a log service names, when an earlier core has
 // left it.
@@ -432,14 +422,7 @@ func (c *Core) claim(u *unit, was *remains) *host {
 			c.lookAfter(h.process, was.life)
 		}
 		hs.hosts[h.pid] = h
-		time.AfterFunc(rejoinTime, func() {
-			hs.mu.Lock()
-			late := h.conn == nil && !h.over
-			hs.mu.Unlock()
-			if late {
-				c.procs.killHost(h.pid, h)
-			}
-		})
+		go c.find(h)
 	}
 	if h == nil || h.over || h.ticks != was.life.Ticks {
 		return nil
@@ -464,6 +447,25 @@ func (h *host) settle(id uint32, u *unit) {
 	}
 	delete(h.units, id)
 	u.svc.post(event{kind: evDied, who: u, role: isRun, pid: h.pid, engine: id, ws: ws})
+}
+
+// find connects to a host that an earlier core has left. One that cannot be told
+// anything is killed.
+func (c *Core) find(h *host) {
+	for begin := time.Now(); time.Since(begin) < rejoinTime; time.Sleep(20 * time.Millisecond) {
+		for _, name := range hostMeetings(h.pid) {
+			if fd, ok := meetAt(name, func(cred *unix.Ucred) bool { return int(cred.Pid) == h.pid }); ok {
+				c.rejoin(fd, h)
+			}
+		}
+		c.hosting.mu.Lock()
+		done := h.conn != nil || h.over
+		c.hosting.mu.Unlock()
+		if done {
+			return
+		}
+	}
+	c.procs.killHost(h.pid, h)
 }
 
 // rejoin hears which engines a host has that an earlier core has left.

@@ -47,13 +47,16 @@ type HostLink struct {
 	uid   uint32 // of the core
 
 	mu      sync.Mutex
+	quit    func()
+	file    *os.File
+	conn    syscall.RawConn
 	fd      int                           // -1 while there is no core
 	engines map[uint32]bool               // whether they run
 	ended   map[uint32]syscall.WaitStatus // and no core has been told
 }
 
-// meetings are the addresses at which the core that is, or is below, a process listens,
-// in the abstract namespace: several, since others may take one.
+// meetings are the addresses at which a core listens, in the abstract namespace:
+// several, since others may take one.
 func meetings(pid int) (all []string) {
 	for i := range 4 {
 		all = append(all, fmt.Sprintf("@runitbox/%d/%d", pid, i))
@@ -66,33 +69,42 @@ func credOf(fd int) (*unix.Ucred, error) {
 	return unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
 }
 
-// meet connects to a core at one of the addresses of pid, if believed believes that
-// it is one.
-func meet(pid int, believed func(*unix.Ucred) bool) (fd int, cred *unix.Ucred, ok bool) {
+// meetAt connects to an address, if believed believes who is there.
+func meetAt(name string, believed func(*unix.Ucred) bool) (fd int, ok bool) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return -1, false
+	}
+	if unix.Connect(fd, &unix.SockaddrUnix{Name: name}) == nil {
+		if cred, err := credOf(fd); err == nil && believed(cred) {
+			return fd, true
+		}
+	}
+	unix.Close(fd)
+	return -1, false
+}
+
+// meet connects to the core that a process is.
+func meet(pid int) (fd int, uid uint32, ok bool) {
 	if pid <= 1 {
-		return -1, nil, false
+		return -1, 0, false
 	}
 	for _, name := range meetings(pid) {
-		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-		if err != nil {
-			return -1, nil, false
+		if fd, ok := meetAt(name, func(c *unix.Ucred) bool {
+			uid = c.Uid
+			return int(c.Pid) == pid
+		}); ok {
+			return fd, uid, true
 		}
-		if err := unix.Connect(fd, &unix.SockaddrUnix{Name: name}); err == nil {
-			if cred, err := credOf(fd); err == nil && believed(cred) {
-				return fd, cred, true
-			}
-		}
-		unix.Close(fd)
 	}
-	return -1, nil, false
+	return -1, 0, false
 }
 
 // AskHost asks the core of the tree, if it is this process's parent, whether a host
 // runs the log service that this process is. It gives away descriptors 0 and 2 and
 // the working directory; root is a handle of that.
 func AskHost(args []string, root int) (HostAnswer, *HostLink) {
-	parent := os.Getppid()
-	fd, cred, ok := meet(parent, func(c *unix.Ucred) bool { return int(c.Pid) == parent })
+	fd, uid, ok := meet(os.Getppid())
 	if !ok {
 		return HostNone, nil
 	}
@@ -112,7 +124,7 @@ func AskHost(args []string, root int) (HostAnswer, *HostLink) {
 	case answer.kind == wireGo:
 		return HostGone, nil
 	case answer.kind == wireHost:
-		l := &HostLink{First: answer.engine, Files: files.Cur, uid: cred.Uid, fd: fd, engines: map[uint32]bool{answer.engine: true}, ended: map[uint32]syscall.WaitStatus{}}
+		l := &HostLink{First: answer.engine, Files: files.Cur, uid: uid, fd: fd, engines: map[uint32]bool{answer.engine: true}, ended: map[uint32]syscall.WaitStatus{}}
 		files.Cur = files.Max
 		unix.Setrlimit(unix.RLIMIT_NOFILE, &files)
 		return HostBecome, l
@@ -121,33 +133,90 @@ func AskHost(args []string, root int) (HostAnswer, *HostLink) {
 	return HostNone, nil
 }
 
-// Serve does what the core says, for ever. While there is none the engines go on; a
-// core that follows is told of them. Who finds no core for a while, and is not needed,
-// ends.
+// Serve does what the core says, for ever. While there is none the engines go on. A core
+// that follows another comes and is told of them: it knows this process by its records.
 func (l *HostLink) Serve(calls HostCalls) {
+	if fd := listenAt(hostMeetings(os.Getpid())); fd >= 0 {
+		go l.accept(fd, calls)
+	}
+	l.mu.Lock()
+	l.quit = calls.Quit
+	l.file, l.conn = inPoller(l.fd, "core")
+	l.mu.Unlock()
+	go l.hear(l.file, l.conn, calls)
+	select {}
+}
+
+// hostMeetings are the addresses at which a host listens.
+func hostMeetings(pid int) (all []string) {
+	for _, name := range meetings(pid) {
+		all = append(all, name+"/host")
+	}
+	return all
+}
+
+// accept takes connections of cores: of those who may be one, by their user.
+func (l *HostLink) accept(listener int, calls HostCalls) {
+	_, conn := keepInPoller(listener, "cores")
+	for {
+		fd := -1
+		var err error
+		if e := conn.Read(func(at uintptr) bool {
+			fd, _, err = unix.Accept4(int(at), unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
+			return err != unix.EAGAIN
+		}); e != nil {
+			return
+		}
+		if err != nil {
+			time.Sleep(strangerRest)
+			continue
+		}
+		if cred, err := credOf(fd); err != nil || cred.Uid != l.uid || !l.follow(fd, calls) {
+			unix.Close(fd)
+			time.Sleep(strangerRest)
+		}
+	}
+}
+
+// follow has another core in place of the one before, of which there may be something
+// left that hangs.
+func (l *HostLink) follow(fd int, calls HostCalls) bool {
+	l.lost(calls)
+	if !l.introduce(fd) {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fd = fd
+	l.file, l.conn = inPoller(fd, "core")
+	go l.hear(l.file, l.conn, calls)
+	return true
+}
+
+// hear does what one core says, until it says no more.
+func (l *HostLink) hear(file *os.File, conn syscall.RawConn, calls HostCalls) {
 	buf := make([]byte, wireMax)
 	for {
-		l.mu.Lock()
-		fd := l.fd
-		l.mu.Unlock()
-		file, conn := inPoller(fd, "core")
-		for {
-			var m wireMessage
-			var err error
-			if e := conn.Read(func(fd uintptr) bool {
-				m, err = receiveWire(int(fd), buf, unix.MSG_DONTWAIT)
-				return err != unix.EAGAIN
-			}); e != nil {
-				err = e
-			}
-			if err != nil && err != errWire {
-				break
-			}
-			if err == nil {
-				l.obey(m, calls)
-			}
+		var m wireMessage
+		var err error
+		if e := conn.Read(func(fd uintptr) bool {
+			m, err = receiveWire(int(fd), buf, unix.MSG_DONTWAIT)
+			return err != unix.EAGAIN
+		}); e != nil {
+			err = e
 		}
-		l.lost(file, calls)
+		if err != nil && err != errWire {
+			break
+		}
+		if err == nil {
+			l.obey(m, calls)
+		}
+	}
+	l.mu.Lock()
+	current := l.file == file
+	l.mu.Unlock()
+	if current {
+		l.lost(calls)
 	}
 }
 
@@ -218,6 +287,12 @@ func (l *HostLink) Ended(id uint32, ws syscall.WaitStatus) {
 		delete(l.ended, id)
 		l.mu.Unlock()
 	}
+	l.mu.Lock()
+	needless := l.fd < 0 && len(l.engines) == 0 && l.quit != nil
+	l.mu.Unlock()
+	if needless {
+		l.quit()
+	}
 }
 
 // tell sends the core a message. There is little of it: the socket has room unless the
@@ -241,12 +316,14 @@ func (l *HostLink) tell(m wireMessage) bool {
 	return false
 }
 
-// lost looks for another core: the one below the scanner, whose child this process is
-// now.
-func (l *HostLink) lost(file *os.File, calls HostCalls) {
+// lost gives up the core. What it has not let run is not known to be here: it is
+// forgotten. Without an engine there is nothing to wait for.
+func (l *HostLink) lost(calls HostCalls) {
 	l.mu.Lock()
-	file.Close()
-	l.fd = -1
+	if l.file != nil {
+		l.file.Close()
+	}
+	l.fd, l.file, l.conn = -1, nil, nil
 	var waiting []uint32
 	for id, runs := range l.engines {
 		if !runs {
@@ -254,25 +331,13 @@ func (l *HostLink) lost(file *os.File, calls HostCalls) {
 			delete(l.engines, id)
 		}
 	}
+	needless := len(l.engines) == 0
 	l.mu.Unlock()
-	for _, id := range waiting { // the core had not said so: it is not known to be here
+	for _, id := range waiting {
 		calls.Drop(id)
 	}
-	for wait := 5 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
-		fd, _, ok := meet(os.Getppid(), func(c *unix.Ucred) bool { return c.Uid == l.uid && int(c.Pid) != os.Getpid() })
-		if ok && l.introduce(fd) {
-			return
-		}
-		if ok {
-			unix.Close(fd)
-		}
-		l.mu.Lock()
-		needless := len(l.engines) == 0
-		l.mu.Unlock()
-		if needless {
-			calls.Quit()
-		}
-		time.Sleep(wait)
+	if needless {
+		calls.Quit()
 	}
 }
 
@@ -299,8 +364,6 @@ func (l *HostLink) introduce(fd int) bool {
 	if err != nil || answer.kind != wireHost {
 		return false
 	}
-	unix.SetNonblock(fd, true)
-	l.fd = fd
 	clear(l.ended)
 	return true
 }
