@@ -343,8 +343,11 @@ func (c *chaos) start() {
 	c.must(err)
 	defer messages.Close()
 	argv := []string{"runsvdir", filepath.Join(c.dir, "service")}
+	if os.Getenv("RUNITBOX_CHAOS_SHARE") != "" { // log services share processes
+		argv = []string{"runsvdir", shareLoggers, argv[1]}
+	}
 	if c.session {
-		argv = []string{"runsvdir", "-P", argv[1]}
+		argv = append([]string{"runsvdir", "-P"}, argv[1:]...)
 	}
 	path := filepath.Join(c.bin, "runsvdir")
 	if c.group != "" {
@@ -1036,6 +1039,9 @@ func (c *chaos) readers() {
 		for _, ino := range readBy(p.pid) {
 			log, ok := pipes[ino]
 			if ok && log != p.pid && p.comm != "svlogd" && !c.robbed[ino] { // that one may be it by now
+				if comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", p.pid)); string(comm) == "svlogd\n" {
+					continue
+				}
 				c.robbed[ino] = true
 				c.fault("%s (%d) reads the pipe of the log service %d:%s", p.comm, p.pid, log, holders(ino))
 			}

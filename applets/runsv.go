@@ -56,8 +56,8 @@ func runCore(args []string) error {
 		switch args[0] {
 		case "-P":
 			t.Session = true
-		case "--own-loggers":
-			t.OwnLoggers = true
+		case shareLoggers:
+			t.ShareLoggers = true
 		case "-l":
 			t.Log = 4
 		}

@@ -212,12 +212,12 @@ func ignorePipe() {
 
 // Tree is what the core of a tree is started with.
 type Tree struct {
-	Link       int    // descriptor of the socket to the scanner
-	Log        int    // the read end of the scanner's log, or -1
-	Session    bool   // each process in a session of its own
-	OwnLoggers bool   // no log service shares a process
-	Dir        string // the scanner's
-	Say        func(Level, string, error)
+	Link         int    // descriptor of the socket to the scanner
+	Log          int    // the read end of the scanner's log, or -1
+	Session      bool   // each process in a session of its own
+	ShareLoggers bool   // log services that may do the same share a process
+	Dir          string // the scanner's
+	Say          func(Level, string, error)
 }
 
 // Run supervises what the scanner names, and lives on without it until every
@@ -255,7 +255,7 @@ func (t Tree) Run() error {
 	c.tidy()
 	c.mu.Unlock()
 	c.awaitThreads()
-	if !t.OwnLoggers {
+	if t.ShareLoggers {
 		c.listenForHosts()
 	}
 	return onThread(func(tid int) error {

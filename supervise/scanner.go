@@ -22,10 +22,10 @@ import (
 type Scanner struct {
 	Dir     string // looked up anew at each look, since it may be a link
 	Session bool   // -P
-	// OwnLoggers has each log service stay a process of its own.
-	OwnLoggers bool
-	Args       []string // the process's own, in the memory that ps reads
-	Log        int      // which of Args is the log; 0: none
+	// ShareLoggers has log services that may do the same share a process.
+	ShareLoggers bool
+	Args         []string // the process's own, in the memory that ps reads
+	Log          int      // which of Args is the log; 0: none
 	// Say takes what there is to be said, as a Core's does; what concerns no
 	// service has no name.
 	Say func(level Level, service string, err error)
