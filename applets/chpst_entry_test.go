@@ -101,7 +101,7 @@ func withoutArguments(t *testing.T, path string) int {
 }
 
 // TestPlainBuild: what an executable without the entry does otherwise is what
-// the README says.
+// procenv/README.md says.
 func TestPlainBuild(t *testing.T) {
 	t.Parallel()
 	made := ours(t)

@@ -318,7 +318,7 @@ func TestSmallLimits(t *testing.T) {
 	}
 }
 
-// TestLeastLimits: chpst starts under the limits that the README names.
+// TestLeastLimits: chpst starts under the limits that procenv/README.md names.
 func TestLeastLimits(t *testing.T) {
 	t.Parallel()
 	bin := ours(t)

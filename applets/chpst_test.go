@@ -67,7 +67,7 @@ type line struct {
 	want string
 
 	// differs is why runit does something else on purpose, and runit what that
-	// is. All such lines are in the README's table.
+	// is. All such lines are in procenv/README.md's table.
 	differs string
 	runit   string
 }

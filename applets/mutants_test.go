@@ -16,16 +16,14 @@ import (
 // A mutant is a fault that somebody could make, as a file of testdata/mutants:
 //
 //	# what goes wrong
-//	file supervise/machine.go
 //	test ./supervise ^TestStep$
 //	-- old --
-//	the text, once in that file
+//	the text, once in all files of supervise/ and below that are no tests
 //	-- new --
 //	what is there instead
 //
 // Each of the tests named must pass without it and one of them must fail with it.
 type mutant struct {
-	file     string
 	tests    []suite
 	old, new string
 }
@@ -45,18 +43,40 @@ func readMutant(path string) (mutant, error) {
 		f := strings.Fields(line)
 		switch {
 		case len(f) == 0 || f[0] == "#":
-		case len(f) == 2 && f[0] == "file":
-			m.file = f[1]
 		case len(f) == 3 && f[0] == "test":
 			m.tests = append(m.tests, suite{f[1], f[2]})
 		default:
 			return m, fmt.Errorf("%s: what is %q?", path, line)
 		}
 	}
-	if m.file == "" || m.old == "" || len(m.tests) == 0 {
-		return m, fmt.Errorf("%s: file, test or old is missing", path)
+	if m.old == "" || len(m.tests) == 0 {
+		return m, fmt.Errorf("%s: test or old is missing", path)
 	}
 	return m, nil
+}
+
+// place finds the one file of supervise/ that has the old text, wherever it has moved.
+func (m mutant) place(t *testing.T, tree string) (file string, sound []byte) {
+	t.Helper()
+	n := 0
+	err := filepath.WalkDir(filepath.Join(tree, "supervise"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if found := strings.Count(string(text), m.old); found > 0 {
+			n += found
+			file, sound = path, text
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n != 1 {
+		t.Fatalf("does not apply: the old text is in supervise/ %d times", n)
+	}
+	return file, sound
 }
 
 // passes runs the tests in the tree at dir. Anything but a test that fails, such as
@@ -141,14 +161,7 @@ func TestMutants(t *testing.T) {
 					healthy[s] = true
 				}
 			}
-			file := filepath.Join(tree, m.file)
-			sound, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if n := strings.Count(string(sound), m.old); n != 1 {
-				t.Fatalf("does not apply: the old text is in %s %d times", m.file, n)
-			}
+			file, sound := m.place(t, tree)
 			defer os.WriteFile(file, sound, 0o644)
 			if err := os.WriteFile(file, []byte(strings.Replace(string(sound), m.old, m.new, 1)), 0o644); err != nil {
 				t.Fatal(err)

@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/proc"
+	"runitbox/supervise/state"
 )
 
 // openedFDs counts the descriptors of this process, but for the one that it takes.
@@ -58,7 +61,7 @@ func TestOpenLeaksNothing(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			st, ok, err := statOf(pid)
+			st, ok, err := proc.StatOf(pid)
 			if !ok || err != nil {
 				t.Fatal("the process is not there", err)
 			}
@@ -71,9 +74,9 @@ func TestOpenLeaksNothing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			record := Life{Word: LifeRun, PID: pid, Ticks: st.ticks, Place: place, Core: 1}
+			record := state.Process{Word: state.ProcRun, PID: pid, Ticks: st.Ticks, Place: place, Core: 1}
 			for _, prefix := range []string{"/", "/log/"} {
-				if err := writeLife(unix.AT_FDCWD, path+prefix+"supervise/proc", record); err != nil {
+				if err := proc.Write(unix.AT_FDCWD, path+prefix+"supervise/proc", record); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/proc"
 )
 
 // child is a process to be made of a program.
@@ -146,7 +148,7 @@ func (c child) make(h *hand, files *unix.Rlimit, inSession bool) (int, error) {
 			c.record = 0
 		case err == nil:
 			if c.born != nil && h.born != (unix.Timespec{}) {
-				*c.born = ticksOf(h.born)
+				*c.born = proc.TicksOf(h.born)
 			}
 			return pid, nil
 		case !refuse(w, failed, err):

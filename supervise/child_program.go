@@ -8,6 +8,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/state"
 )
 
 // call is a system call that a child makes before it becomes its program. The
@@ -180,7 +182,7 @@ func (h *hand) program(c child, files *unix.Rlimit, w way) []call {
 	}
 	h.part(c, w)
 	if c.record != 0 {
-		h.add(stepRecord, unix.SYS_PWRITE64, append([]uintptr{uintptr(c.record), uintptr(unsafe.Pointer(&h.tid)), unsafe.Sizeof(h.tid)}, offset(lifePID)...)...)
+		h.add(stepRecord, unix.SYS_PWRITE64, append([]uintptr{uintptr(c.record), uintptr(unsafe.Pointer(&h.tid)), unsafe.Sizeof(h.tid)}, offset(state.ProcPID)...)...)
 		h.add(stepUnlock, unix.SYS_CLOSE, uintptr(c.record)).optional = 1
 	}
 	if c.dir != 0 {

@@ -15,6 +15,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/state"
 )
 
 // alone is start without a hand.
@@ -100,13 +102,13 @@ func TestChild(t *testing.T) {
 					path: "/bin/sh", argv: []string{"sh", "-c", shows, "zero", "one"}, env: []string{"A=value", "PATH=/usr/bin:/bin"},
 					files: []int{file("in", "stdin\n"), out, 2, file("three", "three\n")}, session: tt.session,
 				}
-				c.record = file("record", blank)
+				c.record = file("record", state.Blank)
 				pid, err := tt.start(c, tt.limit)
 				if err != nil {
 					t.Fatal(tt.name, err)
 				}
 				record, _ := os.ReadFile(filepath.Join(dir, "record"))
-				if wrote := int(binary.NativeEndian.Uint32(record[lifePID:])); wrote != pid || len(record) != lifeSize {
+				if wrote := int(binary.NativeEndian.Uint32(record[state.ProcPID:])); wrote != pid || len(record) != state.ProcSize {
 					t.Errorf("%s: the child wrote pid %d into %q, it is %d", tt.name, wrote, record, pid)
 				}
 				var ws unix.WaitStatus

@@ -17,6 +17,9 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/proc"
+	"runitbox/supervise/state"
 )
 
 // Level is the weight of what a supervisor has to say.
@@ -68,14 +71,14 @@ type Core struct {
 	changed   chan struct{} // of one: a service is gone, or the scanner
 	broom     *time.Timer
 	survivors survivors
-	lost      map[[2]uint64]Life         // see strays; nil before it was looked for them
-	unwritten map[string]map[string]Life // records that are nowhere but with the scanner: of a service by key, of a unit by prefix
-	refusals  map[string]string          // of services that cannot be opened at present, by key
-	rescued   map[uint64]bool            // logs of earlier scanners that are read on, by inode
-	inotify   int                        // watches the supervise directories, or -1
-	guarded   map[int32]*unit            // by inotify's number
-	linked    map[*unit]detour           // those whose supervise is a link
-	ways      map[int32]bool             // the directories on the ways there, by inotify's number
+	lost      map[[2]uint64]state.Process         // see strays; nil before it was looked for them
+	unwritten map[string]map[string]state.Process // records that are nowhere but with the scanner: of a service by key, of a unit by prefix
+	refusals  map[string]string                   // of services that cannot be opened at present, by key
+	rescued   map[uint64]bool                     // logs of earlier scanners that are read on, by inode
+	inotify   int                                 // watches the supervise directories, or -1
+	guarded   map[int32]*unit                     // by inotify's number
+	linked    map[*unit]detour                    // those whose supervise is a link
+	ways      map[int32]bool                      // the directories on the ways there, by inotify's number
 
 	outbox  outbox
 	keepers struct {
@@ -100,7 +103,7 @@ func newCore(say func(Level, string, error), self int, session bool) (*Core, err
 	c := &Core{
 		voice: &voice{say: say}, Session: session, self: self, env: os.Environ(),
 		log: -1, services: map[string]*service{}, watched: map[int32]watch{},
-		changed: make(chan struct{}, 1), rescued: map[uint64]bool{}, unwritten: map[string]map[string]Life{},
+		changed: make(chan struct{}, 1), rescued: map[uint64]bool{}, unwritten: map[string]map[string]state.Process{},
 	}
 	c.Say, c.keepers.batch = c.voice.tell, 1
 	c.procs = newProcesses(self == 0)
@@ -353,7 +356,7 @@ func (c *Core) rescueLog(was *remains) error {
 	if c.log < 0 || !was.there {
 		return nil
 	}
-	if ours, err := ownProc(); !ours { // there another process has its number
+	if ours, err := proc.IsOwn(); !ours { // there another process has its number
 		return err
 	}
 	r, err := reopenPipe("/proc/"+strconv.Itoa(was.life.PID)+"/fd/2", unix.O_RDONLY)
@@ -456,13 +459,13 @@ func (c *Core) hear(m message) {
 		case len(m.fds) == 0: // there was no room for them
 			c.refuse(m.a, m.name)
 		default:
-			state, tags, _ := strings.Cut(m.b, ",")
+			held, tags, _ := strings.Cut(m.b, ",")
 			k := kept{}
-			lines := map[string]Life{}
+			lines := map[string]state.Process{}
 			for i, tag := range strings.Split(tags, ",") {
 				if i+1 < len(m.fds) {
 					k[tag] = m.fds[i+1]
-				} else if prefix, l, ok := lifeOfTag(tag); ok {
+				} else if prefix, l, ok := state.ParseTag(tag); ok {
 					lines[prefix] = l
 				}
 			}
@@ -471,7 +474,7 @@ func (c *Core) hear(m message) {
 				c.unwritten[m.a] = lines
 				c.mu.Unlock()
 			}
-			c.add(m.a, m.name, Dir{m.fds[0]}, k, state)
+			c.add(m.a, m.name, Dir{m.fds[0]}, k, held)
 		}
 	case "drop":
 		c.mu.Lock()
@@ -570,7 +573,7 @@ func (c *Core) enter(s *service, k kept, dropped bool) {
 // notNow says whether err, of opening a service, says nothing about the service: it
 // cannot be told at present whether something of it runs already.
 func notNow(err error) bool {
-	for _, e := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS, unix.EIO, unix.EINTR, unix.ESTALE, errBeingMade} {
+	for _, e := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS, unix.EIO, unix.EINTR, unix.ESTALE, proc.ErrBeingMade} {
 		if errors.Is(err, e) {
 			return true
 		}
@@ -900,13 +903,13 @@ func (c *Core) keepSoon(s *service) {
 	for _, u := range s.units() {
 		if u.left {
 			u.records.Lock()
-			tags = append(tags, u.life.tag(u.prefix))
+			tags = append(tags, u.life.Tag(u.prefix))
 			u.records.Unlock()
 		}
 	}
 	for i := range s.lanes {
 		if l := &s.lanes[i]; l.left {
-			tags = append(tags, l.life.tag(hookTag(l.hook)))
+			tags = append(tags, l.life.Tag(hookTag(l.hook)))
 		}
 	}
 	k := &c.keepers

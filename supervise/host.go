@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/proc"
+	"runitbox/supervise/state"
 )
 
 // Log services share processes. One that is started, and becomes svlogd in the end,
@@ -225,11 +228,11 @@ func (hs *hosting) place(c *Core, u *unit, a *ask) (own *host) {
 		}
 	}
 	h := &host{pid: a.pid, identity: a.identity, units: map[uint32]*unit{1: u}, last: 1, conn: a.conn, file: a.file, pidfd: -1}
-	if st, found, err := statOf(a.pid); err != nil || !found {
+	if st, found, err := proc.StatOf(a.pid); err != nil || !found {
 		a.answer(wireMessage{kind: wireStay})
 		return nil
 	} else {
-		h.ticks = st.ticks
+		h.ticks = st.Ticks
 	}
 	a.kept = true
 	if a.answer(wireMessage{kind: wireHost, engine: 1}) != nil {
@@ -392,7 +395,7 @@ func (s *service) setHost(u *unit, h *host, engine uint32) {
 	u.records.Lock()
 	l := u.life
 	u.records.Unlock()
-	l.Word, l.PID, l.Ticks, l.Status = LifeHosted, h.pid, h.ticks, unix.WaitStatus(engine)
+	l.Word, l.PID, l.Ticks, l.Status = state.ProcHosted, h.pid, h.ticks, unix.WaitStatus(engine)
 	s.record(u, l)
 	u.write()
 	if u.st.Paused { // as its process was
@@ -500,7 +503,7 @@ func (c *Core) rejoin(fd int, h *host) {
 		}
 	}
 	file.SetReadDeadline(time.Time{})
-	st, found, err := statOf(h.pid)
+	st, found, err := proc.StatOf(h.pid)
 	id, _, known := sameness(h.pid)
 	hs := &c.hosting
 	hs.mu.Lock()
@@ -509,7 +512,7 @@ func (c *Core) rejoin(fd int, h *host) {
 	if e := conn.Control(func(fd uintptr) { unsent = sendWire(int(fd), wireMessage{kind: wireHost}) }); e != nil {
 		unsent = e
 	}
-	if h.over || h.conn != nil || err != nil || !found || st.ticks != h.ticks || unsent != nil {
+	if h.over || h.conn != nil || err != nil || !found || st.Ticks != h.ticks || unsent != nil {
 		file.Close()
 		return
 	}

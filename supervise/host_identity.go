@@ -6,6 +6,9 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/proc"
+	"runitbox/supervise/sys"
 )
 
 // sameInStatus are the lines of /proc/PID/status that are the same for processes that
@@ -42,7 +45,7 @@ var theLooker looker
 // system calls cannot. What a process may have open at once is told apart, since a host
 // raises that.
 func sameness(pid int) (id string, files uint64, known bool) {
-	if ours, err := ownProc(); !ours || err != nil {
+	if ours, err := proc.IsOwn(); !ours || err != nil {
 		return "", 0, false
 	}
 	l := &theLooker
@@ -65,7 +68,7 @@ func (l *looker) at(pid int, name string) string {
 
 // read reads a file whole.
 func (l *looker) read(pid int, name string) ([]byte, error) {
-	fd, err := open(unix.AT_FDCWD, l.at(pid, name), unix.O_RDONLY, 0)
+	fd, err := sys.Open(unix.AT_FDCWD, l.at(pid, name), unix.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -22,9 +23,12 @@ func TestAskWithoutThreads(t *testing.T) {
 		dir := &sharedDir{}
 		dir.users.Add(1) // it is never closed
 		answers := make(chan bool)
+		var mu sync.Mutex
 		asked := map[string]int{}
 		one := func(name string) answer {
+			mu.Lock()
 			asked[name]++
+			mu.Unlock()
 			if name == "hung" {
 				<-answers
 			}

@@ -64,6 +64,9 @@ func (p *probe) list(path string) *probe {
 func (p *probe) write(path, text string) *probe {
 	p.openAs(path, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CREAT|unix.O_TRUNC)
 	p.add(unix.SYS_WRITE, 0, p.text(text), uintptr(len(text)))
+	for i := range p.calls {
+		p.calls[i].optional = 0
+	}
 	return p
 }
 
@@ -95,8 +98,9 @@ func (p *probe) add(number uintptr, args ...uintptr) {
 }
 
 // run returns when there is an answer to all. Where no child can be made it returns
-// at once.
-func (p *probe) run() {
+// at once. The error is that of a call that is not optional, as far as a child that
+// shares this process's memory can tell it.
+func (p *probe) run() error {
 	defer runtime.KeepAlive(p)
 	h := newHand()
 	defer runtime.KeepAlive(h)
@@ -114,12 +118,15 @@ func (p *probe) run() {
 		failed, err := stepMade, made.err
 		if err == nil {
 			if collectSilent(made.pid).ExitStatus() != failedProbe {
-				return
+				return nil
+			}
+			if left := int(h.failed.left); left > 0 && left <= len(p.calls)+1 { // exit_group is the last
+				return unix.Errno(h.failed.errno)
 			}
 			failed, err = stepPart, unix.ENOSYS
 		}
 		if !refuse(w, failed, err) {
-			return
+			return err
 		}
 	}
 }
@@ -150,7 +157,14 @@ func (p *probe) program(w way) []call {
 			part(0, uintptr(p.at)-1, 0)
 		}
 	}
-	return append(append(calls, p.calls...), call{number: unix.SYS_EXIT_GROUP})
+	own := len(calls)
+	calls = append(append(calls, p.calls...), call{number: unix.SYS_EXIT_GROUP})
+	if !w.vfork { // its exit status would be taken for a way that there is not
+		for i := range calls[own:] {
+			calls[own+i].optional = 1
+		}
+	}
+	return calls
 }
 
 // closeEach are the calls that close what is open, but for one descriptor, where the

@@ -1,7 +1,6 @@
-package supervise
+package client
 
 import (
-	"errors"
 	"os"
 	"os/signal"
 	"sync"
@@ -56,17 +55,6 @@ func startCheck(path string, watched bool) (*check, error) {
 		}
 	}
 	return c, nil
-}
-
-// passing says whether err, of starting a program, says nothing about the
-// program: there is no room at present, or it is being written.
-func passing(err error) bool {
-	for _, e := range []error{unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.ENFILE, unix.ETXTBSY} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
 }
 
 // ended says whether the check is over, and then whether it passed: only by

@@ -1,4 +1,4 @@
-package supervise
+package client
 
 import (
 	"encoding/binary"
@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/state"
+	"runitbox/supervise/sys"
 )
 
 // Result is how waiting for an order ended.
@@ -23,7 +26,7 @@ const (
 // Outcome is what became of an order.
 type Outcome struct {
 	Result Result
-	Status Record
+	Status state.Record
 	Err    error
 }
 
@@ -32,7 +35,7 @@ type vigil struct {
 	due    time.Time     // when to look again, if nothing happens before
 	blind  time.Duration // what to wait at most where nothing wakes us
 	pause  time.Duration // what to wait for the look after that
-	status Record        // seen at the last look
+	status state.Record  // seen at the last look
 
 	watch int // inotify's number for supervise/, or -1
 	ok    int // supervise/ok, whose last reader's end is an event; or -1
@@ -202,7 +205,7 @@ func (w *waiter) ask(r *Remote, o *Order, end func(Result, error) bool, say func
 		return end(Done, nil)
 	}
 	switch o.check, err = startCheck(o.Path, w.pidfds < maxHeld()); {
-	case passing(err):
+	case sys.Passing(err):
 		return sick("unable to run", err)
 	case err != nil:
 		say(o, Outcome{Notice, o.status, CheckError{"unable to run", err}})

@@ -1,4 +1,4 @@
-package supervise
+package client
 
 import (
 	"errors"
@@ -13,6 +13,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/state"
 )
 
 // at is a moment of the tables below.
@@ -20,24 +22,24 @@ func at(sec int64) time.Time { return time.Unix(sec, 500) }
 
 func TestArrived(t *testing.T) {
 	var (
-		down     = Record{Since: at(1), Want: WantDown, State: Down}
-		resting  = Record{Since: at(1), Want: WantUp, State: Down} // the pause before a restart
-		up       = Record{Since: at(1), PID: 5, Want: WantUp, State: Run}
-		again    = Record{Since: at(1).Add(time.Microsecond), PID: 6, Want: WantUp, State: Run}
-		same     = Record{Since: at(9), PID: 5, Want: WantUp, State: Run} // the pid came round
-		once     = Record{Since: at(1), PID: 5, Want: WantDown, State: Run}
-		termed   = Record{Since: at(1), PID: 5, Want: WantUp, Termed: true, State: Run}
-		leaving  = Record{Since: at(1), PID: 5, Want: WantDown, Termed: true, State: Run}
-		paused   = Record{Since: at(1), PID: 5, Paused: true, Want: WantUp, State: Run}
-		ending   = Record{Since: at(1), PID: 7, Want: WantUp, State: Finish}
-		endingD  = Record{Since: at(1), PID: 7, Want: WantDown, State: Finish}
-		finishes = Record{Since: at(1), Want: WantDown, State: Finish} // ./finish is not forked yet
-		ended    = Record{Since: at(2), Want: WantDown, State: Down}
+		down     = state.Record{Since: at(1), Want: state.WantDown, State: state.Down}
+		resting  = state.Record{Since: at(1), Want: state.WantUp, State: state.Down} // the pause before a restart
+		up       = state.Record{Since: at(1), PID: 5, Want: state.WantUp, State: state.Run}
+		again    = state.Record{Since: at(1).Add(time.Microsecond), PID: 6, Want: state.WantUp, State: state.Run}
+		same     = state.Record{Since: at(9), PID: 5, Want: state.WantUp, State: state.Run} // the pid came round
+		once     = state.Record{Since: at(1), PID: 5, Want: state.WantDown, State: state.Run}
+		termed   = state.Record{Since: at(1), PID: 5, Want: state.WantUp, Termed: true, State: state.Run}
+		leaving  = state.Record{Since: at(1), PID: 5, Want: state.WantDown, Termed: true, State: state.Run}
+		paused   = state.Record{Since: at(1), PID: 5, Paused: true, Want: state.WantUp, State: state.Run}
+		ending   = state.Record{Since: at(1), PID: 7, Want: state.WantUp, State: state.Finish}
+		endingD  = state.Record{Since: at(1), PID: 7, Want: state.WantDown, State: state.Finish}
+		finishes = state.Record{Since: at(1), Want: state.WantDown, State: state.Finish} // ./finish is not forked yet
+		ended    = state.Record{Since: at(2), Want: state.WantDown, State: state.Down}
 	)
 	for _, tt := range []struct {
 		name        string
 		until       string
-		before, now Record
+		before, now state.Record
 		want        bool
 	}{
 		{"up: it runs", "u", down, up, true},
@@ -71,21 +73,21 @@ func TestArrived(t *testing.T) {
 		{"once: it is over already", "o", down, ended, true},
 		{"once: nothing has happened yet", "o", down, down, false},
 		{"once: up is wanted yet", "o", up, up, false},
-		{"check: up as wanted", "C", Record{}, up, true},
-		{"check: down as wanted", "C", Record{}, down, true},
-		{"check: up is wanted", "C", Record{}, resting, false},
-		{"check: down is wanted", "C", Record{}, once, false},
-		{"check: finish is not down", "C", Record{}, finishes, false},
+		{"check: up as wanted", "C", state.Record{}, up, true},
+		{"check: down as wanted", "C", state.Record{}, down, true},
+		{"check: up is wanted", "C", state.Record{}, resting, false},
+		{"check: down is wanted", "C", state.Record{}, once, false},
+		{"check: finish is not down", "C", state.Record{}, finishes, false},
 		{"restart: all of it", "tcu", up, again, true},
-		{"restart: paused", "tcu", up, Record{Since: at(3), PID: 8, Paused: true, State: Run}, false},
+		{"restart: paused", "tcu", up, state.Record{Since: at(3), PID: 8, Paused: true, State: state.Run}, false},
 		{"restart: the old one runs", "tcu", up, up, false},
 		{"restart: of what was down", "tcu", down, again, true},
 		{"exit: there is no status for it", "x", up, ended, false},
 		{"nothing to wait for", "", up, up, true},
-		{"a want byte that is none is no order to be up", "d", up, Record{Since: at(2), Want: WantUnknown}, true},
-		{"nor one to be down", "u", down, Record{Since: at(2), PID: 8, State: Run, Want: WantUnknown}, true},
-		{"nor is what does not run then renewed", "t", up, Record{Since: at(2), Want: WantUnknown}, false},
-		{"it is checked as if wanted up", "C", up, Record{Since: at(2), Want: WantUnknown}, false},
+		{"a want byte that is none is no order to be up", "d", up, state.Record{Since: at(2), Want: state.WantUnknown}, true},
+		{"nor one to be down", "u", down, state.Record{Since: at(2), PID: 8, State: state.Run, Want: state.WantUnknown}, true},
+		{"nor is what does not run then renewed", "t", up, state.Record{Since: at(2), Want: state.WantUnknown}, false},
+		{"it is checked as if wanted up", "C", up, state.Record{Since: at(2), Want: state.WantUnknown}, false},
 	} {
 		if got := met(tt.until, tt.before, tt.now); got != tt.want {
 			t.Errorf("%s: met(%q) = %v", tt.name, tt.until, got)
@@ -93,7 +95,7 @@ func TestArrived(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		until string
-		now   Record
+		now   state.Record
 		want  bool
 	}{
 		{"u", up, true}, {"tcu", up, true}, {"t", up, true}, {"k", up, true}, {"C", up, true},
@@ -150,7 +152,7 @@ func (s *stage) leave() {
 }
 
 // show puts a status in place.
-func (s *stage) show(r Record) {
+func (s *stage) show(r state.Record) {
 	name := s.path + "/supervise/status"
 	if err := errors.Join(os.WriteFile(name+".new", r.Bytes(), 0o644), os.Rename(name+".new", name)); err != nil {
 		s.t.Error(err)
@@ -170,6 +172,12 @@ func (s *stage) hear(n int) string {
 		at += m
 	}
 	return string(b)
+}
+
+// lineOf is a record as a file holds it.
+func lineOf(p state.Process) string {
+	b := p.Bytes()
+	return string(b[:])
 }
 
 // boot is the id of this boot.
@@ -213,7 +221,7 @@ func TestProbe(t *testing.T) {
 	check("without a runsv", "runsv not running")
 	s.enter()
 	check("before the first status", "unable to open supervise/status: no such file or directory")
-	s.show(Record{Since: at(1)})
+	s.show(state.Record{Since: at(1)})
 	check("with a status", "<nil>")
 	for _, size := range []int{0, 1, 18, 19} {
 		s.write("supervise/status", strings.Repeat("\x40", size), 0o644)
@@ -239,22 +247,24 @@ func TestAbandoned(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	here := World{Boot: hash(boot(t)), Space: 1}
-	line := func(w World) string { return string(lineOf(Life{Word: LifeRun, PID: 5, Ticks: 12345, World: w})) }
+	here := state.World{Boot: state.Hash(boot(t)), Space: 1}
+	line := func(w state.World) string {
+		return lineOf(state.Process{Word: state.ProcRun, PID: 5, Ticks: 12345, World: w})
+	}
 	former := func(id string) string { return fmt.Sprintf("%-127s\n", "run 5 12345 "+id+" 1 0 0") }
 	for _, tt := range []struct {
 		proc string
 		want bool
 	}{
 		{line(here), true},
-		{line(World{Boot: here.Boot, Space: 2}), true}, // its client may be in another namespace
+		{line(state.World{Boot: here.Boot, Space: 2}), true}, // its client may be in another namespace
 		{former(boot(t)), true},
-		{line(World{Boot: here.Boot + 1}), false},
-		{line(World{}), false},
+		{line(state.World{Boot: here.Boot + 1}), false},
+		{line(state.World{}), false},
 		{former("00000000-0000-0000-0000-000000000000"), false},
 		{line(here)[:100], false},
 		{line(here) + "x", false},
-		{blank, false},
+		{state.Blank, false},
 		{"", false},
 	} {
 		s.write("supervise/proc", tt.proc, 0o644)
@@ -270,11 +280,11 @@ func TestAbandoned(t *testing.T) {
 
 // FuzzProbe reads statuses of any form.
 func FuzzProbe(f *testing.F) {
-	f.Add(Record{Since: at(1), PID: 7, State: Run}.Bytes())
+	f.Add(state.Record{Since: at(1), PID: 7, State: state.Run}.Bytes())
 	f.Add([]byte("x\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		rec, err := ParseRecord(text)
-		if (err == nil) != (len(text) == StatusSize) {
+		rec, err := state.ParseRecord(text)
+		if (err == nil) != (len(text) == state.StatusSize) {
 			t.Errorf("%d bytes: %v", len(text), err)
 		}
 		if rec.PID < 0 {
@@ -296,7 +306,7 @@ func outcomes(c *Client, orders []*Order, limit time.Duration) []string {
 func TestWakes(t *testing.T) {
 	s := newStage(t)
 	s.enter()
-	up, down := Record{PID: 5, Want: WantUp, State: Run}, Record{Want: WantDown}
+	up, down := state.Record{PID: 5, Want: state.WantUp, State: state.Run}, state.Record{Want: state.WantDown}
 	s.show(down)
 	const rounds = 10
 	var spent time.Duration
@@ -334,7 +344,7 @@ func TestWakesForEnd(t *testing.T) {
 	} {
 		s := newStage(t)
 		s.enter()
-		s.show(Record{PID: 5, Want: WantUp, State: Run})
+		s.show(state.Record{PID: 5, Want: state.WantUp, State: state.Run})
 		var c Client
 		o, err := c.Send(s.path, tt.until, tt.until)
 		if err != nil {
@@ -363,7 +373,7 @@ func TestWakesForEnd(t *testing.T) {
 func TestUnread(t *testing.T) {
 	s := newStage(t)
 	s.enter()
-	s.show(Record{PID: 5, Want: WantUp, State: Run})
+	s.show(state.Record{PID: 5, Want: state.WantUp, State: state.Run})
 	var c Client
 	o, err := c.Send(s.path, "u", "u")
 	if err != nil {
@@ -388,11 +398,11 @@ func TestSkip(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s.show(Record{PID: 5, Want: WantDown, Termed: true, State: Run})
+	s.show(state.Record{PID: 5, Want: state.WantDown, Termed: true, State: state.Run})
 	send("d")
 	send("u") // always, whatever is wanted
 	send("d")
-	s.show(Record{PID: 5, Want: WantUp, State: Run})
+	s.show(state.Record{PID: 5, Want: state.WantUp, State: state.Run})
 	send("u")
 	if got := s.hear(3); got != "udu" {
 		t.Errorf("heard %q", got)
@@ -401,11 +411,11 @@ func TestSkip(t *testing.T) {
 
 // TestReplaced loses no command to a core that is replaced.
 func TestReplaced(t *testing.T) {
-	proc := string(lineOf(Life{Word: LifeRun, PID: 5, Ticks: 1, World: World{Boot: hash(boot(t))}}))
+	proc := lineOf(state.Process{Word: state.ProcRun, PID: 5, Ticks: 1, World: state.World{Boot: state.Hash(boot(t))}})
 
 	t.Run("sent while there is none", func(t *testing.T) {
 		s := newStage(t)
-		s.show(Record{PID: 5, Want: WantUp, State: Run})
+		s.show(state.Record{PID: 5, Want: state.WantUp, State: state.Run})
 		s.write("supervise/proc", proc, 0o644)
 		entered := make(chan bool)
 		time.AfterFunc(100*time.Millisecond, func() {
@@ -424,7 +434,7 @@ func TestReplaced(t *testing.T) {
 	t.Run("dies before it reads, nobody waits", func(t *testing.T) {
 		s := newStage(t)
 		s.enter()
-		s.show(Record{PID: 5, Want: WantUp, State: Run})
+		s.show(state.Record{PID: 5, Want: state.WantUp, State: state.Run})
 		s.write("supervise/proc", proc, 0o644)
 		c := Client{Patience: time.Now().Add(10 * time.Second)}
 		if _, err := c.Send(s.path, "t", "t"); err != nil {
@@ -449,7 +459,7 @@ func TestReplaced(t *testing.T) {
 	t.Run("dies before it reads, somebody waits", func(t *testing.T) {
 		s := newStage(t)
 		s.enter()
-		s.show(Record{PID: 5, Want: WantUp, State: Run})
+		s.show(state.Record{PID: 5, Want: state.WantUp, State: state.Run})
 		s.write("supervise/proc", proc, 0o644)
 		c := Client{Patience: time.Now().Add(10 * time.Second)}
 		o, err := c.Send(s.path, "d", "d")
@@ -462,7 +472,7 @@ func TestReplaced(t *testing.T) {
 		time.AfterFunc(300*time.Millisecond, func() {
 			s.enter()
 			s.hear(1)
-			s.show(Record{Since: at(3), Want: WantDown})
+			s.show(state.Record{Since: at(3), Want: state.WantDown})
 			close(played)
 		})
 		if got := outcomes(&c, []*Order{o}, 10*time.Second); len(got) != 1 || !strings.HasSuffix(got[0], "done <nil>") {
@@ -485,7 +495,7 @@ func TestReplaced(t *testing.T) {
 	t.Run("an exit that nobody finishes", func(t *testing.T) {
 		s := newStage(t)
 		s.enter()
-		s.show(Record{PID: 5, Want: WantUp, State: Run})
+		s.show(state.Record{PID: 5, Want: state.WantUp, State: state.Run})
 		var c Client
 		o, err := c.Send(s.path, "x", "x")
 		if err != nil {
@@ -516,7 +526,7 @@ func TestCheck(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newStage(t)
 			s.enter()
-			s.show(Record{PID: 5, Want: WantUp, State: Run})
+			s.show(state.Record{PID: 5, Want: state.WantUp, State: state.Run})
 			s.write("check", tt.script, tt.mode)
 			var c Client
 			limit := time.Minute
@@ -566,7 +576,7 @@ func TestWaitMany(t *testing.T) {
 	for range 50 {
 		s := newStage(t)
 		s.enter()
-		s.show(Record{PID: 5, Want: WantUp, State: Run})
+		s.show(state.Record{PID: 5, Want: state.WantUp, State: state.Run})
 		stages[s.path] = s
 		for range 2 {
 			o, err := c.Send(s.path, "d", "d")
@@ -581,7 +591,7 @@ func TestWaitMany(t *testing.T) {
 	go func() {
 		for _, s := range stages {
 			s.hear(2)
-			s.show(Record{Since: at(5), Want: WantDown})
+			s.show(state.Record{Since: at(5), Want: state.WantDown})
 		}
 		close(played)
 	}()
@@ -605,8 +615,8 @@ func TestUnwatched(t *testing.T) {
 	old, next := newStage(t), newStage(t)
 	old.enter()
 	next.enter()
-	old.show(Record{PID: 5, Want: WantUp, State: Run})
-	next.show(Record{Want: WantDown})
+	old.show(state.Record{PID: 5, Want: state.WantUp, State: state.Run})
+	next.show(state.Record{Want: state.WantDown})
 	link := t.TempDir() + "/service"
 	if err := os.Symlink(old.path, link); err != nil {
 		t.Fatal(err)

@@ -1,13 +1,21 @@
-package supervise
+// Package client gives commands to supervised services and waits for what becomes of
+// them, by the files below supervise/, whoever it is that serves these. An Order is one
+// command; a Client sends orders and waits for all of them at once.
+package client
 
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/notice"
+	"runitbox/supervise/proc"
+	"runitbox/supervise/state"
 )
 
 // ErrNotRunning is the answer of a service directory that no runsv serves.
@@ -72,32 +80,32 @@ func (r *Remote) has(name string) (bool, error) {
 
 // Probe reads the service's status. It is a status only if somebody reads
 // supervise/ok; else the error is ErrNotRunning.
-func (r *Remote) Probe() (Record, error) {
+func (r *Remote) Probe() (state.Record, error) {
 	ok, err := r.open("supervise/ok")
 	if err != nil {
-		return Record{}, err
+		return state.Record{}, err
 	}
 	unix.Close(ok)
 	fd, err := unix.Openat(r.fd, "supervise/status", unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return Record{}, fmt.Errorf("unable to open supervise/status: %w", err)
+		return state.Record{}, fmt.Errorf("unable to open supervise/status: %w", err)
 	}
 	defer unix.Close(fd)
-	b := make([]byte, StatusSize)
+	b := make([]byte, state.StatusSize)
 	n, err := unix.Read(fd, b)
 	if err != nil {
-		return Record{}, fmt.Errorf("unable to read supervise/status: %w", err)
+		return state.Record{}, fmt.Errorf("unable to read supervise/status: %w", err)
 	}
-	rec, err := ParseRecord(b[:n])
+	rec, err := state.ParseRecord(b[:n])
 	if err != nil {
-		return Record{}, fmt.Errorf("unable to read supervise/status: %w", err)
+		return state.Record{}, fmt.Errorf("unable to read supervise/status: %w", err)
 	}
 	return rec, nil
 }
 
 // ProbeUntil is Probe with patience: until the time given it asks again where
 // a core is about to be replaced.
-func (r *Remote) ProbeUntil(limit time.Time) (Record, error) {
+func (r *Remote) ProbeUntil(limit time.Time) (state.Record, error) {
 	for {
 		rec, err := r.Probe()
 		if !errors.Is(err, ErrNotRunning) || time.Now().After(limit) || !r.abandoned() {
@@ -134,7 +142,7 @@ func OutputBlocked(pid int) (blocked, known bool) {
 
 // probeExpected is ProbeUntil for a service, at path, that is to be started: also
 // one that nobody supervises yet is waited for, where a runsvdir is about to.
-func (r *Remote) probeExpected(path string, limit time.Time) (Record, error) {
+func (r *Remote) probeExpected(path string, limit time.Time) (state.Record, error) {
 	for {
 		rec, err := r.ProbeUntil(limit)
 		absent := errors.Is(err, ErrNotRunning) || errors.Is(err, unix.ENOENT)
@@ -143,6 +151,20 @@ func (r *Remote) probeExpected(path string, limit time.Time) (Record, error) {
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
+}
+
+// expected says whether a runsvdir looks at the directory that the service at path
+// is in, so that it will be supervised if it is not yet.
+func expected(path string) bool {
+	path = filepath.Clean(path)
+	if strings.HasPrefix(filepath.Base(path), ".") {
+		return false
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(filepath.Dir(path), &st); err != nil {
+		return false
+	}
+	return notice.IsUp(uint64(st.Dev), st.Ino)
 }
 
 // open opens a FIFO for writing. Nobody at the other end is ErrNotRunning.
@@ -175,11 +197,11 @@ func (r *Remote) write(fd int, cmd string) error {
 // left supervise/proc behind, written in this boot. A runsv that exited has removed
 // it, and runit's has none.
 func (r *Remote) abandoned() bool {
-	l, ok, err := readLife(r.fd, "supervise/proc")
+	l, ok, err := proc.Read(r.fd, "supervise/proc")
 	if err != nil || !ok {
 		return false
 	}
-	w, err := readWorld()
+	w, err := proc.ReadWorld()
 	return err == nil && w.Boot != 0 && l.World.Boot == w.Boot
 }
 
@@ -191,19 +213,19 @@ func unread(fd int) bool {
 
 // changed says whether a service's process is another one than before, or has
 // ended or begun since.
-func changed(before, now Record) bool {
+func changed(before, now state.Record) bool {
 	return now.PID != before.PID || !now.Since.Equal(before.Since)
 }
 
 // arrived says when the service is where the command of a letter wanted it,
 // given its status before the command was sent and now. There is no status by
 // which 'x' is met: runsv is gone then.
-func arrived(letter byte, before, now Record) bool {
+func arrived(letter byte, before, now state.Record) bool {
 	switch letter {
 	case 'u':
-		return now.PID != 0 && now.State == Run && now.Want != WantDown
+		return now.PID != 0 && now.State == state.Run && now.Want != state.WantDown
 	case 'd':
-		return now.PID == 0 && now.State == Down && now.Want != WantUp
+		return now.PID == 0 && now.State == state.Down && now.Want != state.WantUp
 	case 't', 'k':
 		return renewed(before, now)
 	case 'c':
@@ -211,27 +233,27 @@ func arrived(letter byte, before, now Record) bool {
 	case 'p':
 		return now.PID == 0 || now.Paused
 	case 'o':
-		return now.Want == WantDown && (now.PID != 0 || changed(before, now))
+		return now.Want == state.WantDown && (now.PID != 0 || changed(before, now))
 	case 'C':
-		if now.Want == WantDown {
-			return now.PID == 0 && now.State == Down
+		if now.Want == state.WantDown {
+			return now.PID == 0 && now.State == state.Down
 		}
-		return now.PID != 0 && now.State == Run
+		return now.PID != 0 && now.State == state.Run
 	}
 	return false
 }
 
 // renewed is met by a process that was started since, or by none where none
 // is wanted.
-func renewed(before, now Record) bool {
+func renewed(before, now state.Record) bool {
 	if now.PID == 0 {
-		return now.Want == WantDown
+		return now.Want == state.WantDown
 	}
-	return now.State == Run && !now.Termed && changed(before, now)
+	return now.State == state.Run && !now.Termed && changed(before, now)
 }
 
 // met says whether all conditions, a letter each, are met.
-func met(conditions string, before, now Record) bool {
+func met(conditions string, before, now state.Record) bool {
 	for i := range len(conditions) {
 		if !arrived(conditions[i], before, now) {
 			return false
@@ -242,15 +264,15 @@ func met(conditions string, before, now Record) bool {
 
 // checked says whether the conditions, once met, are also for ./check to
 // judge: where one of them is about a process that is to serve.
-func checked(conditions string, now Record) bool {
-	return now.PID != 0 && (strings.ContainsAny(conditions, "utk") || strings.Contains(conditions, "C") && now.Want != WantDown)
+func checked(conditions string, now state.Record) bool {
+	return now.PID != 0 && (strings.ContainsAny(conditions, "utk") || strings.Contains(conditions, "C") && now.Want != state.WantDown)
 }
 
 // Order is a command on its way to a service.
 type Order struct {
-	Path   string // of the service directory
-	Until  string // conditions to wait for, letters of the commands
-	Before Record // the status when the command was sent
+	Path   string       // of the service directory
+	Until  string       // conditions to wait for, letters of the commands
+	Before state.Record // the status when the command was sent
 
 	control int // the command FIFO, while the command may be unread in it; or -1
 	vigil
@@ -292,7 +314,7 @@ func (c *Client) Send(path, cmd, until string) (*Order, error) {
 	defer r.Close()
 	probe := r.ProbeUntil
 	if strings.ContainsAny(cmd, "uo") {
-		probe = func(limit time.Time) (Record, error) { return r.probeExpected(path, limit) }
+		probe = func(limit time.Time) (state.Record, error) { return r.probeExpected(path, limit) }
 	}
 	if o.Before, err = probe(c.Patience); err != nil {
 		return nil, err
@@ -320,7 +342,7 @@ func (c *Client) post(r *Remote, o *Order, cmd string) error {
 	}
 	// A service on its way down is not told twice: the second TERM makes some
 	// programs hurry. An unread command may be another, so then it is.
-	if cmd[0] == 'd' && o.Before.Want == WantDown && o.Before.Termed && !unread(fd) {
+	if cmd[0] == 'd' && o.Before.Want == state.WantDown && o.Before.Termed && !unread(fd) {
 		unix.Close(fd)
 		return nil
 	}
