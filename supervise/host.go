@@ -108,12 +108,17 @@ func (c *Core) accept(listener int) {
 }
 
 // pollers keeps the files of keepInPoller, which would be closed if nobody had them.
-var pollers sync.Map
+var pollers struct {
+	sync.Mutex
+	files []*os.File
+}
 
 // keepInPoller is inPoller for a descriptor that stays open.
 func keepInPoller(fd int, name string) (*os.File, syscall.RawConn) {
 	file, conn := inPoller(fd, name)
-	pollers.Store(fd, file)
+	pollers.Lock()
+	defer pollers.Unlock()
+	pollers.files = append(pollers.files, file)
 	return file, conn
 }
 
