@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/threads"
 )
 
 // Scanner keeps a core supervising what is in a directory of service
@@ -124,7 +126,7 @@ func (s *Scanner) Run() int {
 	}
 	again = append(again, s.awaitThreads()...)
 	s.dir = newDirectory(s.Dir)
-	s.dir.threads = func(workers int) bool { return moreThreads(s.need + workers) }
+	s.dir.threads = func(workers int) bool { return threads.More(s.need + workers) }
 	for _, sig := range again { // that were not acted on before an upgrade
 		unix.Kill(os.Getpid(), sig)
 	}
@@ -184,16 +186,16 @@ func (s *Scanner) Run() int {
 func (s *Scanner) awaitThreads() (late []unix.Signal) {
 	// And what looks at directories, what makes a core or writes to standard error, and
 	// the log.
-	s.need = RuntimeThreads + runtime.GOMAXPROCS(0) + 2
+	s.need = threads.Runtime + runtime.GOMAXPROCS(0) + 2
 	if s.ring != nil {
 		s.need++
 	}
-	s.reserve = sync.OnceFunc(func() { ReserveThreads(s.need) })
-	if !scarce() {
+	s.reserve = sync.OnceFunc(func() { threads.Reserve(s.need) })
+	if !threads.Scarce() {
 		time.AfterFunc(2*startTime, s.reserve) // where the first look is not over sooner
 		return nil
 	}
-	for said := false; !ReserveThreads(s.need); said = true {
+	for said := false; !threads.Reserve(s.need); said = true {
 		if !said {
 			s.warn(errors.New("too few processes may be made; waiting."))
 		}
@@ -203,7 +205,7 @@ func (s *Scanner) awaitThreads() (late []unix.Signal) {
 		case <-time.After(time.Second):
 		}
 	}
-	ReserveThreads(s.need + 2) // no more are made later, and entries may hang
+	threads.Reserve(s.need + 2) // no more are made later, and entries may hang
 	return nil
 }
 
