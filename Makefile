@@ -10,9 +10,9 @@ PREFIX  ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
 # LINKS are options for the making of links, such as --no-init.
 LINKS   ?=
-PEERS   := runit busybox-static user-mode-linux s6 libs6-2.11 libskarnet2.13 libexecline2.9 daemontools qemu-user-static
+PEERS   := runit busybox-static user-mode-linux s6 libs6-2.11 libskarnet2.13 libexecline2.9 daemontools qemu-user-static shellcheck
 
-.PHONY: build demo test check test-fresh race mutants bench bench-turns chaos test-logger install clean peers
+.PHONY: build demo test check test-fresh test-services race mutants bench bench-turns chaos test-logger install clean peers
 
 # The entry writes down what Go's runtime changes at its start (procenv/entry.go);
 # it is assembly, so not for every machine.
@@ -73,6 +73,12 @@ check: build
 # all that is in it is what debootstrap makes, make and this machine's Go.
 test-fresh:
 	.ci/fresh
+
+# test-services tries the service directories of `runitbox setup` with Debian's daemons,
+# as root: SERVICES names some, SERVICES_ROOT a Debian root that has them.
+SERVICES ?=
+test-services: peers build
+	.ci/services $(SERVICES)
 
 # race runs what else runs the executable that users get with one that is made
 # for the race detector. What looks at its signals, sizes and memory is left out.

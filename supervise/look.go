@@ -307,7 +307,13 @@ func (d *directory) ask(dir *sharedDir, names []string, one func(string) answer,
 		k.begin()
 		workers++
 	}
-	timer := time.NewTimer(hangTime)
+	patience := func() time.Duration {
+		if workers > 4 {
+			return hangNext
+		}
+		return hangTime
+	}
+	timer := time.NewTimer(patience())
 	defer timer.Stop()
 	for done < len(names) {
 		select {
@@ -325,9 +331,7 @@ func (d *directory) ask(dir *sharedDir, names []string, one func(string) answer,
 			workers++
 		}
 		before = done
-		if timer.Reset(hangTime); workers > 4 {
-			timer.Reset(hangNext)
-		}
+		timer.Reset(patience())
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

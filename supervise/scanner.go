@@ -126,7 +126,7 @@ func (s *Scanner) Run() int {
 	}
 	again = append(again, s.awaitThreads()...)
 	s.dir = newDirectory(s.Dir)
-	s.dir.threads = func(workers int) bool { return threads.More(s.need + workers) }
+	s.dir.threads = s.threadsFor
 	for _, sig := range again { // that were not acted on before an upgrade
 		unix.Kill(os.Getpid(), sig)
 	}
@@ -207,6 +207,13 @@ func (s *Scanner) awaitThreads() (late []unix.Signal) {
 	}
 	threads.Reserve(s.need + 2) // no more are made later, and entries may hang
 	return nil
+}
+
+// threadsFor sees to threads for so many who wait for an answer, and says whether there
+// are. To make some takes all that there are first: so many are made at once.
+func (s *Scanner) threadsFor(workers int) bool {
+	n := s.need + workers
+	return threads.Count() >= n || threads.More(n+workers/2) || threads.Count() >= n
 }
 
 // startTime is how long the first look waits for the core to be started.
