@@ -1,7 +1,7 @@
 // Package supervise keeps service directories as their operator wants them.
 // The rules are a table in machine.go; the files under supervise/ are the
-// contract with everything made for runit. What lies in
-// packages below this one, and what each is for, is said in README.md.
+// contract with everything made for runit. Which packages lie below this one,
+// and what each is for, is said in README.md.
 package supervise
 
 import "runitbox/supervise/state"
