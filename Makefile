@@ -47,7 +47,7 @@ test: peers build
 	test "$$race" || echo "the race detector, which needs a C compiler: $$(head -n 1 build/why)" | tee -a build/skipped; \
 	echo "go test $$race ./..."; status=0; \
 	RUNITBOX_PEERS='$(CURDIR)/build/peers' RUNITBOX_SKIPPED='$(CURDIR)/build/skipped' go test $$race -count 1 -timeout 40m ./... || status=1; \
-	go test -tags forkpath -count 1 -run 'TestChild|TestFork|TestCollect' ./supervise || status=1; \
+	go test -tags forkpath -count 1 -run 'TestChild|TestFork|TestCollect' ./supervise/child || status=1; \
 	if go run $(STATICCHECK) -version >/dev/null 2>build/why; then go run $(STATICCHECK) $(CHECKS) ./... || status=1; \
 	else echo "staticcheck: $$(tail -n 1 build/why)" >>build/skipped; fi; \
 	$(SKIPPED); exit $$status

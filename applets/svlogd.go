@@ -18,6 +18,7 @@ import (
 	"runitbox/logger"
 	"runitbox/procenv"
 	"runitbox/supervise"
+	"runitbox/supervise/threads"
 )
 
 // newSvlogd is the logger. Its numbers are the digits that an argument begins
@@ -122,7 +123,7 @@ func runLogger(o logger.Options, args []string, verbose bool) error {
 	debug.SetGCPercent(-1)
 
 	e := &hosted{voice: voice{fd: 2, verbose: verbose}}
-	supervise.AwaitThreads(supervise.RuntimeThreads+runtime.GOMAXPROCS(0), func(err error) { e.report(logger.Warning, err.Error(), nil) })
+	threads.Await(threads.Runtime+runtime.GOMAXPROCS(0), func(err error) { e.report(logger.Warning, err.Error(), nil) })
 
 	// Signals are taken first, before anything of theirs can be missed. Each waits
 	// in a place of its own: a storm of one must not cost another. SIGPIPE is
@@ -264,7 +265,7 @@ func (t *loggerThreads) room(engines int) bool {
 // reserve says whether there are threads enough, and so many more. One more than
 // may be taken looks for what others have to do.
 func (t *loggerThreads) reserve(more int) bool {
-	return supervise.ReserveThreads(supervise.RuntimeThreads + int(t.engines.Load()) + 2 + more)
+	return threads.Reserve(threads.Runtime + int(t.engines.Load()) + 2 + more)
 }
 
 // turns has a second processor used when lines come as fast as they are taken. With

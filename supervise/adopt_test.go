@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/supervise/child"
 	"runitbox/supervise/proc"
 	"runitbox/supervise/state"
 )
@@ -26,7 +27,7 @@ func openedFDs(t *testing.T) int {
 // process runs: neither of those that it has opened itself, nor of those that the
 // scanner has kept. When it is opened later, it has its process.
 func TestOpenLeaksNothing(t *testing.T) {
-	pid, err := (child{path: "/bin/sh", argv: []string{"sh", "-c", "exec sleep 1000"}, files: []int{0, 1, 2}}).start(nil, nil)
+	pid, err := (child.Child{Path: "/bin/sh", Argv: []string{"sh", "-c", "exec sleep 1000"}, Files: []int{0, 1, 2}}).Start(nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

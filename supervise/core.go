@@ -18,8 +18,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/supervise/child"
 	"runitbox/supervise/proc"
 	"runitbox/supervise/state"
+	"runitbox/supervise/threads"
 )
 
 // Level is the weight of what a supervisor has to say.
@@ -42,7 +44,7 @@ type Core struct {
 	voice   *voice
 	procs   *processes
 	crew    crew
-	hands   hands
+	slots   child.Slots
 	hosting hosting
 	start   func(order)           // has a process made in place of the crew; nil but in tests
 	env     []string              // of the children
@@ -118,7 +120,7 @@ func newCore(say func(Level, string, error), self int, session bool) (*Core, err
 	}
 	_, c.ready = inPoller(c.epoll, "epoll")
 	c.crew.ready, c.crew.grow = crewMax+pressMax, c.growCrew
-	c.hands = newHands(c.epoll)
+	c.slots = child.NewSlots(c.epoll, crewMax)
 	c.openGuards()
 	c.private = []int{c.epoll}
 	c.procs.kernel.signal = notifyDeaths(c.procs.deaths, c.procs.given)
@@ -171,10 +173,10 @@ func RunDir(name string, say func(Level, string, error)) error {
 		return err
 	}
 	c.crew.ready = crewLeast - 1
-	if scarce() {
+	if threads.Scarce() {
 		c.awaitThreads()
 	} else {
-		go ReserveThreads(c.needThreads() + crewLeast)
+		go threads.Reserve(c.needThreads() + crewLeast)
 	}
 	defer c.voice.finish(lastWords)
 	dir, err := openDir(name)
@@ -273,20 +275,20 @@ func (t Tree) Run() error {
 // cannot do without: what it starts takes of the same room. It has what it can get of
 // those that it would make later otherwise.
 func (c *Core) awaitThreads() {
-	if !scarce() {
+	if !threads.Scarce() {
 		return
 	}
 	c.mu.Lock()
 	c.spare = spareThreads
 	c.mu.Unlock()
 	need := c.needThreads()
-	for said := false; !ReserveThreads(need + crewLeast); said = true {
+	for said := false; !threads.Reserve(need + crewLeast); said = true {
 		if !said {
 			c.Say(Warning, "", errors.New("too few processes may be made for a supervisor; waiting."))
 		}
 		time.Sleep(time.Second)
 	}
-	for c.crew.ready = crewLeast; c.crew.ready < crewMax && ReserveThreads(need+c.crew.ready+1); {
+	for c.crew.ready = crewLeast; c.crew.ready < crewMax && threads.Reserve(need+c.crew.ready+1); {
 		c.crew.ready++
 	}
 }
@@ -296,7 +298,7 @@ func (c *Core) awaitThreads() {
 const spareThreads = 2
 
 // growCrew sees to threads for n jobs at once and says whether there are.
-func (c *Core) growCrew(n int) bool { return moreThreads(c.needThreads() + n + 1) }
+func (c *Core) growCrew(n int) bool { return threads.More(c.needThreads() + n + 1) }
 
 // serve acts on signals until all is over.
 func (c *Core) serve(sigs <-chan os.Signal) {
@@ -375,7 +377,7 @@ func (c *Core) rescueLog(was *remains) error {
 		return nil
 	}
 	go func() {
-		ReserveThreads(threads() + 1)
+		threads.Reserve(threads.Count() + 1)
 		drainLog(r, 2)
 	}()
 	return nil
@@ -674,7 +676,7 @@ func processors() int { return min(runtime.NumCPU(), crewMax) }
 func (c *Core) needThreads() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n := RuntimeThreads + runtime.GOMAXPROCS(0) + 1 + len(c.rescued) + c.spare
+	n := threads.Runtime + runtime.GOMAXPROCS(0) + 1 + len(c.rescued) + c.spare
 	if c.link != nil { // the scanner watches the main goroutine's
 		n++
 	}
@@ -705,10 +707,10 @@ func (c *Core) sweep() { c.guardAll(c.clean) }
 func (c *Core) clean() {
 	c.crew.calm()
 	need := c.needThreads() + crewLeast
-	for range min(crewMax, max(0, threads()-need)) { // each of them ends with the thread that it is on
+	for range min(crewMax, max(0, threads.Count()-need)) { // each of them ends with the thread that it is on
 		go runtime.LockOSThread()
 	}
-	ReserveThreads(need)
+	threads.Reserve(need)
 	debug.SetGCPercent(50)
 	c.mu.Lock()
 	large := c.added > smallTree

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/supervise/child"
 	"runitbox/supervise/notice"
 	"runitbox/supervise/sys"
 )
@@ -62,10 +63,10 @@ func (d *directory) leave() {
 }
 
 // probe waits for the child of a probe: meanwhile the caller touches nothing itself.
-func (d *directory) probe(p *probe) error {
+func (d *directory) probe(p *child.Probe) error {
 	d.leave()
 	defer d.touching.Add(1)
-	return p.run()
+	return p.Run()
 }
 
 // mayBecome says whether this process can become another program now; if not, free is
@@ -195,8 +196,8 @@ type listing struct {
 // probeList makes sure that the directory answers, where it may not.
 func (d *directory) probeList(m mounts) (remote bool) {
 	if remote = m.mayHang(unix.AT_FDCWD, d.path); remote {
-		p := probe{at: unix.AT_FDCWD}
-		d.probe(p.stat(d.path).access(d.path).list(d.path))
+		p := child.Probe{At: unix.AT_FDCWD}
+		d.probe(p.Stat(d.path).Access(d.path).List(d.path))
 	}
 	return remote
 }
@@ -447,8 +448,8 @@ func (d *directory) askOne(l listing, name string, req request, made map[string]
 	a, at := answer{name: name, made: made[name]}, l.dir.fd
 	remote := l.mounts.mayHang(at, name)
 	if remote {
-		p := probe{at: at}
-		d.probe(p.stat(name))
+		p := child.Probe{At: at}
+		d.probe(p.Stat(name))
 	}
 	f, err := identify(at, name, 0)
 	if err != nil {
@@ -469,9 +470,9 @@ func (d *directory) askOne(l listing, name string, req request, made map[string]
 		return a
 	}
 	if remote {
-		p := probe{at: at}
+		p := child.Probe{At: at}
 		run, log := name+"/run", name+"/log"
-		d.probe(p.stat(run, log, log+"/run").open(run, log+"/run").access(name, log, name+"/control", name+"/env"))
+		d.probe(p.Stat(run, log, log+"/run").Open(run, log+"/run").Access(name, log, name+"/control", name+"/env"))
 	}
 	fd, err := sys.Open(at, name, unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
@@ -504,8 +505,8 @@ func (d *directory) targets(l listing) (targets []string) {
 	defer d.touch()()
 	at := l.dir.fd
 	if l.remote {
-		p := probe{at: at}
-		d.probe(p.readlink(l.names...))
+		p := child.Probe{At: at}
+		d.probe(p.Readlink(l.names...))
 	}
 	base, err := filepath.Abs(d.path)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/supervise/child"
 	"runitbox/supervise/state"
 	"runitbox/supervise/sys"
 )
@@ -103,7 +104,7 @@ func (s *Scanner) take(f finding) {
 		go s.reserve()
 	}
 	s.looking, s.scanned = false, true
-	collectProbes()
+	child.CollectProbes()
 	s.dir.eyes.settleStirs(s.looked)
 	s.reoffer()
 	switch {
@@ -414,8 +415,8 @@ func (s *Scanner) stampRescan() {
 		write := writeStamp
 		if readMounts().mayHang(unix.AT_FDCWD, s.Dir) {
 			write = func(path, text string) error {
-				p := probe{at: unix.AT_FDCWD}
-				return s.dir.probe(p.write(path, text))
+				p := child.Probe{At: unix.AT_FDCWD}
+				return s.dir.probe(p.Write(path, text))
 			}
 		}
 		if err := write(path, text); err != nil {

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/threads"
 )
 
 // Scanner keeps a core supervising what is in a directory of service
@@ -186,16 +188,16 @@ func (s *Scanner) Run() int {
 func (s *Scanner) awaitThreads() (late []unix.Signal) {
 	// And what looks at directories, what makes a core or writes to standard error, and
 	// the log.
-	s.need = RuntimeThreads + runtime.GOMAXPROCS(0) + 2
+	s.need = threads.Runtime + runtime.GOMAXPROCS(0) + 2
 	if s.ring != nil {
 		s.need++
 	}
-	s.reserve = sync.OnceFunc(func() { ReserveThreads(s.need) })
-	if !scarce() {
+	s.reserve = sync.OnceFunc(func() { threads.Reserve(s.need) })
+	if !threads.Scarce() {
 		time.AfterFunc(2*startTime, s.reserve) // where the first look is not over sooner
 		return nil
 	}
-	for said := false; !ReserveThreads(s.need); said = true {
+	for said := false; !threads.Reserve(s.need); said = true {
 		if !said {
 			s.warn(errors.New("too few processes may be made; waiting."))
 		}
@@ -205,7 +207,7 @@ func (s *Scanner) awaitThreads() (late []unix.Signal) {
 		case <-time.After(time.Second):
 		}
 	}
-	ReserveThreads(s.need + 2) // no more are made later, and entries may hang
+	threads.Reserve(s.need + 2) // no more are made later, and entries may hang
 	return nil
 }
 
@@ -213,7 +215,7 @@ func (s *Scanner) awaitThreads() (late []unix.Signal) {
 // are. To make some takes all that there are first: so many are made at once.
 func (s *Scanner) threadsFor(workers int) bool {
 	n := s.need + workers
-	return threads() >= n || moreThreads(n+workers/2) || threads() >= n
+	return threads.Count() >= n || threads.More(n+workers/2) || threads.Count() >= n
 }
 
 // startTime is how long the first look waits for the core to be started.

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/supervise/child"
 	"runitbox/supervise/proc"
 	"runitbox/supervise/state"
 	"runitbox/supervise/sys"
@@ -94,30 +95,30 @@ func (c *Core) make(o order) event {
 		}
 		defer unix.Close(dir)
 	}
-	var born uint64
-	ch := child{
-		path: o.argv[0], argv: o.argv, env: c.env, files: []int{0, 1, 2}, dir: dir,
-		private: c.private, born: &born,
+	var bornAt unix.Timespec
+	ch := child.Child{
+		Path: o.argv[0], Argv: o.argv, Env: c.env, Files: []int{0, 1, 2}, Dir: dir,
+		Private: c.private, Born: &bornAt,
 	}
 	if recordErr == nil {
-		ch.record = max(record.FD, 0)
+		ch.Record = max(record.FD, 0)
 	} else {
-		ch.lock = max(record.FD, 0)
+		ch.Lock = max(record.FD, 0)
 	}
 	if o.stdin >= 0 {
-		ch.files[0] = o.stdin
+		ch.Files[0] = o.stdin
 	}
 	if o.stdout >= 0 {
-		ch.files[1] = o.stdout
+		ch.Files[1] = o.stdout
 	}
-	start := ch.start
+	start := ch.Start
 	if o.session {
-		start = ch.startInSession
+		start = ch.StartInSession
 	}
 	begun := proc.TicksNow()
-	h := c.hands.take()
+	h := c.slots.Take()
 	pid, err := start(h, c.files)
-	c.hands.put(h)
+	c.slots.Put(h)
 	var made *process
 	switch err {
 	case nil:
@@ -132,14 +133,15 @@ func (c *Core) make(o order) event {
 		}
 		return fail(evUnmade, fmt.Errorf("unable to fork, sleeping: %w", err))
 	default:
-		if d, ok := err.(dirError); ok {
-			err = fmt.Errorf("%s: %w", where, d.error)
+		if d, ok := err.(child.DirError); ok {
+			err = fmt.Errorf("%s: %w", where, d.Err)
 		}
 		return fail(evUnexecuted, err)
 	}
 	if o.life != "" {
 		life.Word, life.PID, life.Ticks = o.after, pid, begun
-		if born == 0 {
+		born := proc.TicksOf(bornAt)
+		if bornAt == (unix.Timespec{}) { // the child could not say it
 			born = proc.TicksNow()
 		}
 		if born != begun || !c.clock.Load() {

@@ -1,8 +1,7 @@
 // Package supervise keeps service directories as their operator wants them.
 // The rules are a table in machine.go; the files under supervise/ are the
-// contract with everything made for runit. Their bytes
-// are package state's, the processes and their records package proc's, and who
-// gives commands and waits for what becomes of them does so with package client.
+// contract with everything made for runit. Which packages lie below this one,
+// and what each is for, is said in README.md.
 package supervise
 
 import "runitbox/supervise/state"

@@ -275,7 +275,7 @@ type Order struct {
 	Before state.Record // the status when the command was sent
 
 	control int // the command FIFO, while the command may be unread in it; or -1
-	vigil
+	waitState
 }
 
 // Client sends commands to services and waits for what becomes of them. Its
@@ -303,7 +303,7 @@ var maxHeld = sync.OnceValue(func() int {
 // Send writes cmd, command bytes, to the service at path and returns the
 // order to wait for. An empty cmd is an order to wait for without a command.
 func (c *Client) Send(path, cmd, until string) (*Order, error) {
-	o := &Order{Path: path, Until: until, control: -1, vigil: asleep}
+	o := &Order{Path: path, Until: until, control: -1, waitState: notBegun}
 	if cmd == "" {
 		return o, nil
 	}

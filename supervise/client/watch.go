@@ -30,8 +30,8 @@ type Outcome struct {
 	Err    error
 }
 
-// vigil is what the client keeps on a service it waits for.
-type vigil struct {
+// waitState is what the client keeps on a service it waits for.
+type waitState struct {
 	due    time.Time     // when to look again, if nothing happens before
 	blind  time.Duration // what to wait at most where nothing wakes us
 	pause  time.Duration // what to wait for the look after that
@@ -48,8 +48,8 @@ type vigil struct {
 	checkSick  bool // that ./check cannot be asked for now has been told
 }
 
-// asleep is a vigil before its first look.
-var asleep = vigil{watch: -1, ok: -1}
+// notBegun is the state before the first look.
+var notBegun = waitState{watch: -1, ok: -1}
 
 // What is not told is asked for: at first soon, then at these intervals.
 const (
@@ -325,7 +325,7 @@ func (w *waiter) unwatch(c *check) {
 	}
 }
 
-// drop ends the vigil on an order.
+// drop ends the wait for an order.
 func (w *waiter) drop(o *Order) {
 	o.release()
 	if o.ok >= 0 {
@@ -336,7 +336,7 @@ func (w *waiter) drop(o *Order) {
 		o.check.kill()
 		w.unwatch(o.check)
 	}
-	o.vigil = vigil{status: o.status, watch: -1, ok: -1}
+	o.waitState = waitState{status: o.status, watch: -1, ok: -1}
 }
 
 // sleep returns when something has happened to a service waited for, which is

@@ -1,4 +1,4 @@
-package supervise
+package child
 
 import (
 	"os"
@@ -16,18 +16,19 @@ import (
 // TestChildTable: a child of a process that has many descriptors has room for a
 // few, and the process has what it had.
 func TestChildTable(t *testing.T) {
-	sealInherited()
+	seal(t)
+	const most = 4
 	null, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer unix.Close(null)
-	hs := newHands(null)
-	if len(hs) != crewMax {
-		t.Fatalf("%d hands, want %d", len(hs), crewMax)
+	hs := NewSlots(null, most)
+	if len(hs) != most {
+		t.Fatalf("%d slots, want %d", len(hs), most)
 	}
 	defer func() {
-		for range crewMax {
+		for range most {
 			for _, fd := range (<-hs).low {
 				unix.Close(fd)
 			}
@@ -59,28 +60,28 @@ func TestChildTable(t *testing.T) {
 	for _, way := range ways(t) {
 		for _, session := range []bool{false, true} {
 			way.use()
-			start := child.start
+			start := Child.Start
 			if session {
-				start = child.startInSession
+				start = Child.StartInSession
 			}
-			c := child{
-				path: "/bin/sh", argv: []string{"sh", "-c", `read x; echo $x; for fd in /proc/$$/fd/*; do echo ${fd##*/}; done; sed -n s/^FDSize:.//p /proc/$$/status`},
-				env: []string{"PATH=/usr/bin:/bin"}, files: []int{in[0], out[1], 2},
+			c := Child{
+				Path: "/bin/sh", Argv: []string{"sh", "-c", `read x; echo $x; for fd in /proc/$$/fd/*; do echo ${fd##*/}; done; sed -n s/^FDSize:.//p /proc/$$/status`},
+				Env: []string{"PATH=/usr/bin:/bin"}, Files: []int{in[0], out[1], 2},
 			}
 			before := open()
 			unix.Write(in[1], []byte("hello\n"))
-			h := hs.take()
+			h := hs.Take()
 			pid, err := start(c, h, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			whole := !bestWay().shares
 			collect(pid)
-			c.path = "/nonexistent"
+			c.Path = "/nonexistent"
 			if pid, err := start(c, h, nil); err != unix.ENOENT {
 				t.Errorf("%s: pid %d, %v", way.name, pid, err)
 			}
-			hs.put(h)
+			hs.Put(h)
 			if diff := cmp.Diff(before, open()); diff != "" {
 				t.Errorf("%s: the descriptors of the process (-before +after):\n%s", way.name, diff)
 			}
@@ -130,7 +131,7 @@ func TestCollectWhileHeld(t *testing.T) {
 	}
 	made := make(chan error, 1)
 	go func() {
-		pid, err := (child{path: path, argv: []string{"true"}, files: []int{0, 1, 2}}).start(nil, nil)
+		pid, err := (Child{Path: path, Argv: []string{"true"}, Files: []int{0, 1, 2}}).Start(nil, nil)
 		if err == nil {
 			_, err = unix.Wait4(pid, nil, 0, nil)
 		}

@@ -1,4 +1,4 @@
-package supervise
+package child
 
 import (
 	"encoding/binary"
@@ -24,7 +24,7 @@ import (
 var forking sync.Mutex
 
 // openPipe opens the pipe, and locks forking for fork.
-func (h *hand) openPipe() error {
+func (h *Slot) openPipe() error {
 	forking.Lock()
 	err := unix.Pipe2(h.pipe[:], unix.O_CLOEXEC)
 	if err == nil { // to where no descriptor of the program's will be
@@ -44,7 +44,7 @@ func (h *hand) openPipe() error {
 
 // fork makes a child that makes the calls. The thread is kept until the child is its
 // program: a child that is to end with its parent ends with the thread that made it.
-func (h *hand) fork(calls []call) (made outcome) {
+func (h *Slot) fork(calls []call) (made outcome) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	pid, no := h.cloned(calls, uintptr(unix.SIGCHLD))
@@ -61,7 +61,7 @@ func (h *hand) fork(calls []call) (made outcome) {
 }
 
 // forkSilent makes a child whose end no signal tells.
-func (h *hand) forkSilent(calls []call) outcome {
+func (h *Slot) forkSilent(calls []call) outcome {
 	h.pipe = [2]int{-1, -1} // its exit status tells
 	pid, no := h.cloned(calls, 0)
 	if no != 0 {
@@ -71,7 +71,7 @@ func (h *hand) forkSilent(calls []call) outcome {
 }
 
 // cloned makes the child, which hears of its program's signals only.
-func (h *hand) cloned(calls []call, signal uintptr) (pid uintptr, no syscall.Errno) {
+func (h *Slot) cloned(calls []call, signal uintptr) (pid uintptr, no syscall.Errno) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	var all unix.Sigset_t
@@ -89,7 +89,7 @@ func (h *hand) cloned(calls []call, signal uintptr) (pid uintptr, no syscall.Err
 }
 
 // hear reads what a child tells: its pid, then why it did not become its program.
-func (h *hand) hear(pipe io.Reader) {
+func (h *Slot) hear(pipe io.Reader) {
 	var buf [64]byte
 	n := 0
 	for n < len(buf) {
@@ -113,7 +113,7 @@ func (h *hand) hear(pipe io.Reader) {
 //go:noinline
 //go:nosplit
 //go:norace
-func forkChild(h *hand, c *call, n, flags, stack uintptr) (pid uintptr, no syscall.Errno) {
+func forkChild(h *Slot, c *call, n, flags, stack uintptr) (pid uintptr, no syscall.Errno) {
 	pid, _, no = syscall.RawSyscall6(unix.SYS_CLONE, flags, stack, 0, 0, 0, 0)
 	if no != 0 || pid != 0 {
 		return pid, no

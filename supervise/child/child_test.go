@@ -1,4 +1,4 @@
-package supervise
+package child
 
 import (
 	"encoding/binary"
@@ -19,11 +19,25 @@ import (
 	"runitbox/supervise/state"
 )
 
-// alone is start without a hand.
-func alone(c child, files *unix.Rlimit) (int, error) { return c.start(nil, files) }
+// seal has no child get what the tests were started with.
+func seal(t *testing.T) {
+	t.Helper()
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range fds {
+		if fd, err := strconv.Atoi(e.Name()); err == nil && fd > 2 {
+			unix.CloseOnExec(fd)
+		}
+	}
+}
 
-// inSession is startInSession without a hand.
-func inSession(c child, files *unix.Rlimit) (int, error) { return c.startInSession(nil, files) }
+// alone is Start without a slot.
+func alone(c Child, files *unix.Rlimit) (int, error) { return c.Start(nil, files) }
+
+// inSession is StartInSession without a slot.
+func inSession(c Child, files *unix.Rlimit) (int, error) { return c.StartInSession(nil, files) }
 
 // testWay is a way to make a child: what is refused before.
 type testWay struct {
@@ -58,7 +72,7 @@ func ways(t *testing.T) []testWay {
 // TestChild makes processes each way that there is and has them say how they
 // are: arguments, environment, descriptors, limits, session, signals.
 func TestChild(t *testing.T) {
-	sealInherited() // of what the tests were started with
+	seal(t)
 	signal.Ignore(unix.SIGHUP)
 	defer signal.Reset(unix.SIGHUP)
 	const shows = `echo "$0 $1 $A"
@@ -88,7 +102,7 @@ func TestChild(t *testing.T) {
 			for _, tt := range []struct {
 				name    string
 				session bool
-				start   func(child, *unix.Rlimit) (int, error)
+				start   func(Child, *unix.Rlimit) (int, error)
 				limit   *unix.Rlimit
 				want    string
 			}{
@@ -98,11 +112,11 @@ func TestChild(t *testing.T) {
 				{"limits", false, alone, &unix.Rlimit{Cur: 50, Max: 60}, "N N\n"},
 			} {
 				out := file("out", "")
-				c := child{
-					path: "/bin/sh", argv: []string{"sh", "-c", shows, "zero", "one"}, env: []string{"A=value", "PATH=/usr/bin:/bin"},
-					files: []int{file("in", "stdin\n"), out, 2, file("three", "three\n")}, session: tt.session,
+				c := Child{
+					Path: "/bin/sh", Argv: []string{"sh", "-c", shows, "zero", "one"}, Env: []string{"A=value", "PATH=/usr/bin:/bin"},
+					Files: []int{file("in", "stdin\n"), out, 2, file("three", "three\n")}, Session: tt.session,
 				}
-				c.record = file("record", state.Blank)
+				c.Record = file("record", state.Blank)
 				pid, err := tt.start(c, tt.limit)
 				if err != nil {
 					t.Fatal(tt.name, err)
@@ -132,15 +146,15 @@ func TestChild(t *testing.T) {
 			for path, want := range map[string]error{
 				dir + "/none": unix.ENOENT, dir: unix.EACCES, dir + "/in": unix.EACCES, "/dev/null/x": unix.ENOTDIR, "a\x00b": unix.EINVAL,
 			} {
-				c := child{path: path, argv: []string{"x"}, files: []int{0, 1, 2}}
-				if pid, err := c.start(nil, nil); err != want {
+				c := Child{Path: path, Argv: []string{"x"}, Files: []int{0, 1, 2}}
+				if pid, err := c.Start(nil, nil); err != want {
 					t.Errorf("%q: pid %d, %v, want %v", path, pid, err, want)
 				}
 				if pid, err := inSession(c, nil); err != want {
 					t.Errorf("%q in a session: pid %d, %v, want %v", path, pid, err, want)
 				}
 			}
-			if pid, err := (child{path: "/bin/true", argv: []string{"true"}, files: []int{0, 1, 99999}}).start(nil, nil); err != unix.EBADF {
+			if pid, err := (Child{Path: "/bin/true", Argv: []string{"true"}, Files: []int{0, 1, 99999}}).Start(nil, nil); err != unix.EBADF {
 				t.Errorf("no descriptor: pid %d, %v", pid, err)
 			}
 			if pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); err != unix.ECHILD {
@@ -180,13 +194,13 @@ func TestChildAmongGarbage(t *testing.T) {
 		way.use()
 		for i := range 60 {
 			code := strconv.Itoa(i)
-			c := child{
-				path: "/bin/sh", argv: []string{"sh", "-c", `[ "$0$A" = "` + code + "x" + code + `" ]`, code}, env: []string{"A=x" + code},
-				files: []int{0, 1, 2},
+			c := Child{
+				Path: "/bin/sh", Argv: []string{"sh", "-c", `[ "$0$A" = "` + code + "x" + code + `" ]`, code}, Env: []string{"A=x" + code},
+				Files: []int{0, 1, 2},
 			}
-			start := child.start
+			start := Child.Start
 			if i%2 == 0 {
-				start = child.startInSession
+				start = Child.StartInSession
 			}
 			pid, err := start(c, nil, nil)
 			if err != nil {

@@ -1,6 +1,6 @@
 //go:build 386 || arm
 
-package supervise
+package child
 
 import "runtime"
 

@@ -1,6 +1,6 @@
 //go:build (amd64 || arm64) && !forkpath
 
-package supervise
+package child
 
 import (
 	"syscall"
@@ -25,7 +25,7 @@ func vfork(args *cloneArgs, flags uintptr, tid *uint32, calls *call, n uintptr, 
 
 // vfork makes a child that makes the calls and shares this process's memory until it
 // is its program.
-func (h *hand) vfork(calls []call, w way) outcome {
+func (h *Slot) vfork(calls []call, w way) outcome {
 	flags := w.flags()
 	if !w.inSession {
 		flags |= unix.CLONE_PARENT_SETTID
@@ -43,7 +43,7 @@ func (h *hand) vfork(calls []call, w way) outcome {
 }
 
 // vforkSilent makes a child whose end no signal tells.
-func (h *hand) vforkSilent(calls []call, w way) outcome {
+func (h *Slot) vforkSilent(calls []call, w way) outcome {
 	pid := vforkAndWait(h, nil, w.flags(), &calls[0], uintptr(len(calls)))
 	if no := syscall.Errno(-pid); no < 4096 {
 		return outcome{err: no}
@@ -56,7 +56,7 @@ func (h *hand) vforkSilent(calls []call, w way) outcome {
 //
 //go:nosplit
 //go:norace
-func vforkAndWait(h *hand, args *cloneArgs, flags uintptr, calls *call, n uintptr) (pid uintptr) {
+func vforkAndWait(h *Slot, args *cloneArgs, flags uintptr, calls *call, n uintptr) (pid uintptr) {
 	all, own := ^uint64(0), uint64(0)
 	entersyscall()
 	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, sigSetMask, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&own)), maskSize, 0, 0)

@@ -1,4 +1,12 @@
-package supervise
+// Package threads sees to it that the Go runtime has the threads that it needs.
+//
+// Go's runtime makes a thread when it has something to run and all that there are
+// hang in system calls, and ends the process where it gets none: at a limit of the
+// user's processes (RLIMIT_NPROC) or of a cgroup's (pids.max). So what supervises
+// makes the threads that it needs while there is room, has no more goroutines in
+// system calls that may block than there are threads for, and asks before it makes more.
+// Threads that do nothing stay; the runtime takes these first.
+package threads
 
 import (
 	"errors"
@@ -10,30 +18,25 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/child"
 )
 
-// Go's runtime makes a thread when it has something to run and all that there are
-// hang in system calls, and ends the process where it gets none: at a limit of the
-// user's processes (RLIMIT_NPROC) or of a cgroup's (pids.max). So what supervises
-// makes the threads that it needs while there is room, has no more goroutines in
-// system calls that may block than there are threads for, and asks before it makes more.
-// Threads that do nothing stay; the runtime takes these first.
-
-// RuntimeThreads are those that the runtime of a program that asks for signals has for
+// Runtime are those that the runtime of a program that asks for signals has for
 // itself: two for signals, one for its poller and timers, one that makes others, one
 // that watches. Besides there is one for each processor that it uses.
-const RuntimeThreads = 5
+const Runtime = 5
 
-// threads is how many threads the runtime has.
-func threads() int {
+// Count is how many threads the runtime has.
+func Count() int {
 	n, _ := runtime.ThreadCreateProfile(nil)
 	return n
 }
 
-// ReserveThreads sees to it that the runtime has n threads, and says whether it has:
+// Reserve sees to it that the runtime has n threads, and says whether it has:
 // that it has not is for want of room.
-func ReserveThreads(n int) bool {
-	if threads() >= n {
+func Reserve(n int) bool {
+	if Count() >= n {
 		return true
 	}
 	var p [2]int
@@ -43,9 +46,9 @@ func ReserveThreads(n int) bool {
 	defer unix.Close(p[0])
 	over := make(chan bool)
 	waiting := 0
-	h := newHand()
+	h := child.NewSlot()
 	// Each of these holds a thread; who goes on needs another.
-	for waiting < 2*n && threads() < n && roomForThread(h) {
+	for waiting < 2*n && Count() < n && child.HasRoom(h) {
 		waiting++
 		go func() {
 			var b [1]byte
@@ -53,8 +56,8 @@ func ReserveThreads(n int) bool {
 			}
 			over <- true
 		}()
-		before := threads()
-		for tries := 0; tries < 20 && threads() == before && threads() < n; tries++ {
+		before := Count()
+		for tries := 0; tries < 20 && Count() == before && Count() < n; tries++ {
 			time.Sleep(50 * time.Microsecond)
 		}
 	}
@@ -62,25 +65,25 @@ func ReserveThreads(n int) bool {
 	for range waiting {
 		<-over
 	}
-	return threads() >= n
+	return Count() >= n
 }
 
-// moreThreads says whether the runtime has n threads, and makes them if it can. Where
+// More says whether the runtime has n threads, and makes them if it can. Where
 // there may be too little room it makes none: what has been started may take the last
 // room between the look whether there is some and the thread.
-func moreThreads(n int) bool {
-	return threads() >= n || !scarce() && ReserveThreads(n)
+func More(n int) bool {
+	return Count() >= n || !Scarce() && Reserve(n)
 }
 
-// AwaitThreads waits until the runtime has n threads, where there may be room for few
+// Await waits until the runtime has n threads, where there may be room for few
 // only; say is told of that, once. It belongs before signals, timers and pollers are
 // asked for: these have their threads from the runtime, which ends the process where
 // it gets none. Until it returns, signals do what they do by default.
-func AwaitThreads(n int, say func(error)) {
-	if !scarce() {
+func Await(n int, say func(error)) {
+	if !Scarce() {
 		return
 	}
-	for said := false; !ReserveThreads(n); said = true {
+	for said := false; !Reserve(n); said = true {
 		if !said {
 			say(errors.New("too few processes may be made; waiting."))
 		}
@@ -88,34 +91,12 @@ func AwaitThreads(n int, say func(error)) {
 	}
 }
 
-// awaitFirst is AwaitThreads for what the runtime needs for itself.
-func awaitFirst(say func(Level, string, error)) {
-	AwaitThreads(RuntimeThreads+runtime.GOMAXPROCS(0), func(err error) { say(Warning, "", err) })
-}
-
-// roomForThread says whether the kernel would make a thread: a child that ends at
-// once counts as one. No signal tells of its end, and no wait for children sees it.
-func roomForThread(h *hand) bool {
-	calls := []call{{number: unix.SYS_EXIT_GROUP, step: stepMade}}
-	var made outcome
-	if w := bestWay(); w.vfork {
-		made = h.vforkSilent(calls, way{vfork: true})
-	} else {
-		made = h.forkSilent(calls)
-	}
-	if made.err != nil {
-		return made.err != unix.EAGAIN && made.err != unix.ENOMEM
-	}
-	collectSilent(made.pid)
-	return true
-}
-
 // ample is room for so many processes and threads that nobody has to wait for his.
 const ample = 200
 
-// scarce says whether there may be room for few processes and threads only, as far as
+// Scarce says whether there may be room for few processes and threads only, as far as
 // that can be told without making any: by the user's limit, and those of the cgroups.
-func scarce() bool {
+func Scarce() bool {
 	var l unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NPROC, &l) == nil && l.Cur < 5*ample {
 		return true

@@ -1,4 +1,4 @@
-package supervise
+package child
 
 import (
 	"sync/atomic"
@@ -95,7 +95,7 @@ func memoryShared() bool {
 	if !hasVfork {
 		return false
 	}
-	h := newHand()
+	h := NewSlot()
 	w := way{vfork: true}
 	calls := []call{{number: unix.SYS_CLOSE, args: [6]uintptr{^uintptr(0)}, step: stepMade}}
 	made := h.run(calls, w)

@@ -1,6 +1,6 @@
 //go:build mips || mipsle
 
-package supervise
+package child
 
 import "runtime"
 

@@ -1,4 +1,4 @@
-package supervise
+package child
 
 import (
 	"math"
@@ -58,10 +58,10 @@ type cloneArgs struct {
 // does by default (Linux 5.5).
 const cloneClearSighand = 1 << 32
 
-// hand is what one child at a time is made with: all that its calls point to,
+// Slot is what one child at a time is made with: all that its calls point to,
 // and descriptors that lie low and beside each other, through which it gets those
 // that are to be its own.
-type hand struct {
+type Slot struct {
 	low [4]int // 0: it has none, and the child gets what is to be its own where it is
 	any int    // a descriptor to put into low, so that it stays taken
 
@@ -83,35 +83,35 @@ type hand struct {
 	calls   []call
 }
 
-// newHand is a hand without descriptors. It is not on a stack, which may move while
+// NewSlot is a slot without descriptors. It is not on a stack, which may move while
 // the kernel writes to it.
 //
 //go:noinline
-func newHand() *hand { return new(hand) }
+func NewSlot() *Slot { return new(Slot) }
 
 // prepare takes what the child's program is to be given.
-func (h *hand) prepare(c child) (err error) {
-	if h.path, err = syscall.BytePtrFromString(c.path); err != nil {
+func (h *Slot) prepare(c Child) (err error) {
+	if h.path, err = syscall.BytePtrFromString(c.Path); err != nil {
 		return err
 	}
-	if h.argv, err = syscall.SlicePtrFromStrings(c.argv); err != nil {
+	if h.argv, err = syscall.SlicePtrFromStrings(c.Argv); err != nil {
 		return err
 	}
-	if h.env == nil || len(c.env) != len(h.strings) || unsafe.SliceData(c.env) != unsafe.SliceData(h.strings) {
-		if h.env, err = syscall.SlicePtrFromStrings(c.env); err != nil {
+	if h.env == nil || len(c.Env) != len(h.strings) || unsafe.SliceData(c.Env) != unsafe.SliceData(h.strings) {
+		if h.env, err = syscall.SlicePtrFromStrings(c.Env); err != nil {
 			return err
 		}
-		h.strings = c.env
+		h.strings = c.Env
 	}
 	return nil
 }
 
-// redirect puts what is to be the child's into the hand's low descriptors: the
+// redirect puts what is to be the child's into the slot's low descriptors: the
 // kernel sizes the child's table after the highest descriptor that it takes along,
 // for as long as the child lives. With the thousands of descriptors of a large tree
 // that takes longer than all the rest.
-func (h *hand) redirect(c child) (own child, err error) {
-	c.files = slices.Clone(c.files)
+func (h *Slot) redirect(c Child) (own Child, err error) {
+	c.Files = slices.Clone(c.Files)
 	if h.low[0] == 0 {
 		return c, nil
 	}
@@ -123,12 +123,12 @@ func (h *hand) redirect(c child) (own child, err error) {
 		*fd = h.low[h.taken]
 		h.taken++
 	}
-	for i := range c.files {
-		if c.files[i] != i {
-			put(&c.files[i])
+	for i := range c.Files {
+		if c.Files[i] != i {
+			put(&c.Files[i])
 		}
 	}
-	for _, fd := range []*int{&c.dir, &c.record, &c.lock} {
+	for _, fd := range []*int{&c.Dir, &c.Record, &c.Lock} {
 		if *fd != 0 {
 			put(fd)
 		}
@@ -140,7 +140,7 @@ func (h *hand) redirect(c child) (own child, err error) {
 }
 
 // restore has the low descriptors hold nothing.
-func (h *hand) restore() {
+func (h *Slot) restore() {
 	for _, fd := range h.low[:h.taken] {
 		unix.Dup3(h.any, fd, unix.O_CLOEXEC)
 	}
@@ -148,7 +148,7 @@ func (h *hand) restore() {
 }
 
 // add appends a call.
-func (h *hand) add(s childStep, number uintptr, args ...uintptr) *call {
+func (h *Slot) add(s childStep, number uintptr, args ...uintptr) *call {
 	h.calls = append(h.calls, call{number: number, step: s})
 	c := &h.calls[len(h.calls)-1]
 	copy(c.args[:], args)
@@ -161,7 +161,7 @@ func (h *hand) add(s childStep, number uintptr, args ...uintptr) *call {
 // comes when the child has nothing of others any more: neither the link to the
 // scanner nor a lock. Its own record, which is locked, it has until its pid is there;
 // so no other core believes that too early, whenever this one is killed.
-func (h *hand) program(c child, files *unix.Rlimit, w way) []call {
+func (h *Slot) program(c Child, files *unix.Rlimit, w way) []call {
 	h.calls = h.room[:0]
 	h.tid, h.failed, h.born = 0, failure{}, unix.Timespec{}
 	if !w.clone3 {
@@ -177,26 +177,26 @@ func (h *hand) program(c child, files *unix.Rlimit, w way) []call {
 	if !w.vfork {
 		h.add(stepTell, unix.SYS_WRITE, uintptr(h.pipe[1]), uintptr(unsafe.Pointer(&h.tid)), unsafe.Sizeof(h.tid))
 	}
-	if c.born != nil {
+	if c.Born != nil {
 		h.add(stepBorn, unix.SYS_CLOCK_GETTIME, unix.CLOCK_BOOTTIME, uintptr(unsafe.Pointer(&h.born))).optional = 1
 	}
 	h.part(c, w)
-	if c.record != 0 {
-		h.add(stepRecord, unix.SYS_PWRITE64, append([]uintptr{uintptr(c.record), uintptr(unsafe.Pointer(&h.tid)), unsafe.Sizeof(h.tid)}, offset(state.ProcPID)...)...)
-		h.add(stepUnlock, unix.SYS_CLOSE, uintptr(c.record)).optional = 1
+	if c.Record != 0 {
+		h.add(stepRecord, unix.SYS_PWRITE64, append([]uintptr{uintptr(c.Record), uintptr(unsafe.Pointer(&h.tid)), unsafe.Sizeof(h.tid)}, offset(state.ProcPID)...)...)
+		h.add(stepUnlock, unix.SYS_CLOSE, uintptr(c.Record)).optional = 1
 	}
-	if c.dir != 0 {
-		h.add(stepEnter, unix.SYS_FCHDIR, uintptr(c.dir))
+	if c.Dir != 0 {
+		h.add(stepEnter, unix.SYS_FCHDIR, uintptr(c.Dir))
 	}
-	for i, fd := range c.files {
+	for i, fd := range c.Files {
 		if i == fd {
 			h.add(stepFile, unix.SYS_FCNTL, uintptr(fd), unix.F_SETFD, 0)
 		} else {
 			h.add(stepFile, unix.SYS_DUP3, uintptr(fd), uintptr(i), 0)
 		}
 	}
-	if c.table > len(c.files) {
-		h.add(stepTable, unix.SYS_DUP3, uintptr(len(c.files)-1), uintptr(c.table-1), unix.O_CLOEXEC).optional = 1
+	if c.Table > len(c.Files) {
+		h.add(stepTable, unix.SYS_DUP3, uintptr(len(c.Files)-1), uintptr(c.Table-1), unix.O_CLOEXEC).optional = 1
 	}
 	if files != nil {
 		h.limit = *files
@@ -208,7 +208,7 @@ func (h *hand) program(c child, files *unix.Rlimit, w way) []call {
 }
 
 // resetSignals has each signal that is caught do what it does by default.
-func (h *hand) resetSignals() {
+func (h *Slot) resetSignals() {
 	for sig := uintptr(1); sig <= 64; sig++ {
 		if sig != uintptr(unix.SIGKILL) && sig != uintptr(unix.SIGSTOP) && caught(sig) {
 			h.add(stepSignal, unix.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(&h.empty)), 0, maskSize)
@@ -217,7 +217,7 @@ func (h *hand) resetSignals() {
 }
 
 // forkAgain has the child make another, as a child of this process.
-func (h *hand) forkAgain(w way) {
+func (h *Slot) forkAgain(w way) {
 	flags := w.flags() | unix.CLONE_PARENT
 	tid := uintptr(unsafe.Pointer(&h.tid))
 	switch {
@@ -255,18 +255,18 @@ func (w way) flags() uintptr {
 // descriptors until its program is executed: then it closes those by which it could
 // be taken for this process. What it has until then, also where that is killed, are
 // the locks and pipes of the other services.
-func (h *hand) part(c child, w way) {
+func (h *Slot) part(c Child, w way) {
 	if !w.range_ {
-		for _, fd := range c.private {
+		for _, fd := range c.Private {
 			h.add(stepPart, unix.SYS_CLOSE, uintptr(fd)).optional = 1
 		}
 		return
 	}
 	fds := make([]int, 0, 16)
-	for i, fd := range c.files {
+	for i, fd := range c.Files {
 		fds = append(fds, i, fd)
 	}
-	for _, fd := range [...]int{c.dir, c.record, c.lock, h.pipe[1]} {
+	for _, fd := range [...]int{c.Dir, c.Record, c.Lock, h.pipe[1]} {
 		if fd != 0 {
 			fds = append(fds, fd)
 		}
@@ -293,7 +293,7 @@ type outcome struct {
 
 // run makes a child that makes the calls. It returns when the child has become its
 // program or has ended.
-func (h *hand) run(calls []call, w way) outcome {
+func (h *Slot) run(calls []call, w way) outcome {
 	defer runtime.KeepAlive(h)
 	if w.vfork {
 		return h.vfork(calls, w)
@@ -302,7 +302,7 @@ func (h *hand) run(calls []call, w way) outcome {
 }
 
 // interpret says what came of a child: its pid, or the step that failed and why.
-func (h *hand) interpret(calls []call, w way, made outcome) (pid int, failed childStep, err error) {
+func (h *Slot) interpret(calls []call, w way, made outcome) (pid int, failed childStep, err error) {
 	if made.err != nil {
 		return 0, stepMade, made.err
 	}
@@ -321,20 +321,20 @@ func (h *hand) interpret(calls []call, w way, made outcome) (pid int, failed chi
 	}
 	err = syscall.Errno(h.failed.errno)
 	if failed = calls[len(calls)-int(h.failed.left)].step; failed == stepEnter {
-		err = dirError{err}
+		err = DirError{err}
 	}
 	return 0, failed, err
 }
 
-// hands are those that a process has; who needs more does without.
-type hands chan *hand
+// Slots are those that a process has; who needs more does without.
+type Slots chan *Slot
 
-// newHands takes low descriptors for each hand: a process calls it before it
+// NewSlots takes low descriptors for each of n slots: a process calls it before it
 // opens many. any is a descriptor that stays open.
-func newHands(any int) hands {
-	hs := make(hands, crewMax)
-	for range crewMax {
-		h := newHand()
+func NewSlots(any, n int) Slots {
+	hs := make(Slots, n)
+	for range n {
+		h := NewSlot()
 		h.any = any
 		for j := range h.low {
 			fd, err := unix.FcntlInt(uintptr(any), unix.F_DUPFD_CLOEXEC, 3)
@@ -348,7 +348,8 @@ func newHands(any int) hands {
 	return hs
 }
 
-func (hs hands) take() *hand {
+// Take is a free slot, or nil.
+func (hs Slots) Take() *Slot {
 	select {
 	case h := <-hs:
 		return h
@@ -357,7 +358,8 @@ func (hs hands) take() *hand {
 	}
 }
 
-func (hs hands) put(h *hand) {
+// Put gives a slot back.
+func (hs Slots) Put(h *Slot) {
 	if h != nil {
 		hs <- h
 	}

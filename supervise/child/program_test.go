@@ -1,4 +1,4 @@
-package supervise
+package child
 
 import (
 	"fmt"
@@ -60,8 +60,8 @@ func TestChildProgram(t *testing.T) {
 	if os.Getpagesize() == 0 || ^uintptr(0)>>63 == 0 {
 		t.Skip("the addresses of this machine look like numbers")
 	}
-	var born uint64
-	service := child{path: "./run", argv: []string{"./run"}, files: []int{0, 8, 2}, dir: 9, record: 10, private: []int{30, 31}, born: &born}
+	var born unix.Timespec
+	service := Child{Path: "./run", Argv: []string{"./run"}, Files: []int{0, 8, 2}, Dir: 9, Record: 10, Private: []int{30, 31}, Born: &born}
 	limits := &unix.Rlimit{Cur: 1, Max: 2}
 	const rest = `fcntl 0x0 0x2 0x0
 dup3 0x8 0x1 0x0
@@ -79,7 +79,7 @@ close_range 0x3 0x7 0x0
 `
 	for _, tt := range []struct {
 		name string
-		c    child
+		c    Child
 		w    way
 		pipe int
 		want string
@@ -99,13 +99,13 @@ close_range 0x3 0x7 0x0
 		{"fork", service, way{range_: true, inSession: true}, 20,
 			"setsid\nprctl 0x1 0x9 or not\nclone 0x8011 0x0 0x0\nwrite 0x14 * 0x4\nclock_gettime 0x7 * or not\n" +
 				"close_range 0x15 max 0x0\nclose_range 0x3 0x7 0x0\nclose_range 0xb 0x13 0x0\n" + record + rest},
-		{"a control script", child{path: "x", argv: []string{"x"}, files: []int{0, 1, 2}, dir: 40}, way{clone3: true, vfork: true, shares: true, range_: true}, 0,
+		{"a control script", Child{Path: "x", Argv: []string{"x"}, Files: []int{0, 1, 2}, Dir: 40}, way{clone3: true, vfork: true, shares: true, range_: true}, 0,
 			"close_range 0x29 max 0x2\nclose_range 0x3 0x27 0x0\nfchdir 0x28\n" + strings.Replace(rest, "dup3 0x8 0x1 0x0", "fcntl 0x1 0x2 0x0", 1)},
 		{"a record that cannot be written: the lock stays until the program is executed",
-			child{path: "x", argv: []string{"x"}, files: []int{0, 1, 2}, dir: 9, lock: 11}, way{clone3: true, vfork: true, shares: true, range_: true}, 0,
+			Child{Path: "x", Argv: []string{"x"}, Files: []int{0, 1, 2}, Dir: 9, Lock: 11}, way{clone3: true, vfork: true, shares: true, range_: true}, 0,
 			"close_range 0xc max 0x2\nclose_range 0x3 0x8 0x0\nclose_range 0xa 0xa 0x0\nfchdir 0x9\n" + strings.Replace(rest, "dup3 0x8 0x1 0x0", "fcntl 0x1 0x2 0x0", 1)},
 	} {
-		h := newHand()
+		h := NewSlot()
 		h.pipe[1] = tt.pipe
 		if err := h.prepare(tt.c); err != nil {
 			t.Fatal(err)
@@ -175,11 +175,11 @@ func TestForkStress(t *testing.T) {
 	for range 4 {
 		forks.Go(func() {
 			for i := range 150 {
-				start := child.start
+				start := Child.Start
 				if i%2 == 0 {
-					start = child.startInSession
+					start = Child.StartInSession
 				}
-				pid, err := start(child{path: "/bin/true", argv: []string{"true"}, files: []int{0, 1, 2}}, nil, nil)
+				pid, err := start(Child{Path: "/bin/true", Argv: []string{"true"}, Files: []int{0, 1, 2}}, nil, nil)
 				if err != nil {
 					t.Error(err)
 					return
