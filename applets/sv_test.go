@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -472,22 +471,7 @@ func TestSvThroughLinks(t *testing.T) {
 // nobody reads it at once: cron would send it as a letter.
 func TestSvOddWord(t *testing.T) {
 	t.Parallel()
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		skip(t, "no terminals here: "+err.Error())
-	}
-	defer master.Close()
-	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tty, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		skip(t, err.Error())
-	}
+	master, tty := terminal(t)
 	defer tty.Close()
 	bin := toolbox(t, transcript{body: "sv"}, "runitbox", "runitbox")
 	sv := func(stderr *os.File) {
