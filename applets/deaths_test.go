@@ -208,7 +208,7 @@ func TestThreadHangs(t *testing.T) {
 is() { test "$(cat tree/$1/supervise/stat)" = "$2"; }
 up() { for s in $all; do is $s run || return 1; done; }
 pids() { for s in $all; do cat tree/$s/supervise/pid; done; }
-fresh() { up && for p in $(pids); do case " $before " in *" $p "*) return 1 ;; esac; done; }
+fresh() { now=$(pids); test $(echo $now | wc -w) = 20 && up && for p in $now; do case " $before " in *" $p "*) return 1 ;; esac; done; }
 mkdir m tree
 stallfs m rules & F=$!
 soon test -e rules.ready
