@@ -75,12 +75,13 @@ func moreThreads(n int) bool {
 // AwaitThreads waits until the runtime has n threads, where there may be room for few
 // only; say is told of that, once. It belongs before signals, timers and pollers are
 // asked for: these have their threads from the runtime, which ends the process where
-// it gets none. Until it returns, signals do what they do by default.
+// it gets none. Until it returns, signals do what they do by default. It waits for one
+// more than that: one that comes out of a call is not in reserve at once.
 func AwaitThreads(n int, say func(error)) {
 	if !scarce() {
 		return
 	}
-	for said := false; !ReserveThreads(n); said = true {
+	for said := false; !makeTemplate() || !ReserveThreads(n+1); said = true {
 		if !said {
 			say(errors.New("too few processes may be made; waiting."))
 		}
@@ -93,16 +94,27 @@ func awaitFirst(say func(Level, string, error)) {
 	AwaitThreads(RuntimeThreads+runtime.GOMAXPROCS(0), func(err error) { say(Warning, "", err) })
 }
 
+// makeTemplate sees to the thread by which the runtime makes others where a goroutine
+// is locked to its own, as those for signals are, and says whether there is room for it.
+// The runtime makes it anew, however many it has in reserve.
+func makeTemplate() bool {
+	if !roomForThread(newHand()) {
+		return false
+	}
+	runtime.LockOSThread()
+	runtime.UnlockOSThread()
+	return true
+}
+
 // roomForThread says whether the kernel would make a thread: a child that ends at
 // once counts as one. No signal tells of its end, and no wait for children sees it.
 func roomForThread(h *hand) bool {
 	calls := []call{{number: unix.SYS_EXIT_GROUP, step: stepMade}}
-	var made outcome
-	if w := bestWay(); w.vfork {
-		made = h.vforkSilent(calls, way{vfork: true})
-	} else {
-		made = h.forkSilent(calls)
+	if bestWay().vfork {
+		no := h.vforkBriefly(calls)
+		return no != unix.EAGAIN && no != unix.ENOMEM
 	}
+	made := h.forkSilent(calls)
 	if made.err != nil {
 		return made.err != unix.EAGAIN && made.err != unix.ENOMEM
 	}
