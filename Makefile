@@ -10,9 +10,9 @@ PREFIX  ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
 # LINKS are options for the making of links, such as --no-init.
 LINKS   ?=
-PEERS   := runit busybox-static user-mode-linux s6 libs6-2.11 libskarnet2.13 libexecline2.9 daemontools qemu-user-static
+PEERS   := runit busybox-static user-mode-linux s6 libs6-2.11 libskarnet2.13 libexecline2.9 daemontools qemu-user-static shellcheck
 
-.PHONY: build demo test check test-fresh race mutants bench bench-turns chaos test-logger install clean peers
+.PHONY: build demo test check test-fresh test-services race mutants bench bench-turns chaos test-logger install clean peers
 
 # The entry writes down what Go's runtime changes at its start (procenv/entry.go);
 # it is assembly, so not for every machine.
@@ -47,7 +47,7 @@ test: peers build
 	test "$$race" || echo "the race detector, which needs a C compiler: $$(head -n 1 build/why)" | tee -a build/skipped; \
 	echo "go test $$race ./..."; status=0; \
 	RUNITBOX_PEERS='$(CURDIR)/build/peers' RUNITBOX_SKIPPED='$(CURDIR)/build/skipped' go test $$race -count 1 -timeout 40m ./... || status=1; \
-	go test -tags forkpath -count 1 -run 'TestChild|TestFork|TestCollect' ./supervise || status=1; \
+	go test -tags forkpath -count 1 -run 'TestChild|TestFork|TestCollect' ./supervise/child || status=1; \
 	if go run $(STATICCHECK) -version >/dev/null 2>build/why; then go run $(STATICCHECK) $(CHECKS) ./... || status=1; \
 	else echo "staticcheck: $$(tail -n 1 build/why)" >>build/skipped; fi; \
 	$(SKIPPED); exit $$status
@@ -73,6 +73,12 @@ check: build
 # all that is in it is what debootstrap makes, make and this machine's Go.
 test-fresh:
 	.ci/fresh
+
+# test-services tries the service directories of `runitbox setup` with Debian's daemons,
+# as root: SERVICES names some, SERVICES_ROOT a Debian root that has them.
+SERVICES ?=
+test-services: peers build
+	.ci/services $(SERVICES)
 
 # race runs what else runs the executable that users get with one that is made
 # for the race detector. What looks at its signals, sizes and memory is left out.

@@ -49,7 +49,7 @@ func box(argv []string) error {
 	for _, l := range loaders.All {
 		root.AddCommand(&cobra.Command{Use: l.Name, Short: l.Short, Run: func(*cobra.Command, []string) {}})
 	}
-	root.AddCommand(newInstall(), newCompletion())
+	root.AddCommand(newInstall(), newSetup(), newCompletion())
 	root.SetArgs(argv[1:])
 	root.SetOut(os.Stdout)
 	root.SilenceErrors, root.SilenceUsage = true, true

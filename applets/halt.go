@@ -27,7 +27,7 @@ func newHalt(argv0 string) *cobra.Command {
 			case len(args) > 0:
 				return misuse{line: argv0 + line, status: 1}
 			case os.Geteuid() != 0:
-				return fatal{name, 1, errors.New("must be superuser")}
+				return fatal{name, 1, errNotRoot}
 			case bootRecord:
 				record := initstage.BootRecord(time.Now())
 				complain(name, initstage.PutBoot(initstage.Utmp, record))
@@ -41,10 +41,7 @@ func newHalt(argv0 string) *cobra.Command {
 				end.What = "poweroff"
 			}
 			end.NoRecord = end.NoRecord || end.NoSync
-			if err := end.Run(); err != nil {
-				return fatal{name, 1, fmt.Errorf("unable to %w", err)}
-			}
-			return nil
+			return unable(name, end.Run())
 		},
 	}
 	f := cmd.Flags()
@@ -59,6 +56,17 @@ func newHalt(argv0 string) *cobra.Command {
 	f.Bool("help", false, "print this help")
 	getoptErrors(cmd, argv0, argv0+line, 1)
 	return cmd
+}
+
+// errNotRoot is what who may not end the system is told.
+var errNotRoot = errors.New("must be superuser")
+
+// unable is what ends halt, shutdown and the like where err is not nil.
+func unable(name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fatal{name, 1, fmt.Errorf("unable to %w", err)}
 }
 
 // complain says what did not work and ends nothing.

@@ -16,15 +16,22 @@ import (
 // in its tests too. Rooms do not import each other, and what lies below a room
 // does not import the room.
 var mayImport = map[string][]string{
-	".":               {"applets"},
-	"applets":         {"applets/loaders", "applets/turns", "initstage", "logger", "procenv", "supervise"},
-	"applets/loaders": {"procenv"},
-	"applets/turns":   {},
-	"initstage":       {},
-	"logger":          {},
-	"procenv":         {},
-	"supervise":       {"supervise/state"},
-	"supervise/state": {},
+	".":                 {"applets"},
+	"applets":           {"applets/loaders", "applets/setup", "applets/turns", "initstage", "logger", "procenv", "supervise", "supervise/client", "supervise/state", "supervise/threads"},
+	"applets/loaders":   {"procenv"},
+	"applets/setup":     {},
+	"applets/turns":     {},
+	"initstage":         {},
+	"logger":            {},
+	"procenv":           {},
+	"supervise":         {"supervise/child", "supervise/notice", "supervise/proc", "supervise/state", "supervise/sys", "supervise/threads"},
+	"supervise/child":   {"supervise/state"},
+	"supervise/client":  {"supervise/notice", "supervise/proc", "supervise/state", "supervise/sys"},
+	"supervise/notice":  {},
+	"supervise/proc":    {"supervise/state", "supervise/sys"},
+	"supervise/state":   {},
+	"supervise/sys":     {},
+	"supervise/threads": {"supervise/child"},
 }
 
 func TestImports(t *testing.T) {

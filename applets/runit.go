@@ -10,7 +10,7 @@ import (
 
 	"runitbox/initstage"
 	"runitbox/procenv"
-	"runitbox/supervise"
+	"runitbox/supervise/threads"
 )
 
 // newRunit is process 1. It has no options and ignores arguments: the kernel
@@ -26,7 +26,7 @@ func newRunit(string) *cobra.Command {
 			switch {
 			case os.Getpid() == 1:
 				procenv.NoHugePages()
-				supervise.AwaitThreads(supervise.RuntimeThreads+runtime.GOMAXPROCS(0)+initstage.Threads, func(err error) { fmt.Fprintln(os.Stderr, "- runit: warning:", err) })
+				threads.Await(threads.Runtime+runtime.GOMAXPROCS(0)+initstage.Threads, func(err error) { fmt.Fprintln(os.Stderr, "- runit: warning:", err) })
 				status := initstage.Run(initstage.Config{Version: "runitbox " + version, Words: words, Paths: initstage.DefaultPaths()})
 				return exit(status)
 			case state != "" && os.Getppid() == 1:

@@ -35,12 +35,12 @@ func newShutdown(argv0 string) *cobra.Command {
 			case err != nil, len(args) == 0 && !cancel:
 				return use
 			case os.Geteuid() != 0:
-				return failed(errors.New("must be superuser"))
+				return failed(errNotRoot)
 			case console && !initstage.Allowed(allowed, initstage.Utmp):
 				return failed(errors.New("no authorized users logged in"))
 			case cancel:
 				if err := initstage.Cancel(); err != nil {
-					return failed(fmt.Errorf("unable to %w", err))
+					return unable("shutdown", err)
 				}
 				if len(args) > 0 {
 					initstage.Wall(strings.Join(args, " "))
@@ -70,10 +70,7 @@ func newShutdown(argv0 string) *cobra.Command {
 			if self && s.What != "single" {
 				s.Self = &initstage.Stage{Paths: initstage.DefaultPaths(), Words: words, Out: os.Stderr, Wait: time.Duration(wait) * time.Second}
 			}
-			if err := s.Run(); err != nil {
-				return failed(fmt.Errorf("unable to %w", err))
-			}
-			return nil
+			return unable("shutdown", s.Run())
 		},
 	}
 	f := cmd.Flags()

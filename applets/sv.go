@@ -15,7 +15,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"runitbox/supervise"
+	"runitbox/supervise/client"
+	"runitbox/supervise/state"
 )
 
 // serviceDirs are the directories where sv looks for bare service names when
@@ -252,8 +253,8 @@ func (s *svCall) code() error {
 
 // trouble says why a service cannot be asked.
 func trouble(name string, err error) string {
-	_, far := errors.AsType[supervise.Unreachable](err)
-	if far || errors.Is(err, supervise.ErrNotRunning) {
+	_, far := errors.AsType[client.Unreachable](err)
+	if far || errors.Is(err, client.ErrNotRunning) {
 		return "fail: " + name + ": " + words(err)
 	}
 	return "warning: " + name + ": " + words(err)
@@ -261,19 +262,19 @@ func trouble(name string, err error) string {
 
 // control sends a command to every service, and then waits for them all.
 func (s *svCall) control(act action, wait bool, services []string) error {
-	client := &supervise.Client{Patience: s.begin.Add(svPatience)}
+	sender := &client.Client{Patience: s.begin.Add(svPatience)}
 	if wait {
-		client.Patience = s.begin.Add(s.wait)
+		sender.Patience = s.begin.Add(s.wait)
 	}
-	var orders []*supervise.Order
-	names := map[*supervise.Order]string{}
+	var orders []*client.Order
+	names := map[*client.Order]string{}
 	for _, name := range services {
-		order, err := client.Send(svPath(name), act.send, act.until)
+		order, err := sender.Send(svPath(name), act.send, act.until)
 		switch {
 		case err == nil:
 			orders = append(orders, order)
 			names[order] = name
-		case act.send == "x" && errors.Is(err, supervise.ErrNotRunning):
+		case act.send == "x" && errors.Is(err, client.ErrNotRunning):
 			s.say("ok: %s: runsv not running", name)
 		default:
 			s.failed++
@@ -281,32 +282,32 @@ func (s *svCall) control(act action, wait bool, services []string) error {
 		}
 	}
 	if !wait {
-		client.Deliver(250 * time.Millisecond)
+		sender.Deliver(250 * time.Millisecond)
 		return s.code()
 	}
-	client.Wait(orders, s.begin.Add(s.wait), func(o *supervise.Order, out supervise.Outcome) {
+	sender.Wait(orders, s.begin.Add(s.wait), func(o *client.Order, out client.Outcome) {
 		s.report(act, names[o], o, out)
 	})
 	return s.code()
 }
 
 // report tells what has become of an order.
-func (s *svCall) report(act action, name string, o *supervise.Order, out supervise.Outcome) {
+func (s *svCall) report(act action, name string, o *client.Order, out client.Outcome) {
 	switch out.Result {
-	case supervise.Notice:
-		if check, ok := errors.AsType[supervise.CheckError](out.Err); ok {
+	case client.Notice:
+		if check, ok := errors.AsType[client.CheckError](out.Err); ok {
 			s.warn("warning: %s %s/check: %s", check.Doing, name, words(check.Err))
 		}
-	case supervise.Done:
+	case client.Done:
 		if out.Err != nil {
 			s.say("ok: %s: %s", name, words(out.Err))
 			return
 		}
 		s.say("ok: %s", s.line(name, name, o.Path, out.Status))
-	case supervise.Failed:
+	case client.Failed:
 		s.failed++
 		s.say("%s", trouble(name, out.Err))
-	case supervise.TimedOut:
+	case client.TimedOut:
 		s.failed++
 		what := "timeout"
 		if act.kill {
@@ -322,8 +323,8 @@ func (s *svCall) report(act action, name string, o *supervise.Order, out supervi
 }
 
 // line is the status line of the service at path.
-func (s *svCall) line(shown, name, path string, rec supervise.Record) string {
-	r, err := supervise.Reach(path)
+func (s *svCall) line(shown, name, path string, rec state.Record) string {
+	r, err := client.Reach(path)
 	if err != nil {
 		return svLine(shown, rec, false, time.Now())
 	}
@@ -336,7 +337,7 @@ func (s *svCall) line(shown, name, path string, rec supervise.Record) string {
 }
 
 // hasDown looks for the service's down file.
-func (s *svCall) hasDown(name string, r *supervise.Remote) (down, ok bool) {
+func (s *svCall) hasDown(name string, r *client.Remote) (down, ok bool) {
 	down, err := r.HasDown()
 	if err != nil {
 		s.warn("warning: unable to stat %s/down: %s", name, words(err))
@@ -345,13 +346,13 @@ func (s *svCall) hasDown(name string, r *supervise.Remote) (down, ok bool) {
 }
 
 // svLine tells a status in words.
-func svLine(name string, rec supervise.Record, down bool, now time.Time) string {
+func svLine(name string, rec state.Record, down bool, now time.Time) string {
 	var b strings.Builder
-	if rec.State <= supervise.Finish {
+	if rec.State <= state.Finish {
 		b.WriteString(rec.State.String() + ": ")
 	}
 	b.WriteString(name + ": ")
-	if rec.State != supervise.Down {
+	if rec.State != state.Down {
 		fmt.Fprintf(&b, "(pid %d) ", rec.PID)
 	}
 	fmt.Fprintf(&b, "%ds", max(0, now.Unix()-rec.Since.Unix()))
@@ -362,8 +363,8 @@ func svLine(name string, rec supervise.Record, down bool, now time.Time) string 
 		{rec.PID != 0 && down, "normally down"},
 		{rec.PID == 0 && !down, "normally up"},
 		{rec.PID != 0 && rec.Paused, "paused"},
-		{rec.PID == 0 && rec.Want == supervise.WantUp, "want up"},
-		{rec.PID != 0 && rec.Want == supervise.WantDown, "want down"},
+		{rec.PID == 0 && rec.Want == state.WantUp, "want up"},
+		{rec.PID != 0 && rec.Want == state.WantDown, "want down"},
 		{rec.PID != 0 && rec.Termed, "got TERM"},
 	} {
 		if flag.set {
@@ -385,7 +386,7 @@ func (s *svCall) status(services []string) error {
 	patience := s.begin.Add(svPatience)
 	code := lsbRunning
 	for _, name := range services {
-		r, err := supervise.Reach(svPath(name))
+		r, err := client.Reach(svPath(name))
 		if err == nil {
 			code, err = s.show(name, r, patience)
 			r.Close()
@@ -410,7 +411,7 @@ func (s *svCall) status(services []string) error {
 }
 
 // show shows one service and its log, and says what an init script returns.
-func (s *svCall) show(name string, r *supervise.Remote, patience time.Time) (code int, err error) {
+func (s *svCall) show(name string, r *client.Remote, patience time.Time) (code int, err error) {
 	rec, err := r.ProbeUntil(patience)
 	if err != nil {
 		return 0, err
@@ -428,7 +429,7 @@ func (s *svCall) show(name string, r *supervise.Remote, patience time.Time) (cod
 	}
 	log := s.logPart(name+"/log", r, patience)
 	if (s.json || s.more) && log != "" && rec.PID != 0 {
-		blocked, known := supervise.OutputBlocked(rec.PID)
+		blocked, known := client.OutputBlocked(rec.PID)
 		switch {
 		case s.json && known:
 			log = fmt.Sprintf(`,"blocked":%t`, blocked) + log
@@ -446,13 +447,13 @@ func (s *svCall) show(name string, r *supervise.Remote, patience time.Time) (cod
 
 // logPart is what the status has of the log service: a part of the line, or the
 // member of the object.
-func (s *svCall) logPart(name string, r *supervise.Remote, patience time.Time) string {
+func (s *svCall) logPart(name string, r *client.Remote, patience time.Time) string {
 	l, err := r.Log()
 	if errors.Is(err, unix.ENOENT) {
 		return ""
 	}
 	opened := err == nil
-	var rec supervise.Record
+	var rec state.Record
 	if opened {
 		defer l.Close()
 		rec, err = l.ProbeUntil(patience)
@@ -479,7 +480,7 @@ func (s *svCall) logPart(name string, r *supervise.Remote, patience time.Time) s
 
 // jsonStatus is a status as members of a JSON object: what svLine tells, each
 // thing always there. Whether a down file exists may be unknown.
-func jsonStatus(name string, rec supervise.Record, down, known bool, now time.Time) string {
+func jsonStatus(name string, rec state.Record, down, known bool, now time.Time) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `"service":%s,"state":%s,"pid":%d,"seconds":%d,"since":%s,"want":%s,"paused":%t,"term":%t`,
 		jsonText(name), jsonText(rec.State.String()), rec.PID, max(0, now.Unix()-rec.Since.Unix()),
@@ -496,11 +497,11 @@ func jsonTrouble(name string, err error) string {
 }
 
 // jsonWant is null where the status tells neither up nor down.
-func jsonWant(want supervise.Want) string {
-	if want == supervise.WantUnknown {
+func jsonWant(want state.Want) string {
+	if want == state.WantUnknown {
 		return "null"
 	}
-	return upDown(want == supervise.WantUp)
+	return upDown(want == state.WantUp)
 }
 
 func upDown(up bool) string {

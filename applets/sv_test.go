@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -18,7 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
-	"runitbox/supervise"
+	"runitbox/supervise/state"
 )
 
 func TestSvAction(t *testing.T) {
@@ -145,27 +144,27 @@ func TestSvLine(t *testing.T) {
 	since := time.Unix(1000, 600e6)
 	now := time.Unix(1003, 100e6)
 	for _, tt := range []struct {
-		rec  supervise.Record
+		rec  state.Record
 		down bool
 		want string
 	}{
-		{supervise.Record{Want: supervise.WantDown}, true, "down: web: 3s"},
-		{supervise.Record{Want: supervise.WantDown}, false, "down: web: 3s, normally up"},
-		{supervise.Record{Want: supervise.WantUp}, false, "down: web: 3s, normally up, want up"},
-		{supervise.Record{Paused: true, Termed: true, Want: supervise.WantDown}, true, "down: web: 3s"},
-		{supervise.Record{PID: 5, State: supervise.Run}, false, "run: web: (pid 5) 3s"},
-		{supervise.Record{PID: 5, State: supervise.Run}, true, "run: web: (pid 5) 3s, normally down"},
-		{supervise.Record{PID: 5, State: supervise.Run, Paused: true, Termed: true, Want: supervise.WantDown}, true, "run: web: (pid 5) 3s, normally down, paused, want down, got TERM"},
-		{supervise.Record{PID: 5, State: supervise.Finish, Want: supervise.WantDown}, false, "finish: web: (pid 5) 3s, want down"},
-		{supervise.Record{State: supervise.Finish}, false, "finish: web: (pid 0) 3s, normally up, want up"},
-		{supervise.Record{PID: 5, State: 7}, false, "web: (pid 5) 3s"},
+		{state.Record{Want: state.WantDown}, true, "down: web: 3s"},
+		{state.Record{Want: state.WantDown}, false, "down: web: 3s, normally up"},
+		{state.Record{Want: state.WantUp}, false, "down: web: 3s, normally up, want up"},
+		{state.Record{Paused: true, Termed: true, Want: state.WantDown}, true, "down: web: 3s"},
+		{state.Record{PID: 5, State: state.Run}, false, "run: web: (pid 5) 3s"},
+		{state.Record{PID: 5, State: state.Run}, true, "run: web: (pid 5) 3s, normally down"},
+		{state.Record{PID: 5, State: state.Run, Paused: true, Termed: true, Want: state.WantDown}, true, "run: web: (pid 5) 3s, normally down, paused, want down, got TERM"},
+		{state.Record{PID: 5, State: state.Finish, Want: state.WantDown}, false, "finish: web: (pid 5) 3s, want down"},
+		{state.Record{State: state.Finish}, false, "finish: web: (pid 0) 3s, normally up, want up"},
+		{state.Record{PID: 5, State: 7}, false, "web: (pid 5) 3s"},
 	} {
 		tt.rec.Since = since
 		if got := svLine("web", tt.rec, tt.down, now); got != tt.want {
 			t.Errorf("%+v: %q, want %q", tt.rec, got, tt.want)
 		}
 	}
-	if got := svLine("web", supervise.Record{Since: now.Add(time.Hour), Want: supervise.WantDown}, true, now); got != "down: web: 0s" {
+	if got := svLine("web", state.Record{Since: now.Add(time.Hour), Want: state.WantDown}, true, now); got != "down: web: 0s" {
 		t.Errorf("from the future: %q", got)
 	}
 }
@@ -472,22 +471,7 @@ func TestSvThroughLinks(t *testing.T) {
 // nobody reads it at once: cron would send it as a letter.
 func TestSvOddWord(t *testing.T) {
 	t.Parallel()
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		skip(t, "no terminals here: "+err.Error())
-	}
-	defer master.Close()
-	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tty, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		skip(t, err.Error())
-	}
+	master, tty := terminal(t)
 	defer tty.Close()
 	bin := toolbox(t, transcript{body: "sv"}, "runitbox", "runitbox")
 	sv := func(stderr *os.File) {

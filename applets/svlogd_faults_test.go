@@ -181,9 +181,7 @@ func TestSvlogdReadError(t *testing.T) {
 			r.says("sigterm received.", 1) // it has a second's patience with the line
 		}
 		tty.Close()
-		if status := r.wait(); status != 0 {
-			t.Errorf("exit %d", status)
-		}
+		r.succeeds()
 		if want := "svlogd: warning: unable to read standard input: input/output error\n"; !strings.Contains(r.said(), want) {
 			t.Errorf("said %q, want %q", r.said(), want)
 		}
@@ -327,9 +325,7 @@ func TestSvlogdNoThreads(t *testing.T) {
 	r.limit("nproc", 1000)
 	r.until("has processed all", func() bool { return len(glob(t, dir, "d/@*.u")) == 0 })
 	r.in.Close()
-	if status := r.wait(); status != 0 {
-		t.Errorf("exit %d", status)
-	}
+	r.succeeds()
 	if text := <-said; !strings.Contains(text, "svlogd: pausing: unable to fork for processor: d: temporary failure\n") || strings.Contains(text, "goroutine") {
 		t.Errorf("said %.2000q", text)
 	}

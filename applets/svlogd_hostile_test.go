@@ -86,9 +86,7 @@ func TestSvlogdWithoutModes(t *testing.T) {
 	r.has("d/current", "")
 	out.WriteString("b\n")
 	out.Close()
-	if status := r.wait(); status != 0 {
-		t.Errorf("exit %d", status)
-	}
+	r.succeeds()
 	if text, _ := logFiles(t, filepath.Join(dir, "d")); string(text) != "a\nb\n" {
 		t.Errorf("files: %q", text)
 	}
@@ -141,9 +139,7 @@ func TestSvlogdStalledStderrVerbose(t *testing.T) {
 	}
 	time.Sleep(100 * time.Millisecond) // for the HUPs; without them this tests less, and does not fail
 	r.signal(unix.SIGTERM)
-	if status := r.wait(); status != 0 {
-		t.Errorf("exit %d", status)
-	}
+	r.succeeds()
 }
 
 // TestSvlogdSignalStorm has a logger that waits to tell of a storm of one signal
@@ -237,9 +233,7 @@ func TestSvlogdMoved(t *testing.T) {
 	r.signal(unix.SIGALRM)
 	r.says("svlogd: pausing: unable to rename current: d: file does not exist\n", 1)
 	r.signal(unix.SIGTERM)
-	if status := r.wait(); status != 0 {
-		t.Errorf("exit %d", status)
-	}
+	r.succeeds()
 }
 
 // TestSvlogdLogComesBack loses one of two directories at a HUP and has it again
@@ -309,31 +303,14 @@ func TestSvlogdPipeMadeSmall(t *testing.T) {
 // TestSvlogdTerminal takes lines from a terminal.
 func TestSvlogdTerminal(t *testing.T) {
 	t.Parallel()
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		skip(t, "no terminals here: "+err.Error())
-	}
-	defer master.Close()
-	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tty, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		skip(t, err.Error())
-	}
+	master, tty := terminal(t)
 	defer tty.Close()
 	dir := logDir(t, "")
 	r := startLoggerOn(t, ourLogger(t), dir, tty, "d")
 	master.WriteString("one\ntwo\n")
 	r.has("d/current", "one\ntwo\n")
 	master.WriteString("three\n\x04") // the key for the end
-	if status := r.wait(); status != 0 {
-		t.Errorf("exit %d", status)
-	}
+	r.succeeds()
 	r.has("d/current", "one\ntwo\nthree\n")
 }
 

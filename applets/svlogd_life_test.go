@@ -78,9 +78,7 @@ func TestSvlogdTermStopped(t *testing.T) {
 	r.write("l1\nl2\nl3\npartial")
 	r.signal(unix.SIGTERM)
 	r.signal(unix.SIGCONT)
-	if status := r.wait(); status != 0 {
-		t.Errorf("exit %d", status)
-	}
+	r.succeeds()
 	r.has("d/current", "l0\nl1\nl2\nl3\n")
 }
 
@@ -235,9 +233,7 @@ func TestSvlogdPausing(t *testing.T) {
 	r := startLogger(t, ourLogger(t), dir, "d")
 	r.says("svlogd: pausing: unable to open current: d: is a directory\n", 2)
 	r.signal(unix.SIGTERM)
-	if status := r.wait(); status != 0 {
-		t.Errorf("exit %d", status)
-	}
+	r.succeeds()
 }
 
 // TestSvlogdStalledStderr ends a logger whose stderr nobody reads, after the
@@ -258,9 +254,7 @@ func TestSvlogdStalledStderr(t *testing.T) {
 		return err == nil && len(b) > 65500
 	})
 	r.signal(unix.SIGTERM)
-	if status := r.wait(); status != 0 {
-		t.Errorf("exit %d", status)
-	}
+	r.succeeds()
 }
 
 // TestSvlogdBrokenStderr goes on when stderr's reader is gone.
@@ -276,9 +270,7 @@ func TestSvlogdBrokenStderr(t *testing.T) {
 	out.WriteString("b\n")
 	r.has("d/current", "a\nb\n")
 	out.Close()
-	if status := r.wait(); status != 0 {
-		t.Errorf("exit %d", status)
-	}
+	r.succeeds()
 }
 
 // TestSvlogdStoppedReader fills the pipe of a logger that is stopped: nothing
@@ -481,9 +473,7 @@ func TestSvlogdSecondTerm(t *testing.T) {
 	r.signal(unix.SIGTERM)
 	r.says("sigterm received.", 1)
 	r.signal(unix.SIGTERM)
-	if status := r.wait(); status != 0 {
-		t.Errorf("exit %d", status)
-	}
+	r.succeeds()
 	if err := os.WriteFile(filepath.Join(dir, "d/go"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}

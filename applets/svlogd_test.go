@@ -154,6 +154,14 @@ func (r *loggerRun) wait() int {
 	return r.cmd.ProcessState.ExitCode()
 }
 
+// succeeds waits for the end, which is to be one with status 0.
+func (r *loggerRun) succeeds() {
+	r.t.Helper()
+	if status := r.wait(); status != 0 {
+		r.t.Errorf("exit %d", status)
+	}
+}
+
 // end closes the input and waits.
 func (r *loggerRun) end() int {
 	r.t.Helper()

@@ -10,6 +10,10 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/proc"
+	"runitbox/supervise/state"
+	"runitbox/supervise/sys"
 )
 
 // open takes the service: its locks, then its files, main before log at each
@@ -216,7 +220,7 @@ type kept map[string]int
 // leaveRunning lets go of a process that was not adopted, since the service
 // cannot be opened now. When it is opened after all, it will have it.
 func (s *service) leaveRunning(was *remains) {
-	if was.there {
+	if was.there && was.life.Word != state.ProcHosted {
 		s.core.procs.bequeath(was.life.PID, s.key)
 	}
 	was.close()
@@ -244,20 +248,20 @@ func (k kept) close() {
 
 // remains is what an earlier core has left of a unit.
 type remains struct {
-	life      Life
-	ok        bool    // there is a record, and it counts
-	worth     worth   // of the record
-	verdict   verdict // on it
-	unwritten bool    // it could not be written, and the scanner has kept it
-	there     bool    // the process that it names is there, alive or dead
-	runs      bool    // and alive
-	ppid      int     // its parent
-	pidfd     int     // of the process, or of one that has ended and can tell how; else -1
-	told      Life    // the record as it was read
-	seen      Record  // supervise/status
-	state     []byte  // the same, undecoded
-	stat      string  // supervise/stat
-	pid       string  // supervise/pid
+	life      state.Process
+	ok        bool          // there is a record, and it counts
+	worth     worth         // of the record
+	verdict   verdict       // on it
+	unwritten bool          // it could not be written, and the scanner has kept it
+	there     bool          // the process that it names is there, alive or dead
+	runs      bool          // and alive
+	ppid      int           // its parent
+	pidfd     int           // of the process, or of one that has ended and can tell how; else -1
+	told      state.Process // the record as it was read
+	seen      Record        // supervise/status
+	state     []byte        // the same, undecoded
+	stat      string        // supervise/stat
+	pid       string        // supervise/pid
 }
 
 func (was *remains) close() {
@@ -281,7 +285,7 @@ func (s *service) earlier(u *unit, k kept) (was remains, err error) {
 	if err != nil {
 		return was, err
 	}
-	life, found, err := readLife(s.dir.fd, prefix+"supervise/proc")
+	life, found, err := proc.Read(s.dir.fd, prefix+"supervise/proc")
 	s.core.mu.Lock()
 	if l, ok := s.core.unwritten[s.key][prefix]; ok { // it is newer
 		life, found, was.unwritten = l, true, true
@@ -291,7 +295,7 @@ func (s *service) earlier(u *unit, k kept) (was remains, err error) {
 		return was, err
 	}
 	was.told, was.life = life, life
-	if was.worth = life.worth(at.world, place); was.worth == worthless {
+	if was.worth = worthOf(life, at.world, place); was.worth == worthless {
 		return was, nil
 	}
 	was.ok = true
@@ -300,31 +304,31 @@ func (s *service) earlier(u *unit, k kept) (was remains, err error) {
 		limit int
 		to    func([]byte)
 	}{
-		{"status", StatusSize + 1, func(b []byte) { was.state = b; was.seen, _ = ParseRecord(b) }},
+		{"status", state.StatusSize + 1, func(b []byte) { was.state = b; was.seen, _ = state.ParseRecord(b) }},
 		{"stat", 64, func(b []byte) { was.stat = string(b) }},
 		{"pid", 16, func(b []byte) { was.pid = string(b) }},
 	} {
-		b, err := s.dir.slurp(prefix+"supervise/"+f.name, f.limit)
+		b, err := sys.Slurp(s.dir.fd, prefix+"supervise/"+f.name, f.limit)
 		if err != nil {
-			if err = unless(absent, "supervise/"+f.name, err); err != nil {
+			if err = sys.Unless(sys.Absent, "supervise/"+f.name, err); err != nil {
 				return was, err
 			}
 			continue
 		}
 		f.to(b)
 	}
-	if life.former {
+	if life.Former {
 		was.life.Want = was.seen.Want
 		switch {
-		case was.seen.Want == WantUnknown:
+		case was.seen.Want == state.WantUnknown:
 			was.life.Want = WantExit // the files decide
 		case strings.Contains(was.stat, "want exit"):
 			was.life.Want = WantExit
-		case was.seen.Want == WantDown && (was.seen.PID != 0 && !was.seen.Termed || life.Word == LifeMaking):
+		case was.seen.Want == WantDown && (was.seen.PID != 0 && !was.seen.Termed || life.Word == state.ProcMaking):
 			was.life.Want = WantOnce
 		}
 	}
-	if was.life.Word == LifeMaking || was.life.Word == LifeFinishing {
+	if was.life.Word == state.ProcMaking || was.life.Word == state.ProcFinishing {
 		pid, ticks, err := s.orphan(prefix, was.life)
 		if err != nil {
 			return was, err
@@ -333,17 +337,17 @@ func (s *service) earlier(u *unit, k kept) (was remains, err error) {
 			was.life.PID, was.life.Ticks = pid, ticks
 		}
 		if was.life.PID != 0 { // else none was made; it may have ended by now
-			was.life.Word = map[string]string{LifeMaking: LifeRun, LifeFinishing: LifeFinish}[was.life.Word]
+			was.life.Word = map[string]string{state.ProcMaking: state.ProcRun, state.ProcFinishing: state.ProcFinish}[was.life.Word]
 		}
 	}
-	if was.life.Word != LifeRun && was.life.Word != LifeFinish {
+	if was.life.Word != state.ProcRun && was.life.Word != state.ProcFinish && was.life.Word != state.ProcHosted {
 		return was, nil
 	}
-	sight, err := see(was.life)
+	sight, err := proc.See(was.life)
 	if err != nil {
 		return was, err
 	}
-	was.there, was.runs, was.ppid, was.pidfd = sight.found, sight.found && !sight.dead, sight.ppid, sight.pidfd
+	was.there, was.runs, was.ppid, was.pidfd = sight.Found, sight.Found && !sight.Dead, sight.PPID, sight.PidFD
 	if !was.there {
 		was.pidfd = k.take(pidTag(u, was.life.PID)) // it has ended, and this can tell how
 	}
@@ -367,13 +371,13 @@ func (s *service) judge(all ...*remains) error {
 		if !was.ok {
 			continue
 		}
-		mine := was.life.Tree == at.tree && at.tree != 0 && !was.life.former
+		mine := was.life.Tree == at.tree && at.tree != 0 && !was.life.Former
 		if !mine && !alive && was.worth == worthAll {
 			if alive, err = s.core.survives(was.life.Tree); err != nil {
 				return err
 			}
 		}
-		if was.verdict = was.life.judge(was.worth, was.runs, mine, alive); !was.verdict.counts {
+		if was.verdict = judge(was.life, was.worth, was.runs, mine, alive); !was.verdict.counts {
 			was.close()
 			was.ok = false
 			s.clearRecord(s.units()[i].prefix)
@@ -392,23 +396,11 @@ func (s *service) initial(u *unit) error {
 		if u.fresh {
 			s.newRecord(u.prefix)
 		}
-	case passing(err) || errors.Is(err, unix.EIO): // who is to stay down is not begun
+	case sys.Passing(err) || errors.Is(err, unix.EIO): // who is to stay down is not begun
 		return fmt.Errorf("unable to stat %sdown: %w", u.prefix, err)
 	}
 	u.want = u.st.Want
 	return nil
-}
-
-// slurp reads a small file, of at most limit bytes.
-func (d Dir) slurp(name string, limit int) ([]byte, error) {
-	fd, err := open(d.fd, name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer unix.Close(fd)
-	b := make([]byte, limit)
-	n, err := unix.Read(fd, b)
-	return b[:max(n, 0)], err
 }
 
 // soon is how many clock ticks after its record a process has been made by, as
@@ -421,61 +413,61 @@ const soon = 100
 // alive, has the service's working directory, or, dead, still has the name of its
 // script. At most one process of a tree is in that state; what it has started
 // itself is younger still.
-func (s *service) orphan(prefix string, l Life) (pid int, ticks uint64, err error) {
+func (s *service) orphan(prefix string, l state.Process) (pid int, ticks uint64, err error) {
 	var dir unix.Stat_t
 	if err := unix.Fstatat(s.dir.fd, strings.TrimSuffix("./"+prefix, "/"), &dir, 0); err != nil {
-		return 0, 0, unless(absent, prefix, err)
+		return 0, 0, sys.Unless(sys.Absent, prefix, err)
 	}
 	script := "run"
-	if l.Word == LifeFinishing {
+	if l.Word == state.ProcFinishing {
 		script = "finish"
 	}
-	parents, err := ancestors()
+	parents, err := proc.Ancestors()
 	if err != nil {
 		return 0, 0, err
 	}
 	look := func(p int) error {
-		st, ok, err := statOf(p)
+		st, ok, err := proc.StatOf(p)
 		if err != nil {
 			return err
 		}
 		if !ok && p == l.PID { // it wrote its pid itself, and is hidden or gone
-			s, err := see(l)
-			if s.pidfd >= 0 {
-				unix.Close(s.pidfd)
+			s, err := proc.See(l)
+			if s.PidFD >= 0 {
+				unix.Close(s.PidFD)
 			}
-			if s.found {
+			if s.Found {
 				pid, ticks = p, l.Ticks
 			}
 			return err
 		}
-		if !ok || st.ticks < l.Ticks || !parents[st.ppid] || pid != 0 && st.ticks >= ticks {
+		if !ok || st.Ticks < l.Ticks || !parents[st.PPID] || pid != 0 && st.Ticks >= ticks {
 			return nil
 		}
 		var cwd unix.Stat_t
 		path := "/proc/" + strconv.Itoa(p) + "/cwd"
 		switch {
-		case l.PID != 0 && st.ticks <= l.Ticks+soon:
-		case st.state == 'Z' || st.state == 'X':
-			if st.comm != script {
+		case l.PID != 0 && st.Ticks <= l.Ticks+soon:
+		case st.State == 'Z' || st.State == 'X':
+			if st.Comm != script {
 				return nil
 			}
 		default:
 			if err := unix.Stat(path, &cwd); err != nil {
-				return unless(hides, path, err)
+				return sys.Unless(sys.Hides, path, err)
 			}
 			if cwd.Ino != dir.Ino || cwd.Dev != dir.Dev {
 				return nil
 			}
 		}
-		pid, ticks = p, st.ticks
+		pid, ticks = p, st.Ticks
 		return nil
 	}
 	if l.PID != 0 {
 		err := look(l.PID)
 		return pid, ticks, err
 	}
-	if ours, err := ownProc(); !ours {
+	if ours, err := proc.IsOwn(); !ours {
 		return 0, 0, err
 	}
 	err = eachProcess(look)
@@ -485,24 +477,6 @@ func (s *service) orphan(prefix string, l Life) (pid int, ticks uint64, err erro
 // byteLetGo is what a core writes to supervise/control to have a service from
 // another whose scanner is gone. Every other supervisor ignores it.
 const byteLetGo Event = 0x04
-
-// ancestors are the processes that may have inherited a killed core's child:
-// process 1, or a subreaper above this process.
-func ancestors() (map[int]bool, error) {
-	all := map[int]bool{1: true}
-	for pid := os.Getppid(); pid > 1; {
-		all[pid] = true
-		st, ok, err := statOf(pid)
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			break
-		}
-		pid = st.ppid
-	}
-	return all, nil
-}
 
 // lock locks the unit and says what an earlier core has left of it. A core
 // that still holds it but has lost its scanner is asked to let go.
@@ -545,11 +519,11 @@ func (s *service) lock(u *unit, k kept) (was remains, err error) {
 // settled brings what was seen of a unit before its lock was taken up to date:
 // nobody writes the record any more, and what was being made has lost its parent.
 func (s *service) settled(u *unit, k kept, was *remains) error {
-	life, found, err := readSettled(s.dir.fd, u.prefix+"supervise/proc")
+	life, found, err := proc.ReadSettled(s.dir.fd, u.prefix+"supervise/proc")
 	if err != nil {
 		return err
 	}
-	making := life.Word == LifeMaking || life.Word == LifeFinishing
+	making := life.Word == state.ProcMaking || life.Word == state.ProcFinishing
 	if life != was.told || making {
 		now, err := s.earlier(u, k)
 		if err != nil {
@@ -571,12 +545,12 @@ func (s *service) settled(u *unit, k kept, was *remains) error {
 		if was.life, was.ok, err = s.stray(u.prefix); err != nil || !was.ok {
 			return err
 		}
-		sight, err := see(was.life)
-		if was.ok = sight.found; err != nil {
+		sight, err := proc.See(was.life)
+		if was.ok = sight.Found; err != nil {
 			return err
 		}
 		was.worth = worthAll
-		was.there, was.runs, was.ppid, was.pidfd = sight.found, sight.found && !sight.dead, sight.ppid, sight.pidfd
+		was.there, was.runs, was.ppid, was.pidfd = sight.Found, sight.Found && !sight.Dead, sight.PPID, sight.PidFD
 	}
 	return nil
 }
@@ -585,19 +559,19 @@ func (s *service) settled(u *unit, k kept, was *remains) error {
 // has come as far as to make the FIFOs, and has written nothing, as where the disk was
 // full from the first start.
 func (s *service) lostRecord(prefix string) bool {
-	if st, err := s.dir.stat(prefix + "supervise/status"); err == nil && st.Size == StatusSize {
+	if st, err := s.dir.stat(prefix + "supervise/status"); err == nil && st.Size == state.StatusSize {
 		return false
 	}
 	st, err := s.dir.stat(prefix + "supervise/proc")
-	return (err != nil || st.Size < lifeSize) && s.dir.has(prefix+"supervise/ok")
+	return (err != nil || st.Size < state.ProcSize) && s.dir.has(prefix+"supervise/ok")
 }
 
 // stray looks for the process of a unit whose record was lost: among those that have
 // lost their parent the eldest with the unit's working directory.
-func (s *service) stray(prefix string) (l Life, ok bool, err error) {
+func (s *service) stray(prefix string) (l state.Process, ok bool, err error) {
 	st, err := s.dir.stat(strings.TrimSuffix("./"+prefix, "/"))
 	if err != nil {
-		return l, false, unless(absent, "./"+prefix, err)
+		return l, false, sys.Unless(sys.Absent, "./"+prefix, err)
 	}
 	all, err := s.core.strays()
 	if err != nil {
@@ -610,33 +584,33 @@ func (s *service) stray(prefix string) (l Life, ok bool, err error) {
 
 // strays are the processes, by their working directories, that may be an earlier
 // core's children. It looks once in the life of a core, when there is reason.
-func (c *Core) strays() (map[[2]uint64]Life, error) {
+func (c *Core) strays() (map[[2]uint64]state.Process, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.lost != nil {
 		return c.lost, nil
 	}
-	all := map[[2]uint64]Life{}
-	parents, err := ancestors()
+	all := map[[2]uint64]state.Process{}
+	parents, err := proc.Ancestors()
 	if err != nil {
 		return nil, err
 	}
-	if ours, err := ownProc(); !ours {
+	if ours, err := proc.IsOwn(); !ours {
 		return all, err
 	}
 	err = eachProcess(func(pid int) error {
-		st, found, err := statOf(pid)
-		if err != nil || !found || !parents[st.ppid] || st.state == 'Z' {
+		st, found, err := proc.StatOf(pid)
+		if err != nil || !found || !parents[st.PPID] || st.State == 'Z' {
 			return err
 		}
 		var cwd unix.Stat_t
 		path := "/proc/" + strconv.Itoa(pid) + "/cwd"
 		if err := unix.Stat(path, &cwd); err != nil {
-			return unless(hides, path, err)
+			return sys.Unless(sys.Hides, path, err)
 		}
 		at := [2]uint64{uint64(cwd.Dev), cwd.Ino}
-		if known, ok := all[at]; !ok || st.ticks < known.Ticks {
-			all[at] = Life{Word: LifeRun, PID: pid, Ticks: st.ticks}
+		if known, ok := all[at]; !ok || st.Ticks < known.Ticks {
+			all[at] = state.Process{Word: state.ProcRun, PID: pid, Ticks: st.Ticks}
 		}
 		return nil
 	})
@@ -650,7 +624,7 @@ func (c *Core) strays() (map[[2]uint64]Life, error) {
 func eachProcess(look func(pid int) error) error {
 	proc, err := os.Open("/proc")
 	if err != nil {
-		return unless(hides, "/proc", err)
+		return sys.Unless(sys.Hides, "/proc", err)
 	}
 	defer proc.Close()
 	names, err := proc.Readdirnames(-1)
@@ -684,7 +658,7 @@ func (s *service) waitForLock(u *unit, refused error) (l int, err error) {
 			ask *= 2
 		}
 		// A log service that is told to end by the end of its pipe shall see it.
-		if life, ok, err := readLife(s.dir.fd, u.prefix+"supervise/proc"); ok && err == nil && life.Want == WantExit {
+		if life, ok, err := proc.Read(s.dir.fd, u.prefix+"supervise/proc"); ok && err == nil && life.Want == WantExit {
 			s.held.close()
 		}
 		time.Sleep(wait)
@@ -729,11 +703,11 @@ func (s *service) clearRecord(prefix string) {
 // for it that is done when there is something to tell.) What the status file tells
 // of an earlier life must not be taken for this one's.
 func (s *service) newRecord(prefix string) bool {
-	fd, err := open(s.dir.fd, prefix+"supervise/proc", unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o644)
+	fd, err := sys.Open(s.dir.fd, prefix+"supervise/proc", unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o644)
 	if err != nil {
 		return false
 	}
-	unix.Write(fd, []byte(blank))
+	unix.Write(fd, []byte(state.Blank))
 	unix.Close(fd)
 	unix.Unlinkat(s.dir.fd, prefix+"supervise/status", 0)
 	return true
@@ -742,7 +716,7 @@ func (s *service) newRecord(prefix string) bool {
 // askFor asks the core that holds the lock to let go; log services go with
 // their service.
 func (s *service) askFor(prefix string) bool {
-	fd, err := open(s.dir.fd, prefix+"supervise/control", unix.O_WRONLY|unix.O_NONBLOCK, 0)
+	fd, err := sys.Open(s.dir.fd, prefix+"supervise/control", unix.O_WRONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return false
 	}
@@ -857,11 +831,11 @@ func (s *service) closePipe() {
 func (s *service) holdPipes() (kept, error) {
 	k := kept{}
 	hold := func(prefix, fd string) error {
-		l, ok, err := readLife(s.dir.fd, prefix+"supervise/proc")
+		l, ok, err := proc.Read(s.dir.fd, prefix+"supervise/proc")
 		if err != nil || !ok || l.PID == 0 || l.Want == WantExit { // that one is to see it
 			return err
 		}
-		w, err := l.openPipe(fd)
+		w, err := openPipe(l, fd)
 		if w >= 0 {
 			k[prefix] = w
 		}
@@ -879,8 +853,8 @@ func (s *service) holdPipes() (kept, error) {
 // openPipe opens the pipe that the record's process has as that descriptor; -1 where
 // it has none, or another than the record tells of. In a container that sees the /proc
 // of others another process has its number there.
-func (l Life) openPipe(fd string) (int, error) {
-	if ours, err := ownProc(); !ours {
+func openPipe(l state.Process, fd string) (int, error) {
+	if ours, err := proc.IsOwn(); !ours {
 		return -1, err
 	}
 	w, err := reopenPipe("/proc/"+strconv.Itoa(l.PID)+"/fd/"+fd, unix.O_RDWR)
@@ -900,13 +874,13 @@ func (s *service) findPipe(k kept, was, wasLog remains) error {
 	}
 	w, err := -1, error(nil)
 	if was.there && was.life.Pipe != 0 { // else, or where it is another, ./run has turned elsewhere
-		w, err = was.life.openPipe("1")
+		w, err = openPipe(was.life, "1")
 	}
 	if w < 0 && err == nil {
 		w = k.take("pipe")
 	}
 	if w < 0 && err == nil && wasLog.there {
-		w, err = wasLog.life.openPipe("0")
+		w, err = openPipe(wasLog.life, "0")
 	}
 	if err != nil {
 		return err
@@ -928,9 +902,9 @@ func (s *service) findPipe(k kept, was, wasLog remains) error {
 // reopenPipe opens an end of the pipe behind path, a magic link of /proc; -1
 // where it is none. The descriptor blocks, as children expect.
 func reopenPipe(path string, flags int) (int, error) {
-	fd, err := open(unix.AT_FDCWD, path, flags|unix.O_NONBLOCK, 0)
+	fd, err := sys.Open(unix.AT_FDCWD, path, flags|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return -1, unless(append(hides, unix.ENXIO, unix.ETXTBSY, unix.EISDIR, unix.EROFS), path, err)
+		return -1, sys.Unless(append(sys.Hides, unix.ENXIO, unix.ETXTBSY, unix.EISDIR, unix.EROFS), path, err)
 	}
 	var st unix.Stat_t
 	if err = unix.Fstat(fd, &st); err == nil && st.Mode&unix.S_IFMT == unix.S_IFIFO {
@@ -954,7 +928,7 @@ func (s *service) sameFile(fd int, name string) (bool, error) {
 	}
 	b, err := s.dir.stat(name)
 	if err != nil {
-		return false, unless(absent, name, err)
+		return false, sys.Unless(sys.Absent, name, err)
 	}
 	return a.Ino == b.Ino && a.Dev == b.Dev, nil
 }
@@ -1028,7 +1002,7 @@ func (s *service) restore(u *unit, was *remains) {
 	if !was.seen.Since.IsZero() {
 		w := &u.written // and only what is not right any more is written again
 		if w.pid, _ = strconv.Atoi(strings.TrimSpace(was.pid)); w.pid == was.seen.PID {
-			w.stat, w.status, w.any = was.stat, [StatusSize]byte(was.state), true
+			w.stat, w.status, w.any = was.stat, [state.StatusSize]byte(was.state), true
 		}
 		u.since = was.seen.Since
 	}
@@ -1044,18 +1018,23 @@ func (s *service) restore(u *unit, was *remains) {
 	u.began = time.Now().Add(-max(0, time.Since(u.since)))
 	u.ws = was.life.Status
 	switch was.life.Word {
-	case LifeMaking: // no process came of it
+	case state.ProcMaking: // no process came of it
 		u.began = time.Time{} // it has rested
 		u.making = true
 		return
-	case LifeDown:
+	case state.ProcDown:
 		return
-	case LifeEnded, LifeFinishing:
+	case state.ProcEnded, state.ProcFinishing:
 		u.st, _ = step(u.st, FoundRun) // its end is told in resume
 		return
 	}
+	if was.life.Word == state.ProcHosted {
+		u.st, _ = step(u.st, FoundRun)
+		s.restoreHosted(u, was)
+		return
+	}
 	r, ev := isRun, FoundRun
-	if was.life.Word == LifeFinish {
+	if was.life.Word == state.ProcFinish {
 		r, ev = isFinish, FoundFinish
 	}
 	if !was.there && was.pidfd < 0 {
@@ -1087,17 +1066,17 @@ func (s *service) restore(u *unit, was *remains) {
 
 // lookAfter looks once a second after an adopted process that no pidfd tells the end
 // of, as long as nobody else does.
-func (c *Core) lookAfter(p *process, l Life) {
+func (c *Core) lookAfter(p *process, l state.Process) {
 	time.AfterFunc(lookTime, func() {
 		if !c.procs.awaited(p) {
 			return
 		}
-		sight, err := see(l)
-		if sight.pidfd >= 0 {
-			unix.Close(sight.pidfd)
+		sight, err := proc.See(l)
+		if sight.PidFD >= 0 {
+			unix.Close(sight.PidFD)
 		}
 		// A corpse is left for a while to the scanner or whoever knows how it has ended.
-		if err == nil && !sight.found {
+		if err == nil && !sight.Found {
 			c.procs.ended(p, statusUnknown)
 			return
 		}
@@ -1172,7 +1151,7 @@ func (c *Core) ending(w watch, pidfd int) {
 		pause := 10 * time.Millisecond
 		for begin := time.Now(); c.procs.awaited(w.proc); time.Sleep(pause) {
 			ws, known, err := exitStatus(fd)
-			st, there, serr := statOf(w.proc.pid)
+			st, there, serr := proc.StatOf(w.proc.pid)
 			switch {
 			case known: // its parent has collected it
 				c.procs.ended(w.proc, ws)
@@ -1180,8 +1159,8 @@ func (c *Core) ending(w watch, pidfd int) {
 			case serr != nil:
 			case there && c.scannerHas(st):
 				pause = min(2*pause, 5*time.Second)
-			case there && st.state == 'Z' && (st.ws != 0 || os.Geteuid() == 0): // who may not know it is told 0
-				c.procs.ended(w.proc, st.ws)
+			case there && st.State == 'Z' && (st.Status != 0 || os.Geteuid() == 0): // who may not know it is told 0
+				c.procs.ended(w.proc, st.Status)
 				return
 			case err != nil && (there || c.link == nil || c.isOrphaned()), time.Since(begin) > time.Second:
 				// A kernel before 6.15, where the scanner, if it may be the parent without our
@@ -1195,8 +1174,8 @@ func (c *Core) ending(w watch, pidfd int) {
 
 // scannerHas says whether a process is a child of the scanner, which will tell
 // how it has ended.
-func (c *Core) scannerHas(st procStat) bool {
-	return c.link != nil && st.ppid == os.Getppid() && !c.isOrphaned()
+func (c *Core) scannerHas(st proc.Stat) bool {
+	return c.link != nil && st.PPID == os.Getppid() && !c.isOrphaned()
 }
 
 // exitStatus is how a process has ended, as its pidfd tells it when its parent

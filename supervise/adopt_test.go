@@ -7,6 +7,10 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/child"
+	"runitbox/supervise/proc"
+	"runitbox/supervise/state"
 )
 
 // openedFDs counts the descriptors of this process, but for the one that it takes.
@@ -23,7 +27,7 @@ func openedFDs(t *testing.T) int {
 // process runs: neither of those that it has opened itself, nor of those that the
 // scanner has kept. When it is opened later, it has its process.
 func TestOpenLeaksNothing(t *testing.T) {
-	pid, err := (child{path: "/bin/sh", argv: []string{"sh", "-c", "exec sleep 1000"}, files: []int{0, 1, 2}}).start(nil, nil)
+	pid, err := (child.Child{Path: "/bin/sh", Argv: []string{"sh", "-c", "exec sleep 1000"}, Files: []int{0, 1, 2}}).Start(nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +62,7 @@ func TestOpenLeaksNothing(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			st, ok, err := statOf(pid)
+			st, ok, err := proc.StatOf(pid)
 			if !ok || err != nil {
 				t.Fatal("the process is not there", err)
 			}
@@ -71,9 +75,9 @@ func TestOpenLeaksNothing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			record := Life{Word: LifeRun, PID: pid, Ticks: st.ticks, Place: place, Core: 1}
+			record := state.Process{Word: state.ProcRun, PID: pid, Ticks: st.Ticks, Place: place, Core: 1}
 			for _, prefix := range []string{"/", "/log/"} {
-				if err := writeLife(unix.AT_FDCWD, path+prefix+"supervise/proc", record); err != nil {
+				if err := proc.Write(unix.AT_FDCWD, path+prefix+"supervise/proc", record); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -17,6 +17,11 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/child"
+	"runitbox/supervise/proc"
+	"runitbox/supervise/state"
+	"runitbox/supervise/threads"
 )
 
 // Level is the weight of what a supervisor has to say.
@@ -39,7 +44,8 @@ type Core struct {
 	voice   *voice
 	procs   *processes
 	crew    crew
-	hands   hands
+	slots   child.Slots
+	hosting hosting
 	start   func(order)           // has a process made in place of the crew; nil but in tests
 	env     []string              // of the children
 	files   *unix.Rlimit          // their limit of descriptors; nil: the runtime's
@@ -67,14 +73,14 @@ type Core struct {
 	changed   chan struct{} // of one: a service is gone, or the scanner
 	broom     *time.Timer
 	survivors survivors
-	lost      map[[2]uint64]Life         // see strays; nil before it was looked for them
-	unwritten map[string]map[string]Life // records that are nowhere but with the scanner: of a service by key, of a unit by prefix
-	refusals  map[string]string          // of services that cannot be opened at present, by key
-	rescued   map[uint64]bool            // logs of earlier scanners that are read on, by inode
-	inotify   int                        // watches the supervise directories, or -1
-	guarded   map[int32]*unit            // by inotify's number
-	linked    map[*unit]detour           // those whose supervise is a link
-	ways      map[int32]bool             // the directories on the ways there, by inotify's number
+	lost      map[[2]uint64]state.Process         // see strays; nil before it was looked for them
+	unwritten map[string]map[string]state.Process // records that are nowhere but with the scanner: of a service by key, of a unit by prefix
+	refusals  map[string]string                   // of services that cannot be opened at present, by key
+	rescued   map[uint64]bool                     // logs of earlier scanners that are read on, by inode
+	inotify   int                                 // watches the supervise directories, or -1
+	guarded   map[int32]*unit                     // by inotify's number
+	linked    map[*unit]detour                    // those whose supervise is a link
+	ways      map[int32]bool                      // the directories on the ways there, by inotify's number
 
 	outbox  outbox
 	keepers struct {
@@ -99,7 +105,7 @@ func newCore(say func(Level, string, error), self int, session bool) (*Core, err
 	c := &Core{
 		voice: &voice{say: say}, Session: session, self: self, env: os.Environ(),
 		log: -1, services: map[string]*service{}, watched: map[int32]watch{},
-		changed: make(chan struct{}, 1), rescued: map[uint64]bool{}, unwritten: map[string]map[string]Life{},
+		changed: make(chan struct{}, 1), rescued: map[uint64]bool{}, unwritten: map[string]map[string]state.Process{},
 	}
 	c.Say, c.keepers.batch = c.voice.tell, 1
 	c.procs = newProcesses(self == 0)
@@ -114,7 +120,7 @@ func newCore(say func(Level, string, error), self int, session bool) (*Core, err
 	}
 	_, c.ready = inPoller(c.epoll, "epoll")
 	c.crew.ready, c.crew.grow = crewMax+pressMax, c.growCrew
-	c.hands = newHands(c.epoll)
+	c.slots = child.NewSlots(c.epoll, crewMax)
 	c.openGuards()
 	c.private = []int{c.epoll}
 	c.procs.kernel.signal = notifyDeaths(c.procs.deaths, c.procs.given)
@@ -167,10 +173,10 @@ func RunDir(name string, say func(Level, string, error)) error {
 		return err
 	}
 	c.crew.ready = crewLeast - 1
-	if scarce() {
+	if threads.Scarce() {
 		c.awaitThreads()
 	} else {
-		go ReserveThreads(c.needThreads() + crewLeast)
+		go threads.Reserve(c.needThreads() + crewLeast)
 	}
 	defer c.voice.finish(lastWords)
 	dir, err := openDir(name)
@@ -211,11 +217,12 @@ func ignorePipe() {
 
 // Tree is what the core of a tree is started with.
 type Tree struct {
-	Link    int    // descriptor of the socket to the scanner
-	Log     int    // the read end of the scanner's log, or -1
-	Session bool   // each process in a session of its own
-	Dir     string // the scanner's
-	Say     func(Level, string, error)
+	Link         int    // descriptor of the socket to the scanner
+	Log          int    // the read end of the scanner's log, or -1
+	Session      bool   // each process in a session of its own
+	ShareLoggers bool   // log services that may do the same share a process
+	Dir          string // the scanner's
+	Say          func(Level, string, error)
 }
 
 // Run supervises what the scanner names, and lives on without it until every
@@ -253,6 +260,9 @@ func (t Tree) Run() error {
 	c.tidy()
 	c.mu.Unlock()
 	c.awaitThreads()
+	if t.ShareLoggers {
+		c.listenForHosts()
+	}
 	return onThread(func(tid int) error {
 		c.report(message{word: "thread", a: strconv.Itoa(tid), b: "0"})
 		go c.obey()
@@ -265,20 +275,20 @@ func (t Tree) Run() error {
 // cannot do without: what it starts takes of the same room. It has what it can get of
 // those that it would make later otherwise.
 func (c *Core) awaitThreads() {
-	if !scarce() {
+	if !threads.Scarce() {
 		return
 	}
 	c.mu.Lock()
 	c.spare = spareThreads
 	c.mu.Unlock()
 	need := c.needThreads()
-	for said := false; !ReserveThreads(need + crewLeast); said = true {
+	for said := false; !threads.Reserve(need + crewLeast); said = true {
 		if !said {
 			c.Say(Warning, "", errors.New("too few processes may be made for a supervisor; waiting."))
 		}
 		time.Sleep(time.Second)
 	}
-	for c.crew.ready = crewLeast; c.crew.ready < crewMax && ReserveThreads(need+c.crew.ready+1); {
+	for c.crew.ready = crewLeast; c.crew.ready < crewMax && threads.Reserve(need+c.crew.ready+1); {
 		c.crew.ready++
 	}
 }
@@ -288,7 +298,7 @@ func (c *Core) awaitThreads() {
 const spareThreads = 2
 
 // growCrew sees to threads for n jobs at once and says whether there are.
-func (c *Core) growCrew(n int) bool { return moreThreads(c.needThreads() + n + 1) }
+func (c *Core) growCrew(n int) bool { return threads.More(c.needThreads() + n + 1) }
 
 // serve acts on signals until all is over.
 func (c *Core) serve(sigs <-chan os.Signal) {
@@ -348,7 +358,7 @@ func (c *Core) rescueLog(was *remains) error {
 	if c.log < 0 || !was.there {
 		return nil
 	}
-	if ours, err := ownProc(); !ours { // there another process has its number
+	if ours, err := proc.IsOwn(); !ours { // there another process has its number
 		return err
 	}
 	r, err := reopenPipe("/proc/"+strconv.Itoa(was.life.PID)+"/fd/2", unix.O_RDONLY)
@@ -367,7 +377,7 @@ func (c *Core) rescueLog(was *remains) error {
 		return nil
 	}
 	go func() {
-		ReserveThreads(threads() + 1)
+		threads.Reserve(threads.Count() + 1)
 		drainLog(r, 2)
 	}()
 	return nil
@@ -451,13 +461,13 @@ func (c *Core) hear(m message) {
 		case len(m.fds) == 0: // there was no room for them
 			c.refuse(m.a, m.name)
 		default:
-			state, tags, _ := strings.Cut(m.b, ",")
+			held, tags, _ := strings.Cut(m.b, ",")
 			k := kept{}
-			lines := map[string]Life{}
+			lines := map[string]state.Process{}
 			for i, tag := range strings.Split(tags, ",") {
 				if i+1 < len(m.fds) {
 					k[tag] = m.fds[i+1]
-				} else if prefix, l, ok := lifeOfTag(tag); ok {
+				} else if prefix, l, ok := state.ParseTag(tag); ok {
 					lines[prefix] = l
 				}
 			}
@@ -466,7 +476,7 @@ func (c *Core) hear(m message) {
 				c.unwritten[m.a] = lines
 				c.mu.Unlock()
 			}
-			c.add(m.a, m.name, Dir{m.fds[0]}, k, state)
+			c.add(m.a, m.name, Dir{m.fds[0]}, k, held)
 		}
 	case "drop":
 		c.mu.Lock()
@@ -565,7 +575,7 @@ func (c *Core) enter(s *service, k kept, dropped bool) {
 // notNow says whether err, of opening a service, says nothing about the service: it
 // cannot be told at present whether something of it runs already.
 func notNow(err error) bool {
-	for _, e := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS, unix.EIO, unix.EINTR, unix.ESTALE, errBeingMade} {
+	for _, e := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS, unix.EIO, unix.EINTR, unix.ESTALE, proc.ErrBeingMade} {
 		if errors.Is(err, e) {
 			return true
 		}
@@ -666,7 +676,7 @@ func processors() int { return min(runtime.NumCPU(), crewMax) }
 func (c *Core) needThreads() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n := RuntimeThreads + runtime.GOMAXPROCS(0) + 1 + len(c.rescued) + c.spare
+	n := threads.Runtime + runtime.GOMAXPROCS(0) + 1 + len(c.rescued) + c.spare
 	if c.link != nil { // the scanner watches the main goroutine's
 		n++
 	}
@@ -697,10 +707,10 @@ func (c *Core) sweep() { c.guardAll(c.clean) }
 func (c *Core) clean() {
 	c.crew.calm()
 	need := c.needThreads() + crewLeast
-	for range min(crewMax, max(0, threads()-need)) { // each of them ends with the thread that it is on
+	for range min(crewMax, max(0, threads.Count()-need)) { // each of them ends with the thread that it is on
 		go runtime.LockOSThread()
 	}
-	ReserveThreads(need)
+	threads.Reserve(need)
 	debug.SetGCPercent(50)
 	c.mu.Lock()
 	large := c.added > smallTree
@@ -895,13 +905,13 @@ func (c *Core) keepSoon(s *service) {
 	for _, u := range s.units() {
 		if u.left {
 			u.records.Lock()
-			tags = append(tags, u.life.tag(u.prefix))
+			tags = append(tags, u.life.Tag(u.prefix))
 			u.records.Unlock()
 		}
 	}
 	for i := range s.lanes {
 		if l := &s.lanes[i]; l.left {
-			tags = append(tags, l.life.tag(hookTag(l.hook)))
+			tags = append(tags, l.life.Tag(hookTag(l.hook)))
 		}
 	}
 	k := &c.keepers

@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"path"
 	"strings"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/sys"
 )
 
 // Dir is an open service directory. Every path is relative to it, so that the
@@ -18,7 +19,7 @@ type Dir struct {
 
 // openDir opens a service directory by its path.
 func openDir(path string) (Dir, error) {
-	fd, err := open(unix.AT_FDCWD, path, unix.O_PATH|unix.O_DIRECTORY, 0)
+	fd, err := sys.Open(unix.AT_FDCWD, path, unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return Dir{-1}, fmt.Errorf("unable to change to directory: %w", err)
 	}
@@ -31,40 +32,6 @@ func (d Dir) enter() error {
 		return fmt.Errorf("unable to change to directory: %w", err)
 	}
 	return nil
-}
-
-// open is openat, close-on-exec and repeated when a signal breaks it off.
-func open(at int, path string, flags int, mode uint32) (int, error) {
-	for {
-		fd, err := callAt(unix.SYS_OPENAT, at, path, flags|unix.O_CLOEXEC|unix.O_LARGEFILE, mode)
-		if err != unix.EINTR {
-			return fd, err
-		}
-	}
-}
-
-// callAt makes one of the calls that take a directory and a path. Unlike package
-// unix it copies a short path to the stack and not to the heap: a service is
-// opened with a dozen of them.
-func callAt(number uintptr, at int, path string, arg int, mode uint32) (int, error) {
-	var room [64]byte
-	name := room[:]
-	if len(path) >= len(room) {
-		name = make([]byte, len(path)+1)
-	}
-	if copy(name, path); strings.IndexByte(path, 0) >= 0 {
-		return -1, unix.EINVAL
-	}
-	r, _, no := unix.Syscall6(number, uintptr(at), uintptr(unsafe.Pointer(&name[0])), uintptr(arg), uintptr(mode), 0, 0)
-	if no != 0 {
-		return -1, no
-	}
-	return int(r), nil
-}
-
-func mkdirAt(at int, path string, mode int) error {
-	_, err := callAt(unix.SYS_MKDIRAT, at, path, mode, 0)
-	return err
 }
 
 // stat follows links.
@@ -82,7 +49,7 @@ func (d Dir) has(name string) bool {
 
 // readable says whether runsv would find a finish script: it only has to open.
 func (d Dir) readable(name string) bool {
-	fd, err := open(d.fd, name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	fd, err := sys.Open(d.fd, name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return notNow(err) && d.has(name) // a want of descriptors skips no script
 	}
@@ -130,7 +97,7 @@ func (d Dir) executable(name string, strict bool) error {
 // isWritten says whether somebody has the file open for writing: then there is no
 // lease to be had on it.
 func (d Dir) isWritten(name string) bool {
-	fd, err := open(d.fd, name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	fd, err := sys.Open(d.fd, name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return false
 	}
@@ -153,7 +120,7 @@ func (d Dir) deleted() bool {
 // with a link into /run. What is wrong beyond that the lock will tell. fresh says
 // that the directory was not there: it is empty.
 func (d Dir) superviseDir(prefix string) (fresh bool, err error) {
-	if mkdirAt(d.fd, prefix+"supervise", 0o700) == nil {
+	if sys.Mkdir(d.fd, prefix+"supervise", 0o700) == nil {
 		return true, nil
 	}
 	return d.superviseLink(prefix)
@@ -179,10 +146,10 @@ func (d Dir) superviseLink(prefix string) (fresh bool, err error) {
 	}
 	for i := 1; i < len(target); i++ { // the parents, from the first on
 		if target[i] == '/' {
-			mkdirAt(d.fd, target[:i], 0o755)
+			sys.Mkdir(d.fd, target[:i], 0o755)
 		}
 	}
-	return mkdirAt(d.fd, strings.TrimRight(target, "/"), 0o700) == nil, nil
+	return sys.Mkdir(d.fd, strings.TrimRight(target, "/"), 0o700) == nil, nil
 }
 
 // lock takes the exclusive lock of prefix+"supervise". It is held as long as the
@@ -190,9 +157,9 @@ func (d Dir) superviseLink(prefix string) (fresh bool, err error) {
 // given up.
 func (d Dir) lock(prefix string) (int, error) {
 	name := prefix + "supervise/lock"
-	fd, err := open(d.fd, name, unix.O_RDWR|unix.O_NONBLOCK|unix.O_APPEND|unix.O_CREAT, 0o600)
+	fd, err := sys.Open(d.fd, name, unix.O_RDWR|unix.O_NONBLOCK|unix.O_APPEND|unix.O_CREAT, 0o600)
 	if err == unix.EROFS { // a lock needs no writing
-		if fd, err = open(d.fd, name, unix.O_RDONLY|unix.O_NONBLOCK, 0); err == unix.ENOENT {
+		if fd, err = sys.Open(d.fd, name, unix.O_RDONLY|unix.O_NONBLOCK, 0); err == unix.ENOENT {
 			err = unix.EROFS // it cannot be made
 		}
 	}
@@ -220,7 +187,7 @@ func (u *unit) unlock(handOver bool) {
 
 // makeFIFO makes name a FIFO if nothing is there yet.
 func (d Dir) makeFIFO(name string) error {
-	if _, err := callAt(unix.SYS_MKNODAT, d.fd, name, unix.S_IFIFO|0o600, 0); err == nil {
+	if sys.Mkfifo(d.fd, name, 0o600) == nil {
 		return nil
 	}
 	st, err := d.stat(name)
@@ -236,7 +203,7 @@ func (d Dir) makeFIFO(name string) error {
 // openFIFO opens a FIFO without blocking. Opened for reading and writing it
 // never comes to its end.
 func (d Dir) openFIFO(name string, flags int, verb string) (int, error) {
-	fd, err := open(d.fd, name, flags|unix.O_NONBLOCK, 0)
+	fd, err := sys.Open(d.fd, name, flags|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return -1, fmt.Errorf("unable to %s %s: %w", verb, name, err)
 	}
@@ -252,11 +219,11 @@ func (d Dir) replace(prefix, name string, content []byte, readers bool) (opened 
 	const flags = unix.O_WRONLY | unix.O_NONBLOCK | unix.O_CREAT
 	fd := -1
 	if !readers {
-		fd, _ = open(d.fd, to, flags|unix.O_EXCL, 0o644)
+		fd, _ = sys.Open(d.fd, to, flags|unix.O_EXCL, 0o644)
 	}
 	direct := fd >= 0
 	if !direct {
-		if fd, err = open(d.fd, next, flags|unix.O_TRUNC, 0o644); err != nil {
+		if fd, err = sys.Open(d.fd, next, flags|unix.O_TRUNC, 0o644); err != nil {
 			return false, fmt.Errorf("unable to open %s: %w", strings.Clone(next), err)
 		}
 	}

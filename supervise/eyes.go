@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/child"
 )
 
 // eyes see by inotify what changes: the directory itself, every link on the way to
@@ -160,8 +162,8 @@ func (e *eyes) watchTargets(d *directory, targets []string, m mounts) {
 				break
 			}
 			if m.mayHang(unix.AT_FDCWD, parent) {
-				p := probe{at: unix.AT_FDCWD}
-				d.probe(p.stat(parent).access(parent))
+				p := child.Probe{At: unix.AT_FDCWD}
+				d.probe(p.Stat(parent).Access(parent))
 			}
 			wd, err := unix.InotifyAddWatch(fd, parent, linkEvents|unix.IN_MASK_ADD)
 			clear = err == nil && m.isLocal(parent) && isPlain(parent)

@@ -4,6 +4,9 @@ import (
 	"errors"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/proc"
+	"runitbox/supervise/state"
 )
 
 // A control script that is to end ./run is recorded while it runs, as ./run itself
@@ -29,7 +32,7 @@ func (s *service) forgetHook(l int) {
 		s.core.unwatch(lane.pidfd)
 		lane.pidfd = 0
 	}
-	lane.life = Life{}
+	lane.life = state.Process{}
 	if lane.left {
 		lane.left = false
 		s.core.keep(s)
@@ -67,7 +70,7 @@ func (s *service) missesHook() bool {
 
 // loseHooks has the records of scripts that run written again, in a supervise
 // directory that has been made again.
-func (s *service) loseHooks(place Place) {
+func (s *service) loseHooks(place state.Place) {
 	for i := range s.lanes {
 		if l := &s.lanes[i]; l.life.PID != 0 {
 			l.life.Place, l.left = place, true
@@ -84,7 +87,7 @@ func (s *service) rewriteHooks() bool {
 		if !l.left {
 			continue
 		}
-		if l.left = writeLife(s.dir.fd, hookRecord(l.hook), l.life) != nil; l.left {
+		if l.left = proc.Write(s.dir.fd, hookRecord(l.hook), l.life) != nil; l.left {
 			whole = false
 		}
 		s.core.keep(s)
@@ -96,7 +99,7 @@ func (s *service) rewriteHooks() bool {
 type leftHook struct {
 	hook byte
 	lane int
-	life Life
+	life state.Process
 	left bool // the record could not be written
 }
 
@@ -110,7 +113,7 @@ func (s *service) leftHooks() (left []leftHook, err error) {
 		return nil, err
 	}
 	for _, e := range endings {
-		life, ok, err := readSettled(s.dir.fd, hookRecord(e.hook))
+		life, ok, err := proc.ReadSettled(s.dir.fd, hookRecord(e.hook))
 		s.core.mu.Lock()
 		kept, unwritten := s.core.unwritten[s.key][hookTag(e.hook)]
 		s.core.mu.Unlock()
@@ -120,8 +123,8 @@ func (s *service) leftHooks() (left []leftHook, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if ok && life.PID != 0 && life.worth(at.world, s.main.life.Place) == worthAll {
-			if ok, err = life.runsHook(); err != nil {
+		if ok && life.PID != 0 && worthOf(life, at.world, s.main.life.Place) == worthAll {
+			if ok, err = runsHook(&life); err != nil {
 				return nil, err
 			}
 			if ok {
@@ -136,22 +139,22 @@ func (s *service) leftHooks() (left []leftHook, err error) {
 
 // runsHook says whether the script of the record is there, and completes the record
 // of one that has written its pid itself.
-func (l *Life) runsHook() (bool, error) {
-	if l.Word == LifeMaking {
-		st, found, err := statOf(l.PID)
+func runsHook(l *state.Process) (bool, error) {
+	if l.Word == state.ProcMaking {
+		st, found, err := proc.StatOf(l.PID)
 		if err != nil {
 			return false, err
 		}
-		if found && st.ticks >= l.Ticks && st.ticks <= l.Ticks+soon {
-			l.Ticks = st.ticks
+		if found && st.Ticks >= l.Ticks && st.Ticks <= l.Ticks+soon {
+			l.Ticks = st.Ticks
 		}
-		l.Word = LifeRun
+		l.Word = state.ProcRun
 	}
-	sight, err := see(*l)
-	if sight.pidfd >= 0 {
-		unix.Close(sight.pidfd)
+	sight, err := proc.See(*l)
+	if sight.PidFD >= 0 {
+		unix.Close(sight.PidFD)
 	}
-	return sight.found, err
+	return sight.Found, err
 }
 
 // restoreHooks takes over the control scripts that an earlier core has left.
@@ -165,19 +168,19 @@ func (s *service) restoreHooks(left []leftHook) {
 
 // restoreHook takes over one, unless it is another's.
 func (s *service) restoreHook(h leftHook) bool {
-	sight, err := see(h.life)
-	if err == nil && !sight.found {
+	sight, err := proc.See(h.life)
+	if err == nil && !sight.Found {
 		return false
 	}
-	p := s.core.procs.adopt(h.life.PID, sight.pidfd, &s.main, isHook+role(h.lane))
+	p := s.core.procs.adopt(h.life.PID, sight.PidFD, &s.main, isHook+role(h.lane))
 	if p == nil {
-		if sight.pidfd >= 0 {
-			unix.Close(sight.pidfd)
+		if sight.PidFD >= 0 {
+			unix.Close(sight.PidFD)
 		}
 		return false
 	}
 	lane := &s.lanes[h.lane]
-	lane.busy, lane.hook, lane.pid, lane.pidfd = true, h.hook, h.life.PID, max(sight.pidfd, 0)
+	lane.busy, lane.hook, lane.pid, lane.pidfd = true, h.hook, h.life.PID, max(sight.PidFD, 0)
 	lane.life, lane.left = h.life, h.left
 	if h.left {
 		s.mendLater()
@@ -191,7 +194,7 @@ func (s *service) restoreHook(h leftHook) bool {
 	default:
 		lane.then = func(bool) {}
 	}
-	if sight.pidfd < 0 || s.core.watchFD(sight.pidfd, watch{unit: u, proc: p}, unix.EPOLLIN|unix.EPOLLET) != nil {
+	if sight.PidFD < 0 || s.core.watchFD(sight.PidFD, watch{unit: u, proc: p}, unix.EPOLLIN|unix.EPOLLET) != nil {
 		s.core.lookAfter(p, h.life)
 	}
 	return true

@@ -14,6 +14,10 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/child"
+	"runitbox/supervise/notice"
+	"runitbox/supervise/sys"
 )
 
 // directory is the directory of service directories as far as it touches file
@@ -23,7 +27,7 @@ import (
 type directory struct {
 	path   string
 	eyes   *eyes
-	notice notice
+	notice notice.Notice
 	last   stamp // what the directory was at the last look
 	// threads sees to threads for so many that wait for an answer, and says whether
 	// there are; nil: always.
@@ -39,7 +43,7 @@ type directory struct {
 }
 
 func newDirectory(path string) *directory {
-	return &directory{path: path, eyes: openEyes(), notice: notice{fd: -1}, hanging: map[string]bool{}, late: map[string]answer{}, free: make(chan struct{}, 1)}
+	return &directory{path: path, eyes: openEyes(), notice: notice.None(), hanging: map[string]bool{}, late: map[string]answer{}, free: make(chan struct{}, 1)}
 }
 
 // touch says that the caller may hang at a file system until it calls what it gets.
@@ -59,10 +63,10 @@ func (d *directory) leave() {
 }
 
 // probe waits for the child of a probe: meanwhile the caller touches nothing itself.
-func (d *directory) probe(p *probe) {
+func (d *directory) probe(p *child.Probe) error {
 	d.leave()
-	p.run()
-	d.touching.Add(1)
+	defer d.touching.Add(1)
+	return p.Run()
 }
 
 // mayBecome says whether this process can become another program now; if not, free is
@@ -192,8 +196,8 @@ type listing struct {
 // probeList makes sure that the directory answers, where it may not.
 func (d *directory) probeList(m mounts) (remote bool) {
 	if remote = m.mayHang(unix.AT_FDCWD, d.path); remote {
-		p := probe{at: unix.AT_FDCWD}
-		d.probe(p.stat(d.path).access(d.path).list(d.path))
+		p := child.Probe{At: unix.AT_FDCWD}
+		d.probe(p.Stat(d.path).Access(d.path).List(d.path))
 	}
 	return remote
 }
@@ -213,14 +217,14 @@ func (d *directory) list(force bool) (l listing, err error) {
 	if !f.isDir() {
 		return l, fmt.Errorf("unable to change directory to %s: %w", d.path, unix.ENOTDIR)
 	}
-	fd, err := open(unix.AT_FDCWD, d.path, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	fd, err := sys.Open(unix.AT_FDCWD, d.path, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return l, fmt.Errorf("unable to open directory %s: %w", d.path, err)
 	}
 	l.dir = &sharedDir{file: os.NewFile(uintptr(fd), d.path), fd: fd}
 	l.dir.users.Store(1)
 	d.eyes.watch(d.path, l.mounts)
-	d.notice.put(f.dev, f.ino)
+	d.notice.Put(f.dev, f.ino)
 	names, err := l.dir.file.Readdirnames(-1)
 	if err != nil {
 		l.dir.leave()
@@ -303,7 +307,13 @@ func (d *directory) ask(dir *sharedDir, names []string, one func(string) answer,
 		k.begin()
 		workers++
 	}
-	timer := time.NewTimer(hangTime)
+	patience := func() time.Duration {
+		if workers > 4 {
+			return hangNext
+		}
+		return hangTime
+	}
+	timer := time.NewTimer(patience())
 	defer timer.Stop()
 	for done < len(names) {
 		select {
@@ -321,9 +331,7 @@ func (d *directory) ask(dir *sharedDir, names []string, one func(string) answer,
 			workers++
 		}
 		before = done
-		if timer.Reset(hangTime); workers > 4 {
-			timer.Reset(hangNext)
-		}
+		timer.Reset(patience())
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -440,8 +448,8 @@ func (d *directory) askOne(l listing, name string, req request, made map[string]
 	a, at := answer{name: name, made: made[name]}, l.dir.fd
 	remote := l.mounts.mayHang(at, name)
 	if remote {
-		p := probe{at: at}
-		d.probe(p.stat(name))
+		p := child.Probe{At: at}
+		d.probe(p.Stat(name))
 	}
 	f, err := identify(at, name, 0)
 	if err != nil {
@@ -462,11 +470,11 @@ func (d *directory) askOne(l listing, name string, req request, made map[string]
 		return a
 	}
 	if remote {
-		p := probe{at: at}
+		p := child.Probe{At: at}
 		run, log := name+"/run", name+"/log"
-		d.probe(p.stat(run, log, log+"/run").open(run, log+"/run").access(name, log, name+"/control", name+"/env"))
+		d.probe(p.Stat(run, log, log+"/run").Open(run, log+"/run").Access(name, log, name+"/control", name+"/env"))
 	}
-	fd, err := open(at, name, unix.O_PATH|unix.O_DIRECTORY, 0)
+	fd, err := sys.Open(at, name, unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
 		a.state, a.err = isBad, fmt.Errorf("unable to stat %s: %w", name, err)
 		return a
@@ -497,8 +505,8 @@ func (d *directory) targets(l listing) (targets []string) {
 	defer d.touch()()
 	at := l.dir.fd
 	if l.remote {
-		p := probe{at: at}
-		d.probe(p.readlink(l.names...))
+		p := child.Probe{At: at}
+		d.probe(p.Readlink(l.names...))
 	}
 	base, err := filepath.Abs(d.path)
 	if err != nil {

@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/proc"
+	"runitbox/supervise/state"
 )
 
 // A disk may be full for a while, and a supervise directory may be emptied below
@@ -69,7 +72,7 @@ func (s *service) rewrite(u *unit) {
 		return
 	}
 	u.records.Lock()
-	u.recorded = writeLife(s.dir.fd, u.prefix+"supervise/proc", u.life) == nil
+	u.recorded = proc.Write(s.dir.fd, u.prefix+"supervise/proc", u.life) == nil
 	recorded := u.recorded
 	u.records.Unlock()
 	if recorded {
@@ -132,7 +135,7 @@ func (s *service) remake(u *unit) error {
 	u.records.Lock()
 	u.life.Place, u.recorded = place, false
 	if u.life.Word == "" {
-		u.life = s.core.sign(u, Life{Word: LifeDown, Status: u.ws})
+		u.life = s.core.sign(u, state.Process{Word: state.ProcDown, Status: u.ws})
 	}
 	u.records.Unlock()
 	if u == &s.main {

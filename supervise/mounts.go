@@ -6,6 +6,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/sys"
 )
 
 // fileID says which file a path leads to, beyond the reuse of its number.
@@ -61,7 +63,7 @@ func (m mounts) isLocal(path string) bool {
 // readOnce reads a file of /proc into one piece of memory, which has room for that
 // much to begin with. What grows step by step takes memory of each size for good.
 func readOnce(path string, room int) (string, error) {
-	fd, err := open(unix.AT_FDCWD, path, unix.O_RDONLY, 0)
+	fd, err := sys.Open(unix.AT_FDCWD, path, unix.O_RDONLY, 0)
 	if err != nil {
 		return "", err
 	}

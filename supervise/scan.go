@@ -9,7 +9,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/supervise/child"
 	"runitbox/supervise/state"
+	"runitbox/supervise/sys"
 )
 
 // entry is a service of the directory, by device and inode.
@@ -102,7 +104,7 @@ func (s *Scanner) take(f finding) {
 		go s.reserve()
 	}
 	s.looking, s.scanned = false, true
-	collectProbes()
+	child.CollectProbes()
 	s.dir.eyes.settleStirs(s.looked)
 	s.reoffer()
 	switch {
@@ -410,17 +412,25 @@ func (s *Scanner) stampRescan() {
 		b = binary.BigEndian.AppendUint32(b, uint32(now.Nanosecond()))
 		path := filepath.Join(s.Dir, ".forced-rescan")
 		text := fmt.Sprintf("@%x", b)
+		write := writeStamp
 		if readMounts().mayHang(unix.AT_FDCWD, s.Dir) {
-			p := probe{at: unix.AT_FDCWD}
-			s.dir.probe(p.write(path, text))
+			write = func(path, text string) error {
+				p := child.Probe{At: unix.AT_FDCWD}
+				return s.dir.probe(p.Write(path, text))
+			}
 		}
-		fd, err := open(unix.AT_FDCWD, path, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CREAT|unix.O_TRUNC, 0o644)
-		if err == nil {
-			_, err = unix.Write(fd, []byte(text))
-			unix.Close(fd)
-		}
-		if err != nil {
+		if err := write(path, text); err != nil {
 			s.warn(fmt.Errorf("failed to write %s: %w", path, err))
 		}
 	}()
+}
+
+func writeStamp(path, text string) error {
+	fd, err := sys.Open(unix.AT_FDCWD, path, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CREAT|unix.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	_, err = unix.Write(fd, []byte(text))
+	return err
 }

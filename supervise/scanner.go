@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/threads"
 )
 
 // Scanner keeps a core supervising what is in a directory of service
@@ -20,10 +22,12 @@ import (
 // they do; it holds descriptors for the core, and collects for it the children
 // that a killed core has left.
 type Scanner struct {
-	Dir     string   // looked up anew at each look, since it may be a link
-	Session bool     // -P
-	Args    []string // the process's own, in the memory that ps reads
-	Log     int      // which of Args is the log; 0: none
+	Dir     string // looked up anew at each look, since it may be a link
+	Session bool   // -P
+	// ShareLoggers has log services that may do the same share a process.
+	ShareLoggers bool
+	Args         []string // the process's own, in the memory that ps reads
+	Log          int      // which of Args is the log; 0: none
 	// Say takes what there is to be said, as a Core's does; what concerns no
 	// service has no name.
 	Say func(level Level, service string, err error)
@@ -124,7 +128,7 @@ func (s *Scanner) Run() int {
 	}
 	again = append(again, s.awaitThreads()...)
 	s.dir = newDirectory(s.Dir)
-	s.dir.threads = func(workers int) bool { return moreThreads(s.need + workers) }
+	s.dir.threads = s.threadsFor
 	for _, sig := range again { // that were not acted on before an upgrade
 		unix.Kill(os.Getpid(), sig)
 	}
@@ -184,16 +188,16 @@ func (s *Scanner) Run() int {
 func (s *Scanner) awaitThreads() (late []unix.Signal) {
 	// And what looks at directories, what makes a core or writes to standard error, and
 	// the log.
-	s.need = RuntimeThreads + runtime.GOMAXPROCS(0) + 2
+	s.need = threads.Runtime + runtime.GOMAXPROCS(0) + 2
 	if s.ring != nil {
 		s.need++
 	}
-	s.reserve = sync.OnceFunc(func() { ReserveThreads(s.need) })
-	if !scarce() {
+	s.reserve = sync.OnceFunc(func() { threads.Reserve(s.need) })
+	if !threads.Scarce() {
 		time.AfterFunc(2*startTime, s.reserve) // where the first look is not over sooner
 		return nil
 	}
-	for said := false; !ReserveThreads(s.need); said = true {
+	for said := false; !threads.Reserve(s.need); said = true {
 		if !said {
 			s.warn(errors.New("too few processes may be made; waiting."))
 		}
@@ -203,8 +207,15 @@ func (s *Scanner) awaitThreads() (late []unix.Signal) {
 		case <-time.After(time.Second):
 		}
 	}
-	ReserveThreads(s.need + 2) // no more are made later, and entries may hang
+	threads.Reserve(s.need + 2) // no more are made later, and entries may hang
 	return nil
+}
+
+// threadsFor sees to threads for so many who wait for an answer, and says whether there
+// are. To make some takes all that there are first: so many are made at once.
+func (s *Scanner) threadsFor(workers int) bool {
+	n := s.need + workers
+	return threads.Count() >= n || threads.More(n+workers/2) || threads.Count() >= n
 }
 
 // startTime is how long the first look waits for the core to be started.

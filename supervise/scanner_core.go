@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/child"
 )
 
 // coreArg tells the core of a tree from the runsv of one directory.
@@ -56,23 +58,26 @@ func (s *Scanner) makeCore(table int) (made newCoreOf) {
 	if s.Session {
 		argv = append(argv, "-P")
 	}
+	if s.ShareLoggers {
+		argv = append(argv, "--share-loggers")
+	}
 	files := []int{pair[1]}
 	if s.ring != nil { // the reader stays when the scanner goes
 		argv = append(argv, "-l")
 		files = append(files, s.ring.r)
 	}
-	c := child{path: s.self, argv: append(argv, "--", s.Dir), env: os.Environ(), files: []int{0, 1, 2}, table: table}
+	c := child.Child{Path: s.self, Argv: append(argv, "--", s.Dir), Env: os.Environ(), Files: []int{0, 1, 2}, Table: table}
 	for _, fd := range files { // to where none is in the way of another
 		if fd, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 16); err != nil {
 			return newCoreOf{err: fmt.Errorf("unable to start runsv: %w", err)}
 		}
 		defer unix.Close(fd)
-		c.files = append(c.files, fd)
+		c.Files = append(c.Files, fd)
 	}
-	pid, err := c.start(nil, s.files.given)
+	pid, err := c.Start(nil, s.files.given)
 	if err != nil && s.self != selfExe {
-		c.path = selfExe
-		pid, err = c.start(nil, s.files.given)
+		c.Path = selfExe
+		pid, err = c.Start(nil, s.files.given)
 	}
 	if err != nil {
 		return newCoreOf{err: fmt.Errorf("unable to start runsv: %w", err)}

@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/proc"
+	"runitbox/supervise/state"
 )
 
 // role is what a process is to its service.
@@ -54,6 +57,8 @@ const (
 	evReady                    // what was missing for a start is there
 	evKeep                     // the scanner has yet to get its descriptors
 	evSlow                     // a process takes its time to be made
+	evAsked                    // the process of a log service asks for a host
+	evHosted                   // a host has taken a log service
 )
 
 // event is what happens to a service.
@@ -65,9 +70,12 @@ type event struct {
 	pid    int
 	ws     unix.WaitStatus
 	err    error
-	number int      // of the rest
-	life   *Life    // the record of a control script
-	proc   *process // nil: nobody keeps it
+	number int            // of the rest
+	life   *state.Process // the record of a control script
+	proc   *process       // nil: nobody keeps it
+	engine uint32         // of host; 0: it is about a process
+	host   *host
+	ask    *ask
 }
 
 // job is a command that may have to wait for a control script.
@@ -83,9 +91,9 @@ type lane struct {
 	busy  bool
 	hook  byte
 	pid   int
-	pidfd int  // of a script that an earlier core has begun; else 0
-	life  Life // its record, of a script that is to end ./run
-	left  bool // which could not be written: the scanner has it
+	pidfd int           // of a script that an earlier core has begun; else 0
+	life  state.Process // its record, of a script that is to end ./run
+	left  bool          // which could not be written: the scanner has it
 	then  func(suppressed bool)
 	queue []job
 }
@@ -119,18 +127,20 @@ type unit struct {
 	lock     int // of supervise/lock, which is held as long as it is open
 	pidfd    int // of an adopted process, else -1
 	rest     *time.Timer
-	rests    int // the number of the last rest
+	rests    int    // the number of the last rest
+	host     *host  // of a log service that runs in one; pid is its then
+	engine   uint32 // and this is its number there
 
-	records  sync.Mutex // guards the following, and is held while the record is written
-	life     Life       // the record
-	recorded bool       // and it was written
-	want     Want       // the standing order, as the record is to tell it
+	records  sync.Mutex    // guards the following, and is held while the record is written
+	life     state.Process // the record
+	recorded bool          // and it was written
+	want     Want          // the standing order, as the record is to tell it
 
 	unwritten bool // pid, stat or status could not be written
 
 	written struct { // what the files say
 		any    bool
-		status [StatusSize]byte
+		status [state.StatusSize]byte
 		pid    int
 		stat   string
 	}
@@ -322,6 +332,10 @@ func (s *service) handle(ev event) {
 		s.core.keep(s)
 	case evSlow:
 		s.beSeen()
+	case evAsked:
+		s.asked(ev)
+	case evHosted:
+		s.hosted(ev)
 	case evSpawned, evUnmade, evUnexecuted:
 		s.ordered--
 		s.answered(ev)
@@ -542,6 +556,9 @@ func (u *unit) signal(pid int, sig unix.Signal) bool {
 	if pid == 0 || u.pid != pid || u.st.Phase != Running {
 		return false
 	}
+	if u.host != nil {
+		return u.svc.core.signalHosted(u, sig)
+	}
 	return sendSignal(pid, u.pidfd, sig) == nil
 }
 
@@ -657,17 +674,17 @@ func (s *service) order(u *unit, r role, argv []string) {
 	}
 	switch r {
 	case isRun:
-		o.life, o.before, o.after = u.prefix+"supervise/proc", Life{Word: LifeMaking, Pipe: inode(s.piped, s.pipe[1])}, LifeRun
+		o.life, o.before, o.after = u.prefix+"supervise/proc", state.Process{Word: state.ProcMaking, Pipe: inode(s.piped, s.pipe[1])}, state.ProcRun
 		if u.st.Want != WantOnce { // else it stays due
-			o.unmade = LifeDown
+			o.unmade = state.ProcDown
 		}
 	case isFinish:
-		o.life, o.before, o.after = u.prefix+"supervise/proc", Life{Word: LifeFinishing, Status: u.ws}, LifeFinish
-		if o.unmade = LifeEnded; u != &s.main {
-			o.unmade = LifeDown
+		o.life, o.before, o.after = u.prefix+"supervise/proc", state.Process{Word: state.ProcFinishing, Status: u.ws}, state.ProcFinish
+		if o.unmade = state.ProcEnded; u != &s.main {
+			o.unmade = state.ProcDown
 		}
 	case isHook + laneLife, isHook + laneKill:
-		o.life, o.before, o.after = hookRecord(argv[0][len("control/")]), Life{Word: LifeMaking}, LifeRun
+		o.life, o.before, o.after = hookRecord(argv[0][len("control/")]), state.Process{Word: state.ProcMaking}, state.ProcRun
 	}
 	s.ordered++
 	if s.atOnce {
@@ -753,7 +770,7 @@ func unexecuted(u *unit, ev event) error {
 // reaped: a core that is killed between leaves the corpse or the record.
 func (s *service) died(ev event) {
 	u := ev.who
-	if ev.role < isHook && ev.pid == u.pid {
+	if ev.role < isHook && ev.pid == u.pid && ev.engine == u.engine {
 		s.recordEnd(u, ev.role, ev.ws)
 	}
 	s.core.procs.recorded(ev.proc)
@@ -764,9 +781,10 @@ func (s *service) died(ev event) {
 		}
 		return
 	}
-	if ev.pid != u.pid {
+	if ev.pid != u.pid || ev.engine != u.engine {
 		return
 	}
+	u.host, u.engine = nil, 0
 	if u.pidfd >= 0 {
 		s.core.kept(s)
 		s.core.unwatch(u.pidfd)
@@ -787,9 +805,9 @@ func (s *service) died(ev event) {
 
 // recordEnd records the end of ./run or ./finish.
 func (s *service) recordEnd(u *unit, r role, ws unix.WaitStatus) {
-	l := Life{Word: LifeDown, Status: ws}
+	l := state.Process{Word: state.ProcDown, Status: ws}
 	if r == isRun && u == &s.main {
-		l.Word = LifeEnded
+		l.Word = state.ProcEnded
 	}
 	s.record(u, l)
 }
@@ -813,18 +831,18 @@ func (s *service) recordEnds() {
 
 // sign puts into a record where and by whom it is written, and the standing order.
 // The unit's records are locked.
-func (c *Core) sign(u *unit, l Life) Life {
+func (c *Core) sign(u *unit, l state.Process) state.Process {
 	at, _ := c.here() // which is known since the service was opened
-	l.World, l.Place, l.Tree, l.Core, l.Want, l.former = at.world, u.life.Place, at.tree, c.self, u.want, false
+	l.World, l.Place, l.Tree, l.Core, l.Want, l.Former = at.world, u.life.Place, at.tree, c.self, u.want, false
 	return l
 }
 
 // record writes a record of the unit.
-func (s *service) record(u *unit, l Life) {
+func (s *service) record(u *unit, l state.Process) {
 	u.records.Lock()
 	u.want = u.st.Want
 	u.life = s.core.sign(u, l)
-	err := writeLife(s.dir.fd, u.prefix+"supervise/proc", u.life)
+	err := proc.Write(s.dir.fd, u.prefix+"supervise/proc", u.life)
 	u.recorded = err == nil
 	u.records.Unlock()
 	s.noteRecord(u, err)
@@ -835,22 +853,22 @@ func (s *service) recordWant(u *unit) {
 	u.records.Lock()
 	u.want = u.st.Want
 	making := s.ordered > 0 && !u.recorded // who makes the process writes it
-	if s.deleted || making || u.life.Place == (Place{}) {
+	if s.deleted || making || u.life.Place == (state.Place{}) {
 		u.records.Unlock()
 		return
 	}
 	switch {
 	case s.ordered == 0 && u.want == WantOnce && u.st.Phase == Starting: // it is due until a process was made
-		u.life, u.recorded = Life{Word: LifeMaking, Ticks: ticksNow(), Place: u.life.Place}, false
+		u.life, u.recorded = state.Process{Word: state.ProcMaking, Ticks: proc.TicksNow(), Place: u.life.Place}, false
 	case u.life.Word == "":
-		u.life.Word, u.recorded = LifeDown, false
+		u.life.Word, u.recorded = state.ProcDown, false
 	}
 	u.life = s.core.sign(u, u.life)
 	var err error
 	if path := u.prefix + "supervise/proc"; u.recorded {
-		err = writeWant(s.dir.fd, path, u.want)
+		err = proc.WriteWant(s.dir.fd, path, u.want)
 	} else {
-		err = writeLife(s.dir.fd, path, u.life)
+		err = proc.Write(s.dir.fd, path, u.life)
 	}
 	u.recorded = err == nil
 	u.records.Unlock()
@@ -932,7 +950,7 @@ func (u *unit) update() error {
 			w.stat = text
 		}
 	}
-	if b := [StatusSize]byte(r.Bytes()); !w.any || w.status != b {
+	if b := [state.StatusSize]byte(r.Bytes()); !w.any || w.status != b {
 		if _, err := d.replace(u.prefix, "status", b[:], w.any); err != nil {
 			return err
 		}

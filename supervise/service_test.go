@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/sys"
 )
 
 // scene is a service whose processes are made up.
@@ -136,7 +138,7 @@ func TestWrittenWhenItRuns(t *testing.T) {
 		for _, files := range [][]string{nil, {"control/u"}} {
 			sc := newScene(t, files...)
 			stat := func() string {
-				b, err := sc.dir.slurp("supervise/stat", 64)
+				b, err := sys.Slurp(sc.dir.fd, "supervise/stat", 64)
 				if err != nil {
 					t.Fatal(err)
 				}

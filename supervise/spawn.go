@@ -5,6 +5,11 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/child"
+	"runitbox/supervise/proc"
+	"runitbox/supervise/state"
+	"runitbox/supervise/sys"
 )
 
 // order is one process to be made.
@@ -17,7 +22,7 @@ type order struct {
 	stdout  int    // the same
 	session bool   // in a session of its own
 	life    string // path of the record that is written before and after; "" for a control script
-	before  Life
+	before  state.Process
 	after   string // the word of the record once the process is there
 	unmade  string // and where none could be made: the next core is to look for none; "" leaves it
 }
@@ -65,98 +70,99 @@ func (c *Core) make(o order) event {
 	defer place.close()
 	var recordErr error
 	dir := o.who.svc.dir.fd
-	record := making{fd: -1}
+	record := proc.Making{FD: -1}
 	life := o.before
 	if o.life != "" {
 		o.who.records.Lock()
 		life = c.sign(o.who, life)
-		life.Ticks = ticksNow()
-		record, recordErr = writeMaking(dir, o.life, life)
+		life.Ticks = proc.TicksNow()
+		record, recordErr = proc.WriteMaking(dir, o.life, life)
 		if o.role < isHook {
 			o.who.life, o.who.recorded = life, recordErr == nil
 		}
 		o.who.records.Unlock()
-		if recordErr == errBeingMade {
+		if recordErr == proc.ErrBeingMade {
 			return fail(evUnmade, recordErr)
 		}
-		defer record.close()
+		defer record.Close()
 	}
 	where := "unable to change directory"
 	if o.dir != "" {
 		var err error
 		where += " to ./" + o.dir
-		if dir, err = open(dir, o.dir, unix.O_PATH|unix.O_DIRECTORY, 0); err != nil {
+		if dir, err = sys.Open(dir, o.dir, unix.O_PATH|unix.O_DIRECTORY, 0); err != nil {
 			return fail(evUnexecuted, fmt.Errorf("%s: %w", where, err))
 		}
 		defer unix.Close(dir)
 	}
-	var born uint64
-	ch := child{
-		path: o.argv[0], argv: o.argv, env: c.env, files: []int{0, 1, 2}, dir: dir,
-		private: c.private, born: &born,
+	var bornAt unix.Timespec
+	ch := child.Child{
+		Path: o.argv[0], Argv: o.argv, Env: c.env, Files: []int{0, 1, 2}, Dir: dir,
+		Private: c.private, Born: &bornAt,
 	}
 	if recordErr == nil {
-		ch.record = max(record.fd, 0)
+		ch.Record = max(record.FD, 0)
 	} else {
-		ch.lock = max(record.fd, 0)
+		ch.Lock = max(record.FD, 0)
 	}
 	if o.stdin >= 0 {
-		ch.files[0] = o.stdin
+		ch.Files[0] = o.stdin
 	}
 	if o.stdout >= 0 {
-		ch.files[1] = o.stdout
+		ch.Files[1] = o.stdout
 	}
-	start := ch.start
+	start := ch.Start
 	if o.session {
-		start = ch.startInSession
+		start = ch.StartInSession
 	}
-	begun := ticksNow()
-	h := c.hands.take()
+	begun := proc.TicksNow()
+	h := c.slots.Take()
 	pid, err := start(h, c.files)
-	c.hands.put(h)
-	var proc *process
+	c.slots.Put(h)
+	var made *process
 	switch err {
 	case nil:
-		proc = place.holds(pid, o.who, o.role)
+		made = place.holds(pid, o.who, o.role)
 	case unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.ENFILE:
 		if o.unmade != "" && recordErr == nil {
 			o.who.records.Lock()
 			life.Word, life.Want = o.unmade, o.who.want
-			recordErr = record.write(o.life, life)
+			recordErr = record.Write(o.life, life)
 			o.who.life, o.who.recorded = life, recordErr == nil
 			o.who.records.Unlock()
 		}
 		return fail(evUnmade, fmt.Errorf("unable to fork, sleeping: %w", err))
 	default:
-		if d, ok := err.(dirError); ok {
-			err = fmt.Errorf("%s: %w", where, d.error)
+		if d, ok := err.(child.DirError); ok {
+			err = fmt.Errorf("%s: %w", where, d.Err)
 		}
 		return fail(evUnexecuted, err)
 	}
 	if o.life != "" {
 		life.Word, life.PID, life.Ticks = o.after, pid, begun
-		if born == 0 {
-			born = ticksNow()
+		born := proc.TicksOf(bornAt)
+		if bornAt == (unix.Timespec{}) { // the child could not say it
+			born = proc.TicksNow()
 		}
 		if born != begun || !c.clock.Load() {
-			st, ok, _ := statOf(pid) // not in a way that matters: it is between the two
+			st, ok, _ := proc.StatOf(pid) // not in a way that matters: it is between the two
 			if !ok {
-				st.ticks = begun
+				st.Ticks = begun
 			}
-			life.Ticks = st.ticks
-			c.clock.Store(ok && begun <= st.ticks && st.ticks <= born)
+			life.Ticks = st.Ticks
+			c.clock.Store(ok && begun <= st.Ticks && st.Ticks <= born)
 		}
 		o.who.records.Lock()
 		life.Want = o.who.want
 		if recordErr == nil {
-			recordErr = record.write(o.life, life)
+			recordErr = record.Write(o.life, life)
 		}
 		if o.role < isHook {
 			o.who.life, o.who.recorded = life, recordErr == nil
 		}
 		o.who.records.Unlock()
 	}
-	ev := event{kind: evSpawned, who: o.who, role: o.role, pid: pid, proc: proc, err: recordErr}
+	ev := event{kind: evSpawned, who: o.who, role: o.role, pid: pid, proc: made, err: recordErr}
 	if o.life != "" && o.role >= isHook {
 		ev.life = &life
 	}

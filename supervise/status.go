@@ -1,7 +1,7 @@
 // Package supervise keeps service directories as their operator wants them.
 // The rules are a table in machine.go; the files under supervise/ are the
-// contract with everything made for runit. The format of supervise/status is
-// package state's, whose names this package hands on to the applets.
+// contract with everything made for runit. Which packages lie below this one,
+// and what each is for, is said in README.md.
 package supervise
 
 import "runitbox/supervise/state"
@@ -24,16 +24,8 @@ const (
 
 // The standing orders; state says what each means.
 const (
-	WantUp      = state.WantUp
-	WantDown    = state.WantDown
-	WantOnce    = state.WantOnce
-	WantExit    = state.WantExit
-	WantUnknown = state.WantUnknown
+	WantUp   = state.WantUp
+	WantDown = state.WantDown
+	WantOnce = state.WantOnce
+	WantExit = state.WantExit
 )
-
-// StatusSize is the length of supervise/status in bytes.
-const StatusSize = state.StatusSize
-
-// ParseRecord is the record that the bytes of supervise/status tell; any length
-// but StatusSize is an error.
-func ParseRecord(b []byte) (Record, error) { return state.ParseRecord(b) }

@@ -5,6 +5,10 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/proc"
+	"runitbox/supervise/state"
+	"runitbox/supervise/sys"
 )
 
 // survivors are the trees of earlier scanners of which something still runs. Guarded
@@ -77,11 +81,11 @@ func (c *Core) survives(tree uint32) (bool, error) {
 }
 
 // survey looks through the records of all services in the scanner's directory.
-func (c *Core) survey(look *survey, tree uint32, w World) {
+func (c *Core) survey(look *survey, tree uint32, w state.World) {
 	defer close(look.over)
 	dir, err := os.Open(c.dir)
 	if err != nil {
-		look.err = unless(absent, c.dir, err)
+		look.err = sys.Unless(sys.Absent, c.dir, err)
 		return
 	}
 	defer dir.Close()
@@ -110,14 +114,14 @@ func (c *Core) survey(look *survey, tree uint32, w World) {
 }
 
 // stillRuns says whether the record at path is of this tree and its process runs.
-func stillRuns(at int, path string, tree uint32, w World) (bool, error) {
-	l, ok, err := readLife(at, path)
-	if err != nil || !ok || l.Tree != tree || l.PID == 0 || l.worth(w, l.Place) != worthAll {
+func stillRuns(at int, path string, tree uint32, w state.World) (bool, error) {
+	l, ok, err := proc.Read(at, path)
+	if err != nil || !ok || l.Tree != tree || l.PID == 0 || worthOf(l, w, l.Place) != worthAll {
 		return false, err
 	}
-	s, err := see(l)
-	if s.pidfd >= 0 {
-		unix.Close(s.pidfd)
+	s, err := proc.See(l)
+	if s.PidFD >= 0 {
+		unix.Close(s.PidFD)
 	}
-	return s.found && !s.dead, err
+	return s.Found && !s.Dead, err
 }

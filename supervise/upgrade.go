@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/child"
 )
 
 // stateVar hands what the scanner holds over to the new executable.
@@ -93,7 +95,7 @@ func (s *Scanner) become() {
 		for _, fd := range keep {
 			unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0)
 		}
-		release := holdSignals() // any of these would end the new program before it asks for them
+		release := child.HoldSignals() // any of these would end the new program before it asks for them
 		late = append(late, s.late()...)
 		var numbers strings.Builder
 		for _, sig := range late {
@@ -155,7 +157,7 @@ func (s *Scanner) resume() (again []unix.Signal) {
 				again = append(again, unix.Signal(sig))
 			}
 		}
-		heldBefore()
+		child.HeldBefore()
 	}
 	if memfd > 2 {
 		f := os.NewFile(uintptr(memfd), "state")

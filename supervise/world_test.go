@@ -8,34 +8,36 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/state"
 )
 
 // TestWorth compares records with where they are read.
 func TestWorth(t *testing.T) {
-	w, p := World{Boot: 1, Space: 0x50002}, Place{Dir: 3, Lock: 4}
+	w, p := state.World{Boot: 1, Space: 0x50002}, state.Place{Dir: 3, Lock: 4}
 	worlds := map[string]struct {
-		World
+		state.World
 		same bool
 	}{
 		"the same world":             {w, true},
-		"another boot":               {World{9, 0x50002}, false},
-		"another namespace":          {World{1, 0x60009}, false},
-		"another, by its inode":      {World{1, 0x50009}, false},
-		"another, by its process 1":  {World{1, 0x60002}, false},
-		"another, without /proc":     {World{0, 0x60000}, false},
-		"the same, without /proc":    {World{0, 0x50000}, true},
-		"the same, without pidfs":    {World{1, 2}, true},
-		"a namespace that is hidden": {World{1, 0}, true},
-		"without /proc":              {World{}, true},
+		"another boot":               {state.World{Boot: 9, Space: 0x50002}, false},
+		"another namespace":          {state.World{Boot: 1, Space: 0x60009}, false},
+		"another, by its inode":      {state.World{Boot: 1, Space: 0x50009}, false},
+		"another, by its process 1":  {state.World{Boot: 1, Space: 0x60002}, false},
+		"another, without /proc":     {state.World{Boot: 0, Space: 0x60000}, false},
+		"the same, without /proc":    {state.World{Boot: 0, Space: 0x50000}, true},
+		"the same, without pidfs":    {state.World{Boot: 1, Space: 2}, true},
+		"a namespace that is hidden": {state.World{Boot: 1, Space: 0}, true},
+		"without /proc":              {state.World{}, true},
 	}
 	places := map[string]struct {
-		Place
+		state.Place
 		worth worth
 	}{
 		"the same place": {p, worthAll},
-		"a copy":         {Place{8, 9}, worthless},
-		"another lock":   {Place{3, 9}, worthProcess},
-		"a directory put beside the same supervise directory": {Place{9, 4}, worthStopped},
+		"a copy":         {state.Place{Dir: 8, Lock: 9}, worthless},
+		"another lock":   {state.Place{Dir: 3, Lock: 9}, worthProcess},
+		"a directory put beside the same supervise directory": {state.Place{Dir: 9, Lock: 4}, worthStopped},
 	}
 	for wn, wt := range worlds {
 		for pn, pt := range places {
@@ -43,7 +45,7 @@ func TestWorth(t *testing.T) {
 			if !wt.same {
 				want = worthless
 			}
-			if got := (Life{World: wt.World, Place: pt.Place}).worth(w, p); got != want {
+			if got := worthOf(state.Process{World: wt.World, Place: pt.Place}, w, p); got != want {
 				t.Errorf("%s, %s: %d, want %d", wn, pn, got, want)
 			}
 		}
@@ -57,7 +59,7 @@ func TestJudge(t *testing.T) {
 		for _, runs := range []bool{false, true} {
 			for _, tree := range []string{"this tree", "a tree that lives", "a tree that is gone"} {
 				for _, want := range []Want{WantUp, WantDown, WantOnce, WantExit} {
-					v := Life{Want: want}.judge(w, runs, tree == "this tree", tree == "a tree that lives")
+					v := judge(state.Process{Want: want}, w, runs, tree == "this tree", tree == "a tree that lives")
 					name := fmt.Sprintf("worth %d, runs %t, %s, %c", w, runs, tree, want.Command())
 					all[name] = v
 				}
@@ -94,7 +96,7 @@ func TestJudge(t *testing.T) {
 // TestPlace tells a copy of a directory from the directory under another name.
 func TestPlace(t *testing.T) {
 	root := t.TempDir()
-	at := func(name string) Place {
+	at := func(name string) state.Place {
 		t.Helper()
 		dir, err := openDir(root + "/" + name)
 		if err != nil {
@@ -136,30 +138,5 @@ func TestPlace(t *testing.T) {
 	os.WriteFile(root+"/moved/supervise/lock", nil, 0o600)
 	if p := at("moved"); p.Dir != before.Dir || p.Lock == before.Lock {
 		t.Errorf("with a new lock: %+v, was %+v", p, before)
-	}
-}
-
-// TestLifeTag hands a record to the scanner and back.
-func TestLifeTag(t *testing.T) {
-	for _, prefix := range []string{"", "log/"} {
-		l := Life{Word: LifeFinish, PID: 1 << 22, Ticks: 1 << 40, World: World{1, 2}, Place: Place{3, 4}, Tree: 5, Core: 6, Status: statusUnknown, Pipe: 7, Want: WantOnce}
-		got, back, ok := lifeOfTag(l.tag(prefix))
-		if !ok || got != prefix || back != l {
-			t.Errorf("%q, %+v, %t", got, back, ok)
-		}
-	}
-	for _, bad := range []string{"", "=", "=:", "=:u", "=log/:run:1:u", "control", "=:" + blank, "=:::::::::::::u", "log/control"} {
-		if _, l, ok := lifeOfTag(bad); ok {
-			t.Errorf("%q is %+v", bad, l)
-		}
-	}
-}
-
-// TestWorldOfOwn is known, and the same each time.
-func TestWorldOfOwn(t *testing.T) {
-	a, err1 := readWorld()
-	b, err2 := readWorld()
-	if err1 != nil || err2 != nil || a != b || a.Boot == 0 || a.Space == 0 {
-		t.Errorf("%+v, %v; %+v, %v", a, err1, b, err2)
 	}
 }

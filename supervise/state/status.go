@@ -1,5 +1,6 @@
-// Package state is the byte format of supervise/status and the words of
-// supervise/stat: what a supervisor tells of a service, as runit laid it out.
+// Package state is the byte formats of what a supervisor tells of a service:
+// supervise/status and the words of supervise/stat, as runit laid them out, and
+// supervise/proc, by which the next supervisor finds its process again.
 // It is pure: it opens no file, starts no process and reads no clock. Who holds
 // the files is said in package supervise.
 package state

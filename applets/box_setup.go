@@ -1,0 +1,110 @@
+package applets
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"runitbox/applets/setup"
+)
+
+// newSetup writes what the executable brings for a whole system.
+func newSetup() *cobra.Command {
+	const line = "runitbox setup services [--list] [--dry-run] [--force] [--root DIR] [service ...]"
+	cmd := &cobra.Command{
+		Use:   "setup services",
+		Short: "write service directories for well-known daemons",
+		RunE: func(_ *cobra.Command, args []string) error {
+			note := ""
+			if len(args) > 0 {
+				note = "runitbox: setup: no such thing: " + args[0]
+			}
+			return misuse{note, line, 100}
+		},
+	}
+	var list, dry, force bool
+	var root string
+	services := &cobra.Command{
+		Use:   "services [--list] [--dry-run] [--force] [--root DIR] [service ...]",
+		Short: "write service directories for well-known daemons to /etc/sv",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			all := setup.Services()
+			chosen := slices.DeleteFunc(slices.Clone(all), func(s setup.Service) bool {
+				return len(args) > 0 && !slices.Contains(args, s.Name)
+			})
+			for _, name := range args {
+				if !slices.ContainsFunc(all, func(s setup.Service) bool { return s.Name == name }) {
+					return fatal{"runitbox", 111, fmt.Errorf("setup: %s: no such service (--list tells all)", name)}
+				}
+			}
+			out := cmd.OutOrStdout()
+			var files []setup.File
+			for _, s := range chosen {
+				if list {
+					fmt.Fprintf(out, "%-15s %s\n", s.Name, s.About)
+				}
+				files = append(files, s.Files...)
+			}
+			if list {
+				return nil
+			}
+			if err := write(out, root, setup.ServiceDir, files, dry, force); err != nil {
+				return fatal{"runitbox", 111, err}
+			}
+			return nil
+		},
+	}
+	getoptErrors(cmd, "runitbox", line, 100)
+	getoptErrors(services, "runitbox", line, 100)
+	f := services.Flags()
+	f.BoolVar(&list, "list", false, "tell what there is and write nothing")
+	f.BoolVar(&dry, "dry-run", false, "tell what would be done and do nothing")
+	f.BoolVar(&force, "force", false, "replace files that differ")
+	f.StringVar(&root, "root", "/", "the root of the system that is set up")
+	cmd.AddCommand(services)
+	return cmd
+}
+
+// write makes the files in dir below root and tells of each. Where something is in the
+// way nothing is changed.
+func write(out io.Writer, root, dir string, files []setup.File, dry, force bool) error {
+	target, err := setup.Open(root, dir)
+	if err != nil {
+		return fmt.Errorf("setup: unable to open %s: %w", root, err)
+	}
+	defer target.Close()
+	steps, err := target.Plan(files)
+	if err != nil {
+		return fmt.Errorf("setup: %w", err)
+	}
+	at := strings.TrimSuffix(root, "/") + "/"
+	var way []string
+	for _, s := range steps {
+		switch {
+		case s.State == setup.Foreign:
+			way = append(way, fmt.Sprintf("%s%s: %v", at, s.Path, s.Cause))
+		case s.State == setup.Differs && !force:
+			way = append(way, fmt.Sprintf("%s%s: it is there and differs (--force replaces it)", at, s.Path))
+		}
+	}
+	if len(way) > 0 {
+		return errors.New("setup: nothing was changed: " + strings.Join(way, "; "))
+	}
+	if !dry {
+		if err := target.Write(steps); err != nil {
+			return fmt.Errorf("setup: nothing was changed: %w", err)
+		}
+	}
+	words := map[setup.State]string{setup.Absent: "made", setup.Same: "kept", setup.Differs: "replaced"}
+	if dry {
+		words = map[setup.State]string{setup.Absent: "would make", setup.Same: "would keep", setup.Differs: "would replace"}
+	}
+	for _, s := range steps {
+		fmt.Fprintf(out, "%s %s%s\n", words[s.State], at, s.Path)
+	}
+	return nil
+}

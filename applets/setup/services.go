@@ -1,0 +1,73 @@
+package setup
+
+import (
+	_ "embed"
+	"slices"
+	"strings"
+)
+
+//go:embed services.txt
+var servicesText string
+
+// ServiceDir is where service directories lie, below the root.
+const ServiceDir = "etc/sv"
+
+// Service is a service directory of the collection.
+type Service struct {
+	Name  string
+	About string // what it runs, in a few words
+	Files []File // their paths begin with the name
+}
+
+// Services are all of the collection, by name.
+func Services() []Service {
+	var all []Service
+	var logRun File
+	for _, f := range parse(servicesText) {
+		name, file, _ := strings.Cut(f.Path, "/")
+		if name == "log" { // is not a service but of all of them
+			logRun = f
+			continue
+		}
+		if len(all) == 0 || all[len(all)-1].Name != name {
+			all = append(all, Service{Name: name})
+		}
+		s := &all[len(all)-1]
+		s.Files = append(s.Files, f)
+		if file == "run" {
+			_, rest, _ := strings.Cut(f.Text, "\n")
+			about, _, _ := strings.Cut(rest, "\n")
+			s.About = strings.TrimPrefix(about, "# ")
+		}
+	}
+	for i := range all {
+		s := &all[i]
+		if logs(s.Name) {
+			f := logRun
+			f.Path = s.Name + "/log/run"
+			s.Files = append(s.Files, f)
+		}
+	}
+	slices.SortFunc(all, func(a, b Service) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}
+
+// logs says whether a service has a log service: a login has its terminal.
+func logs(name string) bool {
+	return !strings.HasPrefix(name, "agetty-") && name != "sulogin"
+}
+
+// parse parts a text of many files: before each stands a line "-- path --". What comes
+// before the first is about all of them. A file in the top directory of a service or in
+// control is a program, but for conf.
+func parse(text string) []File {
+	var files []File
+	for line := range strings.Lines(text) {
+		if name, ok := strings.CutPrefix(strings.TrimSuffix(line, " --\n"), "-- "); ok && strings.HasSuffix(line, " --\n") {
+			files = append(files, File{Path: name, Mode: 0o755})
+		} else if n := len(files); n > 0 {
+			files[n-1].Text += line
+		}
+	}
+	return files
+}

@@ -1,0 +1,206 @@
+// Package setup writes what the executable brings for a whole system: service
+// directories for well-known daemons. It looks at all that is there before it changes
+// anything, follows no link out of the root that it is given, and takes back what it
+// has begun where it cannot end.
+package setup
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+)
+
+// File is a file to be written.
+type File struct {
+	Path string // relative to the directory that it is written to, slashes between
+	Text string
+	Mode fs.FileMode // permissions
+}
+
+// State is what there is at the path of a File.
+type State int
+
+// The states of a file.
+const (
+	Absent  State = iota // nothing: it is made
+	Same                 // the file as it shall be: it stays
+	Differs              // a regular file with another text or mode
+	Foreign              // no regular file, or below something that is no directory
+)
+
+// Step is what is to be done about a File.
+type Step struct {
+	File
+	State State
+	Cause error // of Foreign
+}
+
+// Target is a directory to write to.
+type Target struct {
+	root *os.Root
+	name string // as messages tell it
+}
+
+// Open opens dir below root, both of which are made where they are not there: root
+// itself must be. A link on the way that leads out of root is an error, but where
+// root is "/", which nothing leads out of. The Target must be closed. The error does not name root.
+func Open(root, dir string) (*Target, error) {
+	if filepath.Clean(root) == "/" {
+		if real, err := filepath.EvalSymlinks("/" + dir); err == nil { // os.Root takes no absolute link
+			dir = strings.TrimPrefix(real, "/")
+		}
+	}
+	at, err := os.OpenRoot(root)
+	if err != nil {
+		return nil, bare(err)
+	}
+	return &Target{at, dir}, nil
+}
+
+// Close closes the directory.
+func (t *Target) Close() error { return t.root.Close() }
+
+// Plan looks at what there is of the files and changes nothing. The error is of the
+// root, or a file that cannot be read.
+func (t *Target) Plan(files []File) ([]Step, error) {
+	var steps []Step
+	for _, f := range files {
+		s := Step{File: f}
+		s.Path = path.Join(t.name, f.Path)
+		info, err := t.root.Lstat(s.Path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			s.State = Absent
+			if s.Cause = t.reachable(path.Dir(s.Path)); s.Cause != nil {
+				s.State = Foreign
+			}
+		case err != nil:
+			s.State, s.Cause = Foreign, bare(err)
+		case !info.Mode().IsRegular():
+			s.State, s.Cause = Foreign, errors.New("it is no regular file")
+		default:
+			text, err := t.root.ReadFile(s.Path)
+			if err != nil {
+				return nil, fmt.Errorf("unable to read %s: %w", s.Path, bare(err))
+			}
+			if s.State = Same; !bytes.Equal(text, []byte(f.Text)) || info.Mode().Perm() != f.Mode {
+				s.State = Differs
+			}
+		}
+		steps = append(steps, s)
+	}
+	return steps, nil
+}
+
+// reachable says why no file can be made in dir: something on the way is no directory.
+func (t *Target) reachable(dir string) error {
+	for ; dir != "."; dir = path.Dir(dir) {
+		info, err := t.root.Stat(dir)
+		switch {
+		case err == nil && info.IsDir():
+			return nil
+		case err == nil:
+			return fmt.Errorf("%s is no directory", dir)
+		case errors.Is(err, fs.ErrNotExist):
+			if _, err := t.root.Lstat(dir); err == nil {
+				return fmt.Errorf("%s is a link that leads nowhere", dir)
+			}
+		default:
+			return fmt.Errorf("%s: %w", dir, bare(err))
+		}
+	}
+	return nil
+}
+
+// suffix is what the name of a file ends with until all are written.
+const suffix = ".runitbox-new"
+
+// Write makes the files that are Absent and replaces those that are Differs. All are
+// written beside their places first, and only then renamed: where one cannot be
+// written, what was made is taken back, and the error tells of which file.
+func (t *Target) Write(steps []Step) (err error) {
+	var made []string // files and directories, in order
+	defer func() {
+		for i := len(made) - 1; err != nil && i >= 0; i-- {
+			t.root.Remove(made[i])
+		}
+	}()
+	todo := make([]Step, 0, len(steps))
+	for _, s := range steps {
+		if s.State == Absent || s.State == Differs {
+			todo = append(todo, s)
+		}
+	}
+	for _, s := range todo {
+		if err := t.mkdir(path.Dir(s.Path), &made); err != nil {
+			return err
+		}
+		made = append(made, s.Path+suffix)
+		if err := t.write(s); err != nil {
+			return fmt.Errorf("unable to write %s: %w", s.Path, bare(err))
+		}
+	}
+	for _, s := range todo {
+		if err := t.root.Rename(s.Path+suffix, s.Path); err != nil {
+			return fmt.Errorf("unable to rename %s: %w", s.Path, bare(err))
+		}
+		if s.State == Absent {
+			made = append(made, s.Path)
+		}
+	}
+	return nil
+}
+
+// mkdir makes dir and those above it where they are not there, and notes them.
+func (t *Target) mkdir(dir string, made *[]string) error {
+	if dir == "." {
+		return nil
+	}
+	if info, err := t.root.Stat(dir); err == nil && info.IsDir() {
+		return nil
+	}
+	if err := t.mkdir(path.Dir(dir), made); err != nil {
+		return err
+	}
+	if err := t.root.Mkdir(dir, 0o755); err != nil {
+		return fmt.Errorf("unable to make %s: %w", dir, bare(err))
+	}
+	*made = append(*made, dir)
+	return nil
+}
+
+// write writes the file beside its place. What a run that was killed has left there is
+// replaced.
+func (t *Target) write(s Step) error {
+	name := s.Path + suffix
+	if err := t.root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := t.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(s.Text)
+	for _, step := range []func() error{func() error { return f.Chmod(s.Mode) }, f.Sync, f.Close} {
+		if e := step(); err == nil {
+			err = e
+		}
+	}
+	return err
+}
+
+// bare is the cause of an error without the names, which the caller tells.
+func bare(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
+	}
+	if e, ok := errors.AsType[*os.LinkError](err); ok {
+		return e.Err
+	}
+	return err
+}

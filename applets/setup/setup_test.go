@@ -1,0 +1,181 @@
+package setup
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// put makes files below dir: a text, or with "-> " before it a link.
+func put(t *testing.T, dir string, files map[string]string) {
+	t.Helper()
+	for name, text := range files {
+		at := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if to, ok := strings.CutPrefix(text, "-> "); ok {
+			err = os.Symlink(to, at)
+		} else {
+			err = os.WriteFile(at, []byte(text), 0o755)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// found tells what there is below dir, in the form that put takes.
+func found(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	err := filepath.WalkDir(dir, func(at string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		name, _ := filepath.Rel(dir, at)
+		if to, err := os.Readlink(at); err == nil {
+			all[name] = "-> " + to
+			return nil
+		}
+		text, err := os.ReadFile(at)
+		all[name] = string(text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+var two = []File{{"web/run", "new", 0o755}, {"web/log/run", "log", 0o755}}
+
+func TestPlanAndWrite(t *testing.T) {
+	for name, tt := range map[string]struct {
+		before map[string]string
+		states []State
+		after  map[string]string // of what is below the root, where it is written
+	}{
+		"nothing is there":                {nil, []State{Absent, Absent}, map[string]string{"etc/sv/web/run": "new", "etc/sv/web/log/run": "log"}},
+		"all is there":                    {map[string]string{"etc/sv/web/run": "new", "etc/sv/web/log/run": "log"}, []State{Same, Same}, map[string]string{"etc/sv/web/run": "new", "etc/sv/web/log/run": "log"}},
+		"one differs":                     {map[string]string{"etc/sv/web/run": "old"}, []State{Differs, Absent}, map[string]string{"etc/sv/web/run": "new", "etc/sv/web/log/run": "log"}},
+		"others are left alone":           {map[string]string{"etc/sv/web/conf": "mine"}, []State{Absent, Absent}, map[string]string{"etc/sv/web/conf": "mine", "etc/sv/web/run": "new", "etc/sv/web/log/run": "log"}},
+		"a link to another directory":     {map[string]string{"etc/sv": "-> ../usr/sv", "usr/sv/x": "x"}, []State{Absent, Absent}, map[string]string{"etc/sv": "-> ../usr/sv", "usr/sv/x": "x", "usr/sv/web/run": "new", "usr/sv/web/log/run": "log"}},
+		"what a run left that was killed": {map[string]string{"etc/sv/web/run.runitbox-new": "half"}, []State{Absent, Absent}, map[string]string{"etc/sv/web/run": "new", "etc/sv/web/log/run": "log"}},
+		"a link in place of a file":       {map[string]string{"etc/sv/web/run": "-> /bin/true"}, []State{Foreign, Absent}, nil},
+		"a file in place of a directory":  {map[string]string{"etc/sv/web": "file"}, []State{Foreign, Foreign}, nil},
+		"a link out of the root":          {map[string]string{"etc/sv/web": "-> /tmp"}, []State{Foreign, Foreign}, nil},
+		"a link up and out":               {map[string]string{"etc/sv/web": "-> ../../../../tmp"}, []State{Foreign, Foreign}, nil},
+		"a link that leads nowhere":       {map[string]string{"etc/sv/web/log": "-> nowhere"}, []State{Absent, Foreign}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			put(t, dir, tt.before)
+			target, err := Open(dir, ServiceDir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer target.Close()
+			steps, err := target.Plan(two)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var states []State
+			for _, s := range steps {
+				states = append(states, s.State)
+				if (s.State == Foreign) != (s.Cause != nil) {
+					t.Errorf("%s: state %d, cause %v", s.Path, s.State, s.Cause)
+				}
+			}
+			if diff := cmp.Diff(tt.states, states); diff != "" {
+				t.Errorf("states (-want +got):\n%s", diff)
+			}
+			if tt.after == nil {
+				return
+			}
+			if err := target.Write(steps); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.after, found(t, dir)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if steps, err = target.Plan(two); err != nil || steps[0].State != Same || steps[1].State != Same {
+				t.Errorf("the second time: %v, %v", steps, err)
+			}
+		})
+	}
+}
+
+// TestWriteFails: where a file cannot be written, what was made before it is gone.
+func TestWriteFails(t *testing.T) {
+	dir := t.TempDir()
+	before := map[string]string{"etc/sv/old/run": "old", "etc/sv/web/log": "a file"}
+	put(t, dir, before)
+	target, err := Open(dir, ServiceDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer target.Close()
+	err = target.Write([]Step{
+		{File: File{"etc/sv/old/run", "new", 0o755}, State: Differs},
+		{File: File{"etc/sv/fresh/control/h", "new", 0o755}, State: Absent},
+		{File: File{"etc/sv/web/log/run", "new", 0o755}, State: Absent}, // it came behind the plan
+	})
+	if err == nil {
+		t.Error("no error")
+	}
+	if diff := cmp.Diff(before, found(t, dir)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if _, err := os.Lstat(filepath.Join(dir, "etc/sv/fresh")); err == nil {
+		t.Error("a directory was left")
+	}
+}
+
+// TestServices: each has a run script that tells what it is for, and is whole.
+func TestServices(t *testing.T) {
+	names := map[string]bool{}
+	for _, s := range Services() {
+		if names[s.Name] {
+			t.Errorf("%s is there twice", s.Name)
+		}
+		names[s.Name] = true
+		if s.About == "" || strings.HasPrefix(s.About, "exec") || len(s.About) > 60 {
+			t.Errorf("%s: about: %q", s.Name, s.About)
+		}
+		files := map[string]string{}
+		for _, f := range s.Files {
+			name, ok := strings.CutPrefix(f.Path, s.Name+"/")
+			if _, twice := files[name]; twice || !ok {
+				t.Errorf("%s: file %s", s.Name, f.Path)
+			}
+			files[name] = f.Text
+			if !strings.HasPrefix(f.Text, "#!/bin/sh\n") || !strings.HasSuffix(f.Text, "\n") || f.Mode != 0o755 {
+				t.Errorf("%s is no script", f.Path)
+			}
+		}
+		if !strings.Contains(files["run"], "\nexec ") {
+			t.Errorf("%s/run becomes no program", s.Name)
+		}
+	}
+	if len(names) < 50 {
+		t.Errorf("%d services", len(names))
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add("about\n-- a/run --\ntext\n-- b/run --\n")
+	f.Add("-- --\n-- -- --\n")
+	f.Add("-- a --")
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, file := range parse(text) {
+			if strings.Contains(file.Path, "\n") {
+				t.Errorf("path %q", file.Path)
+			}
+		}
+	})
+}

@@ -1,0 +1,162 @@
+package child
+
+import (
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+)
+
+// TestChildTable: a child of a process that has many descriptors has room for a
+// few, and the process has what it had.
+func TestChildTable(t *testing.T) {
+	seal(t)
+	const most = 4
+	null, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(null)
+	hs := NewSlots(null, most)
+	if len(hs) != most {
+		t.Fatalf("%d slots, want %d", len(hs), most)
+	}
+	defer func() {
+		for range most {
+			for _, fd := range (<-hs).low {
+				unix.Close(fd)
+			}
+		}
+	}()
+	high, err := unix.FcntlInt(uintptr(null), unix.F_DUPFD_CLOEXEC, 900)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(high)
+	var in, out [2]int
+	for _, p := range []*[2]int{&in, &out} {
+		if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(p[0])
+		defer unix.Close(p[1])
+	}
+	open := func() (fds []string) {
+		links, _ := filepath.Glob("/proc/self/fd/*")
+		for _, l := range links {
+			to, err := os.Readlink(l)
+			if err == nil {
+				fds = append(fds, l+" "+to)
+			}
+		}
+		return fds
+	}
+	for _, way := range ways(t) {
+		for _, session := range []bool{false, true} {
+			way.use()
+			start := Child.Start
+			if session {
+				start = Child.StartInSession
+			}
+			c := Child{
+				Path: "/bin/sh", Argv: []string{"sh", "-c", `read x; echo $x; for fd in /proc/$$/fd/*; do echo ${fd##*/}; done; sed -n s/^FDSize:.//p /proc/$$/status`},
+				Env: []string{"PATH=/usr/bin:/bin"}, Files: []int{in[0], out[1], 2},
+			}
+			before := open()
+			unix.Write(in[1], []byte("hello\n"))
+			h := hs.Take()
+			pid, err := start(c, h, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			whole := !bestWay().shares
+			collect(pid)
+			c.Path = "/nonexistent"
+			if pid, err := start(c, h, nil); err != unix.ENOENT {
+				t.Errorf("%s: pid %d, %v", way.name, pid, err)
+			}
+			hs.Put(h)
+			if diff := cmp.Diff(before, open()); diff != "" {
+				t.Errorf("%s: the descriptors of the process (-before +after):\n%s", way.name, diff)
+			}
+			var buf [512]byte
+			n, _ := unix.Read(out[0], buf[:])
+			// The shell has the directory that it lists.
+			got := strings.ReplaceAll(string(buf[:max(n, 0)]), "\n3\n", "\n")
+			want := "hello\n0\n1\n2\n64\n"
+			if whole {
+				want = "hello\n0\n1\n2\n1024\n"
+			}
+			if got != want {
+				t.Errorf("%s, session %t, whole %t: %q, want %q", way.name, session, whole, got, want)
+			}
+		}
+	}
+}
+
+// TestCollectWhileHeld: a program that takes its time to be executed (its file is
+// kept by a lease here) holds up neither a collection nor who else runs.
+func TestCollectWhileHeld(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "true")
+	text, err := os.ReadFile("/bin/true")
+	if err == nil {
+		err = os.WriteFile(path, text, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	tried := make(chan os.Signal, 1)
+	signal.Notify(tried, unix.SIGIO)
+	defer signal.Stop(tried)
+	for { // another test's child may have it open for writing still
+		_, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK)
+		if err == nil {
+			break
+		}
+		if err != unix.EAGAIN {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	made := make(chan error, 1)
+	go func() {
+		pid, err := (Child{Path: path, Argv: []string{"true"}, Files: []int{0, 1, 2}}).Start(nil, nil)
+		if err == nil {
+			_, err = unix.Wait4(pid, nil, 0, nil)
+		}
+		made <- err
+	}()
+	<-tried
+	collected := make(chan bool)
+	go func() {
+		runtime.GC()
+		close(collected)
+	}()
+	select {
+	case <-collected:
+	case <-time.After(20 * time.Second):
+		t.Error("nothing is collected")
+	}
+	select {
+	case err := <-made:
+		t.Errorf("it was not held: %v", err)
+	default:
+	}
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_UNLCK); err != nil {
+		t.Error(err)
+	}
+	if err := <-made; err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,199 @@
+// Package proc finds processes again: the record of one, supervise/proc, as a file,
+// what /proc and pidfds say of a process, and in which world its pid means it.
+package proc
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/state"
+	"runitbox/supervise/sys"
+)
+
+// TicksNow is the time since boot in the clock ticks of /proc/PID/stat, which
+// are of 10 ms on every Linux.
+func TicksNow() uint64 {
+	var ts unix.Timespec
+	unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts)
+	return TicksOf(ts)
+}
+
+// TicksOf is a time since boot in these ticks.
+func TicksOf(ts unix.Timespec) uint64 {
+	return uint64(ts.Sec)*100 + uint64(ts.Nsec)/1e7 - uint64(clockShift.Load())
+}
+
+// clockShift is by how many ticks this process's time namespace has shifted the time
+// since boot, in /proc/PID/stat as well: all ticks here are those of the machine, so
+// that records mean the same in each.
+var clockShift atomic.Int64
+
+// readClockShift finds it out. A line of the file is like "boottime -100 0".
+func readClockShift() error {
+	const offsets = "/proc/self/timens_offsets"
+	b, err := sys.Slurp(unix.AT_FDCWD, offsets, 256)
+	if err != nil {
+		return sys.Unless(sys.Hides, offsets, err)
+	}
+	for line := range strings.Lines(string(b)) {
+		f := strings.Fields(line)
+		if len(f) != 3 || f[0] != "boottime" {
+			continue
+		}
+		sec, err1 := strconv.ParseInt(f[1], 10, 64)
+		nsec, err2 := strconv.ParseInt(f[2], 10, 64)
+		if err1 == nil && err2 == nil {
+			clockShift.Store(sec*100 + nsec/1e7)
+		}
+	}
+	return nil
+}
+
+// Stat is what /proc/PID/stat says of a process.
+type Stat struct {
+	Comm   string
+	State  byte
+	PPID   int
+	Ticks  uint64
+	Status unix.WaitStatus // of a zombie; 0 for who may not know it
+}
+
+// StatOf reads /proc/PID/stat. It is not found where there is no such process, or
+// /proc hides it or is another namespace's; what cannot be read at present is an error.
+func StatOf(pid int) (st Stat, found bool, err error) {
+	if ours, err := IsOwn(); !ours {
+		return Stat{}, false, err
+	}
+	path := "/proc/" + strconv.Itoa(pid) + "/stat"
+	fd, err := sys.Open(unix.AT_FDCWD, path, unix.O_RDONLY, 0)
+	if err != nil {
+		return Stat{}, false, sys.Unless(sys.Hides, path, err)
+	}
+	defer unix.Close(fd)
+	var buf [1024]byte
+	n, err := unix.Read(fd, buf[:])
+	if err != nil {
+		return Stat{}, false, sys.Unless(sys.Hides, path, err)
+	}
+	st, found = parseStat(buf[:max(n, 0)])
+	return st, found, nil
+}
+
+// parseStat takes a line of /proc/PID/stat apart; the name in parentheses may
+// hold anything.
+func parseStat(b []byte) (Stat, bool) {
+	l, r := bytes.IndexByte(b, '('), bytes.LastIndexByte(b, ')')
+	if l < 0 || r < l {
+		return Stat{}, false
+	}
+	f := bytes.Fields(b[r+1:])
+	if len(f) < 20 || len(f[0]) != 1 {
+		return Stat{}, false
+	}
+	ppid, err1 := strconv.Atoi(string(f[1]))
+	ticks, err2 := strconv.ParseUint(string(f[19]), 10, 64)
+	st := Stat{string(b[l+1 : r]), f[0][0], ppid, ticks - uint64(clockShift.Load()), 0}
+	if len(f) > 49 {
+		code, _ := strconv.ParseUint(string(f[49]), 10, 16)
+		st.Status = unix.WaitStatus(code)
+	}
+	return st, err1 == nil && err2 == nil
+}
+
+// mineProc says that /proc was found to be this namespace's.
+var mineProc atomic.Bool
+
+// IsOwn says whether /proc tells of the processes of this namespace: in a new one
+// it does not until it is mounted anew.
+func IsOwn() (bool, error) {
+	if mineProc.Load() {
+		return true, nil
+	}
+	b := make([]byte, 16)
+	n, err := unix.Readlink("/proc/self", b)
+	if err != nil {
+		return false, sys.Unless(sys.Hides, "/proc/self", err)
+	}
+	if string(b[:n]) != strconv.Itoa(os.Getpid()) {
+		return false, nil
+	}
+	mineProc.Store(true)
+	return true, nil
+}
+
+// Sight is what can be seen of a process that a record tells of.
+type Sight struct {
+	Found bool // it is there
+	Dead  bool // and is a corpse
+	PidFD int  // and is held by this, where the kernel gives one; else -1
+	PPID  int
+}
+
+// See looks for the process that a record names, by pid and start.
+func See(l state.Process) (s Sight, err error) {
+	pid, ticks := l.PID, l.Ticks
+	s.PidFD = -1
+	fd, err := unix.PidfdOpen(pid, 0)
+	switch {
+	case err == nil:
+		s.PidFD = fd
+	case err == unix.ESRCH:
+		return s, nil
+	case sys.Passing(err) || err == unix.EINTR:
+		return s, fmt.Errorf("unable to look at process %d: %w", pid, err)
+	}
+	st, found, err := StatOf(pid) // read behind the pidfd: it is of one process
+	if found {
+		s.Found, s.Dead, s.PPID = st.Ticks == ticks, st.State == 'Z' || st.State == 'X', st.PPID
+	} else if err == nil {
+		s.Found, s.PPID, err = s.hidden(l)
+	}
+	if (err != nil || !s.Found) && s.PidFD >= 0 {
+		unix.Close(s.PidFD)
+		s.PidFD = -1
+	}
+	return s, err
+}
+
+// hidden says whether a process is there that /proc does not show: by its pidfd,
+// with its parent, which must be one that a killed core's child comes to, or the
+// core that has let go of it; else, before Linux 6.13, by whether it could be sent a
+// signal.
+func (s Sight) hidden(l state.Process) (found bool, ppid int, err error) {
+	if s.PidFD >= 0 {
+		info := unix.PidfdInfo{}
+		switch err := unix.IoctlPidfdInfo(s.PidFD, &info); err {
+		case nil:
+			parents, err := Ancestors()
+			ppid = int(info.Ppid)
+			return parents[ppid] || ppid == l.Core, ppid, err
+		case unix.ESRCH:
+			return false, 0, nil
+		}
+	}
+	return unix.Kill(l.PID, 0) != unix.ESRCH, 0, nil
+}
+
+// Ancestors are the processes that may have inherited a killed core's child:
+// process 1, or a subreaper above this process.
+func Ancestors() (map[int]bool, error) {
+	all := map[int]bool{1: true}
+	for pid := os.Getppid(); pid > 1; {
+		all[pid] = true
+		st, ok, err := StatOf(pid)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			break
+		}
+		pid = st.PPID
+	}
+	return all, nil
+}

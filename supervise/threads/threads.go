@@ -1,0 +1,153 @@
+// Package threads sees to it that the Go runtime has the threads that it needs.
+//
+// Go's runtime makes a thread when it has something to run and all that there are
+// hang in system calls, and ends the process where it gets none: at a limit of the
+// user's processes (RLIMIT_NPROC) or of a cgroup's (pids.max). So what supervises
+// makes the threads that it needs while there is room, has no more goroutines in
+// system calls that may block than there are threads for, and asks before it makes more.
+// Threads that do nothing stay; the runtime takes these first.
+package threads
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/child"
+)
+
+// Runtime are those that the runtime of a program that asks for signals has for
+// itself: two for signals, one for its poller and timers, one that makes others, one
+// that watches. Besides there is one for each processor that it uses.
+const Runtime = 5
+
+// Count is how many threads the runtime has.
+func Count() int {
+	n, _ := runtime.ThreadCreateProfile(nil)
+	return n
+}
+
+// Reserve sees to it that the runtime has n threads, and says whether it has:
+// that it has not is for want of room.
+func Reserve(n int) bool {
+	if Count() >= n {
+		return true
+	}
+	var p [2]int
+	if unix.Pipe2(p[:], unix.O_CLOEXEC) != nil {
+		return false
+	}
+	defer unix.Close(p[0])
+	over := make(chan bool)
+	waiting := 0
+	h := child.NewSlot()
+	// Each of these holds a thread; who goes on needs another.
+	for waiting < 2*n && Count() < n && child.HasRoom(h) {
+		waiting++
+		go func() {
+			var b [1]byte
+			for _, err := unix.Read(p[0], b[:]); err == unix.EINTR; _, err = unix.Read(p[0], b[:]) {
+			}
+			over <- true
+		}()
+		before := Count()
+		for tries := 0; tries < 20 && Count() == before && Count() < n; tries++ {
+			time.Sleep(50 * time.Microsecond)
+		}
+	}
+	unix.Close(p[1])
+	for range waiting {
+		<-over
+	}
+	return Count() >= n
+}
+
+// More says whether the runtime has n threads, and makes them if it can. Where
+// there may be too little room it makes none: what has been started may take the last
+// room between the look whether there is some and the thread.
+func More(n int) bool {
+	return Count() >= n || !Scarce() && Reserve(n)
+}
+
+// Await waits until the runtime has n threads, where there may be room for few
+// only; say is told of that, once. It belongs before signals, timers and pollers are
+// asked for: these have their threads from the runtime, which ends the process where
+// it gets none. Until it returns, signals do what they do by default. It waits for one
+// more than that: one that comes out of a call is not in reserve at once.
+func Await(n int, say func(error)) {
+	if !Scarce() {
+		return
+	}
+	for said := false; !makeTemplate() || !Reserve(n+1); said = true {
+		if !said {
+			say(errors.New("too few processes may be made; waiting."))
+		}
+		time.Sleep(time.Second)
+	}
+}
+
+// makeTemplate sees to the thread by which the runtime makes others where a goroutine
+// is locked to its own, as those for signals are, and says whether there is room for it.
+// The runtime makes it anew, however many it has in reserve.
+func makeTemplate() bool {
+	if !child.HasRoom(child.NewSlot()) {
+		return false
+	}
+	runtime.LockOSThread()
+	runtime.UnlockOSThread()
+	return true
+}
+
+// ample is room for so many processes and threads that nobody has to wait for his.
+const ample = 200
+
+// Scarce says whether there may be room for few processes and threads only, as far as
+// that can be told without making any: by the user's limit, and those of the cgroups.
+func Scarce() bool {
+	var l unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NPROC, &l) == nil && l.Cur < 5*ample {
+		return true
+	}
+	b, err := os.ReadFile("/proc/self/cgroup")
+	return err == nil && scarceIn("/sys/fs/cgroup", string(b))
+}
+
+// scarceIn says so of the cgroups that are told in the form of /proc/self/cgroup.
+func scarceIn(root, cgroups string) bool {
+	for line := range strings.Lines(cgroups) {
+		_, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":")
+		controllers, path, _ := strings.Cut(rest, ":")
+		dir := root
+		switch controllers {
+		case "": // all of them, in one tree
+		case "pids":
+			dir += "/pids"
+		default:
+			continue
+		}
+		for dir += path; len(dir) > len(root); dir = filepath.Dir(dir) {
+			most, err := numberIn(dir + "/pids.max")
+			if err != nil { // as where it is "max"
+				continue
+			}
+			if now, err := numberIn(dir + "/pids.current"); err == nil && most-now < ample {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func numberIn(path string) (int, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(strings.TrimSpace(string(b)))
+}
