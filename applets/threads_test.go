@@ -14,7 +14,7 @@ func TestThreads(t *testing.T) {
 	if os.Getuid() != 0 {
 		skip(t, "needs root, to become somebody else")
 	}
-	for _, name := range []string{"prlimit", "setpriv"} {
+	for _, name := range []string{"prlimit", "setpriv", "unshare"} {
 		if _, err := exec.LookPath(name); err != nil {
 			skip(t, "needs "+name)
 		}
@@ -36,7 +36,7 @@ func TestThreads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"limit", "start", "unmade"} {
+	for _, name := range []string{"limit", "start", "unmade", "floor"} {
 		t.Run(name, func(t *testing.T) { script(t, "../testdata/threads/"+name+".txt", bin+":"+tools) })
 	}
 }

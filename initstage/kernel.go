@@ -27,6 +27,10 @@ type Config struct {
 // for one when the process table is full: it would end the process.
 const spares = 3
 
+// Threads is how many threads Run needs beside those that the runtime has for itself:
+// one that process 1 keeps, and the spares.
+const Threads = 1 + spares
+
 // Run is process 1. It does not return but in a container that cannot be ended
 // by reboot(2); what it returns is the status to exit with.
 func Run(c Config) int {

@@ -208,12 +208,11 @@ func CollectProbes() {
 // once counts as one. No signal tells of its end, and no wait for children sees it.
 func HasRoom(h *Slot) bool {
 	calls := []call{{number: unix.SYS_EXIT_GROUP, step: stepMade}}
-	var made outcome
-	if w := bestWay(); w.vfork {
-		made = h.vforkSilent(calls, way{vfork: true})
-	} else {
-		made = h.forkSilent(calls)
+	if bestWay().vfork {
+		no := h.vforkBriefly(calls)
+		return no != unix.EAGAIN && no != unix.ENOMEM
 	}
+	made := h.forkSilent(calls)
 	if made.err != nil {
 		return made.err != unix.EAGAIN && made.err != unix.ENOMEM
 	}

@@ -67,6 +67,27 @@ func vforkAndWait(h *Slot, args *cloneArgs, flags uintptr, calls *call, n uintpt
 	return pid
 }
 
+// vforkBriefly makes a child whose end no signal tells, and which ends at once, and
+// collects it. The scheduler is not told: it would have others run meanwhile, and for
+// that might make a thread, while the child takes the last room there is.
+func (h *Slot) vforkBriefly(calls []call) syscall.Errno {
+	return vforkAndCollect(h, way{vfork: true}.flags(), &calls[0], uintptr(len(calls)))
+}
+
+//go:nosplit
+//go:norace
+func vforkAndCollect(h *Slot, flags uintptr, calls *call, n uintptr) (no syscall.Errno) {
+	all, own := ^uint64(0), uint64(0)
+	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, sigSetMask, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&own)), maskSize, 0, 0)
+	pid := vfork(nil, flags, &h.tid, calls, n, &h.failed)
+	if no = syscall.Errno(-pid); no >= 4096 {
+		no = 0
+		unix.RawSyscall6(unix.SYS_WAIT4, pid, 0, unix.WCLONE, 0, 0, 0)
+	}
+	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, sigSetMask, uintptr(unsafe.Pointer(&own)), 0, maskSize, 0, 0)
+	return no
+}
+
 // The runtime's own, which package syscall calls around each call that may
 // block: what is between them needs no turn of the scheduler's.
 //

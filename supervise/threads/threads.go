@@ -78,17 +78,30 @@ func More(n int) bool {
 // Await waits until the runtime has n threads, where there may be room for few
 // only; say is told of that, once. It belongs before signals, timers and pollers are
 // asked for: these have their threads from the runtime, which ends the process where
-// it gets none. Until it returns, signals do what they do by default.
+// it gets none. Until it returns, signals do what they do by default. It waits for one
+// more than that: one that comes out of a call is not in reserve at once.
 func Await(n int, say func(error)) {
 	if !Scarce() {
 		return
 	}
-	for said := false; !Reserve(n); said = true {
+	for said := false; !makeTemplate() || !Reserve(n+1); said = true {
 		if !said {
 			say(errors.New("too few processes may be made; waiting."))
 		}
 		time.Sleep(time.Second)
 	}
+}
+
+// makeTemplate sees to the thread by which the runtime makes others where a goroutine
+// is locked to its own, as those for signals are, and says whether there is room for it.
+// The runtime makes it anew, however many it has in reserve.
+func makeTemplate() bool {
+	if !child.HasRoom(child.NewSlot()) {
+		return false
+	}
+	runtime.LockOSThread()
+	runtime.UnlockOSThread()
+	return true
 }
 
 // ample is room for so many processes and threads that nobody has to wait for his.
