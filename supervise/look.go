@@ -34,7 +34,7 @@ type directory struct {
 	threads func(workers int) bool
 
 	mu      sync.Mutex
-	hanging map[string]bool   // names that somebody asks about at present, and waits
+	hanging map[string]*hang  // names that somebody asks about at present, and waits
 	late    map[string]answer // what came of that since the last look
 
 	touching atomic.Int32  // threads that are at a file system, and cannot be killed
@@ -43,7 +43,7 @@ type directory struct {
 }
 
 func newDirectory(path string) *directory {
-	return &directory{path: path, eyes: openEyes(), notice: notice.None(), hanging: map[string]bool{}, late: map[string]answer{}, free: make(chan struct{}, 1)}
+	return &directory{path: path, eyes: openEyes(), notice: notice.None(), hanging: map[string]*hang{}, late: map[string]answer{}, free: make(chan struct{}, 1)}
 }
 
 // touch says that the caller may hang at a file system until it calls what it gets.
@@ -342,16 +342,24 @@ func (d *directory) ask(dir *sharedDir, names []string, one func(string) answer,
 	}
 	for i, name := range names {
 		if !answered[i] {
-			a := answer{name: name, state: isHung}
 			if i < begun {
-				d.hanging[name] = true
-				a.err = fmt.Errorf("unable to stat %s: %w", name, errHung)
+				d.hanging[name] = &hang{since: time.Now()}
 			}
-			answers = append(answers, a)
+			answers = append(answers, answer{name: name, state: isHung})
 		}
 	}
 	return answers
 }
+
+// hang is what somebody waits for.
+type hang struct {
+	since time.Time
+	said  bool // that it does not answer
+}
+
+// hungTime is how long an entry may take to answer until that is said: where the
+// machine is busy any takes longer than the others wait for it.
+const hungTime = time.Second
 
 // errHung says that a file system does not answer.
 var errHung = errors.New("it does not answer; the others are not concerned.")
@@ -423,8 +431,12 @@ func (d *directory) askedBefore(names []string) (rest []string, answers []answer
 		if a, ok := d.late[name]; ok {
 			answers = append(answers, a)
 			delete(d.late, name)
-		} else if d.hanging[name] {
-			answers = append(answers, answer{name: name, state: isHung})
+		} else if h := d.hanging[name]; h != nil {
+			a := answer{name: name, state: isHung}
+			if !h.said && time.Since(h.since) >= hungTime {
+				h.said, a.err = true, fmt.Errorf("unable to stat %s: %w", name, errHung)
+			}
+			answers = append(answers, a)
 		} else {
 			rest = append(rest, name)
 		}

@@ -131,6 +131,7 @@ func (s *Scanner) apply(f finding) {
 			if hung[a.name] = true; a.err != nil {
 				s.warn(a.err)
 			}
+			s.again = true // that it does not answer is said when it has not for a while
 		case a.state == isBad:
 			if !f.quiet {
 				s.warn(a.err)
