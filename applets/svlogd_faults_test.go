@@ -257,7 +257,7 @@ func TestSvlogdNoThreads(t *testing.T) {
 	if os.Geteuid() != 0 {
 		skip(t, "the limit of processes is no limit of this user's alone")
 	}
-	dir := logDir(t, "s50000\nn0\ne*\n!cat\n")
+	dir := logDir(t, "s200000\nn0\ne*\n!cat\n")
 	for _, name := range []string{filepath.Dir(dir), dir, filepath.Join(dir, "d")} {
 		if err := os.Chmod(name, 0o777); err != nil {
 			t.Fatal(err)

@@ -112,6 +112,9 @@ func (s *Scanner) take(f finding) {
 		force := s.lookForce
 		s.lookAgain, s.lookForce = false, false
 		s.look(force)
+	case s.stampDue:
+		s.stampDue = false
+		s.stampRescan()
 	}
 }
 

@@ -68,6 +68,7 @@ type Scanner struct {
 	wanted    bool                   // the next look is due soon
 	again     bool                   // something may change unseen
 	held      map[string]*incomplete // new directories that are not begun yet, by key
+	stampDue  bool // when the look is over: who hangs at that file keeps others out of the directory
 	stamping  atomic.Bool
 
 	stop     *ending   // of process 1: the services are being stopped
@@ -237,8 +238,8 @@ func (s *Scanner) obey(sig os.Signal, pid1 bool) {
 	case unix.SIGHUP:
 		s.end(111, pid1)
 	case unix.SIGALRM:
+		s.stampDue = true
 		s.look(true)
-		s.stampRescan()
 	case unix.SIGUSR2:
 		if s.stop == nil && s.leaving == nil { // the end is not to be forgotten
 			s.upgrade()
