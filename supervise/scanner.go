@@ -68,7 +68,7 @@ type Scanner struct {
 	wanted    bool                   // the next look is due soon
 	again     bool                   // something may change unseen
 	held      map[string]*incomplete // new directories that are not begun yet, by key
-	stampDue  bool // when the look is over: who hangs at that file keeps others out of the directory
+	stampDue  bool                   // when the look is over: who hangs at that file keeps others out of the directory
 	stamping  atomic.Bool
 
 	stop     *ending   // of process 1: the services are being stopped
