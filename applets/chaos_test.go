@@ -343,11 +343,8 @@ func (c *chaos) start() {
 	c.must(err)
 	defer messages.Close()
 	argv := []string{"runsvdir", filepath.Join(c.dir, "service")}
-	if os.Getenv("RUNITBOX_CHAOS_SHARE") != "" { // log services share processes
-		argv = []string{"runsvdir", shareLoggers, argv[1]}
-	}
 	if c.session {
-		argv = append([]string{"runsvdir", "-P"}, argv[1:]...)
+		argv = []string{"runsvdir", "-P", argv[1]}
 	}
 	path := filepath.Join(c.bin, "runsvdir")
 	if c.group != "" {
@@ -617,31 +614,20 @@ func (c *chaos) killService(s *subject) {
 	c.kill(pid)
 }
 
-// killLogger kills a log service's process, which may be the others', too.
+// killLogger kills a log service's process.
 func (c *chaos) killLogger(s *subject) {
-	pid := c.logger(s)
-	if pid == 0 {
+	text, _ := os.ReadFile(c.at(s, "log/supervise/pid"))
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
 		return
 	}
 	if comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); string(comm) != "svlogd\n" {
 		return // it is not there yet, or not any more
 	}
-	now := time.Now()
-	for _, o := range c.subjects {
-		if c.logger(o) == pid {
-			o.mu.Lock()
-			o.loggers = append(o.loggers, now)
-			o.mu.Unlock()
-		}
-	}
+	s.mu.Lock()
+	s.loggers = append(s.loggers, time.Now())
+	s.mu.Unlock()
 	c.kill(pid)
-}
-
-// logger is the process of a log service; 0 if there is none.
-func (c *chaos) logger(s *subject) int {
-	text, _ := os.ReadFile(c.at(s, "log/supervise/pid"))
-	pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
-	return pid
 }
 
 // send notes that sig may reach the subject.
@@ -905,7 +891,7 @@ func (c *chaos) count(when string) map[string]string {
 	copies := map[string][]int{}
 	writes, reads := map[string]string{}, map[string]string{}
 	all := processes()
-	loggers, hosts := map[int]bool{}, map[int]bool{}
+	loggers := map[int]bool{}
 	for _, p := range all {
 		loggers[p.pid] = p.comm == "svlogd"
 	}
@@ -923,8 +909,6 @@ func (c *chaos) count(when string) map[string]string {
 			}
 			copies[cwd] = append(copies[cwd], p.pid)
 			writes[cwd] = look("fd/1")
-		case p.comm == "svlogd" && look("fd/0") == os.DevNull: // it hosts log services
-			hosts[p.pid] = true
 		case p.comm == "svlogd" && !loggers[p.parent]: // whose child sees whether there is room for a thread, and ends
 			dir, pipe := filepath.Dir(look("cwd")), look("fd/0")
 			for other, its := range reads {
@@ -937,9 +921,6 @@ func (c *chaos) count(when string) map[string]string {
 	}
 	apart := map[string]string{}
 	for dir, pipe := range writes {
-		if host := hostOf(dir); hosts[host] && slices.Contains(filesOf(host), pipe) {
-			reads[dir] = pipe
-		}
 		if filepath.Base(dir) != "log" && pipe != "" && pipe != reads[dir] {
 			apart[filepath.Base(dir)] = fmt.Sprintf("writes to %s and its log service reads %q", pipe, reads[dir])
 		}
@@ -950,23 +931,6 @@ func (c *chaos) count(when string) map[string]string {
 		}
 	}
 	return apart
-}
-
-// hostOf is the process that hosts the log service of a directory, as its record tells.
-func hostOf(dir string) (pid int) {
-	text, _ := os.ReadFile(filepath.Join(dir, "log/supervise/proc"))
-	fmt.Sscanf(string(text), "hosted %d", &pid)
-	return pid
-}
-
-// filesOf is what a process has open.
-func filesOf(pid int) (all []string) {
-	fds, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
-	for _, fd := range fds {
-		to, _ := os.Readlink(fd)
-		all = append(all, to)
-	}
-	return all
 }
 
 // descriptors counts what the scanner and the core have open.
@@ -1039,9 +1003,6 @@ func (c *chaos) readers() {
 		for _, ino := range readBy(p.pid) {
 			log, ok := pipes[ino]
 			if ok && log != p.pid && p.comm != "svlogd" && !c.robbed[ino] { // that one may be it by now
-				if comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", p.pid)); string(comm) == "svlogd\n" {
-					continue
-				}
 				c.robbed[ino] = true
 				c.fault("%s (%d) reads the pipe of the log service %d:%s", p.comm, p.pid, log, holders(ino))
 			}

@@ -56,8 +56,6 @@ func runCore(args []string) error {
 		switch args[0] {
 		case "-P":
 			t.Session = true
-		case shareLoggers:
-			t.ShareLoggers = true
 		case "-l":
 			t.Log = 4
 		}

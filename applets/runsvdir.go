@@ -28,13 +28,6 @@ func newRunsvdir(argv0 string) *cobra.Command {
 				case strings.HasPrefix(args[0], "-P"):
 					s.Session = true
 					args = args[1:]
-					if len(args) > 1 && args[0] == shareLoggers {
-						s.ShareLoggers = true
-						args = args[1:]
-					}
-				case args[0] == shareLoggers:
-					s.ShareLoggers = true
-					args = args[1:]
 				case strings.HasPrefix(args[0], "--"):
 					args = args[1:]
 				}
@@ -51,9 +44,6 @@ func newRunsvdir(argv0 string) *cobra.Command {
 		},
 	}
 }
-
-// shareLoggers has log services that may do the same share a process.
-const shareLoggers = "--share-loggers"
 
 // stopTime reads how many seconds process 1 gives its services to stop: 8,
 // below the 10 after which container engines kill.

@@ -6,8 +6,6 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
-	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,21 +15,12 @@ import (
 
 	"runitbox/logger"
 	"runitbox/procenv"
-	"runitbox/supervise"
 	"runitbox/supervise/threads"
 )
 
 // newSvlogd is the logger. Its numbers are the digits that an argument begins
 // with, and 0 is the default.
 func newSvlogd(argv0 string) *cobra.Command {
-	return svlogdCommand(argv0, func(o logger.Options, args []string, verbose bool) error {
-		procenv.NoHugePages()
-		return runLogger(o, args, verbose)
-	})
-}
-
-// svlogdCommand hands what it is called for to run, with arguments that mean the same.
-func svlogdCommand(argv0 string, run func(o logger.Options, args []string, verbose bool) error) *cobra.Command {
 	var (
 		stamps, verbose  int
 		unprintable      string
@@ -61,15 +50,8 @@ func svlogdCommand(argv0 string, run func(o logger.Options, args []string, verbo
 				}
 				o.Replacement, o.Replaced = unprintable[0], replaced(others)
 			}
-			same := []string{"-l", strconv.Itoa(o.Head), "-b", strconv.Itoa(o.Buffer)}
-			same = append(same, slices.Repeat([]string{"-t"}, int(o.Stamp))...)
-			if verbose > 0 {
-				same = append(same, "-v")
-			}
-			if replacing {
-				same = append(same, "-r", unprintable, "-R", others)
-			}
-			return run(o, append(append(same, "--"), args...), verbose > 0)
+			procenv.NoHugePages()
+			return runLogger(o, verbose > 0)
 		},
 	}
 	f := cmd.Flags()
@@ -105,24 +87,13 @@ func replaced(others string) *[256]bool {
 	return &set
 }
 
-// runLogger runs an engine as this process: its signals, its messages. As the log
-// service of a tree it may leave all that to the process of another, or become the one
-// that others leave it to.
-func runLogger(o logger.Options, args []string, verbose bool) error {
-	root, err := unix.Open(".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return fatal{"svlogd", 111, errors.New("unable to open current working directory: " + words(err))}
-	}
-	answer, link := supervise.AskHost(args, root)
-	if answer == supervise.HostGone {
-		return nil
-	}
-
+// runLogger runs an engine as this process: its signals, its messages.
+func runLogger(o logger.Options, verbose bool) error {
 	// There is next to no garbage, and collecting it by the clock would wake
 	// the process up for nothing.
 	debug.SetGCPercent(-1)
 
-	e := &hosted{voice: voice{fd: 2, verbose: verbose}}
+	e := voice{verbose: verbose}
 	threads.Await(threads.Runtime+runtime.GOMAXPROCS(0), func(err error) { e.report(logger.Warning, err.Error(), nil) })
 
 	// Signals are taken first, before anything of theirs can be missed. Each waits
@@ -133,128 +104,67 @@ func runLogger(o logger.Options, args []string, verbose bool) error {
 		sigs[sig] = make(chan os.Signal, 2) // a second TERM counts
 		signal.Notify(sigs[sig], sig)
 	}
-	supervise.DefaultAction(unix.SIGINT, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2)
-	threads := &loggerThreads{}
+
+	root, err := unix.Open(".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fatal{"svlogd", 111, errors.New("unable to open current working directory: " + words(err))}
+	}
+	threads := loggerThreads{}
+	o.Root, o.Now, o.Report, o.Stderr, o.Start = root, time.Now, e.report, e.write, threads.start
 	host, err := logger.NewHost(logger.HostOptions{Turns: threads.turns, Room: threads.room})
 	if err != nil {
 		return fatal{"svlogd", 111, err}
 	}
-	e.threads = threads
-	o.Root, o.Input = root, 0
-	if answer == supervise.HostBecome {
-		threads.files = link.Files
-		o.Input = ownInput(e, root)
-	}
-	if err := e.prepare(host, o); err != nil {
+	engine, err := host.Engine(o)
+	if err != nil {
 		return fatal{"svlogd", 111, err}
 	}
+	e.obey(sigs, engine)
 	threads.room(1)
 	boundMemory(o.Buffer)
-	if answer == supervise.HostBecome {
-		return runHost(host, link, e, sigs)
-	}
-	go obey(sigs, func(sig unix.Signal) { e.signal(sig) })
-	if err := e.engine.Run(); err != nil {
+	if err := engine.Run(); err != nil {
 		return fatal{"svlogd", 111, err}
 	}
 	return nil
 }
 
-// hosted is an engine with its voice.
-type hosted struct {
-	voice
-	engine     *logger.Engine
-	threads    *loggerThreads
-	killer     atomic.Int32 // the signal that has ended it
-	processors atomic.Int32
-	close      func() // gives back its descriptors; nil: nothing
-}
-
-// prepare makes the engine.
-func (e *hosted) prepare(host *logger.Host, o logger.Options) (err error) {
-	o.Now, o.Report, o.Stderr, o.Errors = time.Now, e.report, e.write, e.fd
-	o.Start = func(c logger.Child) (func() (unix.WaitStatus, bool), error) {
-		wait, err := e.threads.start(c)
-		if err != nil {
-			return nil, err
-		}
-		e.processors.Add(1)
-		return func() (ws unix.WaitStatus, ended bool) {
-			if ws, ended = wait(); ended {
-				e.processors.Add(-1)
-			}
-			return ws, ended
-		}, nil
-	}
-	e.engine, err = host.Engine(o)
-	return err
-}
-
-// signal does what the signal does to a svlogd. Its messages are told of apart from
-// where signals are taken, since nobody may read stderr: but with -v only, so that there
-// is nobody more as a rule.
-func (e *hosted) signal(sig unix.Signal) {
+// obey has the engine do what signals ask for. They are told of apart from where
+// they are taken, since nobody may read stderr: but with -v only, so that there is
+// nobody more as a rule.
+func (v *voice) obey(sigs map[unix.Signal]chan os.Signal, engine *logger.Engine) {
 	tell := func(text string, do func()) {
-		if !e.verbose {
+		if !v.verbose {
 			do()
 			return
 		}
 		go func() {
-			e.report(logger.Info, text, nil)
+			v.report(logger.Info, text, nil)
 			do()
 		}()
 	}
-	switch sig {
-	case unix.SIGTERM:
-		e.ending.Store(true)
-		tell("sigterm received.", e.engine.Stop)
-	case unix.SIGHUP:
-		tell("sighangup received.", e.engine.Reload)
-	case unix.SIGALRM:
-		tell("sigalarm received.", e.engine.Rotate)
-	case unix.SIGCHLD:
-		if e.processors.Load() > 0 {
-			e.engine.Reap()
+	go func() {
+		for {
+			select {
+			case <-sigs[unix.SIGTERM]:
+				v.ending.Store(true)
+				tell("sigterm received.", engine.Stop)
+			case <-sigs[unix.SIGHUP]:
+				tell("sighangup received.", engine.Reload)
+			case <-sigs[unix.SIGALRM]:
+				tell("sigalarm received.", engine.Rotate)
+			case <-sigs[unix.SIGCHLD]:
+				engine.Reap()
+				tell("sigchild received.", func() {})
+			case <-sigs[unix.SIGPIPE]:
+			}
 		}
-		tell("sigchild received.", func() {})
-	case unix.SIGSTOP:
-		e.engine.Halt()
-	case unix.SIGCONT:
-		e.engine.Resume()
-	case unix.SIGKILL, unix.SIGINT, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2:
-		if signal.Ignored(sig) { // by who has started the process
-			return
-		}
-		e.killer.CompareAndSwap(0, int32(sig))
-		e.ending.Store(true)
-		e.engine.Kill()
-	}
-}
-
-// obey takes signals.
-func obey(sigs map[unix.Signal]chan os.Signal, act func(unix.Signal)) {
-	for {
-		select {
-		case <-sigs[unix.SIGTERM]:
-			act(unix.SIGTERM)
-		case <-sigs[unix.SIGHUP]:
-			act(unix.SIGHUP)
-		case <-sigs[unix.SIGALRM]:
-			act(unix.SIGALRM)
-		case <-sigs[unix.SIGCHLD]:
-			act(unix.SIGCHLD)
-		case <-sigs[unix.SIGPIPE]:
-		}
-	}
+	}()
 }
 
 // loggerThreads is how many engines may hang in the kernel at once, each of them in
 // a thread: where none can be made, since a user has too many or a control group,
 // Go's runtime ends the program.
-type loggerThreads struct {
-	engines atomic.Int32
-	files   uint64 // what processors may have open, if that is less than this process may
-}
+type loggerThreads struct{ engines atomic.Int32 }
 
 // room says whether there are threads for so many engines at work.
 func (t *loggerThreads) room(engines int) bool {
@@ -286,10 +196,6 @@ func (t *loggerThreads) start(c logger.Child) (func() (unix.WaitStatus, bool), e
 	if !t.reserve(1) {
 		return nil, unix.EAGAIN
 	}
-	if t.files > 0 {
-		c.Argv = slices.Clone(c.Argv)
-		c.Argv[2] = "ulimit -Sn " + strconv.FormatUint(t.files, 10) + "\n" + c.Argv[2]
-	}
 	return logger.StartChild(c)
 }
 
@@ -307,7 +213,6 @@ func boundMemory(buffer int) {
 
 // voice is svlogd on stderr.
 type voice struct {
-	fd      int
 	verbose bool
 	ending  atomic.Bool
 	mu      sync.Mutex
@@ -330,8 +235,8 @@ func (v *voice) report(level logger.Level, text string, err error) {
 func (v *voice) write(b []byte) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	for len(b) > 0 && v.fd >= 0 {
-		p := [1]unix.PollFd{{Fd: int32(v.fd), Events: unix.POLLOUT}}
+	for len(b) > 0 {
+		p := [1]unix.PollFd{{Fd: 2, Events: unix.POLLOUT}}
 		patience := 1000
 		if v.ending.Load() {
 			patience = 50
@@ -342,7 +247,7 @@ func (v *voice) write(b []byte) {
 			}
 			continue
 		}
-		n, err := unix.Write(v.fd, b[:min(len(b), pipeBuf)]) // so much does not block
+		n, err := unix.Write(2, b[:min(len(b), pipeBuf)]) // so much does not block
 		if err != nil && err != unix.EINTR && err != unix.EAGAIN {
 			return
 		}

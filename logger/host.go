@@ -37,17 +37,13 @@ type Host struct {
 
 	shared atomic.Bool // there is more than one engine
 
-	mu        sync.Mutex
-	engines   map[int32]*Engine
-	last      int32 // its name in the epoll set
-	work      seats // of engines
-	chores    seats // of what they leave to others
-	polls     int   // so many have begun to wait for input: the last of them counts
-	serving   bool  // and he serves somebody instead
-	served    uint64
-	relieving bool // he is looked at soon
-	flooded   bool // Turns has been told
-	kits      []*kit
+	mu      sync.Mutex
+	engines map[int32]*Engine
+	last    int32 // its name in the epoll set
+	work    seats // of engines
+	chores  seats // of what they leave to others
+	flooded bool  // Turns has been told
+	kits    []*kit
 }
 
 // The states of an engine in a host.
@@ -106,87 +102,28 @@ func (h *Host) Engines() int {
 }
 
 // poll waits for input, without a thread: the runtime's poller watches the epoll
-// set. The flags of an input, which others share, stay as they are. The first whose
-// input comes is served here and now, since that is the only one as a rule; if it takes
-// long somebody else waits for input in the meantime, and then for good.
+// set. The flags of an input, which others share, stay as they are.
 func (h *Host) poll() {
-	var (
-		events [16]unix.EpollEvent
-		n      int
-		broken error
-	)
-	look := func(fd uintptr) bool {
-		n, broken = unix.EpollWait(int(fd), events[:], 0)
-		return n > 0 || broken != nil
-	}
-	h.mu.Lock()
-	h.polls++
-	mine := h.polls
-	h.mu.Unlock()
-	for {
-		n = 0
-		if err := h.conn.Read(look); err != nil || broken != nil && !errors.Is(broken, unix.EINTR) {
-			return
+	var events [16]unix.EpollEvent
+	h.conn.Read(func(fd uintptr) bool {
+		for {
+			n, err := unix.EpollWait(int(fd), events[:], 0)
+			if err != nil && !errors.Is(err, unix.EINTR) {
+				return true
+			}
+			for _, ev := range events[:max(n, 0)] {
+				h.mu.Lock()
+				e := h.engines[ev.Fd]
+				h.mu.Unlock()
+				if e != nil {
+					h.wake(e)
+				}
+			}
+			if n == 0 {
+				return false
+			}
 		}
-		e, s := h.arrived(events[:max(n, 0)])
-		if e == nil {
-			continue
-		}
-		h.serve(e, s)
-		h.mu.Lock()
-		replaced := h.polls != mine
-		if !replaced {
-			h.serving = false
-		}
-		h.mu.Unlock()
-		if replaced {
-			return
-		}
-	}
-}
-
-// relieve sees to it, as long as who waits for input serves somebody, that he is
-// replaced if that takes long. Where there is one engine only nobody else waits. It looks
-// at times, since a timer for each turn would cost more than the turn. The caller has
-// locked.
-func (h *Host) relieve() {
-	if h.relieving || !h.serving || len(h.engines) < 2 {
-		return
-	}
-	h.relieving = true
-	served := h.served
-	time.AfterFunc(lookTime, func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		h.relieving = false
-		if h.serving && h.served == served {
-			h.serving = false
-			go h.poll()
-		}
-		h.relieve()
 	})
-}
-
-// arrived wakes those up whose input has come. One may be left, with its seat, for
-// the caller to serve.
-func (h *Host) arrived(events []unix.EpollEvent) (first *Engine, its *seat) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, ev := range events {
-		e := h.engines[ev.Fd]
-		switch {
-		case e == nil:
-		case first == nil && e.state == idle && h.work.vacant():
-			e.state = working
-			first, its = e, h.work.take()
-			h.serving = true
-			h.served++
-			h.relieve()
-		default:
-			h.rouse(e)
-		}
-	}
-	return first, its
 }
 
 // admit takes an engine's input into the epoll set. What epoll cannot watch, such
@@ -198,7 +135,6 @@ func (h *Host) admit(e *Engine) error {
 	e.id = h.last
 	h.engines[e.id] = e
 	h.shared.Store(len(h.engines) > 1)
-	h.relieve()
 	h.mu.Unlock()
 	ev := unix.EpollEvent{Events: unix.EPOLLONESHOT, Fd: e.id}
 	err := h.control(unix.EPOLL_CTL_ADD, e.o.Input, &ev)
@@ -240,11 +176,6 @@ func (h *Host) control(op, fd int, ev *unix.EpollEvent) (err error) {
 func (h *Host) wake(e *Engine) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.rouse(e)
-}
-
-// rouse is wake. The caller has locked.
-func (h *Host) rouse(e *Engine) {
 	switch e.state {
 	case idle:
 		h.enqueue(e)
@@ -301,7 +232,7 @@ func (h *Host) serve(e *Engine, s *seat) {
 			}
 		}
 		k = e.leave()
-		if !more && !e.ended && !e.halted() {
+		if !more && !e.ended {
 			h.arm(e) // before it is idle: what comes from then on is known to wake
 		}
 		e = h.next(e, s, more)
@@ -309,22 +240,20 @@ func (h *Host) serve(e *Engine, s *seat) {
 	h.giveBack(k)
 }
 
-// flood allows for more workers, once and soon: to get ready for that takes time, in
-// which nobody is to wait.
+// flood allows for more workers, once.
 func (h *Host) flood() {
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.flooded || h.o.Turns == nil {
+	asked := h.flooded
+	h.flooded = true
+	h.mu.Unlock()
+	if asked || h.o.Turns == nil {
 		return
 	}
-	h.flooded = true
-	go func() {
-		most := h.o.Turns()
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		h.work.most = max(h.work.most, most)
-		h.work.seatThem()
-	}()
+	most := h.o.Turns()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.work.most = max(h.work.most, most)
+	h.work.seatThem()
 }
 
 // goesOn says whether the owner of a seat may go on, since nobody waits for it.

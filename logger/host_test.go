@@ -301,37 +301,3 @@ func TestHostEnds(t *testing.T) {
 		}
 	}
 }
-
-// TestHostKilled: one that is killed closes nothing in order, and another that follows
-// loses and doubles nothing; one that is halted does nothing until it is resumed.
-func TestHostKilled(t *testing.T) {
-	h, all := hosted(t, 2, HostOptions{}, nil)
-	b := all[0]
-	b.write("first\nbegin ")
-	b.current("first\n")
-	b.until("is held", func() bool { return ready(b.e.o.Input, unix.POLLIN) == 0 })
-	b.e.Halt()
-	b.write("of a line\nnext\n")
-	b.e.Rotate()
-	all[1].write("x\n")
-	all[1].current("x\n")
-	if got := b.text(); got != "first\n" {
-		t.Errorf("a halted engine has written: %q", got)
-	}
-	b.e.Stop()
-	b.e.Kill()
-	if err := <-b.done; err != ErrKilled {
-		t.Errorf("ends with %v", err)
-	}
-	if st, err := os.Stat(filepath.Join(b.dir, "current")); err != nil || st.Mode() != 0o644 {
-		t.Errorf("current: %v, %v", st.Mode(), err)
-	}
-	again := startIn(t, b.dir, func(o *Options) { o.Input = b.e.o.Input }, h.Engine)
-	again.until("goes on", func() bool { return again.text() == "first\nbegin of a line\nnext\n" })
-	again.e.Halt()
-	b.write("later\n")
-	again.e.Resume()
-	again.until("is resumed", func() bool { return again.text() == "first\nbegin of a line\nnext\nlater\n" })
-	again.e.Stop()
-	<-again.done
-}

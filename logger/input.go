@@ -12,7 +12,6 @@ import (
 // consumed when they are in the files, or held in the journal: what the process
 // has not finished when it dies is still there. From anything else they are read.
 type input struct {
-	host     *Host
 	fd       int
 	pipe     bool
 	dev, ino uint64
@@ -45,7 +44,7 @@ func newInput(fd, batch int) *input {
 	if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); err == nil && flags&unix.O_DIRECT != 0 {
 		return in // packets are read whole or lost
 	}
-	if _, err := in.tee(fd, 0); err != nil {
+	if _, err := tee(fd, fd, 0); err != nil {
 		return in // a kernel without tee: read, as from anything else
 	}
 	in.pipe, in.dev, in.ino = true, uint64(st.Dev), st.Ino
@@ -65,21 +64,10 @@ func rawRead(fd int, b []byte) (int, error) {
 	return int(n), nil
 }
 
-// Calls that have to do with the input's pipe wait as long as a writer of it fetches
-// what it writes from a disk that hangs. Where others are to go on meanwhile the
-// scheduler must know, which costs some of each call.
-
-func (in *input) shared() bool { return in.host != nil && in.host.shared.Load() }
-
-// tee copies n bytes from the input to another pipe, if there are any.
-func (in *input) tee(to, n int) (int, error) {
-	var r uintptr
-	var no syscall.Errno
-	if in.shared() {
-		r, _, no = syscall.Syscall6(unix.SYS_TEE, uintptr(in.fd), uintptr(to), uintptr(n), unix.SPLICE_F_NONBLOCK, 0, 0)
-	} else {
-		r, _, no = syscall.RawSyscall6(unix.SYS_TEE, uintptr(in.fd), uintptr(to), uintptr(n), unix.SPLICE_F_NONBLOCK, 0, 0)
-	}
+// tee copies n bytes from one pipe to another, if there are any. It waits as long as
+// a writer fetches what it writes from a disk that hangs.
+func tee(from, to, n int) (int, error) {
+	r, _, no := syscall.Syscall6(unix.SYS_TEE, uintptr(from), uintptr(to), uintptr(n), unix.SPLICE_F_NONBLOCK, 0, 0)
 	if no != 0 {
 		return 0, no
 	}
@@ -105,7 +93,7 @@ func ready(fd int, events int16) int16 {
 // content comes whole each time, until it is consumed.
 func (in *input) fetch(b []byte) (int, got, error) {
 	if in.pipe {
-		n, err := in.tee(in.w, len(b))
+		n, err := tee(in.fd, in.w, len(b))
 		switch {
 		case err == nil && n == 0:
 			return 0, atEnd, nil
@@ -175,13 +163,7 @@ func (in *input) consume(n int, b []byte, marks []*byte) error {
 		for _, m := range marks {
 			iov = append(iov, unix.Iovec{Base: m, Len: 1})
 		}
-		var r uintptr
-		var no syscall.Errno
-		if in.shared() {
-			r, _, no = syscall.Syscall(unix.SYS_READV, uintptr(in.fd), uintptr(unsafe.Pointer(&iov[0])), uintptr(len(iov)))
-		} else {
-			r, _, no = syscall.RawSyscall(unix.SYS_READV, uintptr(in.fd), uintptr(unsafe.Pointer(&iov[0])), uintptr(len(iov)))
-		}
+		r, _, no := syscall.Syscall(unix.SYS_READV, uintptr(in.fd), uintptr(unsafe.Pointer(&iov[0])), uintptr(len(iov)))
 		switch {
 		case no == unix.EINTR:
 		case no == unix.EFAULT && len(marks) > 0:

@@ -52,9 +52,6 @@ type Options struct {
 // ErrNoLogs is the end of an engine without a directory to write to.
 var ErrNoLogs = errors.New("no functional log directories.")
 
-// ErrKilled is the end by Kill.
-var ErrKilled = errors.New("killed")
-
 // errStopped ends whatever waits when Stop was called.
 var errStopped = errors.New("stopped")
 
@@ -120,8 +117,6 @@ const (
 	stopRequest
 	leaveRequest // stop, and do not wait for processors
 	reapRequest  // a processor may have ended
-	killRequest  // end at once, as if killed
-	haltRequest  // do nothing
 )
 
 // New makes an engine with a host of its own; Run is its life.
@@ -172,22 +167,6 @@ func (e *Engine) Stop() {
 	}
 	e.request(stopRequest)
 }
-
-// Kill ends the engine as a kill ends a process: what it is about to do it does, but
-// nothing is closed in order.
-func (e *Engine) Kill() { e.request(killRequest | stopRequest | leaveRequest) }
-
-// Halt has the engine do nothing, as a stopped process, until Resume.
-func (e *Engine) Halt() { e.request(haltRequest) }
-
-// Resume ends a Halt.
-func (e *Engine) Resume() {
-	e.requests.And(^uint32(haltRequest))
-	e.host.wake(e)
-}
-
-// halted says that there is nothing to be done before Resume.
-func (e *Engine) halted() bool { return e.asked(haltRequest) && !e.asked(killRequest) }
 
 // Reap asks to see whether a child has ended.
 func (e *Engine) Reap() { e.request(reapRequest) }
@@ -267,14 +246,6 @@ func (e *Engine) turn() (more bool) {
 	e.host.mu.Lock()
 	e.woken = false
 	e.host.mu.Unlock()
-	if e.halted() {
-		e.due = -1
-		return false
-	}
-	if e.asked(killRequest) {
-		e.finish(errStopped, false)
-		return false
-	}
 	if !e.begun {
 		e.begun = true
 		if err := e.begin(); err != nil {
@@ -295,13 +266,7 @@ func (e *Engine) turn() (more bool) {
 
 // finish is the engine's end. Without an error the input has ended.
 func (e *Engine) finish(err error, eof bool) {
-	switch {
-	case e.asked(killRequest):
-		for l := range e.usable {
-			l.shut()
-		}
-		err = ErrKilled
-	case !errors.Is(err, ErrNoLogs):
+	if !errors.Is(err, ErrNoLogs) {
 		err = e.end(err == nil && eof)
 	}
 	e.ended, e.result = true, err
@@ -310,7 +275,7 @@ func (e *Engine) finish(err error, eof bool) {
 // begin opens the logs.
 func (e *Engine) begin() error {
 	e.in = newInput(e.o.Input, e.takes)
-	e.in.r, e.in.w, e.in.host = e.r, e.w, e.host
+	e.in.r, e.in.w = e.r, e.w
 	plans, err := e.recall()
 	if err != nil {
 		return err

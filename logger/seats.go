@@ -12,7 +12,6 @@ type seats struct {
 	mu      *sync.Mutex
 	queue   []waiter
 	taken   map[*seat]bool
-	spare   []*seat
 	stuck   int         // of those who sit
 	most    int         // may sit that are not stuck
 	looking bool        // for who is stuck, soon
@@ -53,22 +52,10 @@ func (b *seats) seatThem() {
 
 // seatFirst gives a seat to the first who waits. The caller has locked.
 func (b *seats) seatFirst() {
-	b.first().seat(b.take())
-}
-
-// take takes a seat. The caller has locked.
-func (b *seats) take() *seat {
-	s := &seat{of: b, moves: 1}
-	if n := len(b.spare); n > 0 {
-		s, b.spare = b.spare[n-1], b.spare[:n-1]
-	}
-	s.seen = s.moves - 1 // a time without a move begins with the next look
+	s := &seat{of: b}
 	b.taken[s] = true
-	return s
+	b.first().seat(s)
 }
-
-// vacant says that there is a seat, and that nobody waits for one. The caller has locked.
-func (b *seats) vacant() bool { return len(b.queue) == 0 && len(b.taken) < b.most }
 
 // first is who has waited longest. The caller has locked.
 func (b *seats) first() waiter {
@@ -113,9 +100,6 @@ func (s *seat) moved() {
 func (s *seat) free() {
 	s.moved()
 	delete(s.of.taken, s)
-	if len(s.of.spare) < s.of.most {
-		s.of.spare = append(s.of.spare, s)
-	}
 	s.of.seatThem()
 }
 

@@ -220,7 +220,7 @@ type kept map[string]int
 // leaveRunning lets go of a process that was not adopted, since the service
 // cannot be opened now. When it is opened after all, it will have it.
 func (s *service) leaveRunning(was *remains) {
-	if was.there && was.life.Word != state.ProcHosted {
+	if was.there {
 		s.core.procs.bequeath(was.life.PID, s.key)
 	}
 	was.close()
@@ -340,7 +340,7 @@ func (s *service) earlier(u *unit, k kept) (was remains, err error) {
 			was.life.Word = map[string]string{state.ProcMaking: state.ProcRun, state.ProcFinishing: state.ProcFinish}[was.life.Word]
 		}
 	}
-	if was.life.Word != state.ProcRun && was.life.Word != state.ProcFinish && was.life.Word != state.ProcHosted {
+	if was.life.Word != state.ProcRun && was.life.Word != state.ProcFinish {
 		return was, nil
 	}
 	sight, err := proc.See(was.life)
@@ -1026,11 +1026,6 @@ func (s *service) restore(u *unit, was *remains) {
 		return
 	case state.ProcEnded, state.ProcFinishing:
 		u.st, _ = step(u.st, FoundRun) // its end is told in resume
-		return
-	}
-	if was.life.Word == state.ProcHosted {
-		u.st, _ = step(u.st, FoundRun)
-		s.restoreHosted(u, was)
 		return
 	}
 	r, ev := isRun, FoundRun

@@ -45,7 +45,6 @@ type Core struct {
 	procs   *processes
 	crew    crew
 	slots   child.Slots
-	hosting hosting
 	start   func(order)           // has a process made in place of the crew; nil but in tests
 	env     []string              // of the children
 	files   *unix.Rlimit          // their limit of descriptors; nil: the runtime's
@@ -217,12 +216,11 @@ func ignorePipe() {
 
 // Tree is what the core of a tree is started with.
 type Tree struct {
-	Link         int    // descriptor of the socket to the scanner
-	Log          int    // the read end of the scanner's log, or -1
-	Session      bool   // each process in a session of its own
-	ShareLoggers bool   // log services that may do the same share a process
-	Dir          string // the scanner's
-	Say          func(Level, string, error)
+	Link    int    // descriptor of the socket to the scanner
+	Log     int    // the read end of the scanner's log, or -1
+	Session bool   // each process in a session of its own
+	Dir     string // the scanner's
+	Say     func(Level, string, error)
 }
 
 // Run supervises what the scanner names, and lives on without it until every
@@ -260,9 +258,6 @@ func (t Tree) Run() error {
 	c.tidy()
 	c.mu.Unlock()
 	c.awaitThreads()
-	if t.ShareLoggers {
-		c.listenForHosts()
-	}
 	return onThread(func(tid int) error {
 		c.report(message{word: "thread", a: strconv.Itoa(tid), b: "0"})
 		go c.obey()

@@ -50,8 +50,7 @@ type process struct {
 	untold  bool   // its service does not know of it yet
 	over    bool   // it has ended, with ws
 	ws      unix.WaitStatus
-	asked   bool                  // the scanner waits until the end is recorded
-	host    func(unix.WaitStatus) // is told of the end of a host of log services
+	asked   bool // the scanner waits until the end is recorded
 }
 
 // kernel is what processes asks of the kernel.
@@ -173,9 +172,6 @@ func (p *process) end(ws unix.WaitStatus) {
 		return
 	}
 	p.over, p.ws = true, ws
-	if p.host != nil {
-		go p.host(ws)
-	}
 	p.tell()
 }
 
@@ -342,7 +338,7 @@ func (ps *processes) ended(p *process, ws unix.WaitStatus) {
 func (ps *processes) awaited(p *process) bool {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	return !p.over && (p.unit != nil || p.host != nil)
+	return !p.over && p.unit != nil
 }
 
 // leave says that the process ends soon: nothing more is made, and who has died
@@ -365,7 +361,7 @@ func (ps *processes) kill(log bool) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	for _, p := range ps.known {
-		if !p.over && (p.unit != nil && (p.unit.prefix != "") == log || p.host != nil && log) {
+		if p.unit != nil && !p.over && (p.unit.prefix != "") == log {
 			sendSignal(p.pid, p.pidfd, unix.SIGKILL)
 		}
 	}
@@ -482,9 +478,6 @@ func (ps *processes) died(pid int, ws unix.WaitStatus) {
 	case p == nil:
 		ps.collect(pid)
 	default:
-		if p.host != nil {
-			go p.host(ws)
-		}
 		ps.remove(p)
 	}
 }

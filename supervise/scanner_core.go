@@ -58,9 +58,6 @@ func (s *Scanner) makeCore(table int) (made newCoreOf) {
 	if s.Session {
 		argv = append(argv, "-P")
 	}
-	if s.ShareLoggers {
-		argv = append(argv, "--share-loggers")
-	}
 	files := []int{pair[1]}
 	if s.ring != nil { // the reader stays when the scanner goes
 		argv = append(argv, "-l")

@@ -57,8 +57,6 @@ const (
 	evReady                    // what was missing for a start is there
 	evKeep                     // the scanner has yet to get its descriptors
 	evSlow                     // a process takes its time to be made
-	evAsked                    // the process of a log service asks for a host
-	evHosted                   // a host has taken a log service
 )
 
 // event is what happens to a service.
@@ -73,9 +71,6 @@ type event struct {
 	number int            // of the rest
 	life   *state.Process // the record of a control script
 	proc   *process       // nil: nobody keeps it
-	engine uint32         // of host; 0: it is about a process
-	host   *host
-	ask    *ask
 }
 
 // job is a command that may have to wait for a control script.
@@ -127,9 +122,7 @@ type unit struct {
 	lock     int // of supervise/lock, which is held as long as it is open
 	pidfd    int // of an adopted process, else -1
 	rest     *time.Timer
-	rests    int    // the number of the last rest
-	host     *host  // of a log service that runs in one; pid is its then
-	engine   uint32 // and this is its number there
+	rests    int // the number of the last rest
 
 	records  sync.Mutex    // guards the following, and is held while the record is written
 	life     state.Process // the record
@@ -332,10 +325,6 @@ func (s *service) handle(ev event) {
 		s.core.keep(s)
 	case evSlow:
 		s.beSeen()
-	case evAsked:
-		s.asked(ev)
-	case evHosted:
-		s.hosted(ev)
 	case evSpawned, evUnmade, evUnexecuted:
 		s.ordered--
 		s.answered(ev)
@@ -556,9 +545,6 @@ func (u *unit) signal(pid int, sig unix.Signal) bool {
 	if pid == 0 || u.pid != pid || u.st.Phase != Running {
 		return false
 	}
-	if u.host != nil {
-		return u.svc.core.signalHosted(u, sig)
-	}
 	return sendSignal(pid, u.pidfd, sig) == nil
 }
 
@@ -770,7 +756,7 @@ func unexecuted(u *unit, ev event) error {
 // reaped: a core that is killed between leaves the corpse or the record.
 func (s *service) died(ev event) {
 	u := ev.who
-	if ev.role < isHook && ev.pid == u.pid && ev.engine == u.engine {
+	if ev.role < isHook && ev.pid == u.pid {
 		s.recordEnd(u, ev.role, ev.ws)
 	}
 	s.core.procs.recorded(ev.proc)
@@ -781,10 +767,9 @@ func (s *service) died(ev event) {
 		}
 		return
 	}
-	if ev.pid != u.pid || ev.engine != u.engine {
+	if ev.pid != u.pid {
 		return
 	}
-	u.host, u.engine = nil, 0
 	if u.pidfd >= 0 {
 		s.core.kept(s)
 		s.core.unwatch(u.pidfd)

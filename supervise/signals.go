@@ -46,9 +46,6 @@ func defaultAction(sigs ...unix.Signal) {
 	}
 }
 
-// DefaultAction gives signals their default action, as defaultAction does.
-func DefaultAction(sigs ...unix.Signal) { defaultAction(sigs...) }
-
 // deafThread keeps the calling goroutine on a thread that gets no signals until it is
 // released: for what may hang on a file system. A thread that waits there where
 // nothing wakes it would be given a signal of the process like any other, and would

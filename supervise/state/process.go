@@ -69,7 +69,6 @@ const (
 	ProcFinishing = "making-finish" // ./finish is about to be made
 	ProcFinish    = "finish"        // PID is ./finish
 	ProcDown      = "down"          // nothing runs
-	ProcHosted    = "hosted"        // PID runs this log service and others; STATUS is its number there
 )
 
 // ProcSize is what every line is filled up to, so that one overwrites another.
@@ -162,7 +161,7 @@ func parseFields(f []string, want byte) (p Process, ok bool) {
 		return Process{}, false
 	}
 	switch p.Word {
-	case ProcRun, ProcFinish, ProcHosted:
+	case ProcRun, ProcFinish:
 		return p, p.PID != 0
 	case ProcMaking, ProcFinishing, ProcEnded, ProcDown:
 		return p, true
