@@ -99,28 +99,71 @@ func runLogger(o logger.Options, verbose bool) error {
 	// Signals are taken first, before anything of theirs can be missed. Each waits
 	// in a place of its own: a storm of one must not cost another. SIGPIPE is
 	// caught and not ignored, since processors would inherit that.
-	sigs := map[unix.Signal]chan os.Signal{}
-	for _, sig := range []unix.Signal{unix.SIGTERM, unix.SIGHUP, unix.SIGALRM, unix.SIGCHLD, unix.SIGPIPE} {
-		sigs[sig] = make(chan os.Signal, 2) // a second TERM counts
-		signal.Notify(sigs[sig], sig)
+	waits := map[os.Signal]chan os.Signal{}
+	for _, sig := range []os.Signal{unix.SIGTERM, unix.SIGHUP, unix.SIGALRM, unix.SIGCHLD, unix.SIGPIPE} {
+		waits[sig] = make(chan os.Signal, 2) // a second TERM counts
+		signal.Notify(waits[sig], sig)
 	}
 
 	root, err := unix.Open(".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fatal{"svlogd", 111, errors.New("unable to open current working directory: " + words(err))}
 	}
-	threads := loggerThreads{}
-	o.Root, o.Now, o.Report, o.Stderr, o.Start = root, time.Now, e.report, e.write, threads.start
-	host, err := logger.NewHost(logger.HostOptions{Turns: threads.turns, Room: threads.room})
+	least := threads.Runtime + min(2, runtime.NumCPU()) + 2 // the engine, and what it leaves to others
+	go threads.Reserve(least)
+	var processors atomic.Int32
+	start := func(c logger.Child) (func() (unix.WaitStatus, bool), error) {
+		// One is waited for in a thread, and made in another.
+		if !threads.Reserve(least + int(processors.Load()) + 2) {
+			return nil, unix.EAGAIN
+		}
+		wait, err := logger.StartChild(c)
+		if err != nil {
+			return nil, err
+		}
+		processors.Add(1)
+		return func() (unix.WaitStatus, bool) {
+			defer processors.Add(-1)
+			return wait()
+		}, nil
+	}
+	o.Root, o.Now, o.Report, o.Stderr, o.Start = root, time.Now, e.report, e.write, start
+	// With a single turn each write that takes its time has another thread look
+	// for what is to be run: that is worth less memory while little comes.
+	o.Busy = func() { runtime.GOMAXPROCS(min(2, runtime.NumCPU())) }
+	engine, err := logger.New(o)
 	if err != nil {
 		return fatal{"svlogd", 111, err}
 	}
-	engine, err := host.Engine(o)
-	if err != nil {
-		return fatal{"svlogd", 111, err}
+	on := func(sig os.Signal, do func()) {
+		go func() { // apart from the others: one of those may wait for stderr
+			for range waits[sig] {
+				do()
+			}
+		}()
 	}
-	e.obey(sigs, engine)
-	threads.room(1)
+	on(unix.SIGTERM, func() {
+		e.ending.Store(true)
+		e.report(logger.Info, "sigterm received.", nil)
+		engine.Stop()
+	})
+	on(unix.SIGHUP, func() {
+		e.report(logger.Info, "sighangup received.", nil)
+		engine.Reload()
+	})
+	on(unix.SIGALRM, func() {
+		e.report(logger.Info, "sigalarm received.", nil)
+		engine.Rotate()
+	})
+	on(unix.SIGCHLD, func() { e.report(logger.Info, "sigchild received.", nil) })
+	deaths := make(chan os.Signal, 1)
+	signal.Notify(deaths, unix.SIGCHLD)
+	go func() { // apart from who tells of it
+		for range deaths {
+			engine.Reap()
+		}
+	}()
+	spareThreads(waiters)
 	boundMemory(o.Buffer)
 	if err := engine.Run(); err != nil {
 		return fatal{"svlogd", 111, err}
@@ -128,76 +171,10 @@ func runLogger(o logger.Options, verbose bool) error {
 	return nil
 }
 
-// obey has the engine do what signals ask for. They are told of apart from where
-// they are taken, since nobody may read stderr: but with -v only, so that there is
-// nobody more as a rule.
-func (v *voice) obey(sigs map[unix.Signal]chan os.Signal, engine *logger.Engine) {
-	tell := func(text string, do func()) {
-		if !v.verbose {
-			do()
-			return
-		}
-		go func() {
-			v.report(logger.Info, text, nil)
-			do()
-		}()
-	}
-	go func() {
-		for {
-			select {
-			case <-sigs[unix.SIGTERM]:
-				v.ending.Store(true)
-				tell("sigterm received.", engine.Stop)
-			case <-sigs[unix.SIGHUP]:
-				tell("sighangup received.", engine.Reload)
-			case <-sigs[unix.SIGALRM]:
-				tell("sigalarm received.", engine.Rotate)
-			case <-sigs[unix.SIGCHLD]:
-				engine.Reap()
-				tell("sigchild received.", func() {})
-			case <-sigs[unix.SIGPIPE]:
-			}
-		}
-	}()
-}
-
-// loggerThreads is how many engines may hang in the kernel at once, each of them in
-// a thread: where none can be made, since a user has too many or a control group,
-// Go's runtime ends the program.
-type loggerThreads struct{ engines atomic.Int32 }
-
-// room says whether there are threads for so many engines at work.
-func (t *loggerThreads) room(engines int) bool {
-	t.engines.Store(max(t.engines.Load(), int32(engines)))
-	return t.reserve(0)
-}
-
-// reserve says whether there are threads enough, and so many more. One more than
-// may be taken looks for what others have to do.
-func (t *loggerThreads) reserve(more int) bool {
-	return threads.Reserve(threads.Runtime + int(t.engines.Load()) + 2 + more)
-}
-
-// turns has a second processor used when lines come as fast as they are taken. With
-// a single one each write that takes its time has another thread look for what is
-// to be run: that is worth less memory while little comes.
-func (t *loggerThreads) turns() int {
-	n := min(2, runtime.NumCPU())
-	if !t.room(n) {
-		return 1
-	}
-	runtime.GOMAXPROCS(n)
-	return n
-}
-
-// start starts a processor, for which somebody waits in the kernel until it is
-// another program.
-func (t *loggerThreads) start(c logger.Child) (func() (unix.WaitStatus, bool), error) {
-	if !t.reserve(1) {
-		return nil, unix.EAGAIN
-	}
-	return logger.StartChild(c)
-}
+// waiters are the goroutines that may be in the kernel at once: the engine, its
+// chores, and whoever tells of a signal; in a flood there is a second turn. A
+// thread more looks for others to run.
+const waiters = 4
 
 // boundMemory has garbage collected only when some hundred KiB have gathered: a
 // rotation makes some 2 KiB of it, a line none. What the runtime takes before

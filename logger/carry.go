@@ -153,6 +153,6 @@ func (l *log) endsWhole() (whole, there bool, err error) {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return false, false, err
 	}
-	from, err := lastLine(fd, st.Size, l.e.scan())
+	from, err := lastLine(fd, st.Size, l.scan)
 	return err == nil && from == st.Size, true, err
 }
