@@ -187,9 +187,13 @@ func TestHeldUp(t *testing.T) {
 			if alone == nil {
 				alone = heldUp(t, nothing)
 			}
-			if late := heldUp(t, h).late(t, h.name, alone); len(late) > 0 {
-				t.Errorf("too late: %q", late)
+			var late []string
+			for range 3 { // what waits for the place does so each time; what waits for other tests does not
+				if late = heldUp(t, h).late(t, h.name, alone); len(late) == 0 {
+					return
+				}
 			}
+			t.Errorf("too late: %q", late)
 		})
 	}
 }
