@@ -36,7 +36,7 @@ func TestThreads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"limit", "start", "unmade"} {
+	for _, name := range []string{"limit", "unmade"} {
 		t.Run(name, func(t *testing.T) { script(t, "../testdata/threads/"+name+".txt", bin+":"+tools) })
 	}
 }
