@@ -49,7 +49,7 @@ func inRoot(t *testing.T, script string, files map[string]string, lower ...strin
 			t.Fatal(err)
 		}
 	}
-	if err := writeFile(filepath.Join(opt, "script"), []byte("set -ex\n"+script), 0o755); err != nil {
+	if err := writeFile(filepath.Join(opt, ".script"), []byte("set -ex\n"+script), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
@@ -69,7 +69,7 @@ mount -t tmpfs tmpfs run
 mount -t tmpfs -o mode=1777 tmpfs tmp
 mkdir -p opt
 mount --bind $T/opt opt
-exec chroot . /bin/sh /opt/script
+exec chroot . /bin/sh /opt/.script
 `)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
