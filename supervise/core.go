@@ -81,8 +81,9 @@ type Core struct {
 	linked    map[*unit]detour                    // those whose supervise is a link
 	ways      map[int32]bool                      // the directories on the ways there, by inotify's number
 
-	outbox  outbox
-	keepers struct {
+	commands peeker
+	outbox   outbox
+	keepers  struct {
 		sync.Mutex
 		batch int       // its number
 		queue []message // for the scanner

@@ -169,6 +169,7 @@ type service struct {
 	held      kept // pipes that are held until the service is open
 	keeping   int  // which batch of descriptors its own are in
 	lanes     [lanes]lane
+	peeked    *unit         // whose next command is being obeyed, and is in its FIFO still
 	mendTimer *time.Timer   // while something that could not be written waits
 	mendWait  time.Duration // how long it waits
 	end       func()        // is called when it is over, by who owns it then
@@ -254,15 +255,6 @@ func (s *service) work(t *turn) {
 	s.end()
 }
 
-// readMore reads on where bytes are left.
-func (s *service) readMore() {
-	for _, u := range s.units() {
-		if u.more {
-			u.more = s.read(u, readAtOnce)
-		}
-	}
-}
-
 // over says whether the service is let go. With a log service that takes two
 // steps: the pipe is closed, and the logger ends when it has read all.
 func (s *service) over() bool {
@@ -339,47 +331,6 @@ func (s *service) handle(ev event) {
 	}
 }
 
-// drain reads and obeys what was in supervise/control before this, which a full
-// pipe bounds: who writes without end does not keep the service from its other
-// events. What is left then is told again.
-func (s *service) drain(u *unit) {
-	u.more = s.read(u, pipeSize)
-}
-
-// pipeSize is how much a FIFO holds, and readAtOnce how many of its commands are
-// obeyed before other events are looked at.
-const (
-	pipeSize   = 64 << 10
-	readAtOnce = 1 << 10
-)
-
-// read reads and obeys up to limit bytes and says whether there may be more.
-func (s *service) read(u *unit, limit int) bool {
-	var buf [256]byte
-	for limit > 0 {
-		u.unread = false
-		u.told.Store(false)
-		for i := range s.lanes {
-			if u == &s.main && len(s.lanes[i].queue) > laneMax {
-				u.unread = true
-				return false
-			}
-		}
-		n, err := unix.Read(u.control, buf[:])
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil || n <= 0 {
-			return false
-		}
-		for _, b := range buf[:n] {
-			s.command(u, Event(b))
-		}
-		limit -= n
-	}
-	return true
-}
-
 // command obeys one command; a byte that is none does nothing. A log service
 // knows no exit: it ends when its pipe does.
 func (s *service) command(u *unit, cmd Event) {
@@ -422,6 +373,7 @@ func (s *service) feed(u *unit, ev Event) {
 	if before.Want != st.Want || row.record && st.Want == WantOnce {
 		s.recordWant(u)
 	}
+	s.takeOut()
 	s.do(u, row.do) // first: that down is wanted is written together with the TERM
 	if !row.later {
 		u.write()

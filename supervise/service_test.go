@@ -20,6 +20,7 @@ type scene struct {
 	orders chan order
 	over   chan struct{}
 	pid    int
+	path   string // of the service directory
 }
 
 // newScene begins a service in a new directory with these files.
@@ -46,7 +47,7 @@ func newScene(t *testing.T, files ...string) *scene {
 		start: func(o order) { orders <- o }, log: -1,
 		procs: newProcesses(false),
 	}
-	sc := &scene{service: newService(c, "web", "", dir), orders: orders, over: make(chan struct{}), pid: 1 << 30}
+	sc := &scene{service: newService(c, "web", "", dir), orders: orders, over: make(chan struct{}), pid: 1 << 30, path: path}
 	sc.main.since, sc.published = time.Now(), true
 	sc.end = func() { close(sc.over) }
 	sc.resume(&sc.main)
