@@ -804,18 +804,6 @@ func (s *service) newPipe() error {
 	return nil
 }
 
-// lasting makes the write end of a pipe one that can be read as well. A process
-// that has it is never killed by SIGPIPE, even if the supervisor and the reader
-// are killed at once, and what it writes waits for the next reader. The end of
-// the pipe still comes when nobody has it any more.
-func lasting(w int) int {
-	if rw, _ := reopenPipe("/proc/self/fd/"+strconv.Itoa(w), unix.O_RDWR); rw >= 0 {
-		unix.Close(w)
-		return rw
-	}
-	return w
-}
-
 func (s *service) closePipe() {
 	if s.piped {
 		s.core.kept(s)
@@ -897,23 +885,6 @@ func (s *service) findPipe(k kept, was, wasLog remains) error {
 		}
 	}
 	return s.newPipe()
-}
-
-// reopenPipe opens an end of the pipe behind path, a magic link of /proc; -1
-// where it is none. The descriptor blocks, as children expect.
-func reopenPipe(path string, flags int) (int, error) {
-	fd, err := sys.Open(unix.AT_FDCWD, path, flags|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return -1, sys.Unless(append(sys.Hides, unix.ENXIO, unix.ETXTBSY, unix.EISDIR, unix.EROFS), path, err)
-	}
-	var st unix.Stat_t
-	if err = unix.Fstat(fd, &st); err == nil && st.Mode&unix.S_IFMT == unix.S_IFIFO {
-		if _, err = unix.FcntlInt(uintptr(fd), unix.F_SETFL, 0); err == nil {
-			return fd, nil
-		}
-	}
-	unix.Close(fd)
-	return -1, err
 }
 
 // sameFile says whether a kept descriptor is still what the name leads to.
@@ -1196,5 +1167,17 @@ func (c *Core) rewatch(w watch, pidfd int) {
 	p := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
 	if n, err := unix.Poll(p, 0); err == nil && n > 0 {
 		c.ending(w, pidfd)
+	}
+}
+
+// unlock gives the unit's lock up, where it has it. One that another core is to take
+// over from the scanner is only closed.
+func (u *unit) unlock(handOver bool) {
+	if u.lock >= 0 {
+		if !handOver {
+			unix.Flock(u.lock, unix.LOCK_UN)
+		}
+		unix.Close(u.lock)
+		u.lock = -1
 	}
 }

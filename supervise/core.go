@@ -24,15 +24,6 @@ import (
 	"runitbox/supervise/threads"
 )
 
-// Level is the weight of what a supervisor has to say.
-type Level byte
-
-// The levels of runsv's and runsvdir's messages.
-const (
-	Warning Level = iota
-	Fatal
-)
-
 // Core supervises services: one for runsv, all of a tree below runsvdir.
 type Core struct {
 	// Say takes what there is to be said of a service, by its name. It may be
@@ -148,21 +139,10 @@ func sealInherited() {
 	}
 }
 
-// What a service takes of the process's descriptors, at most: the directory, the
-// lock, control, ok, and the pidfd of an adopted process; and with a log service
-// its lock, control, ok, pidfd and the two ends of the pipe. What the limit leaves
-// beyond the reserve is for what is opened for a moment: a tree that has as many
-// services as it can still writes their files and takes them over.
-const (
-	needMain = 5
-	needLog  = 6
-	reserve  = 64
-)
-
 // RunDir supervises one service directory until it is told to exit: runsv. The
 // error is what kept it from starting.
 func RunDir(name string, say func(Level, string, error)) error {
-	awaitFirst(say)
+	awaitFirst(func(err error) { say(Warning, "", err) })
 	stop := make(chan os.Signal, 8)
 	signal.Notify(stop, unix.SIGTERM)
 	relayStuck(stop, unix.SIGTERM)
@@ -209,12 +189,6 @@ func RunDir(name string, say func(Level, string, error)) error {
 	}
 }
 
-// ignorePipe keeps a lost stderr from killing the process. It is caught rather
-// than ignored: children would inherit that.
-func ignorePipe() {
-	notify(make(chan os.Signal, 1), unix.SIGPIPE)
-}
-
 // Tree is what the core of a tree is started with.
 type Tree struct {
 	Link    int    // descriptor of the socket to the scanner
@@ -227,7 +201,7 @@ type Tree struct {
 // Run supervises what the scanner names, and lives on without it until every
 // service has been told to exit.
 func (t Tree) Run() error {
-	awaitFirst(t.Say)
+	awaitFirst(func(err error) { t.Say(Warning, "", err) })
 	sigs := make(chan os.Signal, 8) // the others are for the scanner, which may share the terminal
 	signal.Notify(sigs, unix.SIGTERM)
 	relayStuck(sigs, unix.SIGTERM)
@@ -505,12 +479,6 @@ func (c *Core) hear(m message) {
 	}
 }
 
-// The states of a service that the scanner adds, beside none in particular.
-const (
-	stateDropped = "true"  // it is to exit
-	stateWaits   = "waits" // it is not to be started before it is ready
-)
-
 // add takes a service in. What cannot be opened is told and gone.
 func (c *Core) add(key, name string, dir Dir, k kept, state string) {
 	s := newService(c, name, key, dir)
@@ -566,17 +534,6 @@ func (c *Core) enter(s *service, k kept, dropped bool) {
 		status = "111"
 	}
 	s.end()
-}
-
-// notNow says whether err, of opening a service, says nothing about the service: it
-// cannot be told at present whether something of it runs already.
-func notNow(err error) bool {
-	for _, e := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS, unix.EIO, unix.EINTR, unix.ESTALE, proc.ErrBeingMade} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
 }
 
 // refusal notes why a service cannot be opened now, "" where it was, and says
@@ -727,10 +684,6 @@ func (c *Core) admit(s *service, k kept) error {
 	return s.open(k)
 }
 
-// lacking is the status of gone where descriptors ran out, and later where the
-// service cannot be opened at present, with all that is kept of it.
-const lacking, later = "24", "11"
-
 // take reserves descriptors for a service of a tree, if there are as many.
 func (c *Core) take(n int) bool {
 	c.mu.Lock()
@@ -752,9 +705,6 @@ func (c *Core) give(n int) {
 	c.mu.Unlock()
 }
 
-// errRoom says that there are no descriptors left for a service.
-var errRoom = errors.New("too few descriptors")
-
 // refuse leaves a service that there is no room for with the scanner.
 func (c *Core) refuse(key, name string) {
 	c.sayLack(name)
@@ -770,12 +720,6 @@ func (c *Core) sayLack(name string) {
 	if !said {
 		c.Say(Warning, "", lack(name, c.limit))
 	}
-}
-
-// lack is the message of too few descriptors, with the numbers.
-func lack(name string, limit int) error {
-	return fmt.Errorf("%w: %s waits until another service is gone, and so does what comes after it: the limit is %d, each service needs %d, and %d more with a log service.",
-		errRoom, name, limit, needMain, needLog)
 }
 
 func (c *Core) notice() {

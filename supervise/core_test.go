@@ -18,7 +18,7 @@ import (
 // bareCore is a core without processes and without a reaper, which would take
 // the children of other tests. What it has to say to the scanner is dropped.
 func bareCore(t *testing.T) *Core {
-	core, scanner := linkPair(t)
+	core, scanner, _ := pair()
 	c := &Core{
 		Say: func(Level, string, error) {}, link: core, log: -1, epoll: -1, room: 1 << 20,
 		services: map[string]*service{}, watched: map[int32]watch{}, procs: newProcesses(false),
@@ -94,7 +94,7 @@ func TestEndsWhileServicesOpen(t *testing.T) {
 // core.
 func TestDropDoesNotWait(t *testing.T) {
 	c := bareCore(t)
-	core, scanner := linkPair(t)
+	core, scanner, _ := pair()
 	c.link = core
 	s := newService(c, "web", "key", Dir{-1})
 	c.services["key"] = s
@@ -159,7 +159,7 @@ func panics(t *testing.T, where string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.link, _ = linkPair(t)
+	c.link, _, _ = pair()
 	dir, err := openDir(os.Getenv("SUPERVISE_DIR"))
 	if err != nil {
 		t.Fatal(err)
@@ -179,34 +179,6 @@ func panics(t *testing.T, where string) {
 	time.Sleep(20 * time.Second)
 }
 
-func TestBackOff(t *testing.T) {
-	type step struct {
-		after time.Duration // of the pause before
-		n     int
-		wait  time.Duration
-	}
-	const s = time.Second
-	for _, tt := range []struct {
-		name  string
-		steps []step
-	}{
-		{"four in ten seconds are nothing", []step{{0, 1, 0}, {3 * s, 2, 0}, {3 * s, 3, 0}, {3 * s, 4, 0}, {3 * s, 4, 0}, {3 * s, 4, 0}}},
-		{"from the fifth on the pauses grow", []step{{0, 1, 0}, {0, 2, 0}, {0, 3, 0}, {0, 4, 0}, {0, 5, s}, {0, 6, 2 * s}, {0, 7, 4 * s},
-			{0, 8, 8 * s}, {0, 2, 16 * s}, {0, 1, 30 * s}, {0, 1, 30 * s}, {9 * s, 1, 30 * s}}},
-		{"until one has lived for ten seconds", []step{{0, 1, 0}, {0, 2, 0}, {0, 3, 0}, {0, 4, 0}, {0, 5, s}, {0, 6, 2 * s}, {9 * s, 1, 4 * s}, {10 * s, 1, 0}, {0, 2, 0}}},
-	} {
-		now := time.Unix(1e9, 0)
-		b := backOff{}
-		for i, st := range tt.steps {
-			now = now.Add(st.after)
-			if n, wait := b.next(now); n != st.n || wait != st.wait {
-				t.Errorf("%s: death %d: %d deaths, pause %v; want %d, %v", tt.name, i+1, n, wait, st.n, st.wait)
-			}
-			now = b.begun
-		}
-	}
-}
-
 // What has ended is started again in the turn that was told of its end: no other of
 // the crew is asked for, nor a thread for one.
 func TestAtOnce(t *testing.T) {
@@ -222,7 +194,7 @@ func TestAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.link, _ = linkPair(t)
+	c.link, _, _ = pair()
 	c.crew.ready = 1
 	path := t.TempDir()
 	if err := os.WriteFile(path+"/run", []byte("#!/bin/sh\nexec sleep 1000\n"), 0o755); err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/supervise/proc"
 	"runitbox/supervise/sys"
 )
 
@@ -173,18 +174,6 @@ func (d Dir) lock(prefix string) (int, error) {
 	return fd, nil
 }
 
-// unlock gives the unit's lock up, where it has it. One that another core is to take
-// over from the scanner is only closed.
-func (u *unit) unlock(handOver bool) {
-	if u.lock >= 0 {
-		if !handOver {
-			unix.Flock(u.lock, unix.LOCK_UN)
-		}
-		unix.Close(u.lock)
-		u.lock = -1
-	}
-}
-
 // makeFIFO makes name a FIFO if nothing is there yet.
 func (d Dir) makeFIFO(name string) error {
 	if sys.Mkfifo(d.fd, name, 0o600) == nil {
@@ -247,4 +236,15 @@ func (d Dir) replace(prefix, name string, content []byte, readers bool) (opened 
 		return true, fmt.Errorf("unable to rename %s.new to %s: %w", name, strings.Clone(to), err)
 	}
 	return true, nil
+}
+
+// notNow says whether err, of opening a service, says nothing about the service: it
+// cannot be told at present whether something of it runs already.
+func notNow(err error) bool {
+	for _, e := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS, unix.EIO, unix.EINTR, unix.ESTALE, proc.ErrBeingMade} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }

@@ -1,6 +1,8 @@
 package supervise
 
 import (
+	"errors"
+	"fmt"
 	"math"
 	"os"
 	"runtime"
@@ -68,6 +70,26 @@ func givenFiles() (lim unix.Rlimit, ok bool) {
 }
 
 // awaitFirst is threads.Await for what the runtime needs for itself.
-func awaitFirst(say func(Level, string, error)) {
-	threads.Await(threads.Runtime+runtime.GOMAXPROCS(0), func(err error) { say(Warning, "", err) })
+func awaitFirst(say func(error)) {
+	threads.Await(threads.Runtime+runtime.GOMAXPROCS(0), say)
+}
+
+// What a service takes of the process's descriptors, at most: the directory, the
+// lock, control, ok, and the pidfd of an adopted process; and with a log service
+// its lock, control, ok, pidfd and the two ends of the pipe. What the limit leaves
+// beyond the reserve is for what is opened for a moment: a tree that has as many
+// services as it can still writes their files and takes them over.
+const (
+	needMain = 5
+	needLog  = 6
+	reserve  = 64
+)
+
+// errRoom says that there are no descriptors left for a service.
+var errRoom = errors.New("too few descriptors")
+
+// lack is the message of too few descriptors, with the numbers.
+func lack(name string, limit int) error {
+	return fmt.Errorf("%w: %s waits until another service is gone, and so does what comes after it: the limit is %d, each service needs %d, and %d more with a log service.",
+		errRoom, name, limit, needMain, needLog)
 }

@@ -61,6 +61,15 @@ func newLink(fd int) *link {
 	return l
 }
 
+// pair is both ends of a link, in one process.
+func pair() (a, b *link, err error) {
+	var fds [2]int
+	if fds, err = unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0); err != nil {
+		return nil, nil, err
+	}
+	return newLink(fds[0]), newLink(fds[1]), nil
+}
+
 // inPoller hands a descriptor to the runtime's poller: who waits for it holds no
 // thread.
 func inPoller(fd int, name string) (*os.File, syscall.RawConn) {
@@ -236,4 +245,31 @@ func (l *link) receive() ([]message, error) {
 		unix.Close(fd)
 	}
 	return ms, nil
+}
+
+// lacking is the status of gone where descriptors ran out, and later where the
+// service cannot be opened at present, with all that is kept of it.
+const lacking, later = "24", "11"
+
+// The states of a service that the scanner adds, beside none in particular.
+const (
+	stateDropped = "true"  // it is to exit
+	stateWaits   = "waits" // it is not to be started before it is ready
+)
+
+// letter is what came from a core, or its end.
+type letter struct {
+	messages []message
+	err      error
+}
+
+// listen hands on what comes until nothing can come any more.
+func listen(l *link, mail chan<- letter) {
+	for {
+		ms, err := l.receive()
+		mail <- letter{ms, err}
+		if err != nil {
+			return
+		}
+	}
 }

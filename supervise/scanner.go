@@ -76,12 +76,6 @@ type Scanner struct {
 	asked    time.Time // since when
 }
 
-// letter is what came from a core, or its end.
-type letter struct {
-	messages []message
-	err      error
-}
-
 // ending is the end of a scanner: what it returns, and when at the latest.
 type ending struct {
 	status   int
@@ -93,7 +87,7 @@ type ending struct {
 // them exit. As process 1 it waits for that.
 func (s *Scanner) Run() int {
 	pid1 := os.Getpid() == 1
-	awaitFirst(s.Say)
+	awaitFirst(func(err error) { s.Say(Warning, "", err) })
 	sigs := make(chan os.Signal)
 	notifyEach(sigs, unix.SIGTERM, unix.SIGHUP, unix.SIGALRM, unix.SIGUSR2, unix.SIGCHLD)
 	s.sigs = sigs

@@ -92,7 +92,7 @@ func (s *Scanner) coreStarted(c newCoreOf) {
 		return
 	}
 	s.core, s.link, s.inherited = c.pid, newLink(c.link), inherited{}
-	go s.link.listen(s.mail)
+	go listen(s.link, s.mail)
 	s.witness.tid, s.witness.blind = 0, false
 	s.outgoing.begin()
 	for _, e := range s.entries {
@@ -114,17 +114,6 @@ func (s *Scanner) hasten(d time.Duration) time.Duration {
 		return min(d, 100*time.Millisecond)
 	}
 	return d
-}
-
-// listen hands on what comes until nothing can come any more.
-func (l *link) listen(mail chan<- letter) {
-	for {
-		ms, err := l.receive()
-		mail <- letter{ms, err}
-		if err != nil {
-			return
-		}
-	}
 }
 
 // coreDied has another core take over: at once, unless cores die one after the

@@ -123,3 +123,31 @@ func relayStuck(c chan<- os.Signal, sigs ...unix.Signal) (end func()) {
 	}()
 	return func() { f.Close() }
 }
+
+// ignorePipe keeps a lost stderr from killing the process. It is caught rather
+// than ignored: children would inherit that.
+func ignorePipe() {
+	notify(make(chan os.Signal, 1), unix.SIGPIPE)
+}
+
+// onThread has f run on a thread that is not the process's first (of whose end the
+// kernel tells nobody while there are others) and that does nothing else.
+func onThread(f func(tid int) error) error {
+	over := make(chan error)
+	go func() {
+		runtime.LockOSThread() // for ever: the thread ends with f
+		if tid := unix.Gettid(); tid != unix.Getpid() {
+			over <- f(tid)
+			return
+		}
+		placed := make(chan bool)
+		go func() { // on another, while this one is taken
+			runtime.LockOSThread()
+			placed <- true
+			over <- f(unix.Gettid())
+		}()
+		<-placed
+		runtime.UnlockOSThread()
+	}()
+	return <-over
+}

@@ -6,6 +6,15 @@ import (
 	"time"
 )
 
+// Level is the weight of what a supervisor has to say.
+type Level byte
+
+// The levels of runsv's and runsvdir's messages.
+const (
+	Warning Level = iota
+	Fatal
+)
+
 // voice says what there is to be said, one message after the other, and has
 // nobody wait for it: standard error may lead to one who does not read it.
 type voice struct {

@@ -3,7 +3,6 @@ package supervise
 import (
 	"errors"
 	"fmt"
-	"runtime"
 	"strconv"
 	"time"
 
@@ -15,28 +14,6 @@ import (
 // stay open, and its children stay its own, until the disk answers. But it does
 // nothing any more, and that can be seen by a thread that touches no disk: the one
 // of its main goroutine, which it tells the scanner of.
-
-// onThread has f run on a thread that is not the process's first (of whose end the
-// kernel tells nobody while there are others) and that does nothing else.
-func onThread(f func(tid int) error) error {
-	over := make(chan error)
-	go func() {
-		runtime.LockOSThread() // for ever: the thread ends with f
-		if tid := unix.Gettid(); tid != unix.Getpid() {
-			over <- f(tid)
-			return
-		}
-		placed := make(chan bool)
-		go func() { // on another, while this one is taken
-			runtime.LockOSThread()
-			placed <- true
-			over <- f(unix.Gettid())
-		}()
-		<-placed
-		runtime.UnlockOSThread()
-	}()
-	return <-over
-}
 
 // witness is the thread of the core by which the scanner sees its end.
 type witness struct {
