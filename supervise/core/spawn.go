@@ -3,10 +3,13 @@ package core
 import (
 	"errors"
 	"fmt"
+	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"runitbox/supervise/child"
+	"runitbox/supervise/machine"
 	"runitbox/supervise/proc"
 	"runitbox/supervise/state"
 	"runitbox/supervise/sys"
@@ -167,4 +170,129 @@ func (c *Core) make(o order) event {
 		ev.rec = &life
 	}
 	return ev
+}
+
+// spawn has ./run or ./finish made.
+func (s *service) spawn(u *unit, r role) {
+	argv := []string{"./run"}
+	if r == isFinish {
+		code, sig := strconv.Itoa(int(u.ws>>8)), strconv.Itoa(int(u.ws&0xff))
+		if u.ws&0x7f != 0 || u.ws == statusUnknown {
+			code = "-1"
+		}
+		if u.ws == statusUnknown {
+			sig = "0"
+		}
+		argv = []string{"./finish", code, sig}
+	} else {
+		u.began = time.Now()
+	}
+	s.order(u, r, argv)
+}
+
+// statusUnknown stands for the wait status of a process whose end nobody was
+// told; no real status has its value.
+const statusUnknown unix.WaitStatus = 0xffff0000
+
+// order has a process made for u. Where there is to be a pipe and none can be had it is
+// as if the process could not be made: what would be in its place is somebody else's.
+func (s *service) order(u *unit, r role, argv []string) {
+	if s.log != nil && !s.piped && r == isRun {
+		if err := s.newPipe(); err != nil {
+			s.ordered++
+			s.post(event{kind: evUnmade, who: u, role: r, err: err})
+			return
+		}
+		s.core.stashNow(s)
+	}
+	o := order{who: u, role: r, argv: argv, stdin: -1, stdout: -1, session: s.core.Session && r < isHook}
+	switch {
+	case u != &s.main:
+		o.dir, o.stdin = "log", s.pipe[0]
+	case s.piped:
+		o.stdout = s.pipe[1]
+	}
+	switch r {
+	case isRun:
+		o.recordPath, o.before, o.after = u.prefix+"supervise/proc", state.Process{Word: state.ProcMaking, Pipe: inode(s.piped, s.pipe[1])}, state.ProcRun
+		if u.st.Want != state.WantOnce { // else it stays due
+			o.unmade = state.ProcDown
+		}
+	case isFinish:
+		o.recordPath, o.before, o.after = u.prefix+"supervise/proc", state.Process{Word: state.ProcFinishing, Status: u.ws}, state.ProcFinish
+		if o.unmade = state.ProcEnded; u != &s.main {
+			o.unmade = state.ProcDown
+		}
+	case isHook + laneLife, isHook + laneKill:
+		o.recordPath, o.before, o.after = hookRecord(argv[0][len("control/")]), state.Process{Word: state.ProcMaking}, state.ProcRun
+	}
+	s.ordered++
+	if s.inline {
+		s.orders = append(s.orders, o)
+	} else {
+		s.core.spawn(o)
+	}
+}
+
+// answered takes what was made of an order.
+func (s *service) answered(ev event) {
+	u := ev.who
+	if ev.role >= isHook {
+		l := int(ev.role - isHook)
+		switch ev.kind {
+		case evSpawned:
+			s.lanes[l].pid = ev.pid
+			s.noteHook(l, ev)
+		case evUnmade:
+			s.warn(fmt.Errorf("unable to fork for control/%c: %w", s.lanes[l].hook, cause(ev.err)))
+			s.hookOver(l, false)
+		case evUnexecuted:
+			s.fatal(fmt.Errorf("unable to run control/?: %w", cause(ev.err)))
+			s.hookOver(l, false)
+		}
+		return
+	}
+	switch ev.kind {
+	case evSpawned:
+		s.noteRecord(u, ev.err)
+		u.pid = ev.pid
+		if ev.role == isRun {
+			u.began = time.Now()
+		}
+		s.feed(u, machine.Spawned)
+	case evUnmade:
+		if !errors.Is(ev.err, errOver) {
+			s.warn(ev.err)
+		}
+		s.feed(u, machine.Unmade)
+	case evUnexecuted:
+		s.fatal(unexecuted(u, ev))
+		if ev.role == isRun {
+			u.since = time.Now()
+		}
+		s.ended(u, ev.role, 111<<8)
+	}
+}
+
+// cause is the errno at the end of err.
+func cause(err error) error {
+	if no, ok := errors.AsType[unix.Errno](err); ok {
+		return no
+	}
+	return err
+}
+
+// unexecuted tells in runsv's words why a process could not be executed.
+func unexecuted(u *unit, ev event) error {
+	no, ok := errors.AsType[unix.Errno](ev.err)
+	if !ok || error(no) != ev.err { // it did not get as far as exec
+		return ev.err
+	}
+	switch {
+	case ev.role == isFinish:
+		return fmt.Errorf("unable to start ./finish: %w", no)
+	case u.prefix != "":
+		return fmt.Errorf("unable to start log/./run: %w", no)
+	}
+	return fmt.Errorf("unable to start ./run: %w", no)
 }

@@ -4,14 +4,8 @@
 package scanner
 
 import (
-	"errors"
 	"os"
 	"os/signal"
-	"path/filepath"
-	"runtime"
-	"strconv"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,7 +13,6 @@ import (
 
 	"runitbox/supervise/diag"
 	"runitbox/supervise/self"
-	"runitbox/supervise/threads"
 	"runitbox/supervise/wire"
 )
 
@@ -80,12 +73,6 @@ type Scanner struct {
 	handing  *handover // it is about to become another program
 	becoming bool      // that waits for threads at a file system
 	asked    time.Time // since when
-}
-
-// ending is the end of a scanner: what it returns, and when at the latest.
-type ending struct {
-	status   int
-	deadline time.Time
 }
 
 // Run scans until a signal ends it and returns the exit status: 0 for TERM,
@@ -181,42 +168,6 @@ func (s *Scanner) Run() int {
 	}
 }
 
-// awaitThreads sees to the threads that the scanner needs, and where there may be too
-// little room waits for them: what it starts takes of the same room. A signal ends
-// that, and is to be acted on.
-func (s *Scanner) awaitThreads() (late []unix.Signal) {
-	// And what looks at directories, what makes a core or writes to standard error, and
-	// the log.
-	s.need = threads.Runtime + runtime.GOMAXPROCS(0) + 2
-	if s.ring != nil {
-		s.need++
-	}
-	s.reserve = sync.OnceFunc(func() { threads.Reserve(s.need) })
-	if !threads.Scarce() {
-		time.AfterFunc(2*startTime, s.reserve) // where the first look is not over sooner
-		return nil
-	}
-	for said := false; !threads.Reserve(s.need); said = true {
-		if !said {
-			s.warn(errors.New("too few processes may be made; waiting."))
-		}
-		select {
-		case sig := <-s.sigs:
-			return []unix.Signal{sig.(unix.Signal)}
-		case <-time.After(time.Second):
-		}
-	}
-	threads.Reserve(s.need + 2) // no more are made later, and entries may hang
-	return nil
-}
-
-// threadsFor sees to threads for so many who wait for an answer, and says whether there
-// are. To make some takes all that there are first: so many are made at once.
-func (s *Scanner) threadsFor(workers int) bool {
-	n := s.need + workers
-	return threads.Count() >= n || threads.More(n+workers/2) || threads.Count() >= n
-}
-
 // startTime is how long the first look waits for the core to be started.
 const startTime = 50 * time.Millisecond
 
@@ -247,157 +198,11 @@ func (s *Scanner) obey(sig os.Signal, pid1 bool) {
 	}
 }
 
-// end ends the scanner: at once where the core knows what it is to do without it.
-// Process 1 stops its tree first.
-func (s *Scanner) end(status int, pid1 bool) {
-	switch {
-	case s.stop != nil:
-		return
-	case pid1:
-		s.stop = &ending{status, time.Now().Add(s.StopTime)}
-	case s.leaving != nil && s.leaving.status >= status:
-		return
-	default:
-		s.leaving = &ending{status, time.Now().Add(leaveTime)}
-	}
-	if status != 0 && !pid1 {
-		for _, e := range s.entries {
-			if e.dropped = true; s.idle[e] {
-				s.forget(e)
-			} else {
-				s.enqueue(e)
-			}
-		}
-	}
-	if s.core == 0 { // no pause: there is little time
-		s.startCore()
-	}
-}
-
-// leaveTime is how long it waits at the end until the core takes what it is told.
-const leaveTime = 2 * time.Second
-
-// IsOver says whether it is the end, and with which status.
-func (s *Scanner) isOver() (status int, over bool) {
-	switch {
-	case s.stop != nil:
-		return s.stop.status, s.core == 0 && s.restart == nil && !s.starting || !time.Now().Before(s.stop.deadline)
-	case s.leaving == nil:
-		return 0, false
-	case !time.Now().Before(s.leaving.deadline):
-		if s.leaving.status != 0 && s.core != 0 { // it does not read: so all exit when it goes on
-			unix.Kill(s.core, unix.SIGTERM)
-		}
-		return s.leaving.status, true
-	}
-	known := s.scanned || s.leaving.status != 0
-	return s.leaving.status, known && (len(s.entries) == 0 || s.link != nil && len(s.outgoing.queue) == 0)
-}
-
 func timerOf(t *time.Timer) <-chan time.Time {
 	if t == nil {
 		return nil
 	}
 	return t.C
-}
-
-// executable is the path by which this program was called, as far as it can be
-// told, so that a new file under that name is found at an upgrade.
-func executable(argv0 string) string {
-	paths := []string{argv0}
-	if !strings.Contains(argv0, "/") {
-		paths = nil
-		for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
-			paths = append(paths, filepath.Join(dir, argv0))
-		}
-	}
-	if p, err := os.Executable(); err == nil {
-		paths = append(paths, p)
-	}
-	for _, p := range paths {
-		if abs, err := filepath.Abs(p); err == nil && unix.Access(abs, unix.X_OK) == nil {
-			return abs
-		}
-	}
-	return selfExe
-}
-
-// selfExe leads to the running executable even when its file is gone.
-const selfExe = "/proc/self/exe"
-
-// read acts on what came from the core.
-func (s *Scanner) read(l wire.Received) {
-	if l.Err != nil {
-		s.link.Close()
-		s.link = nil
-		return
-	}
-	for _, m := range l.Messages {
-		s.handle(m)
-	}
-}
-
-// handle acts on one message.
-func (s *Scanner) handle(m wire.Message) {
-	switch m.Word {
-	case "thread":
-		if tid, err := strconv.Atoi(m.Arg); err == nil {
-			s.watch(tid)
-		}
-	case "keep":
-		s.keep(m.Arg, m.Arg2, m.FDs)
-	case "gone":
-		e := s.entries[m.Arg]
-		if e == nil {
-			return
-		}
-		if m.Arg2 != wire.NotNow { // else it is offered again with what is kept
-			for _, fd := range e.fds[1:] {
-				unix.Close(fd)
-			}
-			e.fds, e.tags = e.fds[:1], ""
-		}
-		e.lacking = m.Arg2 == wire.NoDescriptors
-		s.idle[e] = true
-		e.pending = pending{queued: e.pending.queued}
-		e.offered = time.Now() // runit's sv looks every 0.42 s for the end of an exit
-		switch {
-		case e.dropped && m.Arg2 != wire.NotNow: // its name may be waited for
-			s.forget(e)
-			s.look(false)
-		case !e.lacking && !e.dropped: // its directory may be another
-			s.wanted = true
-		}
-		if e.lacking { // for a moment perhaps, perhaps until another goes
-			e.wait = min(max(2*e.wait, time.Second), time.Minute)
-		} else {
-			e.wait = 0
-			s.offerLacking()
-		}
-	case "seen":
-		if pid, err := strconv.Atoi(m.Arg); err == nil && s.handing == nil { // else the next core is told again
-			s.recorded(pid)
-		}
-	}
-}
-
-// keep takes descriptors for the next core.
-func (s *Scanner) keep(key, tags string, fds []int) {
-	e := s.entries[key]
-	if e == nil {
-		for _, fd := range fds {
-			unix.Close(fd)
-		}
-		return
-	}
-	for _, fd := range e.fds[1:] {
-		unix.Close(fd)
-	}
-	e.fds, e.tags = append(e.fds[:1], fds...), tags
-	if e.wait > 0 {
-		e.wait = 0
-		s.offerLacking()
-	}
 }
 
 // warn says what is wrong with the directory itself.

@@ -4,7 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -154,28 +155,26 @@ func (s *Scanner) coreDied(ws unix.WaitStatus) {
 	s.restart = time.NewTimer(wait)
 }
 
-// backOff is when cores died: the fifth death within ten seconds is followed by
-// a pause of a second, each further one by twice as long, up to half a minute,
-// until a core has lived for ten seconds.
-type backOff struct {
-	times  []time.Time
-	pauses int
-	begun  time.Time // when the core that is there now is due
+// executable is the path by which this program was called, as far as it can be
+// told, so that a new file under that name is found at an upgrade.
+func executable(argv0 string) string {
+	paths := []string{argv0}
+	if !strings.Contains(argv0, "/") {
+		paths = nil
+		for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+			paths = append(paths, filepath.Join(dir, argv0))
+		}
+	}
+	if p, err := os.Executable(); err == nil {
+		paths = append(paths, p)
+	}
+	for _, p := range paths {
+		if abs, err := filepath.Abs(p); err == nil && unix.Access(abs, unix.X_OK) == nil {
+			return abs
+		}
+	}
+	return selfExe
 }
 
-// next takes a death and says how many there were in the last ten seconds, and
-// how long the pause is.
-func (b *backOff) next(now time.Time) (n int, wait time.Duration) {
-	const span = 10 * time.Second
-	if now.Sub(b.begun) >= span {
-		b.pauses = 0
-	}
-	b.times = append(slices.DeleteFunc(b.times, func(t time.Time) bool { return now.Sub(t) > span }), now)
-	n = len(b.times)
-	if n >= 5 || b.pauses > 0 {
-		wait = min(time.Second<<b.pauses, 30*time.Second)
-		b.pauses = min(b.pauses+1, 5)
-	}
-	b.begun = now.Add(wait)
-	return n, wait
-}
+// selfExe leads to the running executable even when its file is gone.
+const selfExe = "/proc/self/exe"
