@@ -1,6 +1,7 @@
 package core
 
 import (
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -91,6 +92,15 @@ func (b *inbox) own() bool {
 	return true
 }
 
+// hasExit says whether an order of the scanner's to exit is in it. Another core that has
+// asked for the service before does not get it then: it would know of no such order, and
+// the service would run on.
+func (b *inbox) hasExit() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.ContainsFunc(b.queue, func(ev event) bool { return ev.kind == evCommand && ev.cmd == machine.CmdExit })
+}
+
 // close forgets what is in it, and takes nothing more.
 func (b *inbox) close() {
 	b.mu.Lock()
@@ -137,7 +147,11 @@ func (s *service) handle(ev event) {
 	case evReadable:
 		ev.who.more = s.read(ev.who, readAtOnce)
 	case evCommand:
+		before := s.detached
 		s.drain(&s.main) // what was written before it counts before it, as with runit
+		if ev.cmd == machine.CmdExit {
+			s.detached = before // see hasExit
+		}
 		s.command(&s.main, ev.cmd)
 	case evDetach:
 		s.detached = true

@@ -170,7 +170,7 @@ func (s *service) command(u *unit, cmd machine.Event) {
 			s.feed(s.log, machine.CmdUp)
 		}
 	case byteDetach:
-		s.detached = s.detached || s.core.isOrphaned()
+		s.detached = s.detached || s.core.isOrphaned() && !s.inbox.hasExit()
 		return
 	case machine.CmdDown, machine.CmdExit, machine.CmdTerm, machine.CmdKill, machine.CmdPause, machine.CmdCont, machine.CmdHup, machine.CmdAlarm, machine.CmdInt, machine.CmdQuit, machine.CmdUsr1, machine.CmdUsr2:
 	default:
