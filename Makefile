@@ -149,6 +149,7 @@ build/peers/recipes/.done: | build/peers/.done
 			-y --download-only --no-install-recommends --reinstall install postgresql-15 postgresql-client-15 libpq5 >../recipes.log; then \
 		rm -f libllvm*.deb; for p in *.deb; do dpkg -x $$p '$(CURDIR)/$(RECIPES)/root' || exit 1; done; \
 		cd '$(CURDIR)/$(RECIPES)/root' && for d in bin sbin lib; do if test -d $$d; then cp -a $$d/. usr/$$d && rm -r $$d; fi; done; \
+		rm -rf usr/share/doc usr/share/man usr/share/locale usr/lib/postgresql/*/lib/bitcode; \
 		rm -rf '$(CURDIR)/build/apt/recipes' && touch '$(CURDIR)/$@'; \
 	else echo "peers: no postgresql-15 or runit here: the tests of what stands beside them will be skipped"; fi
 

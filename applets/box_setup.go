@@ -16,7 +16,7 @@ import (
 func newSetup() *cobra.Command {
 	const line = "runitbox setup services [--list] [--dry-run] [--force] [--root DIR] [service ...]"
 	cmd := &cobra.Command{
-		Use:   "setup services|boot|user",
+		Use:   "setup services|boot|user|recipes",
 		Short: "write what a system needs around the programs",
 		RunE: func(_ *cobra.Command, args []string) error {
 			note := ""
@@ -65,7 +65,7 @@ func newSetup() *cobra.Command {
 	f.BoolVar(&dry, "dry-run", false, "tell what would be done and do nothing")
 	f.BoolVar(&force, "force", false, "replace files that differ")
 	f.StringVar(&root, "root", "/", "the root of the system that is set up")
-	cmd.AddCommand(services, newSetupBoot(), newSetupUser())
+	cmd.AddCommand(services, newSetupBoot(), newSetupUser(), newSetupRecipes())
 	return cmd
 }
 

@@ -1,6 +1,13 @@
 package applets
 
-import "testing"
+import (
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
 
 // withJoe makes a user in a root of a test's own, as whom joe runs a command at a login.
 const withJoe = `
@@ -236,4 +243,55 @@ sv start /service/x-joe
 eventually grep -qx down /etc/sv/x-joe/supervise/stat
 eventually sh -c 'sv status /service/x-joe | grep "^down: .*normally up"'
 `, joesFiles)
+}
+
+// TestSetupUserScripts: what is written for users, other inits and recipes is a script to
+// every shell, and nothing is wrong with it that shellcheck knows of.
+func TestSetupUserScripts(t *testing.T) {
+	t.Parallel()
+	exe, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := t.TempDir()
+	for _, args := range []string{
+		"boot --root " + root + " openrc", "user --root " + root + " joe", "user --root " + root + " --x joe",
+		"user --login --session --systemd --x", "recipes --root " + root + " failover postgresql-replica",
+	} {
+		cmd := exec.Command(exe, append([]string{"setup"}, strings.Fields(args)...)...)
+		cmd.Env = []string{"HOME=" + root}
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v: %s", args, err, out)
+		}
+	}
+	var scripts []string
+	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if strings.HasPrefix(string(text), "#!") || d.Name() == ".profile" {
+			scripts = append(scripts, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(scripts) < 20 {
+		t.Errorf("%d scripts", len(scripts))
+	}
+	for _, shell := range [][]string{{"sh", "-n"}, {"dash", "-n"}, {peer(t, "busybox"), "sh", "-n"}} {
+		if _, err := exec.LookPath(shell[0]); err != nil {
+			continue
+		}
+		for _, s := range scripts {
+			if out, err := exec.Command(shell[0], append(shell[1:], s)...).CombinedOutput(); err != nil {
+				t.Errorf("%q %s: %v: %s", shell, s, err, out)
+			}
+		}
+	}
+	if out, err := exec.Command(peer(t, "shellcheck"), append([]string{"-s", "sh", "-e", "SC1090,SC1091"}, scripts...)...).CombinedOutput(); err != nil {
+		t.Errorf("shellcheck: %v: %s", err, strings.ReplaceAll(string(out), root, ""))
+	}
 }
