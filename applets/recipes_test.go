@@ -1,6 +1,12 @@
 package applets
 
-import "testing"
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
 
 // TestRecipePostgreSQL: the replica in memory, with Debian's PostgreSQL. It is read-only and
 // follows the server, is made anew when that has been restarted, although a client is
@@ -88,4 +94,41 @@ sv -w 10 stop pg_shm
 sv -w 10 stop postgresql
 not pgrep -x postgres
 `, nil, recipePeer(t, "root"))
+}
+
+// TestSetupRecipes is `runitbox setup recipes`, called as users do.
+func TestSetupRecipes(t *testing.T) {
+	t.Parallel()
+	exe, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := t.TempDir()
+	const usage = "usage: runitbox setup recipes [--list] [--dry-run] [--force] [--root DIR] recipe ...\n\n"
+	const failover = "ROOT/etc/keepalived/keepalived.conf\nROOT/etc/keepalived/failover\n"
+	each := func(word, files string) string {
+		return strings.ReplaceAll(files, "ROOT", word+" ROOT")
+	}
+	for _, tt := range []struct {
+		about, args, out string
+		status           int
+	}{
+		{"none", "", usage, 100},
+		{"one that there is not", "failover soup", "runitbox: fatal: setup: soup: no such recipe (--list tells all)\n", 111},
+		{"all are told", "--list", "failover            a level of services that follows an address of keepalived's\npostgresql-replica  a replica in memory of PostgreSQL\n", 0},
+		{"only told", "--dry-run failover", each("would make", failover), 0},
+		{"made", "failover", each("made", failover), 0},
+		{"made before", "failover", each("kept", failover), 0},
+	} {
+		cmd := exec.Command(exe, append([]string{"setup", "recipes", "--root", root}, strings.Fields(tt.args)...)...)
+		text, _ := cmd.CombinedOutput()
+		if out, status := strings.ReplaceAll(string(text), root, "ROOT"), cmd.ProcessState.ExitCode(); out != tt.out || status != tt.status {
+			t.Errorf("%s: exit %d, want %d\n%s\nwant\n%s", tt.about, status, tt.status, out, tt.out)
+		}
+	}
+	for name, mode := range map[string]os.FileMode{"failover": 0o755, "keepalived.conf": 0o644} {
+		if info, err := os.Stat(filepath.Join(root, "etc/keepalived", name)); err != nil || info.Mode() != mode {
+			t.Errorf("%s: %v, %v", name, info, err)
+		}
+	}
 }

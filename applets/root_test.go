@@ -63,7 +63,7 @@ mount -t tmpfs tmpfs /mnt || exit 99
 mkdir /mnt/upper /mnt/work /mnt/root
 mount -t overlay overlay -o 'lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work' /mnt/root || exit 99
 cd /mnt/root
-for more in ` + strings.Join(more, " ") + `; do cp -a "$more/." .; done
+for more in ` + strings.Join(more, " ") + `; do cp -a --remove-destination "$more/." .; done
 mount --rbind /dev dev
 mount -t tmpfs -o mode=1777 tmpfs dev/shm
 mount -t proc proc proc
