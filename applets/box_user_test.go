@@ -102,7 +102,16 @@ eventually grep -qx DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/1234/bus /home/
 grep -qx XDG_RUNTIME_DIR=/run/user/1234 /home/joe/.config/service/web/env
 if command -v dbus-daemon; then
 	eventually as_joe env XDG_RUNTIME_DIR=/run/user/1234 sv -w 1 check /home/joe/.config/service/dbus
-	eventually test -s /home/joe/.local/state/log/dbus/current -o -e /home/joe/.local/state/log/dbus/current
+	bus=$(cat /home/joe/.config/service/dbus/supervise/pid)
+	# A second one leaves it alone.
+	as_joe mkdir -p .config/new/log
+	as_joe cp .config/sv/dbus/run .config/sv/dbus/check .config/new/
+	as_joe cp .config/sv/dbus/log/run .config/new/log/
+	as_joe mv .config/new .config/service/other
+	eventually grep 'the session has one already' /home/joe/.local/state/log/other/current
+	eventually grep -qx down /home/joe/.config/service/other/supervise/stat
+	as_joe env XDG_RUNTIME_DIR=/run/user/1234 sv -w 5 check /home/joe/.config/service/dbus
+	test "$(cat /home/joe/.config/service/dbus/supervise/pid)" = "$bus"
 fi
 as_joe /home/joe/.config/runitbox/tree stop
 not pgrep -u joe
