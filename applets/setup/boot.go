@@ -1,15 +1,11 @@
 package setup
 
 import (
-	_ "embed"
 	"errors"
 	"io/fs"
 	"path"
 	"strings"
 )
-
-//go:embed boot.txt
-var bootText string
 
 // Way is a way of having another init start a tree of services.
 type Way struct {

@@ -1,13 +1,9 @@
 package setup
 
 import (
-	_ "embed"
 	"slices"
 	"strings"
 )
-
-//go:embed recipes.txt
-var recipesText string
 
 // Recipe is an arrangement of services.
 type Recipe struct {
@@ -22,16 +18,10 @@ func Recipes() []Recipe {
 		{Name: "failover", About: "a level of services that follows an address of keepalived's"},
 		{Name: "postgresql-replica", About: "a replica in memory of PostgreSQL"},
 	}
-	var logRun string
-	for _, f := range parse(servicesText) {
-		if f.Path == "log/run" {
-			logRun = f.Text
-		}
-	}
 	for _, f := range parse(recipesText) {
 		name, file, _ := strings.Cut(f.Path, "/")
 		if strings.HasSuffix(file, "/log/run") {
-			f.Text = logRun
+			f.Text = logRun()
 		}
 		f.Path, f.Mode = file, scriptMode(f.Text)
 		i := slices.IndexFunc(all, func(r Recipe) bool { return r.Name == name })

@@ -1,13 +1,9 @@
 package setup
 
 import (
-	_ "embed"
 	"io/fs"
 	"strings"
 )
-
-//go:embed user.txt
-var userText string
 
 // Home tells where a user has what.
 type Home struct {
@@ -53,13 +49,17 @@ func ForUser(user string, x bool) []File {
 			all = append(all, f)
 		}
 	}
+	return append(all, File{name + "/log/run", logRun(), 0o755})
+}
+
+// logRun is the log service of all services.
+func logRun() string {
 	for _, f := range parse(servicesText) {
 		if f.Path == "log/run" {
-			f.Path = name + "/" + f.Path
-			all = append(all, f)
+			return f.Text
 		}
 	}
-	return all
+	return ""
 }
 
 // scriptMode are the permissions of a file that may be a script.
