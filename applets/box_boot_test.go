@@ -99,6 +99,8 @@ wait $C || :
 eventually sv check /service/web
 eventually grep -qx $C /run/runitbox.pid
 test "$(cat /service/web/supervise/pid)" = $pid
+cp -r /opt/second /service/ # what starts it heeds HUP
+eventually sv check /service/second
 kill -HUP "$(cat /run/runitbox.pid)"
 wait $C || test $? = 111
 eventually not kill -0 $pid
@@ -109,7 +111,7 @@ unshare --pid --fork --kill-child --mount-proc /opt/busybox init & I=$!
 eventually sv check /service/web
 pid=$(cat /service/web/supervise/pid)
 pgrep -x runsvdir
-`, map[string]string{"run": "#!/bin/sh\nexec sleep 1000\n", "busybox": string(readPeer(t, "busybox"))})
+`, map[string]string{"run": "#!/bin/sh\nexec sleep 1000\n", "second/run": "#!/bin/sh\nexec sleep 1000\n", "busybox": string(readPeer(t, "busybox"))})
 }
 
 // TestSetupBootInits: Debian's OpenRC starts the tree, starts it again when it was killed
