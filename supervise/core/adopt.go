@@ -173,7 +173,7 @@ func (s *service) restore(u *unit, was *priorState) {
 	if was.verdict.order { // an order counts beyond a kill
 		u.st.Want = was.record.Want
 	}
-	u.want = u.st.Want
+	u.want, u.ready = u.st.Want, was.record.Ready
 	now := s.core.sign(u, was.record)
 	now.Core = was.told.Core
 	if u.rec, u.recorded = now, now == was.told && !was.unwritten; !u.recorded { // it was another tree's, or was found while it was being made

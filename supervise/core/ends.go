@@ -141,6 +141,7 @@ func (s *service) died(ev event) {
 	}
 	u.stopDeadline()
 	if ev.role == isRun {
+		u.closeNotify()
 		s.endStrays(u, ev.pid)
 	}
 	if ev.role == isRun && u == &s.main && s.ending() {

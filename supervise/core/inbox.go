@@ -29,6 +29,8 @@ const (
 	evStash                    // the scanner has yet to get its descriptors
 	evSlow                     // a process takes its time to be made
 	evTimeout                  // the process of who has not ended in time
+	evNotified                 // ./run of who has written to its notification-fd
+	evLate                     // ./run of who, pid, has not said in time that it is ready
 	evStraysGone               // what ./run has left behind has ended
 )
 
@@ -172,6 +174,10 @@ func (s *service) handle(ev event) {
 		s.showStarting()
 	case evTimeout:
 		s.timedOut(ev)
+	case evNotified:
+		s.notified(ev.who)
+	case evLate:
+		s.late(ev)
 	case evStraysGone:
 		if ev.pid == s.main.pid {
 			s.strays = false

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"strconv"
@@ -125,6 +126,124 @@ func (s *service) resumeDeadline(u *unit) {
 		return
 	}
 	s.startTimeoutKill(u, u.pid, since)
+}
+
+// openNotify makes the pipe by which ./run is to say that it is ready, where the service
+// says so, and gives the end that is the process's. That end can be read as well: so
+// nobody is killed by SIGPIPE who says it while no core is there.
+func (s *service) openNotify(u *unit) (fd, as int) {
+	u.closeNotify()
+	u.records.Lock()
+	u.ready = state.NotSaid
+	u.records.Unlock()
+	if u.policy == nil || u.policy.NotificationFD == 0 {
+		return 0, 0
+	}
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+		s.warn(fmt.Errorf("unable to create the pipe of notification-fd: %w", err))
+		return 0, 0
+	}
+	s.watchNotify(u, p[0])
+	s.core.stashNow(s)
+	return sys.Lasting(p[1]), u.policy.NotificationFD
+}
+
+// watchNotify has what ./run writes to its notification-fd told.
+func (s *service) watchNotify(u *unit, fd int) {
+	u.records.Lock()
+	u.ready = state.NotReady
+	u.records.Unlock()
+	unix.SetNonblock(fd, true)
+	u.notify = fd
+	if err := s.core.poller.watch(fd, watch{unit: u, notify: true}, unix.EPOLLIN|unix.EPOLLET); err != nil {
+		s.warn(fmt.Errorf("unable to poll notification-fd: %w", err))
+	}
+}
+
+// restoreNotify waits on for what ./run of an earlier core has yet to say.
+func (s *service) restoreNotify(u *unit, k stash) {
+	if u.pid == 0 || u.ready != state.NotReady || u.st.Phase != machine.Running {
+		return
+	}
+	fd := k.take(u.prefix + "notify")
+	if fd < 0 && u.policy != nil && u.policy.NotificationFD != 0 {
+		fd, _ = sys.ReopenPipe(fmt.Sprintf("/proc/%d/fd/%d", u.pid, u.policy.NotificationFD), unix.O_RDONLY)
+	}
+	if fd < 0 {
+		return
+	}
+	s.watchNotify(u, fd)
+	s.startTimeoutReady(u, u.since)
+	s.post(event{kind: evNotified, who: u}) // it may have said it meanwhile
+}
+
+// notified reads what ./run has written: the first newline says that it is ready.
+func (s *service) notified(u *unit) {
+	var buf [64]byte
+	for u.notify != 0 {
+		n, err := unix.Read(u.notify, buf[:])
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || n <= 0 {
+			return
+		}
+		if bytes.IndexByte(buf[:n], '\n') >= 0 {
+			u.closeNotify()
+			s.tellReady(u)
+		}
+	}
+}
+
+// tellReady records that ./run is ready, and has those look who wait for it: they wait
+// for supervise/status to be written.
+func (s *service) tellReady(u *unit) {
+	u.records.Lock()
+	u.ready, u.rec.Ready = state.IsReady, state.IsReady
+	var err error
+	if u.recorded {
+		err = proc.WriteReady(s.dir.FD, u.prefix+"supervise/proc", state.IsReady)
+		u.recorded = err == nil
+	}
+	u.records.Unlock()
+	s.noteRecord(u, err)
+	u.written.status = [state.StatusSize]byte{}
+	u.write()
+}
+
+// closeNotify ends the wait for readiness.
+func (u *unit) closeNotify() {
+	if u.late != nil {
+		u.late.Stop()
+		u.late = nil
+	}
+	if u.notify != 0 {
+		u.svc.core.awaitStash(u.svc)
+		u.svc.core.poller.close(u.notify)
+		u.notify = 0
+		u.svc.core.stashSoon(u.svc)
+	}
+}
+
+// startTimeoutReady has a ./run stopped, and thereby started again, that has not said in
+// time that it is ready.
+func (s *service) startTimeoutReady(u *unit, since time.Time) {
+	if u.notify == 0 {
+		return
+	}
+	if d := s.timeout(u, policy.TimeoutReady); d > 0 {
+		pid := u.pid
+		u.late = time.AfterFunc(max(0, time.Until(since.Add(d))), func() { s.post(event{kind: evLate, who: u, pid: pid}) })
+	}
+}
+
+// late stops what is not ready in time.
+func (s *service) late(ev event) {
+	if u := ev.who; u.pid == ev.pid && u.notify != 0 && u.st.Phase == machine.Running && !u.st.Termed {
+		s.warn(fmt.Errorf("%s./run (pid %d) is not ready within %s: it is stopped", u.prefix, ev.pid, policy.TimeoutReady))
+		s.feed(u, machine.CmdTerm)
+	}
 }
 
 // deaths are the last ends of a service that says what is to follow them.

@@ -53,11 +53,14 @@ type unit struct {
 	policy   *policy.Policy // what the directory says beyond runit; nil: nothing
 	deaths   deaths
 	deadline *time.Timer // of what runs, once it is to end
+	notify   int         // the end for reading of the pipe by which ./run says that it is ready; 0: none
+	late     *time.Timer // until it has to
 
-	records  sync.Mutex    // guards the following, and is held while the record is written
-	rec      state.Process // the record
-	recorded bool          // and it was written
-	want     state.Want    // the standing order, as the record is to tell it
+	records  sync.Mutex      // guards the following, and is held while the record is written
+	rec      state.Process   // the record
+	recorded bool            // and it was written
+	ready    state.Readiness // of ./run, as the record is to tell it
+	want     state.Want      // the standing order, as the record is to tell it
 
 	unwritten bool // pid, stat or status could not be written
 

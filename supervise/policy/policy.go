@@ -21,21 +21,23 @@ import (
 // Policy is what the files of one service say. The zero Policy is what is done where
 // there are none.
 type Policy struct {
-	DownSignal   unix.Signal // down-signal: in place of TERM; 0: TERM
-	ReloadSignal unix.Signal // reload-signal: on reload; 0: HUP
-	KillGroup    bool        // flag-timeout-killpg: the KILL of timeout-kill is the process group's
-	KillStrays   bool        // flag-kill-strays: what ./run leaves behind is ended before ./finish
-	Deaths       int         // max-death-tally: how many ends are remembered
-	BackoffMin   time.Duration
-	BackoffMax   time.Duration // backoff; 0: a restart rests as runsv's
-	GiveUpAfter  int           // give-up: more ends than that
-	GiveUpWithin time.Duration // within that
+	DownSignal     unix.Signal // down-signal: in place of TERM; 0: TERM
+	ReloadSignal   unix.Signal // reload-signal: on reload; 0: HUP
+	NotificationFD int         // notification-fd: the descriptor by which ./run says that it is ready; 0: it does not
+	KillGroup      bool        // flag-timeout-killpg: the KILL of timeout-kill is the process group's
+	KillStrays     bool        // flag-kill-strays: what ./run leaves behind is ended before ./finish
+	Deaths         int         // max-death-tally: how many ends are remembered
+	BackoffMin     time.Duration
+	BackoffMax     time.Duration // backoff; 0: a restart rests as runsv's
+	GiveUpAfter    int           // give-up: more ends than that
+	GiveUpWithin   time.Duration // within that
 }
 
 // The files that hold a time in milliseconds, which is read when it begins to run.
 const (
 	TimeoutKill   = "timeout-kill"   // from the stop signal to KILL
 	TimeoutFinish = "timeout-finish" // how long ./finish may take
+	TimeoutReady  = "timeout-ready"  // from the start until ./run is ready
 )
 
 // DeathsDefault is how many ends are remembered where no file says it.
@@ -48,6 +50,14 @@ var files = [...]struct {
 }{
 	{"down-signal", func(p *Policy, text string) (err error) { p.DownSignal, err = parseSignal(text); return err }},
 	{"reload-signal", func(p *Policy, text string) (err error) { p.ReloadSignal, err = parseSignal(text); return err }},
+	{"notification-fd", func(p *Policy, text string) error {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > 1023 {
+			return errors.New("a descriptor from 1 to 1023")
+		}
+		p.NotificationFD = n
+		return nil
+	}},
 	{"flag-timeout-killpg", func(p *Policy, _ string) error { p.KillGroup = true; return nil }},
 	{"flag-kill-strays", func(p *Policy, _ string) error { p.KillStrays = true; return nil }},
 	{"max-death-tally", func(p *Policy, text string) error {
