@@ -27,10 +27,11 @@ type State int
 
 // The states of a file.
 const (
-	Absent  State = iota // nothing: it is made
-	Same                 // the file as it shall be: it stays
-	Differs              // a regular file with another text or mode
-	Foreign              // no regular file, or below something that is no directory
+	Absent   State = iota // nothing: it is made
+	Same                  // the file as it shall be: it stays
+	Differs               // a regular file with another text or mode
+	Foreign               // no regular file, or below something that is no directory
+	Extended              // a regular file of the machine's that gets a line more
 )
 
 // Step is what is to be done about a File.
@@ -120,7 +121,7 @@ func (t *Target) reachable(dir string) error {
 // suffix is what the name of a file ends with until all are written.
 const suffix = ".runitbox-new"
 
-// Write makes the files that are Absent and replaces those that are Differs. All are
+// Write makes the files that are Absent and replaces those that are Differs or Extended. All are
 // written beside their places first, and only then renamed: where one cannot be
 // written, what was made is taken back, and the error tells of which file.
 func (t *Target) Write(steps []Step) (err error) {
@@ -132,7 +133,7 @@ func (t *Target) Write(steps []Step) (err error) {
 	}()
 	todo := make([]Step, 0, len(steps))
 	for _, s := range steps {
-		if s.State == Absent || s.State == Differs {
+		if s.State == Absent || s.State == Differs || s.State == Extended {
 			todo = append(todo, s)
 		}
 	}
