@@ -16,7 +16,7 @@ import (
 func newSetup() *cobra.Command {
 	const line = "runitbox setup services [--list] [--dry-run] [--force] [--root DIR] [service ...]"
 	cmd := &cobra.Command{
-		Use:   "setup services|boot",
+		Use:   "setup services|boot|stages|levels|container",
 		Short: "write what a system needs around the programs",
 		RunE: func(_ *cobra.Command, args []string) error {
 			note := ""
@@ -65,7 +65,7 @@ func newSetup() *cobra.Command {
 	f.BoolVar(&dry, "dry-run", false, "tell what would be done and do nothing")
 	f.BoolVar(&force, "force", false, "replace files that differ")
 	f.StringVar(&root, "root", "/", "the root of the system that is set up")
-	cmd.AddCommand(services, newSetupBoot())
+	cmd.AddCommand(services, newSetupBoot(), newSetupStages(), newSetupLevels(), newSetupContainer())
 	return cmd
 }
 
@@ -104,12 +104,16 @@ func carryOut(out io.Writer, target *setup.Target, root string, steps []setup.St
 			return fmt.Errorf("nothing was changed: %w", err)
 		}
 	}
-	words := map[setup.State]string{setup.Absent: "made", setup.Same: "kept", setup.Differs: "replaced", setup.Extended: "extended"}
+	words := map[setup.State]string{setup.Absent: "made", setup.Same: "kept", setup.Differs: "replaced", setup.Extended: "extended", setup.Left: "left"}
 	if dry {
-		words = map[setup.State]string{setup.Absent: "would make", setup.Same: "would keep", setup.Differs: "would replace", setup.Extended: "would extend"}
+		words = map[setup.State]string{setup.Absent: "would make", setup.Same: "would keep", setup.Differs: "would replace", setup.Extended: "would extend", setup.Left: "would leave"}
 	}
 	for _, s := range steps {
-		fmt.Fprintf(out, "%s %s%s\n", words[s.State], at, s.Path)
+		fmt.Fprintf(out, "%s %s%s", words[s.State], at, s.Path)
+		if s.Cause != nil {
+			fmt.Fprintf(out, ": %v", s.Cause)
+		}
+		fmt.Fprintln(out)
 	}
 	return nil
 }

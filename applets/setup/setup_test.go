@@ -52,7 +52,7 @@ func found(t *testing.T, dir string) map[string]string {
 	return all
 }
 
-var two = []File{{"web/run", "new", 0o755}, {"web/log/run", "log", 0o755}}
+var two = []File{{Path: "web/run", Text: "new", Mode: 0o755}, {Path: "web/log/run", Text: "log", Mode: 0o755}}
 
 func TestPlanAndWrite(t *testing.T) {
 	for name, tt := range map[string]struct {
@@ -121,9 +121,9 @@ func TestWriteFails(t *testing.T) {
 	}
 	defer target.Close()
 	err = target.Write([]Step{
-		{File: File{"etc/sv/old/run", "new", 0o755}, State: Differs},
-		{File: File{"etc/sv/fresh/control/h", "new", 0o755}, State: Absent},
-		{File: File{"etc/sv/web/log/run", "new", 0o755}, State: Absent}, // it came behind the plan
+		{File: File{Path: "etc/sv/old/run", Text: "new", Mode: 0o755}, State: Differs},
+		{File: File{Path: "etc/sv/fresh/control/h", Text: "new", Mode: 0o755}, State: Absent},
+		{File: File{Path: "etc/sv/web/log/run", Text: "new", Mode: 0o755}, State: Absent}, // it came behind the plan
 	})
 	if err == nil {
 		t.Error("no error")
