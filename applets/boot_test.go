@@ -44,6 +44,7 @@ import (
 //	file HOSTPATH PATH, link TARGET PATH, node PATH MAJOR MINOR, dir PATH, mode OCTAL PATH
 //	want TEXT         a line with this text comes, after the one wanted before
 //	never TEXT        no line has this text
+//	setup ARG...      what runitbox setup writes is there; files of the recipe take its places
 //	touch PATH        a file appears in the container
 //	appears PATH      the container itself has made that file
 //	cad               press ctrl-alt-del (INT to process 1 in a container)
@@ -130,6 +131,8 @@ func readRecipe(t *testing.T, file, init string) *recipe {
 			r.files[args[1]] = bootFile{mode: unix.S_IFLNK | 0o777, data: []byte(args[0])}
 		case "dir":
 			r.files[args[0]] = bootFile{mode: unix.S_IFDIR | 0o755}
+		case "setup":
+			r.setup(t, init, args)
 		case "remove":
 			delete(r.files, args[0])
 		case "mode":
@@ -159,6 +162,46 @@ func (r *recipe) copy(t *testing.T, from, to string) {
 		t.Fatal(err)
 	}
 	r.files[to] = bootFile{mode: unix.S_IFREG | 0o755, data: data}
+}
+
+// setup has this machine's executable write what `runitbox setup` does into the root file system.
+func (r *recipe) setup(t *testing.T, exe string, args []string) {
+	t.Helper()
+	root := t.TempDir()
+	cmd := exec.Command(exe, append(append([]string{"setup"}, args...), "--root", root)...)
+	cmd.Args[0] = "runitbox"
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%q: %v: %s", cmd.Args, err, out)
+	}
+	err := filepath.WalkDir(root, func(at string, d os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, _ := filepath.Rel(root, at)
+		if _, given := r.files[name]; given || name == "." {
+			return nil
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		f := bootFile{mode: unix.S_IFREG | uint32(info.Mode().Perm())}
+		switch {
+		case d.IsDir():
+			f.mode = unix.S_IFDIR | uint32(info.Mode().Perm())
+		case !info.Mode().IsRegular():
+			to, err := os.Readlink(at)
+			r.files[name] = bootFile{mode: unix.S_IFLNK | 0o777, data: []byte(to)}
+			return err
+		default:
+			f.data, err = os.ReadFile(at)
+		}
+		r.files[name] = f
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // copyWithLibraries puts a program of this machine and the libraries it needs
