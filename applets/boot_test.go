@@ -48,6 +48,7 @@ import (
 //	setup ARG...      what runitbox setup writes is there; files of the recipe take its places
 //	touch PATH        a file appears in the container
 //	appears PATH      the container itself has made that file
+//	type TEXT         somebody types that line on the console
 //	cad               press ctrl-alt-del (INT to process 1 in a container)
 //	signal NAME       the container's process 1 gets it
 //	within TIME       it has ended so long after the last signal
@@ -149,7 +150,7 @@ func readRecipe(t *testing.T, file, init string) *recipe {
 			r.files[args[1]] = f
 		case "never":
 			r.never = append(r.never, rest)
-		case "want", "cad", "signal", "ends", "within", "nproc", "touch", "appears", "hangup", "stall":
+		case "want", "cad", "type", "signal", "ends", "within", "nproc", "touch", "appears", "hangup", "stall":
 			r.steps = append(r.steps, bootStep{verb, rest})
 		default:
 			t.Fatalf("%s: what is %q?", file, line)
@@ -325,6 +326,7 @@ type guest struct {
 	on    *hypervisor // nil: a container
 	root  string      // of a container
 	tty   *os.File    // the other end of its terminal
+	keys  io.Writer   // what is typed on its console
 
 	mu    sync.Mutex
 	text  []byte
@@ -554,7 +556,7 @@ func bootKernel(t *testing.T, r *recipe, h *hypervisor) *guest {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { in.Close(); out.Close() })
-	g.cmd.Stdin = in
+	g.cmd.Stdin, g.keys = in, out
 	g.run()
 	return g
 }
@@ -773,7 +775,7 @@ func bootContainer(t *testing.T, r *recipe, who string) *guest {
 		t.Fatal(err)
 	}
 	tty, peer := terminal(t)
-	g.tty = tty
+	g.tty, g.keys = tty, tty
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = peer, peer, peer
 	cmd.SysProcAttr.Setsid = r.terminal == "own"
 	cmd.SysProcAttr.Setctty = r.terminal == "own"
@@ -821,6 +823,10 @@ func (g *guest) follow(r *recipe) {
 		case "cad":
 			if err := g.cad(); err != nil {
 				g.fail("ctrl-alt-del: %v", err)
+			}
+		case "type":
+			if _, err := io.WriteString(g.keys, s.text+"\n"); err != nil {
+				g.fail("to type %s: %v", s.text, err)
 			}
 		case "signal":
 			sig := unix.SignalNum("SIG" + s.text)
