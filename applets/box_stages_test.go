@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -86,7 +87,7 @@ func TestSetupStages(t *testing.T) {
 			map[string]string{"etc/runit/2": "-rwxr-xr-x #!/bin/sh\n# Stage 2 of a container"}},
 		{"only told", nil, "stages --dry-run", stages("would make", machine), 0, nil},
 		{"a level", nil, "levels solo", solo("made"), 0,
-			map[string]string{"etc/runit/runsvdir/current": "-> solo", "etc/runit/runsvdir/solo": "drwxr-xr-x", "var/service": "-> ../run/runit/runsvdir/current"}},
+			map[string]string{"etc/runit/runsvdir/current": "-> solo", "etc/runit/runsvdir/solo": "drwxr-xr-x", "var/service": "-> /run/runit/runsvdir/current"}},
 		{"a container", nil, "container", stages("made", container) + solo("made"), 0, map[string]string{"etc/runit/2": "-rwxr-xr-x #!/bin/sh\n# Stage 2 of a container"}},
 		{"a stage of somebody's", map[string]string{"etc/runit/2": "#!/bin/sh\n"}, "stages", "runitbox: fatal: setup: nothing was changed: ROOT/etc/runit/2: it is there and differs (--force replaces it)\n", 111, nil},
 		{"a stage of somebody's, by force", map[string]string{"etc/runit/2": "#!/bin/sh\n"}, "stages --plain --force", strings.Replace(stages("made", machine), "made ROOT/etc/runit/2", "replaced ROOT/etc/runit/2", 1), 0,
@@ -226,5 +227,42 @@ func TestSetupSteps(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestSetupWholeSystem: in a system's own root links on the way may be absolute, and lead
+// where they lead; an end of one is no file's.
+func TestSetupWholeSystem(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		skip(t, "needs root, to chroot")
+	}
+	exe, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := t.TempDir()
+	for _, dir := range []string{"etc", "usr/etc/runit", "usr/var"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, to := range map[string]string{"etc/runit": "/usr/etc/runit", "var": "/usr/var"} {
+		if err := os.Symlink(to, filepath.Join(root, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := copyFile(filepath.Join(root, "runitbox"), exe); err != nil {
+		t.Fatal(err)
+	}
+	for _, word := range []string{"made", "kept"} {
+		cmd := exec.Command("/runitbox", "setup", "container")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root}
+		cmd.Dir = "/"
+		out, err := cmd.CombinedOutput()
+		want := strings.ReplaceAll("X /usr/etc/runit/functions\nX /usr/etc/runit/1\nX /usr/etc/runit/2\nX /usr/etc/runit/3\nX /usr/etc/runit/runsvdir/solo\nX /usr/etc/runit/runsvdir/current\nX /usr/var/service\n", "X", word)
+		if err != nil || string(out) != want {
+			t.Errorf("%v: %s\nwant\n%s", err, out, want)
+		}
 	}
 }

@@ -44,24 +44,36 @@ type Step struct {
 
 // Target is a directory to write to.
 type Target struct {
-	root *os.Root
-	name string // as messages tell it
+	root  *os.Root
+	name  string // as messages tell it
+	whole bool   // root is "/"
 }
 
 // Open opens dir below root, both of which are made where they are not there: root
 // itself must be. A link on the way that leads out of root is an error, but where
 // root is "/", which nothing leads out of. The Target must be closed. The error does not name root.
 func Open(root, dir string) (*Target, error) {
-	if filepath.Clean(root) == "/" {
-		if real, err := filepath.EvalSymlinks("/" + dir); err == nil { // os.Root takes no absolute link
-			dir = strings.TrimPrefix(real, "/")
-		}
-	}
 	at, err := os.OpenRoot(root)
 	if err != nil {
 		return nil, bare(err)
 	}
-	return &Target{at, dir}, nil
+	t := &Target{at, dir, filepath.Clean(root) == "/"}
+	t.name = t.real(dir)
+	return t, nil
+}
+
+// real is a path without the links on the way to it, where root is "/": os.Root takes no
+// absolute link.
+func (t *Target) real(name string) string {
+	if !t.whole {
+		return name
+	}
+	for dir, rest := name, ""; dir != "." && dir != ""; dir, rest = path.Dir(dir), path.Join(path.Base(dir), rest) {
+		if real, err := filepath.EvalSymlinks("/" + dir); err == nil {
+			return path.Join(strings.TrimPrefix(real, "/"), rest)
+		}
+	}
+	return name
 }
 
 // Close closes the directory.
@@ -74,6 +86,7 @@ func (t *Target) Plan(files []File) ([]Step, error) {
 	for _, f := range files {
 		s := Step{File: f}
 		s.Path = path.Join(t.name, f.Path)
+		s.Path = path.Join(t.real(path.Dir(s.Path)), path.Base(s.Path))
 		info, err := t.root.Lstat(s.Path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):

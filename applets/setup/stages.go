@@ -90,7 +90,7 @@ func LevelFiles(levels []Level) []File {
 	}
 	return append(files,
 		File{Path: LevelsDir + "/current", Text: levels[0].Name, Mode: fs.ModeSymlink, Yields: true},
-		File{Path: "var/service", Text: "../run/runit/runsvdir/current", Mode: fs.ModeSymlink, Yields: true})
+		File{Path: "var/service", Text: "/run/runit/runsvdir/current", Mode: fs.ModeSymlink, Yields: true})
 }
 
 // serviceFiles are the files of a service of the collection, below the root.
