@@ -12,7 +12,7 @@ SBINDIR ?= $(PREFIX)/sbin
 LINKS   ?=
 PEERS   := runit busybox-static user-mode-linux s6 libs6-2.11 libskarnet2.13 libexecline2.9 daemontools qemu-user-static shellcheck
 
-.PHONY: build demo test check test-fresh test-services race mutants bench bench-turns chaos test-logger install clean peers
+.PHONY: build demo test check test-fresh test-services test-boot race mutants bench bench-turns chaos test-logger install clean peers
 
 # The entry writes down what Go's runtime changes at its start (procenv/entry.go);
 # it is assembly, so not for every machine.
@@ -79,6 +79,11 @@ test-fresh:
 SERVICES ?=
 test-services: peers build
 	.ci/services $(SERVICES)
+
+# test-boot boots a Debian made by debootstrap whose process 1 is this executable, with
+# qemu, as root: BOOT_ROOT names a root that has what it needs.
+test-boot: peers build
+	.ci/boot
 
 # race runs what else runs the executable that users get with one that is made
 # for the race detector. What looks at its signals, sizes and memory is left out.
