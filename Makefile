@@ -115,7 +115,7 @@ clean:
 # below build: the machine's own apt is not touched.
 APTDIRS := -o Dir::State::lists='$(CURDIR)/build/apt/lists' -o Dir::Cache='$(CURDIR)/build/apt/cache'
 APT := apt-get -qq -o APT::Sandbox::User=root $(APTDIRS)
-peers: build/peers/.done build/peers/qemu/.done $(if $(shell command -v ps && command -v pgrep && command -v xz),,build/peers/.tools)
+peers: build/peers/.done build/peers/qemu/.done build/peers/recipes/.done $(if $(shell command -v ps && command -v pgrep && command -v xz),,build/peers/.tools)
 build/peers/.done: PACKAGES := $(PEERS)
 build/peers/.tools: PACKAGES := procps libproc2-0 xz-utils
 build/peers/.done build/peers/.tools:
@@ -141,6 +141,25 @@ build/peers/qemu/.done: | build/peers/.done
 			*) dpkg -x $$p '$(CURDIR)/$(QEMU)';; esac || exit 1; done && \
 		rm -rf '$(CURDIR)/build/apt/qemu' && touch '$(CURDIR)/$@'; \
 	else echo "peers: no qemu or kernel for it here: where user-mode-linux runs no program no kernel boots"; fi
+
+# What the recipes need: PostgreSQL below root, with the libraries that this machine lacks
+# (but not the one that compiles queries, which is large), other inits, and runit's packages
+# as they are.
+RECIPES := build/peers/recipes
+build/peers/recipes/.done: | build/peers/.done
+	@rm -rf $(RECIPES) build/apt/recipes
+	@mkdir -p $(RECIPES)/root $(RECIPES)/inits build/apt/lists/partial build/apt/recipes/partial
+	@if command -v apt-get >/dev/null && $(APT) update && \
+		(cd $(RECIPES) && $(APT) download runit runit-init) && cd build/apt/recipes && \
+		$(APT) download openrc libeinfo1 librc1 sysvinit-core && for p in *.deb; do dpkg -x $$p '$(CURDIR)/$(RECIPES)/inits' && rm $$p || exit 1; done && \
+		$(APT) -o Dir::Cache::archives='$(CURDIR)/build/apt/recipes' -o Debug::NoLocking=1 \
+			-y --download-only --no-install-recommends --reinstall install postgresql-15 postgresql-client-15 libpq5 >../recipes.log; then \
+		rm -f libllvm*.deb; for p in *.deb; do dpkg -x $$p '$(CURDIR)/$(RECIPES)/root' || exit 1; done; \
+		for r in root inits; do cd '$(CURDIR)/$(RECIPES)'/$$r && for d in bin sbin lib; do \
+			if test -d $$d; then mkdir -p usr/$$d && cp -a $$d/. usr/$$d && rm -r $$d; fi; done; done; cd ../root; \
+		rm -rf usr/share/doc usr/share/man usr/share/locale usr/lib/postgresql/*/lib/bitcode; \
+		rm -rf '$(CURDIR)/build/apt/recipes' && touch '$(CURDIR)/$@'; \
+	else echo "peers: no postgresql-15 or runit here: the tests of what stands beside them will be skipped"; fi
 
 # bench prints ratios against the peers; it says which are missing.
 bench: peers build

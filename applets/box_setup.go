@@ -16,7 +16,7 @@ import (
 func newSetup() *cobra.Command {
 	const line = "runitbox setup services [--list] [--dry-run] [--force] [--root DIR] [service ...]"
 	cmd := &cobra.Command{
-		Use:   "setup services|boot|stages|levels|container",
+		Use:   "setup services|boot|stages|levels|user|recipes|container",
 		Short: "write what a system needs around the programs",
 		RunE: func(_ *cobra.Command, args []string) error {
 			note := ""
@@ -65,7 +65,7 @@ func newSetup() *cobra.Command {
 	f.BoolVar(&dry, "dry-run", false, "tell what would be done and do nothing")
 	f.BoolVar(&force, "force", false, "replace files that differ")
 	f.StringVar(&root, "root", "/", "the root of the system that is set up")
-	cmd.AddCommand(services, newSetupBoot(), newSetupStages(), newSetupLevels(), newSetupContainer())
+	cmd.AddCommand(services, newSetupBoot(), newSetupStages(), newSetupLevels(), newSetupUser(), newSetupRecipes(), newSetupContainer())
 	return cmd
 }
 

@@ -125,9 +125,9 @@ func TestBoxUnknown(t *testing.T) {
 		{[]string{"runitbox", "nosuch"}, answer{"", "runitbox: fatal: nosuch: applet not found\n", 127}},
 		{[]string{"runitbox", "nosuch", "--force", "-x"}, answer{"", "runitbox: fatal: nosuch: applet not found\n", 127}},
 		{[]string{"runitbox", "-x"}, answer{"", "runitbox: illegal option -- x\nusage: runitbox [--help | --version | applet [arg ...]]\n\n", 100}},
-		{[]string{"runitbox", "install"}, answer{"", "usage: runitbox install [--hard] [--force] [--no-init] [--restart] dir\n\n", 100}},
-		{[]string{"runitbox", "install", ""}, answer{"", "usage: runitbox install [--hard] [--force] [--no-init] [--restart] dir\n\n", 100}},
-		{[]string{"runitbox", "install", "a", "b"}, answer{"", "usage: runitbox install [--hard] [--force] [--no-init] [--restart] dir\n\n", 100}},
+		{[]string{"runitbox", "install"}, answer{"", "usage: runitbox install [--hard] [--force] [--no-init] [--restart] dir|--over-runit\n\n", 100}},
+		{[]string{"runitbox", "install", ""}, answer{"", "usage: runitbox install [--hard] [--force] [--no-init] [--restart] dir|--over-runit\n\n", 100}},
+		{[]string{"runitbox", "install", "a", "b"}, answer{"", "usage: runitbox install [--hard] [--force] [--no-init] [--restart] dir|--over-runit\n\n", 100}},
 		{[]string{"runitbox", "completion", "nosh"}, answer{"", "usage: runitbox completion bash|zsh|fish\n\n", 100}},
 	} {
 		if diff := cmp.Diff(tt.want, ask(t, self, nil, tt.argv...)); diff != "" {
