@@ -98,6 +98,7 @@ func servicesRoot(t *testing.T, from, exe, user string) string {
 	for _, dir := range []string{"bin", "sbin", "lib", "lib64"} {
 		r.files[dir] = bootFile{mode: unix.S_IFLNK | 0o777, data: []byte("usr/" + dir)}
 	}
+	r.files["var/run"] = bootFile{mode: unix.S_IFLNK | 0o777, data: []byte("/run")}
 	for name, minor := range map[string]uint32{"null": 3, "zero": 5, "random": 8, "urandom": 9} {
 		r.files["dev/"+name] = bootFile{mode: unix.S_IFCHR | 0o666, dev: [2]uint32{1, minor}}
 	}
