@@ -115,7 +115,7 @@ clean:
 # below build: the machine's own apt is not touched.
 APTDIRS := -o Dir::State::lists='$(CURDIR)/build/apt/lists' -o Dir::Cache='$(CURDIR)/build/apt/cache'
 APT := apt-get -qq -o APT::Sandbox::User=root $(APTDIRS)
-peers: build/peers/.done build/peers/qemu/.done build/peers/recipes/.done $(if $(shell command -v ps && command -v pgrep && command -v xz),,build/peers/.tools)
+peers: build/peers/.done build/peers/qemu/.done build/peers/recipes/.done build/peers/services/.done $(if $(shell command -v ps && command -v pgrep && command -v xz),,build/peers/.tools)
 build/peers/.done: PACKAGES := $(PEERS)
 build/peers/.tools: PACKAGES := procps libproc2-0 xz-utils
 build/peers/.done build/peers/.tools:
@@ -160,6 +160,24 @@ build/peers/recipes/.done: | build/peers/.done
 		rm -rf usr/share/doc usr/share/man usr/share/locale usr/lib/postgresql/*/lib/bitcode; \
 		rm -rf '$(CURDIR)/build/apt/recipes' && touch '$(CURDIR)/$@'; \
 	else echo "peers: no postgresql-15 or runit here: the tests of what stands beside them will be skipped"; fi
+
+# The daemons of the collection that the tests start, and all that they need: a root of its
+# own, as apt-get would make it where nothing is installed, without what is for Perl. It
+# stands whole or not at all, and a machine's own packages do not count.
+SERVICES_PEERS := base-passwd dash coreutils sed grep procps curl socat bsdutils bind9-dnsutils chrony cron dnsmasq-base \
+	haproxy lighttpd memcached mosquitto mosquitto-clients nginx openssh-client openssh-server redis-server rsyslog
+build/peers/services/.done: | build/peers/.done
+	@rm -rf build/peers/services build/peers/services.new build/apt/services
+	@mkdir -p build/apt/lists/partial build/apt/services/partial build/peers/services.new
+	@cd build/peers/services.new && for d in bin sbin lib lib64; do mkdir -p usr/$$d && ln -s usr/$$d $$d; done
+	@if command -v apt-get >/dev/null && $(APT) update && cd build/apt/services && \
+		$(APT) -o Dir::State::status=/dev/null -o Dir::Cache::archives='$(CURDIR)/build/apt/services' -o Debug::NoLocking=1 \
+			-y --download-only --no-install-recommends install $(SERVICES_PEERS) >../services.log; then \
+		rm -f *perl*.deb dpkg_*.deb passwd_*.deb tzdata_*.deb && mkdir '$(CURDIR)/build/peers/services.new/usr/share' && ls *.deb >'$(CURDIR)/build/peers/services.new/usr/share/packages'; \
+		for p in *.deb; do dpkg --fsys-tarfile $$p | tar -xC '$(CURDIR)/build/peers/services.new' --keep-directory-symlink --no-same-owner \
+			--exclude='./usr/share/doc/*' --exclude='./usr/share/man/*' --exclude='./usr/share/locale/*' || exit 1; done; \
+		cd '$(CURDIR)' && rm -rf build/apt/services && touch build/peers/services.new/.done && mv build/peers/services.new build/peers/services; \
+	else echo "peers: no daemons of the collection here: TestCollection will be skipped"; fi
 
 # bench prints ratios against the peers; it says which are missing.
 bench: peers build
