@@ -110,7 +110,7 @@ clean:
 # below build: the machine's own apt is not touched.
 APTDIRS := -o Dir::State::lists='$(CURDIR)/build/apt/lists' -o Dir::Cache='$(CURDIR)/build/apt/cache'
 APT := apt-get -qq -o APT::Sandbox::User=root $(APTDIRS)
-peers: build/peers/.done build/peers/qemu/.done $(if $(shell command -v ps && command -v pgrep && command -v xz),,build/peers/.tools)
+peers: build/peers/.done build/peers/qemu/.done build/peers/shells/.done $(if $(shell command -v ps && command -v pgrep && command -v xz),,build/peers/.tools)
 build/peers/.done: PACKAGES := $(PEERS)
 build/peers/.tools: PACKAGES := procps libproc2-0 xz-utils
 build/peers/.done build/peers/.tools:
@@ -136,6 +136,17 @@ build/peers/qemu/.done: | build/peers/.done
 			*) dpkg -x $$p '$(CURDIR)/$(QEMU)';; esac || exit 1; done && \
 		rm -rf '$(CURDIR)/build/apt/qemu' && touch '$(CURDIR)/$@'; \
 	else echo "peers: no qemu or kernel for it here: where user-mode-linux runs no program no kernel boots"; fi
+
+# Shells that complete, a reader of manual pages and what they need have a directory of
+# their own.
+SHELLS := zsh zsh-common fish fish-common libpcre2-32-0 mandoc
+build/peers/shells/.done: | build/peers/.done
+	@mkdir -p build/peers/shells build/apt/lists/partial build/apt/cache/archives/partial
+	@if command -v apt-get >/dev/null && $(APT) update; then \
+		cd build/apt && for p in $(SHELLS); do \
+			$(APT) download $$p && dpkg -x $${p}_*.deb ../peers/shells || echo "peers: no package $$p here"; \
+		done && touch ../../$@; \
+	else echo "peers: apt-get is not usable here: zsh, fish and mandoc are not tried"; fi
 
 # bench prints ratios against the peers; it says which are missing.
 bench: peers build

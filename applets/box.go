@@ -28,10 +28,8 @@ func box(argv []string) error {
 		return call(argv[1], argv[1:])
 	}
 	root := &cobra.Command{
-		Use:   "runitbox",
-		Short: "all of runit in one executable",
-		Long: "runitbox is all of runit in one executable. It does what the name it is called\n" +
-			"with says: link it under these names, or give one as the first argument.",
+		Use:     "runitbox applet [arg ...]",
+		Short:   "all of runit in one executable",
 		Version: version,
 		Args:    cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -50,6 +48,16 @@ func box(argv []string) error {
 		root.AddCommand(&cobra.Command{Use: l.Name, Short: l.Short, Run: func(*cobra.Command, []string) {}})
 	}
 	root.AddCommand(newInstall(), newSetup(), newCompletion())
+	root.SetHelpCommand(newHelp())
+	root.InitDefaultHelpCmd()
+	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		switch {
+		case cmd == root:
+			showBox(cmd, args)
+		default:
+			showHelp(cmd, args)
+		}
+	})
 	root.SetArgs(argv[1:])
 	root.SetOut(os.Stdout)
 	root.SilenceErrors, root.SilenceUsage = true, true

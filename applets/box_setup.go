@@ -64,7 +64,7 @@ func newSetup() *cobra.Command {
 	f.BoolVar(&list, "list", false, "tell what there is and write nothing")
 	f.BoolVar(&dry, "dry-run", false, "tell what would be done and do nothing")
 	f.BoolVar(&force, "force", false, "replace files that differ")
-	f.StringVar(&root, "root", "/", "the root of the system that is set up")
+	f.StringVar(&root, "root", "/", "the `DIR` that is the root of the system")
 	cmd.AddCommand(services)
 	return cmd
 }

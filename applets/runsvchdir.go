@@ -16,8 +16,10 @@ const runlevels = "/etc/runit/runsvdir"
 func newRunsvchdir(argv0 string) *cobra.Command {
 	line := argv0 + " dir"
 	return &cobra.Command{
-		Use:                line,
-		Short:              "change the services directory of runsvdir (the runlevel)",
+		Use:   line,
+		Short: "change the services directory of runsvdir (the runlevel)",
+		Long: "dir is a directory in " + runlevels + ", or in RUNSVDIR. The link current\n" +
+			"there leads to it then, and previous to the one before.",
 		DisableFlagParsing: true, // -x is a directory like any other
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -26,6 +28,9 @@ func newRunsvchdir(argv0 string) *cobra.Command {
 			dir, set := os.LookupEnv("RUNSVDIR")
 			if !set {
 				dir = runlevels
+			}
+			if asksForHelp(args, dir) {
+				return cmd.Help()
 			}
 			switched, err := supervise.SwitchLevel(dir, args[0])
 			if err != nil {
