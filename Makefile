@@ -8,6 +8,13 @@ SVDIRS  ?= /service:/var/service:/etc/service
 GOLDFLAGS ?=
 PREFIX  ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
+# DATADIR is where manual pages and completion go. Debian's zsh looks for what packages
+# bring in a directory of its own.
+DATADIR ?= $(PREFIX)/share
+MANDIR  ?= $(DATADIR)/man
+BASHDIR ?= $(DATADIR)/bash-completion/completions
+FISHDIR ?= $(DATADIR)/fish/vendor_completions.d
+ZSHDIR  ?= $(DATADIR)/zsh/$(if $(filter /usr,$(PREFIX)),$(if $(wildcard /etc/debian_version),vendor-completions,site-functions),site-functions)
 # LINKS are options for the making of links, such as --no-init.
 LINKS   ?=
 PEERS   := runit busybox-static user-mode-linux s6 libs6-2.11 libskarnet2.13 libexecline2.9 daemontools qemu-user-static shellcheck
@@ -95,12 +102,28 @@ mutants:
 # install takes what has been built where there is no go, as root may have none.
 # The executable is renamed into place: what runs may be called at any moment.
 install: SBIN = $(DESTDIR)$(SBINDIR)
+install: MAN = $(DESTDIR)$(MANDIR)/man8
+# OFINIT are names that are the machine's own init's, as patterns of the shell.
+install: OFINIT = $(if $(filter --no-init,$(LINKS)),init|halt|poweroff|reboot|shutdown,-)
 install:
 	@if command -v go >/dev/null || ! test -x '$(OUT)/runitbox'; then $(MAKE) build; fi
 	install -d '$(SBIN)'
 	install -m 755 '$(OUT)/runitbox' '$(SBIN)/.runitbox.new'
 	mv -f '$(SBIN)/.runitbox.new' '$(SBIN)/runitbox'
 	'$(SBIN)/runitbox' install $(LINKS) '$(SBIN)'
+	install -d '$(MAN)' '$(DESTDIR)$(BASHDIR)' '$(DESTDIR)$(FISHDIR)' '$(DESTDIR)$(ZSHDIR)'
+	@set -e; for page in applets/manual/*.8; do \
+		main=$${page##*/}; main=$${main%.8}; gzip -9nc $$page >'$(MAN)'/.new; mv -f '$(MAN)'/.new '$(MAN)'/$$main.8.gz; \
+		for name in $$(sed -n '/^\.SH NAME/{n;s/ \\- .*//;s/[\,]//g;p;}' $$page); do \
+			case $$name in $(OFINIT)) continue;; esac; \
+			test $$name = $$main || ln -sf $$main.8.gz '$(MAN)'/$$name.8.gz; \
+			test $$name = runitbox || ln -sf runitbox '$(DESTDIR)$(BASHDIR)'/$$name; \
+			test $$name = runitbox || ln -sf runitbox.fish '$(DESTDIR)$(FISHDIR)'/$$name.fish; \
+		done; \
+		case $$main in $(OFINIT)) rm -f '$(MAN)'/$$main.8.gz;; esac; \
+	done
+	@put() { sed 's/$(if $(filter --no-init,$(LINKS)), halt init poweroff reboot shutdown,^-)//' applets/completion/runitbox.$$1 >"$$2.new" && mv -f "$$2.new" "$$2"; }; \
+	put bash '$(DESTDIR)$(BASHDIR)/runitbox' && put fish '$(DESTDIR)$(FISHDIR)/runitbox.fish' && put zsh '$(DESTDIR)$(ZSHDIR)/_runitbox'
 
 clean:
 	rm -rf build
@@ -139,7 +162,7 @@ build/peers/qemu/.done: | build/peers/.done
 
 # Shells that complete, a reader of manual pages and what they need have a directory of
 # their own.
-SHELLS := zsh zsh-common fish fish-common libpcre2-32-0 mandoc
+SHELLS := bash-completion zsh zsh-common fish fish-common libpcre2-32-0 mandoc
 build/peers/shells/.done: | build/peers/.done
 	@mkdir -p build/peers/shells build/apt/lists/partial build/apt/cache/archives/partial
 	@if command -v apt-get >/dev/null && $(APT) update; then \

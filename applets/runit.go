@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 
 	"github.com/spf13/cobra"
@@ -58,7 +59,7 @@ func newRunit(string) *cobra.Command {
 // becomes runit.
 func newRunitInit(argv0 string) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:                "runit-init 0|6",
+		Use:                filepath.Base(argv0) + " 0|6",
 		Short:              "halt or reboot the system; as process 1, become runit",
 		Long:               "0 turns the power off, 6 reboots.",
 		DisableFlagParsing: true, // any option but -V is as good as none

@@ -83,7 +83,7 @@ func newShutdown(argv0 string) *cobra.Command {
 	f.BoolVarP(&cancel, "cancel", "c", false, "cancel the shutdown that is waiting")
 	f.BoolVarP(&fast, "fastboot", "f", false, "make /fastboot: no fsck at the next boot")
 	f.BoolVarP(&force, "forcefsck", "F", false, "make /forcefsck: fsck at the next boot")
-	f.BoolVarP(&console, "access", "a", false, "only where root or a user in "+allowed+" is logged in on a screen")
+	f.BoolVarP(&console, "access", "a", false, "only if root or one in "+allowed+" is logged in")
 	f.BoolVarP(&self, "no-init", "n", false, "end everything without process 1 and its stage 3")
 	f.BoolVarP(&quieter, "quiet", "q", false, "tell the users less often (it is not often)")
 	f.BoolVarP(&s.Quiet, "silent", "Q", false, "tell the users only when it is time")

@@ -96,7 +96,7 @@ func TestRendered(t *testing.T) {
 func TestLikeMan(t *testing.T) {
 	groff, err := exec.LookPath("groff")
 	if err != nil {
-		t.Skip("no groff here")
+		skip(t, "no groff here")
 	}
 	for _, file := range files(t) {
 		page, err := os.ReadFile(file)
@@ -119,21 +119,21 @@ func TestLikeMan(t *testing.T) {
 
 // TestFaultless: groff, and mandoc where it is, find nothing wrong with any page.
 func TestFaultless(t *testing.T) {
-	checkers := [][]string{{"groff", "-man", "-Tascii", "-ww", "-z"}}
-	if peers := os.Getenv("RUNITBOX_PEERS"); peers != "" {
-		checkers = append(checkers, []string{filepath.Join(peers, "shells/usr/bin/mandoc"), "-T", "lint", "-W", "style"})
-	}
-	for _, checker := range checkers {
-		path, err := exec.LookPath(checker[0])
-		if err != nil {
-			t.Logf("not checked by %s, which is not here", checker[0])
-			continue
-		}
-		cmd := exec.Command(path, append(checker[1:], files(t)...)...)
-		cmd.Env = append(os.Environ(), "LC_ALL=C")
-		if text, err := cmd.CombinedOutput(); err != nil || len(text) > 0 {
-			t.Errorf("%s: %v\n%s", checker[0], err, text)
-		}
+	for name, checker := range map[string][]string{
+		"groff":  {"groff", "-man", "-Tascii", "-ww", "-z"},
+		"mandoc": {filepath.Join(os.Getenv("RUNITBOX_PEERS"), "shells/usr/bin/mandoc"), "-T", "lint", "-W", "style"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path, err := exec.LookPath(checker[0])
+			if err != nil {
+				skip(t, "no "+name+" here")
+			}
+			cmd := exec.Command(path, append(checker[1:], files(t)...)...)
+			cmd.Env = append(os.Environ(), "LC_ALL=C")
+			if text, err := cmd.CombinedOutput(); err != nil || len(text) > 0 {
+				t.Errorf("%v\n%s", err, text)
+			}
+		})
 	}
 }
 
