@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"runitbox/supervise"
+	"runitbox/supervise/level"
 )
 
 // runlevels is where the services directories are that runsvchdir switches
@@ -32,7 +32,7 @@ func newRunsvchdir(argv0 string) *cobra.Command {
 			if asksForHelp(args, dir) {
 				return cmd.Help()
 			}
-			switched, err := supervise.SwitchLevel(dir, args[0])
+			switched, err := level.Switch(dir, args[0])
 			if err != nil {
 				return fatal{argv0, 111, err}
 			}
