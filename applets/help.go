@@ -84,6 +84,7 @@ func newHelp() *cobra.Command {
 			case known(name): // an executable without manuals
 				return helpOf(cmd, name)
 			case name == "runitbox":
+				cmd.Root().InitDefaultVersionFlag()
 				return cmd.Root().Help()
 			}
 			return fatal{"runitbox", 127, fmt.Errorf("%s: applet not found", name)}

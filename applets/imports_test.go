@@ -25,6 +25,7 @@ var mayImport = map[string][]string{
 	"initstage":            {},
 	"logger":               {},
 	"procenv":              {},
+	"slim/cobra":           {},
 	"supervise":            {},
 	"supervise/child":      {"supervise/state"},
 	"supervise/client":     {"supervise/notice", "supervise/proc", "supervise/state", "supervise/sys"},

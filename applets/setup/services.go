@@ -1,13 +1,9 @@
 package setup
 
 import (
-	_ "embed"
 	"slices"
 	"strings"
 )
-
-//go:embed services.txt
-var servicesText string
 
 // ServiceDir is where service directories lie, below the root.
 const ServiceDir = "etc/sv"
