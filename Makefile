@@ -108,28 +108,13 @@ mutants:
 # install takes what has been built where there is no go, as root may have none.
 # The executable is renamed into place: what runs may be called at any moment.
 install: SBIN = $(DESTDIR)$(SBINDIR)
-install: MAN = $(DESTDIR)$(MANDIR)/man8
-# OFINIT are names that are the machine's own init's, as patterns of the shell.
-install: OFINIT = $(if $(filter --no-init,$(LINKS)),init|halt|poweroff|reboot|shutdown,-)
 install:
 	@if command -v go >/dev/null || ! test -x '$(OUT)/runitbox'; then $(MAKE) build; fi
 	install -d '$(SBIN)'
 	install -m 755 '$(OUT)/runitbox' '$(SBIN)/.runitbox.new'
 	mv -f '$(SBIN)/.runitbox.new' '$(SBIN)/runitbox'
 	'$(SBIN)/runitbox' install $(LINKS) '$(SBIN)'
-	install -d '$(MAN)' '$(DESTDIR)$(BASHDIR)' '$(DESTDIR)$(FISHDIR)' '$(DESTDIR)$(ZSHDIR)'
-	@set -e; for page in applets/manual/*.8; do \
-		main=$${page##*/}; main=$${main%.8}; gzip -9nc $$page >'$(MAN)'/.new; mv -f '$(MAN)'/.new '$(MAN)'/$$main.8.gz; \
-		for name in $$(sed -n '/^\.SH NAME/{n;s/ \\- .*//;s/[\,]//g;p;}' $$page); do \
-			case $$name in $(OFINIT)) continue;; esac; \
-			test $$name = $$main || ln -sf $$main.8.gz '$(MAN)'/$$name.8.gz; \
-			test $$name = runitbox || ln -sf runitbox '$(DESTDIR)$(BASHDIR)'/$$name; \
-			test $$name = runitbox || ln -sf runitbox.fish '$(DESTDIR)$(FISHDIR)'/$$name.fish; \
-		done; \
-		case $$main in $(OFINIT)) rm -f '$(MAN)'/$$main.8.gz;; esac; \
-	done
-	@put() { sed 's/$(if $(filter --no-init,$(LINKS)), halt init poweroff reboot shutdown,^-)//' applets/completion/runitbox.$$1 >"$$2.new" && mv -f "$$2.new" "$$2"; }; \
-	put bash '$(DESTDIR)$(BASHDIR)/runitbox' && put fish '$(DESTDIR)$(FISHDIR)/runitbox.fish' && put zsh '$(DESTDIR)$(ZSHDIR)/_runitbox'
+	sh applets/share.sh '$(DESTDIR)$(MANDIR)' '$(DESTDIR)$(BASHDIR)' '$(DESTDIR)$(FISHDIR)' '$(DESTDIR)$(ZSHDIR)' $(LINKS)
 
 clean:
 	rm -rf build

@@ -370,7 +370,7 @@ func TestMakeInstall(t *testing.T) {
 	if err := os.Mkdir(bin, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, tool := range []string{"sh", "make", "install", "mv", "ln", "rm", "sed", "gzip"} {
+	for _, tool := range []string{"sh", "make", "install", "mv", "ln", "cat", "dirname", "grep", "sed", "gzip"} {
 		path, err := exec.LookPath(tool)
 		if err != nil {
 			skip(t, "no "+tool+" here")
@@ -435,8 +435,22 @@ func installed(t *testing.T, share string, names []string) {
 func TestMakeInstallBeside(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
-	makeInstalled(t, root, "LINKS=--no-init")
 	share := filepath.Join(root, "usr/share")
+	foreign := filepath.Join(share, "bash-completion/completions/sv") // another package's
+	if err := os.MkdirAll(filepath.Dir(foreign), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(foreign, []byte("complete -f sv\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	makeInstalled(t, root, "LINKS=--no-init")
+	if text, err := os.ReadFile(foreign); err != nil || string(text) != "complete -f sv\n" {
+		t.Errorf("another package's completion is now %q, %v", text, err)
+	}
+	makeInstalled(t, root, "LINKS=--no-init --force")
+	if target, err := os.Readlink(foreign); err != nil || target != "runitbox" {
+		t.Errorf("by force, another package's completion is %q, %v", target, err)
+	}
 	installed(t, share, append(slices.DeleteFunc(names(), ofInit), "runitbox"))
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		name, _, _ := strings.Cut(filepath.Base(path), ".")
