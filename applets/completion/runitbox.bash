@@ -48,4 +48,4 @@ _runitbox() {
 	done < <("$box" complete "$name" "${words[@]:1}" 2>/dev/null)
 }
 
-complete -F _runitbox runitbox chpst envdir envuidgid pgrphack runit runit-init runsv runsvchdir runsvdir setlock setuidgid softlimit sv svlogd utmpset halt init poweroff reboot shutdown
+complete -F _runitbox runitbox chpst envdir envuidgid modules-load nsvlog pause pgrphack rsvlog runit runit-init runsv runsvchdir runsvctrl runsvdir runsvstat seedrng setlock setuidgid softlimit sv svlogd svwaitdown svwaitup utmpset vlogger halt init poweroff reboot shutdown

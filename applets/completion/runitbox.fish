@@ -27,6 +27,6 @@ function __runitbox_complete
     end
 end
 
-for name in runitbox chpst envdir envuidgid pgrphack runit runit-init runsv runsvchdir runsvdir setlock setuidgid softlimit sv svlogd utmpset halt init poweroff reboot shutdown
+for name in runitbox chpst envdir envuidgid modules-load nsvlog pause pgrphack rsvlog runit runit-init runsv runsvchdir runsvctrl runsvdir runsvstat seedrng setlock setuidgid softlimit sv svlogd svwaitdown svwaitup utmpset vlogger halt init poweroff reboot shutdown
     complete -c $name -f -a '(__runitbox_complete)'
 end

@@ -1,4 +1,4 @@
-#compdef runitbox chpst envdir envuidgid pgrphack runit runit-init runsv runsvchdir runsvdir setlock setuidgid softlimit sv svlogd utmpset halt init poweroff reboot shutdown
+#compdef runitbox chpst envdir envuidgid modules-load nsvlog pause pgrphack rsvlog runit runit-init runsv runsvchdir runsvctrl runsvdir runsvstat seedrng setlock setuidgid softlimit sv svlogd svwaitdown svwaitup utmpset vlogger halt init poweroff reboot shutdown
 
 # Completion of runitbox and its applets in zsh. The executable itself knows what is
 # wanted: "runitbox complete NAME WORD..." prints a candidate for the last WORD a line, or
@@ -46,5 +46,5 @@ _runitbox() {
 if [[ $funcstack[1] == _runitbox ]]; then
 	_runitbox "$@"
 else
-	compdef _runitbox runitbox chpst envdir envuidgid pgrphack runit runit-init runsv runsvchdir runsvdir setlock setuidgid softlimit sv svlogd utmpset halt init poweroff reboot shutdown
+	compdef _runitbox runitbox chpst envdir envuidgid modules-load nsvlog pause pgrphack rsvlog runit runit-init runsv runsvchdir runsvctrl runsvdir runsvstat seedrng setlock setuidgid softlimit sv svlogd svwaitdown svwaitup utmpset vlogger halt init poweroff reboot shutdown
 fi
