@@ -94,6 +94,7 @@ func call(name string, argv []string) error {
 	cmd.Flags().SetInterspersed(false)
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	cmd.CompletionOptions.DisableDefaultCmd = true
+	cmd.SetHelpFunc(showHelp)
 	cmd.SetOut(os.Stdout)
 	return cmd.Execute()
 }

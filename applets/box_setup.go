@@ -33,6 +33,9 @@ func newSetup() *cobra.Command {
 		Short: "write service directories for well-known daemons to /etc/sv",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			all := setup.Services()
+			if len(all) == 0 {
+				return fatal{"runitbox", 111, errors.New("setup: this executable was built without service directories")}
+			}
 			chosen := slices.DeleteFunc(slices.Clone(all), func(s setup.Service) bool {
 				return len(args) > 0 && !slices.Contains(args, s.Name)
 			})
@@ -64,7 +67,7 @@ func newSetup() *cobra.Command {
 	f.BoolVar(&list, "list", false, "tell what there is and write nothing")
 	f.BoolVar(&dry, "dry-run", false, "tell what would be done and do nothing")
 	f.BoolVar(&force, "force", false, "replace files that differ")
-	f.StringVar(&root, "root", "/", "the root of the system that is set up")
+	f.StringVar(&root, "root", "/", "the `DIR` that is the root of the system")
 	cmd.AddCommand(services, newSetupBoot(), newSetupStages(), newSetupLevels(), newSetupUser(), newSetupRecipes(), newSetupContainer())
 	return cmd
 }

@@ -17,13 +17,15 @@ import (
 // does not import the room.
 var mayImport = map[string][]string{
 	".":                    {"applets"},
-	"applets":              {"applets/loaders", "applets/setup", "applets/turns", "initstage", "logger", "procenv", "supervise/client", "supervise/core", "supervise/level", "supervise/diag", "supervise/scanner", "supervise/state", "supervise/threads"},
+	"applets":              {"applets/loaders", "applets/manual", "applets/setup", "applets/turns", "initstage", "logger", "procenv", "supervise/client", "supervise/core", "supervise/level", "supervise/diag", "supervise/scanner", "supervise/state", "supervise/threads"},
 	"applets/loaders":      {"procenv"},
+	"applets/manual":       {},
 	"applets/setup":        {},
 	"applets/turns":        {},
 	"initstage":            {},
 	"logger":               {},
 	"procenv":              {},
+	"slim/cobra":           {},
 	"supervise":            {},
 	"supervise/child":      {"supervise/state"},
 	"supervise/client":     {"supervise/notice", "supervise/proc", "supervise/state", "supervise/sys"},

@@ -29,8 +29,10 @@ func usualLevels() string {
 func newRunsvchdir(argv0 string) *cobra.Command {
 	line := argv0 + " dir"
 	return &cobra.Command{
-		Use:                line,
-		Short:              "change the services directory of runsvdir (the runlevel)",
+		Use:   line,
+		Short: "change the services directory of runsvdir (the runlevel)",
+		Long: "dir is a directory in " + runlevels + ", or in RUNSVDIR. The link current\n" +
+			"there leads to it then, and previous to the one before.",
 		DisableFlagParsing: true, // -x is a directory like any other
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -39,6 +41,9 @@ func newRunsvchdir(argv0 string) *cobra.Command {
 			dir, set := os.LookupEnv("RUNSVDIR")
 			if !set {
 				dir = usualLevels()
+			}
+			if asksForHelp(args, dir) {
+				return cmd.Help()
 			}
 			switched, err := level.Switch(dir, args[0])
 			if err != nil {

@@ -17,10 +17,18 @@ import (
 // are runit's: of the first argument only the second character counts.
 func newRunsvdir(argv0 string) *cobra.Command {
 	return &cobra.Command{
-		Use:                "runsvdir [-P] dir",
-		Short:              "start and monitor a collection of services",
+		Use:   "runsvdir [-P] dir [log]",
+		Short: "start and monitor a collection of services",
+		Long: "dir holds service directories, or links to them. log, of 7 characters and more, shows\n" +
+			"in ps what they write to standard error.\n" +
+			"  -P     start each process in a session of its own\n" +
+			"TERM: exit, services go on. HUP: have them exit too. ALRM: look at dir now.\n" +
+			"USR2: become the executable that has taken this one's place.",
 		DisableFlagParsing: true,
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 && args[0] == "--help" {
+				return cmd.Help()
+			}
 			keepIgnored()
 			procenv.NoHugePages()
 			s := scanner.Scanner{Args: os.Args, StopTime: stopTime(os.Getenv("RUNSVDIR_STOP_TIMEOUT"))}

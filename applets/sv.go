@@ -72,6 +72,20 @@ var actions = [...]action{
 	{word: "E", meant: "E", send: "x", until: "x", wait: true, kill: true},
 }
 
+// svCommands tells of the commands in sv's help.
+const svCommands = `A service is a directory in SVDIR, or a path with a slash. Commands:
+  status                        show how it is, and its log service
+  up, down, once, exit          have it run, not run, run once, be let go
+  start, stop, restart, try-restart, shutdown
+                                the same, wait until it is so, and report
+  force-stop, force-restart, force-reload, force-shutdown
+                                and kill what has not ended in time
+  reload                        send HUP and report
+  check                         wait until it is as it is meant to be and serves
+  term, kill, hup, interrupt, quit, alarm, 1, 2, pause, cont
+                                send a signal
+The first letter is enough for those that do not wait.`
+
 // findAction is the action of exactly this word or letter, nil if there is none.
 func findAction(word string) *action {
 	for i := range actions {
@@ -103,6 +117,7 @@ func newSv(argv0 string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   line,
 		Short: "control services and show their state",
+		Long:  svCommands,
 		Args:  cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if identify {
@@ -140,7 +155,7 @@ func newSv(argv0 string) *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVarP(&wait, "wait", "w", "7", "wait that many `seconds` for the service, and report")
+	flags.StringVarP(&wait, "wait", "w", "7", "wait `SEC` seconds for the service, and report")
 	flags.BoolVarP(&verbose, "verbose", "v", false, "wait for the service and report; with status: tell more")
 	flags.BoolVarP(&identify, "version", "V", false, "print the version")
 	flags.BoolVar(&s.json, "json", false, "with status: a line of JSON for each service")

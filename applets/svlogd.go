@@ -34,6 +34,7 @@ func newSvlogd(argv0 string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage,
 		Short: "write lines from standard input to log directories that rotate",
+		Long:  "dir is there already. dir/config says which lines, and when it is rotated.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if showVersion {
 				return misuse{note: "runitbox " + version, line: usage, status: 111}
@@ -57,10 +58,10 @@ func newSvlogd(argv0 string) *cobra.Command {
 	f := cmd.Flags()
 	f.CountVarP(&stamps, "timestamp", "t", "stamp lines; twice and three times: in a form to read")
 	f.CountVarP(&verbose, "verbose", "v", "tell what is done")
-	f.StringVarP(&unprintable, "unprintable", "r", "", "replace unprintable bytes by this one")
-	f.StringVarP(&others, "replace", "R", "", "replace these bytes, too")
-	f.StringVarP(&head, "len", "l", "", "so many bytes of a line are matched and replaced")
-	f.StringVarP(&buffer, "buflen", "b", "", "read and write so many bytes at least")
+	f.StringVarP(&unprintable, "unprintable", "r", "", "replace unprintable bytes by `C`")
+	f.StringVarP(&others, "replace", "R", "", "replace `XYZ`, too")
+	f.StringVarP(&head, "len", "l", "", "match and replace `LEN` bytes of a line")
+	f.StringVarP(&buffer, "buflen", "b", "", "read and write `LEN` bytes at least")
 	f.BoolVarP(&showVersion, "version", "V", false, "show the version")
 	f.Bool("help", false, "print this help") // without -h, which is no option
 	getoptErrors(cmd, argv0, usage, 111)

@@ -1,14 +1,10 @@
 package setup
 
 import (
-	_ "embed"
 	"slices"
 	"strconv"
 	"strings"
 )
-
-//go:embed services.txt
-var servicesText string
 
 // ServiceDir is where service directories lie, below the root.
 const ServiceDir = "etc/sv"
