@@ -1,0 +1,50 @@
+package procenv
+
+import (
+	"syscall"
+	"unsafe"
+)
+
+// Account is whom a process that lives on may become.
+type Account struct {
+	UID, GID uint32
+	Groups   []uint32 // the supplementary ones
+}
+
+// LookUp finds an account as chpst -u does: "user[:group...]" by name,
+// ":uid:gid[:gid...]" as it stands. The error is an Unknown where the files
+// do not know it.
+func LookUp(who string) (Account, error) {
+	user, err := lookUp(who, false, read)
+	return Account{user.uid, user.gid, user.groups}, err
+}
+
+// Become makes this process the account's, with all its threads, and takes its
+// capabilities away. Where it fails the process may be half changed.
+func (a Account) Become() error {
+	groups := make([]int, len(a.Groups))
+	for i, gid := range a.Groups {
+		groups[i] = int(gid)
+	}
+	uid, gid := int(a.UID), int(a.GID)
+	if err := syscall.Setgroups(groups); err != nil {
+		return failed("setgroups", err)
+	}
+	if err := syscall.Setresgid(gid, gid, gid); err != nil {
+		return failed("setgid", err)
+	}
+	if err := syscall.Setresuid(uid, uid, uid); err != nil {
+		return failed("setuid", err)
+	}
+	if uid == 0 {
+		return nil
+	}
+	// The kernel has taken most of them with the uid; see dropCaps.
+	var have, none capData
+	if err := capget(&have); err != nil || have == none {
+		return failed("drop capabilities", err)
+	}
+	header := capHeader{version: capVersion3}
+	_, _, no := syscall.AllThreadsSyscall(syscall.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&none)), 0)
+	return failed("drop capabilities", errno(no))
+}
