@@ -17,10 +17,11 @@ import (
 // does not import the room.
 var mayImport = map[string][]string{
 	".":                 {"applets"},
-	"applets":           {"applets/loaders", "applets/logrun", "applets/setup", "applets/turns", "initstage", "logger", "procenv", "supervise", "supervise/client", "supervise/state", "supervise/threads"},
+	"applets":           {"applets/loaders", "applets/logrun", "applets/setup", "applets/syslog", "applets/turns", "initstage", "logger", "procenv", "supervise", "supervise/client", "supervise/state", "supervise/threads"},
 	"applets/loaders":   {"procenv"},
 	"applets/logrun":    {"procenv"},
 	"applets/setup":     {},
+	"applets/syslog":    {},
 	"applets/turns":     {},
 	"initstage":         {},
 	"logger":            {},
