@@ -9,7 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"runitbox/procenv"
-	"runitbox/supervise"
+	"runitbox/supervise/core"
+	"runitbox/supervise/diag"
 )
 
 // newRunsv supervises one service directory. With --tree it is the core of a
@@ -29,7 +30,7 @@ func newRunsv(argv0 string) *cobra.Command {
 			if len(args) != 1 {
 				return misuse{line: argv0 + " dir", status: 1}
 			}
-			if err := supervise.RunDir(args[0], sayOf("runsv", "")); err != nil {
+			if err := core.RunDir(args[0], sayOf("runsv", "")); err != nil {
 				return fatal{"runsv " + args[0], 111, err}
 			}
 			return nil
@@ -51,7 +52,7 @@ func keepIgnored() {
 
 // runCore is the core of the tree that args end with.
 func runCore(args []string) error {
-	t := supervise.Tree{Link: 3, Log: -1}
+	t := core.Tree{Link: 3, Log: -1}
 	for ; len(args) > 0 && args[0] != "--"; args = args[1:] {
 		switch args[0] {
 		case "-P":
@@ -73,10 +74,10 @@ func runCore(args []string) error {
 
 // sayOf prints what a supervisor has to say, in runit's words and one write a
 // line. What concerns no service concerns dir.
-func sayOf(program, dir string) func(supervise.Level, string, error) {
-	return func(level supervise.Level, service string, err error) {
+func sayOf(program, dir string) func(diag.Level, string, error) {
+	return func(level diag.Level, service string, err error) {
 		weight := "warning"
-		if level == supervise.Fatal {
+		if level == diag.Fatal {
 			weight = "fatal"
 		}
 		if service == "" {

@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"runitbox/supervise"
+	"runitbox/supervise/level"
 )
 
 // runlevels is where the services directories are that runsvchdir switches
@@ -27,7 +27,7 @@ func newRunsvchdir(argv0 string) *cobra.Command {
 			if !set {
 				dir = runlevels
 			}
-			switched, err := supervise.SwitchLevel(dir, args[0])
+			switched, err := level.Switch(dir, args[0])
 			if err != nil {
 				return fatal{argv0, 111, err}
 			}

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"runitbox/procenv"
-	"runitbox/supervise"
+	"runitbox/supervise/scanner"
 )
 
 // newRunsvdir keeps a directory of service directories supervised. Its options
@@ -22,7 +22,7 @@ func newRunsvdir(argv0 string) *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error {
 			keepIgnored()
 			procenv.NoHugePages()
-			s := supervise.Scanner{Args: os.Args, StopTime: stopTime(os.Getenv("RUNSVDIR_STOP_TIMEOUT"))}
+			s := scanner.Scanner{Args: os.Args, StopTime: stopTime(os.Getenv("RUNSVDIR_STOP_TIMEOUT"))}
 			if len(args) > 0 && strings.HasPrefix(args[0], "-") {
 				switch {
 				case strings.HasPrefix(args[0], "-P"):

@@ -1,0 +1,68 @@
+package core
+
+import (
+	"errors"
+	"os"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/diag"
+	"runitbox/supervise/machine"
+	"runitbox/supervise/state"
+)
+
+// TestCommandsWait holds that a command is in its FIFO until the order that it gives is
+// recorded, and out of it before it is acted on: a core that is killed meanwhile leaves
+// it to the next, and no signal is sent twice. That a record is being written shows
+// where it cannot be.
+func TestCommandsWait(t *testing.T) {
+	sc := newScene(t, "down")
+	u := &sc.main
+	u.st, sc.ordered = machine.Status{Phase: machine.Idle, Want: state.WantDown}, 0
+	if err := sc.dir.MakeFIFO("supervise/control"); err != nil {
+		t.Fatal(err)
+	}
+	fd, err := sc.dir.OpenFIFO("supervise/control", unix.O_RDWR, "open")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	u.control = fd
+	if u.rec.Place, err = sc.place(""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sc.core.here(); err != nil {
+		t.Fatal(err)
+	}
+	os.Remove(sc.path + "/supervise/proc")
+	if err := os.Mkdir(sc.path+"/supervise/proc", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	type moment struct {
+		What    string
+		Waiting int
+	}
+	var got []moment
+	look := func(what string) {
+		n, err := unix.IoctlGetInt(fd, unix.TIOCINQ)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, moment{what, n})
+	}
+	sc.core.start = func(o order) { look(o.argv[0]) }
+	sc.core.Say = func(_ diag.Level, _ string, err error) {
+		if errors.Is(err, unix.EISDIR) {
+			look("record")
+		}
+	}
+	unix.Write(fd, []byte("?ux"))
+	sc.drain(u)
+	look("all obeyed")
+	want := []moment{{"record", 2}, {"./run", 1}, {"all obeyed", 0}}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
