@@ -43,6 +43,7 @@ var commands = [...]struct {
 	{"init", newRunitInit},
 	{"runit", newRunit},
 	{"runit-init", newRunitInit},
+	{"modules-load", newModulesLoad},
 	{"utmpset", newUtmpset},
 	{"halt", newHalt},
 	{"poweroff", newHalt},
