@@ -273,7 +273,7 @@ func give(dir *os.File, owner procenv.Account) error {
 // logs says whether a file of this name is svlogd's.
 func logs(name string) bool {
 	switch name {
-	case "current", "lock", "config", "state", "newstate":
+	case "current", "lock", "config", "state", "newstate", ".svlogd", ".svlogd.next":
 		return true
 	}
 	return len(name) == 27 && name[0] == '@'
