@@ -116,7 +116,8 @@ func logService(who, base string, cmd *cobra.Command, flags *loggerFlags) error 
 	if !ok {
 		return failed(errors.New("svlogd does not take these options together"))
 	}
-	return runLogger(o, flags.verbose > 0)
+	const before = 1408 << 10 // a command more and the accounts, and what Go keeps as headroom beyond the least
+	return runLogger(o, flags.verbose > 0, before)
 }
 
 // linkLogs makes the links by which logs are found: where the directory is

@@ -33,7 +33,7 @@ func newSvlogd(argv0 string) *cobra.Command {
 			if !ok {
 				return misuse{line: usage, status: 111}
 			}
-			return runLogger(o, flags.verbose > 0)
+			return runLogger(o, flags.verbose > 0, 0)
 		},
 	}
 	flags.add(cmd)
@@ -103,8 +103,9 @@ func replaced(others string) *[256]bool {
 	return &set
 }
 
-// runLogger runs an engine as this process: its signals, its messages.
-func runLogger(o logger.Options, verbose bool) error {
+// runLogger runs an engine as this process: its signals, its messages. Before are
+// the bytes that the process has taken before.
+func runLogger(o logger.Options, verbose bool, before int) error {
 	procenv.NoHugePages()
 	// There is next to no garbage, and collecting it by the clock would wake
 	// the process up for nothing.
@@ -181,7 +182,7 @@ func runLogger(o logger.Options, verbose bool) error {
 		}
 	}()
 	spareThreads(waiters)
-	boundMemory(o.Buffer)
+	boundMemory(before + 3*o.Buffer)
 	if err := engine.Run(); err != nil {
 		return fatal{"svlogd", 111, err}
 	}
@@ -197,12 +198,12 @@ const waiters = 4
 // rotation makes some 2 KiB of it, a line none. What the runtime takes before
 // that is a constant here, since to ask it takes more memory than there may be
 // garbage.
-func boundMemory(buffer int) {
+func boundMemory(needed int) {
 	const (
 		runtimes = 5 << 20 // with all that is mapped and never touched
 		garbage  = 512 << 10
 	)
-	debug.SetMemoryLimit(int64(runtimes + garbage + 3*buffer))
+	debug.SetMemoryLimit(int64(runtimes + garbage + needed))
 }
 
 // voice is svlogd on stderr.

@@ -19,6 +19,28 @@ func LookUp(who string) (Account, error) {
 	return Account{user.uid, user.gid, user.groups}, err
 }
 
+// LookUpAll finds those of the accounts that there are. The files are read once.
+func LookUpAll(names []string) []Account {
+	files := map[string][]byte{}
+	once := func(path string) ([]byte, error) {
+		if content, had := files[path]; had {
+			return content, nil
+		}
+		content, err := read(path)
+		if err == nil {
+			files[path] = content
+		}
+		return content, err
+	}
+	var found []Account
+	for _, name := range names {
+		if user, err := lookUp(name, false, once); err == nil {
+			found = append(found, Account{user.uid, user.gid, user.groups})
+		}
+	}
+	return found
+}
+
 // Become makes this process the account's, with all its threads, and takes its
 // capabilities away. Where it fails the process may be half changed.
 func (a Account) Become() error {

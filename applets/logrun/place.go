@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -71,7 +72,7 @@ func (s Service) Find(want Settings, warn func(error)) (Place, error) {
 	if os.Geteuid() != 0 {
 		return s.findOwn(want, warn)
 	}
-	owner, err := lookUp(want.UserGroup)
+	owner, usual, err := lookUp(want.UserGroup)
 	if err != nil {
 		warn(fmt.Errorf("%w: logging as root", err))
 	}
@@ -87,7 +88,7 @@ func (s Service) Find(want Settings, warn func(error)) (Place, error) {
 		warn(fmt.Errorf("%s is another program's: logging to %s", path, other))
 		path = other
 	}
-	return settle(path, owner, want, warn)
+	return settle(path, owner, usual, want, warn)
 }
 
 // findOwn is Find for a user, who has a directory of his own, or the service's.
@@ -117,22 +118,21 @@ func (s Service) findOwn(want Settings, warn func(error)) (Place, error) {
 	return Place{Dir: "."}, nil
 }
 
-// lookUp finds the account of a name, or of the usual ones. Nil is nobody: the
-// logger stays who it is.
-func lookUp(name string) (*procenv.Account, error) {
+// lookUp finds the account of a name; without one it is the first of the usual,
+// which it tells as well. Nil is nobody: the logger stays who it is.
+func lookUp(name string) (owner *procenv.Account, usual []procenv.Account, err error) {
 	if name != "" {
 		a, err := procenv.LookUp(name)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		return &a, nil
+		return &a, nil, nil
 	}
-	for _, name := range loggers {
-		if a, err := procenv.LookUp(name); err == nil {
-			return &a, nil
-		}
+	usual = procenv.LookUpAll(loggers)
+	if len(usual) == 0 {
+		return nil, nil, fmt.Errorf("none of the accounts %s", strings.Join(loggers, ", "))
 	}
-	return nil, fmt.Errorf("none of the accounts %s", strings.Join(loggers[:], ", "))
+	return &usual[0], usual, nil
 }
 
 // anothers says whether there is a directory that is not empty and that no
@@ -153,7 +153,7 @@ func anothers(path string) bool {
 // settle makes path a log directory of the owner's. One that is there stays as
 // it is, unless the owner is to have it, and is written to as whoever has it: to
 // others it might be closed, and it may hold what must not be given away.
-func settle(path string, owner *procenv.Account, want Settings, warn func(error)) (Place, error) {
+func settle(path string, owner *procenv.Account, usual []procenv.Account, want Settings, warn func(error)) (Place, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return Place{}, fmt.Errorf("unable to make %s: %w", filepath.Dir(path), bare(err))
 	}
@@ -189,22 +189,13 @@ func settle(path string, owner *procenv.Account, want Settings, warn func(error)
 	if has.Uid != 0 {
 		p.Owner = &procenv.Account{UID: has.Uid, GID: has.Gid, Groups: []uint32{has.Gid}}
 	}
-	if owner == nil || usual(want.UserGroup, has.Uid) {
+	ofUsual := func(a procenv.Account) bool { return a.UID == has.Uid }
+	if owner == nil || slices.ContainsFunc(usual, ofUsual) {
 		return p, nil
 	}
 	warn(fmt.Errorf("%s belongs to user %d, not to %s: logging as that user (SV_LOG_CHOWN=yes in conf gives it away)",
 		path, has.Uid, names(want.UserGroup, *owner)))
 	return p, nil
-}
-
-// usual says whether nobody is wanted by name and uid is one of the usual.
-func usual(name string, uid uint32) bool {
-	for _, who := range loggers {
-		if a, err := procenv.LookUp(who); name == "" && err == nil && a.UID == uid {
-			return true
-		}
-	}
-	return false
 }
 
 // names tells an owner as he was called, or by number.
