@@ -44,6 +44,7 @@ var commands = [...]struct {
 	{"runit", newRunit},
 	{"runit-init", newRunitInit},
 	{"modules-load", newModulesLoad},
+	{"seedrng", newSeedrng},
 	{"utmpset", newUtmpset},
 	{"halt", newHalt},
 	{"poweroff", newHalt},
