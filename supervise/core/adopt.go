@@ -63,11 +63,9 @@ func (s *service) earlier(u *unit, k stash) (was priorState, err error) {
 		return was, err
 	}
 	life, found, err := proc.Read(s.dir.FD, prefix+"supervise/proc")
-	s.core.mu.Lock()
-	if l, ok := s.core.unwritten[s.key][prefix]; ok { // it is newer
+	if l, ok := s.core.services.unwrittenOf(s.key, prefix); ok {
 		life, found, was.unwritten = l, true, true
 	}
-	s.core.mu.Unlock()
 	if err != nil || !found {
 		return was, err
 	}
@@ -224,7 +222,7 @@ func (s *service) restore(u *unit, was *priorState) {
 	} else {
 		u.since, u.began = time.Now(), time.Now()
 	}
-	if u.pidfd < 0 || s.core.watchFD(u.pidfd, watch{unit: u, proc: p}, unix.EPOLLIN|unix.EPOLLET) != nil {
+	if u.pidfd < 0 || s.core.poller.watch(u.pidfd, watch{unit: u, proc: p}, unix.EPOLLIN|unix.EPOLLET) != nil {
 		s.core.lookAfter(p, was.record)
 	}
 }

@@ -53,10 +53,10 @@ func TestOpenLeaksNothing(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := bareCore(t)
-			if c.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+			if err := c.poller.open(); err != nil {
 				t.Fatal(err)
 			}
-			defer unix.Close(c.epoll)
+			defer unix.Close(c.poller.epoll)
 			path := t.TempDir()
 			for _, name := range []string{"supervise", "log/supervise"} {
 				if err := os.MkdirAll(filepath.Join(path, name), 0o700); err != nil {

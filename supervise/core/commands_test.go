@@ -13,23 +13,58 @@ import (
 	"runitbox/supervise/state"
 )
 
+// newSceneWithFIFO is a service that is down, and its supervise/control.
+func newSceneWithFIFO(t *testing.T) (sc *scene, control int) {
+	t.Helper()
+	sc = newScene(t, "down")
+	sc.main.st, sc.ordered = machine.Status{Phase: machine.Idle, Want: state.WantDown}, 0
+	if err := sc.dir.MakeFIFO("supervise/control"); err != nil {
+		t.Fatal(err)
+	}
+	control, err := sc.dir.OpenFIFO("supervise/control", unix.O_RDWR, "open")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(control) })
+	sc.main.control = control
+	return sc, control
+}
+
+// TestExitBeforeDetach holds that a service which the scanner has told to exit does so,
+// although another core has asked for it before: that one would know of no such order.
+func TestExitBeforeDetach(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		event event // what comes before the order
+	}{
+		{"the request is read with the order", event{kind: evReady}},
+		{"the request is read before the order", event{kind: evReadable}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			sc, control := newSceneWithFIFO(t)
+			sc.core.orphaned = true
+			sc.main.st = machine.Status{Phase: machine.Running, Want: state.WantUp}
+			unix.Write(control, []byte{byte(byteDetach)})
+			tt.event.who = &sc.main
+			sc.inbox.owned = true
+			sc.post(tt.event)
+			sc.post(event{kind: evCommand, cmd: machine.CmdExit})
+			sc.work(nil)
+			if sc.detached || sc.main.st.Want != state.WantExit {
+				t.Errorf("detached %v, wants %v", sc.detached, sc.main.st.Want)
+			}
+		})
+	}
+}
+
 // TestCommandsWait holds that a command is in its FIFO until the order that it gives is
 // recorded, and out of it before it is acted on: a core that is killed meanwhile leaves
 // it to the next, and no signal is sent twice. That a record is being written shows
 // where it cannot be.
 func TestCommandsWait(t *testing.T) {
-	sc := newScene(t, "down")
+	sc, fd := newSceneWithFIFO(t)
 	u := &sc.main
-	u.st, sc.ordered = machine.Status{Phase: machine.Idle, Want: state.WantDown}, 0
-	if err := sc.dir.MakeFIFO("supervise/control"); err != nil {
-		t.Fatal(err)
-	}
-	fd, err := sc.dir.OpenFIFO("supervise/control", unix.O_RDWR, "open")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(fd)
-	u.control = fd
+	var err error
 	if u.rec.Place, err = sc.place(""); err != nil {
 		t.Fatal(err)
 	}

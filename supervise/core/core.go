@@ -4,7 +4,6 @@
 package core
 
 import (
-	"fmt"
 	"math"
 	"os"
 	"os/signal"
@@ -13,7 +12,6 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,7 +21,6 @@ import (
 	"runitbox/supervise/machine"
 	"runitbox/supervise/self"
 	"runitbox/supervise/servicedir"
-	"runitbox/supervise/state"
 	"runitbox/supervise/threads"
 	"runitbox/supervise/wire"
 )
@@ -36,82 +33,64 @@ type Core struct {
 	// Session gives each process a session of its own.
 	Session bool
 
-	voice   *diag.Queue
-	procs   *processes
-	pool    pool
-	slots   child.Slots
-	start   func(order)            // has a process made in place of the pool; nil but in tests
-	env     []string               // of the children
-	files   *unix.Rlimit           // their limit of descriptors; nil: the runtime's
-	clock   atomic.Bool            // the start of a process can be told from the time alone
-	self    int                    // pid, as records tell it; 0 for runsv
-	whose   int                    // pid of the scanner; 0 for runsv
-	at      atomic.Pointer[origin] // where records are written; nil until it is known
-	dir     string                 // the scanner's, for the records of other services; "" for runsv
-	link    *wire.Link             // to the scanner; nil for runsv
-	log     int                    // the read end of the scanner's log, or -1
-	epoll   int
-	private []int           // descriptors that no child may hold while it is not its program
-	ready   syscall.RawConn // epoll, in the runtime's poller
+	voice       *diag.Queue
+	services    registry
+	descriptors budget
+	poller      poller
+	procs       *processes
+	pool        pool
+	slots       child.Slots
+	start       func(order)            // has a process made in place of the pool; nil but in tests
+	env         []string               // of the children
+	files       *unix.Rlimit           // their limit of descriptors; nil: the runtime's
+	clock       atomic.Bool            // the start of a process can be told from the time alone
+	self        int                    // pid, as records tell it; 0 for runsv
+	whose       int                    // pid of the scanner; 0 for runsv
+	at          atomic.Pointer[origin] // where records are written; nil until it is known
+	dir         string                 // the scanner's, for the records of other services; "" for runsv
+	link        *wire.Link             // to the scanner; nil for runsv
+	log         int                    // the read end of the scanner's log, or -1
+	private     []int                  // descriptors that no child may hold while it is not its program
 
-	mu           sync.Mutex
-	services     map[string]*service
-	watched      map[int32]watch
-	added        int           // services, since it was tidied up
-	orphaned     bool          // the scanner is gone
-	stopping     bool          // when the last service is gone, so is the core
-	room         int           // descriptors that services may still take
-	limit        int           // of all descriptors
-	saidShortage bool          // and that was said
-	spare        int           // threads beside those that are needed
-	changed      chan struct{} // of one: a service is gone, or the scanner
-	tidyTimer    *time.Timer
-	survivors    survivors
-	orphans      map[[2]uint64]state.Process         // see findOrphans; nil before it was looked for them
-	unwritten    map[string]map[string]state.Process // records that are nowhere but with the scanner: of a service by key, of a unit by prefix
-	refusals     map[string]string                   // of services that cannot be opened at present, by key
-	rescued      map[uint64]bool                     // logs of earlier scanners that are read on, by inode
-	inotify      int                                 // watches the supervise directories, or -1
-	guarded      map[int32]*unit                     // by inotify's number
-	linked       map[*unit]linkedPath                // those whose supervise is a link
-	linkDirs     map[int32]bool                      // the directories on the ways there, by inotify's number
+	mu        sync.Mutex
+	orphaned  bool          // the scanner is gone
+	stopping  bool          // when the last service is gone, so is the core
+	spare     int           // threads beside those that are needed
+	changed   chan struct{} // of one: a service is gone, or the scanner
+	tidyTimer *time.Timer
+	survivors survivors
+	orphans   orphans
+	rescued   map[uint64]bool      // logs of earlier scanners that are read on, by inode
+	inotify   int                  // watches the supervise directories, or -1
+	guarded   map[int32]*unit      // by inotify's number
+	linked    map[*unit]linkedPath // those whose supervise is a link
+	linkDirs  map[int32]bool       // the directories on the ways there, by inotify's number
 
 	commands peeker
 	outbox   outbox
-	stashing struct {
-		sync.Mutex
-		batch int            // its number
-		queue []wire.Message // for the scanner
-		spare []wire.Message // room for the next
-		timer *time.Timer
-		sent  int        // the last batch that the scanner has
-		sends sync.Mutex // is held while one is sent, which may take the scanner's time
-	}
+	stashes  stashes
 }
 
 // newCore starts what all services share: the worker pool, the reaper, the poller.
 func newCore(say func(diag.Level, string, error), pid int, session bool) (*Core, error) {
 	c := &Core{
 		voice: &diag.Queue{Say: say}, Session: session, self: pid, env: os.Environ(),
-		log: -1, services: map[string]*service{}, watched: map[int32]watch{},
-		changed: make(chan struct{}, 1), rescued: map[uint64]bool{}, unwritten: map[string]map[string]state.Process{},
+		log: -1, services: newRegistry(), changed: make(chan struct{}, 1), rescued: map[uint64]bool{},
 	}
-	c.Say, c.stashing.batch = c.voice.Tell, 1
+	c.Say, c.stashes.batch = c.voice.Tell, 1
 	c.procs = newProcesses(pid == 0)
 	c.procs.seen = c.seen
 	sealInherited()
 	files := self.RaiseFiles()
 	c.files = files.Given
-	c.limit, c.room = files.Most, files.Most-self.Reserve
-	var err error
-	if c.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
-		return nil, fmt.Errorf("unable to create epoll: %w", err)
+	c.descriptors.limit, c.descriptors.room, c.descriptors.unlimited = files.Most, files.Most-self.Reserve, pid == 0
+	if err := c.poller.open(); err != nil {
+		return nil, err
 	}
-	_, c.ready = wire.InPoller(c.epoll, "epoll")
 	c.pool.ready, c.pool.grow = poolMax+urgentMax, c.growPool
-	c.slots = child.NewSlots(c.epoll, poolMax)
+	c.slots = child.NewSlots(c.poller.epoll, poolMax)
 	c.openGuards()
-	c.private = []int{c.epoll}
+	c.private = []int{c.poller.epoll}
 	c.procs.kernel.signal = self.NotifyDeaths(c.procs.deaths, c.procs.given)
 	go c.procs.reap()
 	go c.poll()
@@ -165,7 +144,7 @@ func RunDir(name string, say func(diag.Level, string, error)) error {
 	if err := s.open(nil); err != nil {
 		return err
 	}
-	c.services[""] = s
+	c.services.add(s)
 	over := make(chan struct{})
 	s.end = func() {
 		s.close()
@@ -220,16 +199,14 @@ func (t Tree) Run() error {
 			continue
 		}
 		if high, err := unix.FcntlInt(uintptr(*fd), unix.F_DUPFD_CLOEXEC, 3); err == nil {
-			unix.Dup3(c.epoll, *fd, unix.O_CLOEXEC) // nothing else shall be so low
+			unix.Dup3(c.poller.epoll, *fd, unix.O_CLOEXEC) // nothing else shall be so low
 			*fd = high
 		}
 		c.private = append(c.private, *fd)
 	}
 	runtime.GOMAXPROCS(processors())
 	c.link, c.log = wire.New(t.Link), t.Log
-	c.mu.Lock()
 	c.tidyLater()
-	c.mu.Unlock()
 	c.awaitThreads()
 	return self.OnThread(func(tid int) error {
 		c.report(wire.Message{Word: "thread", Arg: strconv.Itoa(tid), Arg2: "0"})
@@ -245,13 +222,13 @@ func (c *Core) serve(sigs <-chan os.Signal) {
 		select {
 		case sig := <-sigs:
 			if sig == unix.SIGTERM { // as if each runsv of the tree got it
-				c.everyone(event{kind: evCommand, cmd: machine.CmdExit})
+				c.services.post(event{kind: evCommand, cmd: machine.CmdExit})
 			}
 		case <-c.changed:
 			c.mu.Lock()
-			over := (c.orphaned || c.stopping) && len(c.services) == 0
+			ends := c.orphaned || c.stopping
 			c.mu.Unlock()
-			if over {
+			if ends && c.services.count() == 0 {
 				return
 			}
 		}

@@ -25,8 +25,8 @@ import (
 func bareCore(t *testing.T) *Core {
 	core, scanner, _ := wire.Pair()
 	c := &Core{
-		Say: func(diag.Level, string, error) {}, link: core, log: -1, epoll: -1, room: 1 << 20,
-		services: map[string]*service{}, watched: map[int32]watch{}, procs: newProcesses(false),
+		Say: func(diag.Level, string, error) {}, link: core, log: -1, descriptors: budget{room: 1 << 20},
+		services: newRegistry(), poller: poller{epoll: -1, watched: map[int32]watch{}}, procs: newProcesses(false),
 		changed: make(chan struct{}, 1), rescued: map[uint64]bool{},
 	}
 	c.procs.seen = c.seen
@@ -80,9 +80,7 @@ func TestEndsWhileServicesOpen(t *testing.T) {
 	}
 	all.Wait()
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		c.mu.Lock()
-		left := len(c.services)
-		c.mu.Unlock()
+		left := c.services.count()
 		c.procs.mu.Lock()
 		opening, strays := c.procs.openings, len(c.procs.unclaimed)
 		c.procs.mu.Unlock()
@@ -102,7 +100,7 @@ func TestDropDoesNotWait(t *testing.T) {
 	core, scanner, _ := wire.Pair()
 	c.link = core
 	s := newService(c, "web", "key", servicedir.Dir{FD: -1})
-	c.services["key"] = s
+	c.services.add(s)
 	go c.listen()
 	scanner.Send(wire.Message{Word: "drop", Arg: "key", Arg2: "0"})
 	scanner.Send(wire.Message{Word: "add", Arg: "other", Name: "other"}) // without a directory: refused
@@ -149,7 +147,7 @@ func TestPanic(t *testing.T) {
 			if n := len(regexp.MustCompile(`(?m)^goroutine \d`).FindAllString(text, -1)); n != 1 {
 				t.Errorf("%d stacks: %s", n, text)
 			}
-			if !strings.Contains(text, map[string]string{"service": "service.go", "opening": "adopt.go", "making": "spawn.go"}[where]) {
+			if !strings.Contains(text, map[string]string{"service": "service.go", "opening": "open.go", "making": "spawn.go"}[where]) {
 				t.Errorf("the stack does not show where it was: %s", text)
 			}
 		})
@@ -173,7 +171,7 @@ func panics(t *testing.T, where string) {
 	case "service":
 		c.start = func(order) { panic("test") }
 	case "opening":
-		c.watched = nil
+		c.poller.watched = nil
 	case "making":
 		c.procs.known = nil
 	}
@@ -236,17 +234,15 @@ func TestAtOnce(t *testing.T) {
 	running(pid)
 	c.pool.mu.Lock()
 	if c.pool.later != nil {
-		t.Error("another of the crew was waited for")
+		t.Error("another worker was waited for")
 	}
 	c.pool.mu.Unlock()
-	c.mu.Lock()
-	s := c.services["key"]
-	c.mu.Unlock()
+	s := c.services.find("key")
 	s.post(event{kind: evCommand, cmd: machine.CmdExit})
 	<-c.changed
 }
 
-// A turn that has taken its time is slow for what comes in it as well.
+// A worker that has taken its time is slow for what comes in it as well.
 func TestSlowAlready(t *testing.T) {
 	turn := &worker{pool: &pool{active: 1}}
 	turn.overdue()

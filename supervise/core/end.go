@@ -10,26 +10,13 @@ import (
 	"runitbox/supervise/machine"
 )
 
-// everyone sends an event to every service.
-func (c *Core) everyone(ev event) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, s := range c.services {
-		ev.who = &s.main
-		s.post(ev)
-	}
-}
-
 // quit ends the process without touching a service. What is on its way is
 // brought to its end; beyond that, what a kill leaves is good enough.
 func (c *Core) quit() {
 	c.procs.leave()
-	c.everyone(event{kind: evDetach})
+	c.services.post(event{kind: evDetach})
 	for deadline := time.Now().Add(detachTime); time.Now().Before(deadline); {
-		c.mu.Lock()
-		n := len(c.services)
-		c.mu.Unlock()
-		n += c.procs.making() // no process is half made
+		n := c.services.count() + c.procs.making() // no process is half made
 		if n == 0 {
 			break
 		}
@@ -51,7 +38,7 @@ func (c *Core) stopAll(limit time.Duration) {
 	c.mu.Lock()
 	c.stopping = true
 	c.mu.Unlock()
-	c.everyone(event{kind: evCommand, cmd: machine.CmdExit})
+	c.services.post(event{kind: evCommand, cmd: machine.CmdExit})
 	c.notice()
 	time.Sleep(limit - limit/8)
 	c.procs.kill(false)

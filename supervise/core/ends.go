@@ -23,14 +23,9 @@ func (c *Core) seen(pid int) {
 // ending acts on the end of an adopted process as its pidfd tells it. A child
 // of the scanner is left to that, which knows the status.
 func (c *Core) ending(w watch, pidfd int) {
-	c.mu.Lock()
-	watched, fd := c.watched[int32(pidfd)] == w, -1
-	if watched { // else it is closed, and may be another by now
-		fd, _ = unix.FcntlInt(uintptr(pidfd), unix.F_DUPFD_CLOEXEC, 0)
-	}
-	c.mu.Unlock()
+	fd, watched := c.poller.dup(pidfd, w)
 	switch {
-	case !watched:
+	case !watched: // it is closed, and may be another by now
 		return
 	case fd < 0: // there are too few at the moment
 		time.AfterFunc(time.Second, func() { c.ending(w, pidfd) })
@@ -137,7 +132,7 @@ func (s *service) died(ev event) {
 	}
 	if u.pidfd >= 0 {
 		s.core.awaitStash(s)
-		s.core.unwatch(u.pidfd)
+		s.core.poller.close(u.pidfd)
 		u.pidfd = -1
 		if u.foreign {
 			u.foreign = false

@@ -3,9 +3,7 @@ package core
 import (
 	"bytes"
 	"encoding/binary"
-	"maps"
 	"path"
-	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -33,7 +31,7 @@ func (c *Core) openGuards() {
 		return
 	}
 	c.inotify, c.guarded, c.linked, c.linkDirs = fd, map[int32]*unit{}, map[*unit]linkedPath{}, map[int32]bool{}
-	c.watchFD(fd, watch{}, unix.EPOLLIN)
+	c.poller.watch(fd, watch{}, unix.EPOLLIN)
 }
 
 // guard watches a unit's supervise directory. Where the system has no watch to
@@ -120,25 +118,10 @@ func (c *Core) unguard(u *unit) {
 	}
 }
 
-// own makes the caller the owner of a service that has none.
-func (s *service) own() bool {
-	m := &s.mail
-	m.Lock()
-	defer m.Unlock()
-	if m.owned || m.over {
-		return false
-	}
-	m.owned = true
-	return true
-}
-
 // guardAll has all services guarded, one after the other where nothing happens
 // to them: a goroutine for each would take memory. Then over is called.
 func (c *Core) guardAll(over func()) {
-	c.mu.Lock()
-	all := slices.Collect(maps.Values(c.services))
-	c.mu.Unlock()
-	c.guardSome(all, over)
+	c.guardSome(c.services.all(), over)
 }
 
 // guardSome is guardAll for some of them. Where one hangs another goes on behind it.
@@ -146,7 +129,7 @@ func (c *Core) guardSome(some []*service, over func()) {
 	c.pool.runStart(func(t *worker) {
 		for i, s := range some {
 			t.whenSlow(func() { c.guardSome(some[i+1:], over) })
-			if s.own() {
+			if s.inbox.own() {
 				s.guard()
 				s.work(nil)
 			} else {

@@ -30,7 +30,7 @@ func (s *service) forgetHook(l int) {
 	}
 	lane := &s.lanes[l]
 	if lane.pidfd > 0 {
-		s.core.unwatch(lane.pidfd)
+		s.core.poller.close(lane.pidfd)
 		lane.pidfd = 0
 	}
 	lane.rec = state.Process{}
@@ -115,10 +115,8 @@ func (s *service) leftHooks() (left []leftHook, err error) {
 	}
 	for _, e := range endings {
 		life, ok, err := proc.ReadSettled(s.dir.FD, hookRecord(e.hook))
-		s.core.mu.Lock()
-		kept, unwritten := s.core.unwritten[s.key][hookTag(e.hook)]
-		s.core.mu.Unlock()
-		if unwritten { // it is newer
+		kept, unwritten := s.core.services.unwrittenOf(s.key, hookTag(e.hook))
+		if unwritten {
 			life, ok = kept, true
 		}
 		if err != nil {
@@ -195,7 +193,7 @@ func (s *service) restoreHook(h leftHook) bool {
 	default:
 		lane.then = func(bool) {}
 	}
-	if sight.PidFD < 0 || s.core.watchFD(sight.PidFD, watch{unit: u, proc: p}, unix.EPOLLIN|unix.EPOLLET) != nil {
+	if sight.PidFD < 0 || s.core.poller.watch(sight.PidFD, watch{unit: u, proc: p}, unix.EPOLLIN|unix.EPOLLET) != nil {
 		s.core.lookAfter(p, h.life)
 	}
 	return true

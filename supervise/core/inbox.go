@@ -1,6 +1,9 @@
 package core
 
 import (
+	"slices"
+	"sync"
+
 	"golang.org/x/sys/unix"
 
 	"runitbox/supervise/machine"
@@ -41,34 +44,75 @@ type event struct {
 	proc   *process       // nil: nobody keeps it
 }
 
-// post has an event handled, after those before it. It never waits.
-func (s *service) post(ev event) {
-	m := &s.mail
-	m.Lock()
-	defer m.Unlock()
-	if m.over {
-		return
-	}
-	m.queue = append(m.queue, ev)
-	if !m.owned {
-		m.owned = true
-		s.core.pool.runFirst(s.work)
-	}
+// inbox is what has happened to a service and is not acted on yet. Who takes an event
+// out owns the service until there are no more.
+type inbox struct {
+	mu    sync.Mutex
+	queue []event
+	owned bool // somebody looks at the queue before he lets go of the service
+	over  bool // nothing happens to it any more
 }
 
-// take takes the next event out of the queue. Where there is none the caller lets
-// go of the service, unless he has more to do.
-func (s *service) take(more bool) (ev event, ok bool) {
-	m := &s.mail
-	m.Lock()
-	defer m.Unlock()
-	if len(m.queue) > 0 {
-		ev, m.queue = m.queue[0], m.queue[1:]
+// put puts an event behind those before it. It never waits. The caller is to find an
+// owner for the service where none has it.
+func (b *inbox) put(ev event) (unowned bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.over {
+		return false
+	}
+	b.queue = append(b.queue, ev)
+	unowned = !b.owned
+	b.owned = true
+	return unowned
+}
+
+// take takes the next event out. Where there is none the caller lets go of the service,
+// unless he has more to do.
+func (b *inbox) take(more bool) (ev event, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.queue) > 0 {
+		ev, b.queue = b.queue[0], b.queue[1:]
 		return ev, true
 	}
-	m.queue = nil
-	m.owned = more
+	b.queue = nil
+	b.owned = more
 	return ev, false
+}
+
+// own makes the caller the owner of a service that has none.
+func (b *inbox) own() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.owned || b.over {
+		return false
+	}
+	b.owned = true
+	return true
+}
+
+// hasExit says whether an order of the scanner's to exit is in it. Another core that has
+// asked for the service before does not get it then: it would know of no such order, and
+// the service would run on.
+func (b *inbox) hasExit() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.ContainsFunc(b.queue, func(ev event) bool { return ev.kind == evCommand && ev.cmd == machine.CmdExit })
+}
+
+// close forgets what is in it, and takes nothing more.
+func (b *inbox) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.over, b.queue = true, nil
+}
+
+// post has an event handled, after those before it. It never waits.
+func (s *service) post(ev event) {
+	if s.inbox.put(ev) {
+		s.core.pool.runFirst(s.work)
+	}
 }
 
 // work handles events until there are none, or the service is over or another's. Its
@@ -80,7 +124,7 @@ func (s *service) work(t *worker) {
 		for _, u := range s.units() {
 			more = more || u.more
 		}
-		switch ev, ok := s.take(more); {
+		switch ev, ok := s.inbox.take(more); {
 		case ok:
 			if !s.core.doInline(s, t, func() { s.handle(ev) }) {
 				return
@@ -93,9 +137,7 @@ func (s *service) work(t *worker) {
 			}
 		}
 	}
-	s.mail.Lock()
-	s.mail.over, s.mail.queue = true, nil
-	s.mail.Unlock()
+	s.inbox.close()
 	s.end()
 }
 
@@ -105,7 +147,11 @@ func (s *service) handle(ev event) {
 	case evReadable:
 		ev.who.more = s.read(ev.who, readAtOnce)
 	case evCommand:
+		before := s.detached
 		s.drain(&s.main) // what was written before it counts before it, as with runit
+		if ev.cmd == machine.CmdExit {
+			s.detached = before // see hasExit
+		}
 		s.command(&s.main, ev.cmd)
 	case evDetach:
 		s.detached = true

@@ -123,11 +123,11 @@ func (s *service) close() {
 			u.rest.Stop()
 		}
 		if u.pidfd >= 0 {
-			s.core.unwatch(u.pidfd)
+			s.core.poller.close(u.pidfd)
 		}
 		if u.control >= 0 {
 			s.core.unguard(u)
-			s.core.unwatch(u.control)
+			s.core.poller.close(u.control)
 		}
 		if s.opened && !s.detached {
 			unix.Unlinkat(s.dir.FD, u.prefix+"supervise/proc", 0)
@@ -135,7 +135,7 @@ func (s *service) close() {
 	}
 	for i := range s.lanes {
 		if fd := s.lanes[i].pidfd; fd > 0 {
-			s.core.unwatch(fd)
+			s.core.poller.close(fd)
 		}
 	}
 	s.closePipe()
@@ -269,7 +269,7 @@ func (s *service) control(u *unit, kept int) error {
 		}
 		u.control = fd
 	}
-	if err := s.core.watchFD(u.control, watch{unit: u}, unix.EPOLLIN|unix.EPOLLET); err != nil {
+	if err := s.core.poller.watch(u.control, watch{unit: u}, unix.EPOLLIN|unix.EPOLLET); err != nil {
 		return fmt.Errorf("unable to poll %s: %w", name, err)
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -110,13 +111,20 @@ func (s *service) orphanOf(prefix string) (l state.Process, ok bool, err error) 
 	return l, ok, nil
 }
 
+// orphans are processes that may be an earlier core's children, by the device and inode
+// of their working directories.
+type orphans struct {
+	mu    sync.Mutex
+	found map[[2]uint64]state.Process // nil before it was looked for them
+}
+
 // findOrphans are the processes, by their working directories, that may be an earlier
 // core's children. It looks once in the life of a core, when there is reason.
 func (c *Core) findOrphans() (map[[2]uint64]state.Process, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.orphans != nil {
-		return c.orphans, nil
+	c.orphans.mu.Lock()
+	defer c.orphans.mu.Unlock()
+	if c.orphans.found != nil {
+		return c.orphans.found, nil
 	}
 	all := map[[2]uint64]state.Process{}
 	parents, err := proc.Ancestors()
@@ -143,7 +151,7 @@ func (c *Core) findOrphans() (map[[2]uint64]state.Process, error) {
 		return nil
 	})
 	if err == nil {
-		c.orphans = all
+		c.orphans.found = all
 	}
 	return all, err
 }

@@ -86,10 +86,7 @@ func (c *Core) repost() {
 	}
 	o.mu.Unlock()
 	for key := range keeps {
-		c.mu.Lock()
-		s := c.services[key]
-		c.mu.Unlock()
-		if s != nil {
+		if s := c.services.find(key); s != nil {
 			s.post(event{kind: evStash})
 		}
 	}

@@ -23,7 +23,7 @@ func TestKeepLater(t *testing.T) {
 		}
 	}
 	s := newService(c, "web", "key", servicedir.Dir{FD: -1})
-	c.services["key"] = s
+	c.services.add(s)
 	var p [2]int
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
 		t.Fatal(err)

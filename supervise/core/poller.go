@@ -1,7 +1,12 @@
 package core
 
 import (
+	"fmt"
+	"sync"
+	"syscall"
 	"unsafe"
+
+	"runitbox/supervise/wire"
 
 	"golang.org/x/sys/unix"
 )
@@ -12,13 +17,84 @@ type watch struct {
 	proc *process // an adopted one; nil: the unit's control
 }
 
+// poller tells, by epoll, of command bytes and of the ends of adopted processes.
+type poller struct {
+	epoll int
+	ready syscall.RawConn // epoll, in the runtime's poller
+
+	mu      sync.Mutex
+	watched map[int32]watch
+}
+
+func (p *poller) open() (err error) {
+	if p.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return fmt.Errorf("unable to create epoll: %w", err)
+	}
+	_, p.ready = wire.InPoller(p.epoll, "epoll")
+	p.watched = map[int32]watch{}
+	return nil
+}
+
+// find is what the descriptor stands for, if it is watched.
+func (p *poller) find(fd int32) (w watch, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w, ok = p.watched[fd]
+	return w, ok
+}
+
+// processes are the adopted processes that are watched, by their pidfds.
+func (p *poller) processes() map[int32]watch {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := map[int32]watch{}
+	for fd, w := range p.watched {
+		if w.proc != nil {
+			all[fd] = w
+		}
+	}
+	return all
+}
+
+// dup is a copy of a descriptor that still stands for w, -1 where none can be had; else
+// ok is false.
+func (p *poller) dup(fd int, w watch) (copied int, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.watched[int32(fd)] != w {
+		return -1, false
+	}
+	copied, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		copied = -1
+	}
+	return copied, true
+}
+
+// watch has an event of the descriptor told.
+func (p *poller) watch(fd int, w watch, events uint32) error {
+	p.mu.Lock()
+	p.watched[int32(fd)] = w
+	p.mu.Unlock()
+	return unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)})
+}
+
+// close forgets a descriptor and closes it.
+func (p *poller) close(fd int) {
+	p.mu.Lock()
+	delete(p.watched, int32(fd))
+	p.mu.Unlock()
+	unix.EpollCtl(p.epoll, unix.EPOLL_CTL_DEL, fd, nil)
+	unix.Close(fd)
+}
+
 // poll waits for command bytes and for the ends of adopted processes.
 func (c *Core) poll() {
 	events := make([]unix.EpollEvent, 64)
 	for {
 		n := 0
 		var err error
-		if e := c.ready.Read(func(fd uintptr) bool {
+		if e := c.poller.ready.Read(func(fd uintptr) bool {
 			// Raw, since it never waits: the runtime needs no thread in its place.
 			r, _, no := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, fd, uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), 0, 0, 0)
 			if n, err = int(r), nil; no != 0 {
@@ -32,9 +108,7 @@ func (c *Core) poll() {
 			panic(err)
 		}
 		for _, ev := range events[:max(n, 0)] {
-			c.mu.Lock()
-			w, ok := c.watched[ev.Fd]
-			c.mu.Unlock()
+			w, ok := c.poller.find(ev.Fd)
 			switch {
 			case !ok:
 			case w.unit == nil:
@@ -48,22 +122,4 @@ func (c *Core) poll() {
 			}
 		}
 	}
-}
-
-// watchControl has the unit told when bytes come; edge-triggered, so that one
-// who writes and writes wakes the service no more often than it reads.
-func (c *Core) watchFD(fd int, w watch, events uint32) error {
-	c.mu.Lock()
-	c.watched[int32(fd)] = w
-	c.mu.Unlock()
-	return unix.EpollCtl(c.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)})
-}
-
-// unwatch forgets a descriptor and closes it.
-func (c *Core) unwatch(fd int) {
-	c.mu.Lock()
-	delete(c.watched, int32(fd))
-	c.mu.Unlock()
-	unix.EpollCtl(c.epoll, unix.EPOLL_CTL_DEL, fd, nil)
-	unix.Close(fd)
 }

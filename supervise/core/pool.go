@@ -7,8 +7,8 @@ import (
 )
 
 // pool does what may take its time, such as what touches a disk, a few jobs at
-// once: each may hold a thread. A goroutine does one job after the other, so that its large stack serves
-// many services. One that takes more than slowTime holds up nobody else: another
+// once: each may hold a thread. A worker does one job after the other, so that its
+// large stack serves many services. One that takes more than slowTime holds up nobody else: another
 // goes on in its place, if there is a thread for it.
 type pool struct {
 	mu     sync.Mutex

@@ -18,10 +18,10 @@ import (
 // another process. Whoever waits for ends waits for no owner: what is held up by
 // its disk keeps its corpse, and the ends of others are told meanwhile.
 //
-// A child may end before its number is known to who has started it. Therefore
-// each start opens a place for ends before it makes the child. While a place is
-// open the corpse of nobody known stays as well: the start asks for it when it
-// knows its child's number, and with the last place goes what nobody has asked for.
+// A child may end before its number is known to who makes it. Therefore who makes one
+// says before that a child is expected. While one is expected the corpse of an unknown
+// child stays as well: who makes it asks for it when he knows the number, and when none
+// is expected any more the corpses that nobody has asked for are collected.
 type processes struct {
 	kernel kernel
 	wake   chan struct{} // of one: no corpse is left, or there may be a child
@@ -30,12 +30,12 @@ type processes struct {
 
 	mu        sync.Mutex
 	known     map[int]*process
-	expecting int              // open ones
-	corpses   map[int]*process // seen and left where they are; nil: of nobody known
-	leaving   bool             // the process ends soon: who is dead and not recorded is left to the scanner
-	openings  int              // services that are being opened, and may adopt processes
-	unclaimed map[int]unix.WaitStatus
-	seen      func(pid int) // tells the scanner that it may collect a process; must not wait
+	expecting int                     // children whose numbers are not known yet
+	corpses   map[int]*process        // seen and left where they are; nil: of nobody known
+	leaving   bool                    // the process ends soon: who is dead and not recorded is left to the scanner
+	openings  int                     // services that are being opened, and may adopt processes
+	unclaimed map[int]unix.WaitStatus // ends that the scanner has told of, of processes that nobody has adopted yet
+	seen      func(pid int)           // tells the scanner that it may collect a process; must not wait
 }
 
 // process is one that a service has: a child, or one that it has adopted.
@@ -85,13 +85,13 @@ func newProcesses(given bool) *processes {
 	return ps
 }
 
-// expected is where the end of a child is looked for that is just being made.
+// expected is a child that is being made: its end may come before its number.
 type expected struct {
 	ps   *processes
 	open bool
 }
 
-// expect opens a place, unless no process is to be made any more.
+// expect says that a child is about to be made, unless none is to be any more.
 func (ps *processes) expect() (*expected, bool) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
@@ -102,7 +102,7 @@ func (ps *processes) expect() (*expected, bool) {
 	return &expected{ps, true}, true
 }
 
-// holds says that pid is the child of the start. Its end is kept back until the
+// holds says that pid is the child that was expected. Its end is kept back until the
 // unit has been told of it (see told).
 func (pl *expected) holds(pid int, u *unit, r role) *process {
 	ps := pl.ps
@@ -121,15 +121,16 @@ func (pl *expected) holds(pid int, u *unit, r role) *process {
 	return p
 }
 
-// close closes a place of which no child has come.
+// close says that no child has come of it.
 func (pl *expected) close() {
 	pl.ps.mu.Lock()
 	defer pl.ps.mu.Unlock()
 	pl.shut()
 }
 
-// shut closes the place. Of the corpses of nobody known those go that whoever
-// made them has collected, and with the last place all.
+// shut says that the child is not expected any more. Of the corpses of unknown children
+// those are forgotten that whoever made them has collected, and when none is expected
+// all are collected.
 func (pl *expected) shut() {
 	if !pl.open {
 		return

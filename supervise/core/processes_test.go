@@ -81,9 +81,9 @@ func (d *dead) dies(pid int, ws unix.WaitStatus) {
 	}
 }
 
-// registry is a registry with a reaper and services that do nothing by
+// ends is a ends with a reaper and services that do nothing by
 // themselves: what they are told waits in their queues.
-type registry struct {
+type ends struct {
 	*processes
 	dead   *dead
 	places map[string]*expected
@@ -93,8 +93,8 @@ type registry struct {
 	said   []string // to the scanner
 }
 
-func newRegistry(t *testing.T) *registry {
-	g := &registry{processes: newProcesses(true), places: map[string]*expected{}, made: map[int]*process{}, units: map[string]*unit{}}
+func newEnds(t *testing.T) *ends {
+	g := &ends{processes: newProcesses(true), places: map[string]*expected{}, made: map[int]*process{}, units: map[string]*unit{}}
 	g.dead = &dead{ws: map[int]unix.WaitStatus{}, alarm: g.deaths}
 	g.dead.changed = sync.NewCond(&g.dead.mu)
 	g.kernel = g.dead.kernel()
@@ -113,7 +113,7 @@ func newRegistry(t *testing.T) *registry {
 }
 
 // end has the reaper end, as the bubble demands.
-func (g *registry) end() {
+func (g *ends) end() {
 	g.processes.mu.Lock()
 	g.leaving = false
 	for pid := range g.corpses {
@@ -129,7 +129,7 @@ func (g *registry) end() {
 }
 
 // unit is the unit of a service of that name, which is never looked after.
-func (g *registry) unit(name string) *unit {
+func (g *ends) unit(name string) *unit {
 	if g.units[name] == nil {
 		s := newService(&Core{procs: g.processes}, name, name, servicedir.Dir{FD: -1})
 		s.opened = true
@@ -139,9 +139,9 @@ func (g *registry) unit(name string) *unit {
 }
 
 // told takes what a service was told of: the ends of its processes.
-func (g *registry) told(name string) (all []event) {
+func (g *ends) told(name string) (all []event) {
 	for {
-		ev, ok := g.unit(name).svc.take(true)
+		ev, ok := g.unit(name).svc.inbox.take(true)
 		if !ok {
 			return all
 		}
@@ -150,7 +150,7 @@ func (g *registry) told(name string) (all []event) {
 }
 
 // do does one thing, in words, and says what has come of it.
-func (g *registry) do(line string) (got string) {
+func (g *ends) do(line string) (got string) {
 	var word, name string
 	var pid, ws int
 	switch f := strings.Fields(line); f[0] {
@@ -292,7 +292,7 @@ func TestProcesses(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				g := newRegistry(t)
+				g := newEnds(t)
 				defer g.end()
 				var got []string
 				for line := range strings.SplitSeq(tt.story, "; ") {
@@ -313,7 +313,7 @@ func TestProcesses(t *testing.T) {
 // looked for the next time.
 func TestEndBehindACorpse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newRegistry(t)
+		g := newEnds(t)
 		defer g.end()
 		for _, line := range []string{"expect web", "holds web 10", "knows web 10", "dies 10 7"} {
 			g.do(line)

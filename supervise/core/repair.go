@@ -158,12 +158,12 @@ func (s *service) remakeControl(u *unit, name string) error {
 	old := u.control
 	if err := s.control(u, -1); err != nil {
 		if u.control != old {
-			s.core.unwatch(u.control)
+			s.core.poller.close(u.control)
 		}
 		u.control = old
 		return err
 	}
-	s.core.unwatch(old)
+	s.core.poller.close(old)
 	return nil
 }
 

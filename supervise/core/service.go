@@ -100,12 +100,7 @@ type service struct {
 	repairWait  time.Duration // how long it waits
 	end         func()        // is called when it is over, by who owns it then
 
-	mail struct {
-		sync.Mutex
-		queue []event
-		owned bool // somebody looks at the queue before he lets go of the service
-		over  bool
-	}
+	inbox inbox
 }
 
 // units are the service and its log service.
@@ -118,7 +113,7 @@ func (s *service) units() []*unit {
 
 func newService(c *Core, name, key string, dir servicedir.Dir) *service {
 	s := &service{core: c, name: name, key: key, dir: dir}
-	s.mail.owned = true // by who opens it
+	s.inbox.owned = true // by who opens it
 	s.main.svc, s.main.control, s.main.ok, s.main.lock, s.main.pidfd = s, -1, -1, -1, -1
 	return s
 }
@@ -175,7 +170,7 @@ func (s *service) command(u *unit, cmd machine.Event) {
 			s.feed(s.log, machine.CmdUp)
 		}
 	case byteDetach:
-		s.detached = s.detached || s.core.isOrphaned()
+		s.detached = s.detached || s.core.isOrphaned() && !s.inbox.hasExit()
 		return
 	case machine.CmdDown, machine.CmdExit, machine.CmdTerm, machine.CmdKill, machine.CmdPause, machine.CmdCont, machine.CmdHup, machine.CmdAlarm, machine.CmdInt, machine.CmdQuit, machine.CmdUsr1, machine.CmdUsr2:
 	default:

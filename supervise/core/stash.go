@@ -3,12 +3,24 @@ package core
 import (
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"runitbox/supervise/wire"
 )
+
+// stashes are the messages by which the scanner is to keep descriptors, and go together.
+type stashes struct {
+	sync.Mutex
+	batch int            // its number
+	queue []wire.Message // for the scanner
+	spare []wire.Message // room for the next
+	timer *time.Timer
+	sent  int        // the last batch that the scanner has
+	sends sync.Mutex // is held while one is sent, which may take the scanner's time
+}
 
 // stashNow leaves copies of the service's descriptors with the scanner: bytes in
 // the FIFOs, lines in the pipe and the ends of processes that the scanner will
@@ -18,8 +30,8 @@ func (c *Core) stashNow(s *service) {
 	c.awaitStash(s)
 }
 
-// stashSoon is keep at the latest in stashDelay, or when it is asked for by kept,
-// together with what others have to keep by then. Until then no descriptor of
+// stashSoon is stashNow, but at the latest in stashDelay, or when awaitStash asks for it,
+// together with what others have to be kept by then. Until then no descriptor of
 // the service may be closed.
 func (c *Core) stashSoon(s *service) {
 	if c.link == nil {
@@ -55,7 +67,7 @@ func (c *Core) stashSoon(s *service) {
 			tags = append(tags, l.rec.Tag(hookTag(l.hook)))
 		}
 	}
-	k := &c.stashing
+	k := &c.stashes
 	k.Lock()
 	k.queue = append(k.queue, wire.Message{Word: "keep", Arg: s.key, Arg2: strings.Join(tags, ","), FDs: fds})
 	s.stashBatch = k.batch
@@ -81,7 +93,7 @@ func (c *Core) awaitStash(s *service) {
 	if c.link == nil {
 		return
 	}
-	k := &c.stashing
+	k := &c.stashes
 	k.Lock()
 	waits, isSent := s.stashBatch == k.batch, s.stashBatch <= k.sent
 	k.Unlock()
@@ -96,7 +108,7 @@ func (c *Core) awaitStash(s *service) {
 
 // sendStash sends what is to be kept. Who has nothing in it does not wait for it.
 func (c *Core) sendStash() {
-	k := &c.stashing
+	k := &c.stashes
 	k.sends.Lock()
 	defer k.sends.Unlock()
 	k.Lock()

@@ -61,8 +61,10 @@ func (c *Core) needThreads() int {
 const smallTree = 128
 
 // tidyLater gives back, when no service has been added for a while, what adding them
-// took. c.mu is locked.
+// took.
 func (c *Core) tidyLater() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.tidyTimer == nil {
 		c.tidyTimer = time.AfterFunc(tidyTime, c.tidyUp)
 	} else {
@@ -84,11 +86,7 @@ func (c *Core) tidyNow() {
 	}
 	threads.Reserve(need)
 	debug.SetGCPercent(50)
-	c.mu.Lock()
-	large := c.added > smallTree
-	c.added = 0
-	c.mu.Unlock()
-	if large { // else the first collection takes more memory than there is to give back
+	if c.services.addedSince() > smallTree { // else the first collection takes more memory than there is to give back
 		debug.FreeOSMemory()
 	}
 }

@@ -25,14 +25,8 @@ func (c *Core) listen() {
 		if err != nil {
 			c.mu.Lock()
 			c.orphaned = true
-			pending := map[int32]watch{}
-			for fd, w := range c.watched {
-				if w.proc != nil {
-					pending[fd] = w
-				}
-			}
 			c.mu.Unlock()
-			for fd, w := range pending {
+			for fd, w := range c.poller.processes() {
 				c.rewatch(w, int(fd))
 			}
 			if c.log >= 0 { // nobody else reads what services say on stderr
@@ -66,26 +60,18 @@ func (c *Core) handle(m wire.Message) {
 				}
 			}
 			if len(lines) > 0 {
-				c.mu.Lock()
-				c.unwritten[m.Arg] = lines
-				c.mu.Unlock()
+				c.services.setUnwritten(m.Arg, lines)
 			}
 			c.add(m.Arg, m.Name, servicedir.Dir{FD: m.FDs[0]}, k, held)
 		}
 	case "drop":
-		c.mu.Lock()
-		s := c.services[m.Arg]
-		c.mu.Unlock()
-		if s != nil {
+		if s := c.services.find(m.Arg); s != nil {
 			s.post(event{kind: evCommand, cmd: machine.CmdExit})
 		} else {
 			c.procs.unreserve(m.Arg)
 		}
 	case "ready":
-		c.mu.Lock()
-		s := c.services[m.Arg]
-		c.mu.Unlock()
-		if s != nil {
+		if s := c.services.find(m.Arg); s != nil {
 			s.post(event{kind: evReady})
 		}
 	case "died":
@@ -107,15 +93,12 @@ func (c *Core) handle(m wire.Message) {
 func (c *Core) add(key, name string, dir servicedir.Dir, k stash, state string) {
 	s := newService(c, name, key, dir)
 	s.waits = state == wire.StateWaits
-	c.mu.Lock()
-	c.services[key] = s
-	if c.added++; c.added == smallTree+1 {
+	if c.services.add(s) == smallTree+1 {
 		// Who waits for a child to become a program keeps a processor of the scheduler's
 		// for a while.
 		runtime.GOMAXPROCS(processors() + poolMax)
 	}
 	c.tidyLater()
-	c.mu.Unlock()
 	c.procs.opening()
 	c.pool.runOpen(func(t *worker) {
 		s.yield = t.yield
@@ -129,10 +112,7 @@ func (c *Core) enter(s *service, k stash, dropped bool) {
 	err := c.admit(s, k)
 	if err == nil {
 		c.procs.unreserve(s.key)
-		c.refusal(s.key, "")
-		c.mu.Lock()
-		delete(c.unwritten, s.key)
-		c.mu.Unlock()
+		c.services.opened(s.key)
 	}
 	c.procs.opened()
 	status := "0"
@@ -149,7 +129,7 @@ func (c *Core) enter(s *service, k stash, dropped bool) {
 		c.sayShortage(s.name)
 		status = wire.NoDescriptors
 	case servicedir.Transient(err):
-		if c.refusal(s.key, err.Error()) {
+		if c.services.refuse(s.key, err.Error()) {
 			c.Say(diag.Warning, s.name, fmt.Errorf("%w; trying again.", err))
 		}
 		status = wire.NotNow
@@ -160,30 +140,11 @@ func (c *Core) enter(s *service, k stash, dropped bool) {
 	s.end()
 }
 
-// refusal notes why a service cannot be opened now, "" where it was, and says
-// whether that is new.
-func (c *Core) refusal(key, why string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if why == "" {
-		delete(c.refusals, key)
-		return false
-	}
-	if c.refusals == nil {
-		c.refusals = map[string]string{}
-	}
-	before := c.refusals[key]
-	c.refusals[key] = why
-	return before != why
-}
-
 // gone lets a service go.
 func (c *Core) gone(s *service, status string) {
 	s.close()
-	c.mu.Lock()
-	delete(c.services, s.key)
-	c.mu.Unlock()
-	c.give(s.taken)
+	c.services.remove(s.key)
+	c.descriptors.give(s.taken)
 	if !s.detached {
 		c.report(wire.Message{Word: "gone", Arg: s.key, Arg2: status})
 	}
@@ -192,7 +153,7 @@ func (c *Core) gone(s *service, status string) {
 
 // admit opens a service that there is room for.
 func (c *Core) admit(s *service, k stash) error {
-	if !c.take(self.NeedMain) {
+	if !c.descriptors.take(self.NeedMain) {
 		k.close()
 		return self.ErrShortage
 	}
@@ -208,11 +169,7 @@ func (c *Core) refuse(key, name string) {
 
 // sayShortage says, once, that there are too few descriptors for a service.
 func (c *Core) sayShortage(name string) {
-	c.mu.Lock()
-	said := c.saidShortage
-	c.saidShortage = true
-	c.mu.Unlock()
-	if !said {
-		c.Say(diag.Warning, "", self.Shortage(name, c.limit))
+	if c.descriptors.sayOnce() {
+		c.Say(diag.Warning, "", self.Shortage(name, c.descriptors.limit))
 	}
 }
