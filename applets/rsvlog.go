@@ -82,7 +82,7 @@ func logService(who, base string, cmd *cobra.Command, flags *loggerFlags) error 
 	// the logs' owner, who can have put anything there.
 	config, found, err := logrun.Config()
 	if err != nil {
-		return failed(err)
+		warn(err) // the one that is there stays
 	}
 	setComm("svlogd") // which another user may not
 	if place.Owner != nil {

@@ -7,7 +7,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -100,14 +99,7 @@ func loginName() string {
 			return who
 		}
 	}
-	uid := strconv.Itoa(os.Getuid())
-	passwd, _ := os.ReadFile("/etc/passwd") // without it the number has to do
-	for line := range strings.Lines(string(passwd)) {
-		if f := strings.Split(line, ":"); len(f) > 2 && f[2] == uid {
-			return f[0]
-		}
-	}
-	return uid
+	return procenv.UserName(uint32(os.Getuid()))
 }
 
 // takeInput makes file the standard input.

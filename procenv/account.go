@@ -1,12 +1,14 @@
 package procenv
 
 import (
+	"strconv"
 	"syscall"
 	"unsafe"
 )
 
 // Account is whom a process that lives on may become.
 type Account struct {
+	Name     string // as it was looked up
 	UID, GID uint32
 	Groups   []uint32 // the supplementary ones
 }
@@ -16,7 +18,7 @@ type Account struct {
 // do not know it.
 func LookUp(who string) (Account, error) {
 	user, err := lookUp(who, false, read)
-	return Account{user.uid, user.gid, user.groups}, err
+	return Account{who, user.uid, user.gid, user.groups}, err
 }
 
 // LookUpAll finds those of the accounts that there are. The files are read once.
@@ -35,10 +37,22 @@ func LookUpAll(names []string) []Account {
 	var found []Account
 	for _, name := range names {
 		if user, err := lookUp(name, false, once); err == nil {
-			found = append(found, Account{user.uid, user.gid, user.groups})
+			found = append(found, Account{name, user.uid, user.gid, user.groups})
 		}
 	}
 	return found
+}
+
+// UserName is the name of a uid, or its number where nobody has it.
+func UserName(uid uint32) string {
+	number := strconv.FormatUint(uint64(uid), 10)
+	passwd, _ := read(passwdFile) // without it the number has to do
+	for line := range split(text(passwd), '\n') {
+		if f := fields(line, ':'); len(f) > 2 && f[2] == number && isName(f[0]) {
+			return f[0]
+		}
+	}
+	return number
 }
 
 // Become makes this process the account's, with all its threads, and takes its

@@ -157,9 +157,7 @@ func settle(path string, owner *procenv.Account, usual []procenv.Account, want S
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return Place{}, fmt.Errorf("unable to make %s: %w", filepath.Dir(path), bare(err))
 	}
-	err := unix.Mkdir(path, 0o750)
-	made := err == nil
-	if err != nil && !errors.Is(err, unix.EEXIST) {
+	if err := unix.Mkdir(path, unfinished); err != nil && !errors.Is(err, unix.EEXIST) {
 		return Place{}, fmt.Errorf("unable to make %s: %w", path, err)
 	}
 	dir, has, err := open(path)
@@ -167,21 +165,40 @@ func settle(path string, owner *procenv.Account, usual []procenv.Account, want S
 		return Place{}, fmt.Errorf("unable to log to %s: %w", path, err)
 	}
 	defer dir.Close()
-	p := Place{path, owner}
+	made := has.Uid == 0 && has.Mode&0o777 == unfinished
+	p, err := give(dir, has, made, Place{path, owner}, usual, want, warn)
+	if err == nil && made {
+		if err = unix.Fchmod(int(dir.Fd()), 0o750); err != nil {
+			err = fmt.Errorf("unable to set the mode of %s: %w", path, err)
+		}
+	}
+	return p, err
+}
+
+// unfinished is the mode of a directory that has been made and not yet been given
+// to its owner, so that it is given the next time if this one does not come to it.
+// No umask takes any of it away from root.
+const unfinished = 0o500
+
+// give makes an open directory the owner's where it is new or he is to have it,
+// and else says whose it is.
+func give(dir *os.File, has unix.Stat_t, made bool, p Place, usual []procenv.Account, want Settings, warn func(error)) (Place, error) {
+	owner := p.Owner
 	switch {
 	case owner == nil && (made || has.Uid == 0):
 		return p, nil
-	case owner != nil && has.Uid == owner.UID && !want.Chown:
-		return p, nil
 	case owner != nil && (made || want.Chown):
-		err := give(dir, *owner)
+		err := chown(dir, *owner)
+		if err == nil {
+			return p, nil
+		}
+		err = fmt.Errorf("unable to give %s to %s: %w", p.Dir, owner.Name, err)
 		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EPERM) { // in a container that has only some users
-			warn(fmt.Errorf("unable to give %s to %s: %w: logging as root", path, names(want.UserGroup, *owner), err))
-			return Place{Dir: path}, nil
+			warn(fmt.Errorf("%w: logging as root", err))
+			return Place{Dir: p.Dir}, nil
 		}
-		if err != nil {
-			return p, fmt.Errorf("unable to give %s to %s: %w", path, names(want.UserGroup, *owner), err)
-		}
+		return p, err
+	case owner != nil && has.Uid == owner.UID:
 		return p, nil
 	}
 	// It belongs to somebody else.
@@ -190,20 +207,11 @@ func settle(path string, owner *procenv.Account, usual []procenv.Account, want S
 		p.Owner = &procenv.Account{UID: has.Uid, GID: has.Gid, Groups: []uint32{has.Gid}}
 	}
 	ofUsual := func(a procenv.Account) bool { return a.UID == has.Uid }
-	if owner == nil || slices.ContainsFunc(usual, ofUsual) {
-		return p, nil
+	if owner != nil && !slices.ContainsFunc(usual, ofUsual) {
+		whose := procenv.UserName(has.Uid)
+		warn(fmt.Errorf("%s belongs to %s, not to %s: logging as %s (SV_LOG_CHOWN=yes in conf gives it away)", p.Dir, whose, owner.Name, whose))
 	}
-	warn(fmt.Errorf("%s belongs to user %d, not to %s: logging as that user (SV_LOG_CHOWN=yes in conf gives it away)",
-		path, has.Uid, names(want.UserGroup, *owner)))
 	return p, nil
-}
-
-// names tells an owner as he was called, or by number.
-func names(name string, owner procenv.Account) string {
-	if name != "" {
-		return name
-	}
-	return fmt.Sprintf("%d:%d", owner.UID, owner.GID)
 }
 
 // open opens a directory. A link to it must be root's: who else could make one
@@ -217,7 +225,7 @@ func open(path string) (*os.File, unix.Stat_t, error) {
 	if link.Mode&unix.S_IFMT != unix.S_IFLNK {
 		flags |= unix.O_NOFOLLOW
 	} else if link.Uid != 0 {
-		return nil, has, fmt.Errorf("it is a link of user %d", link.Uid)
+		return nil, has, fmt.Errorf("it is a link of %s", procenv.UserName(link.Uid))
 	}
 	fd, err := unix.Open(path, flags, 0)
 	if err != nil {
@@ -230,9 +238,9 @@ func open(path string) (*os.File, unix.Stat_t, error) {
 	return os.NewFile(uintptr(fd), path), has, nil
 }
 
-// give makes the directory and svlogd's files in it the owner's: no links, and
+// chown makes the directory and svlogd's files in it the owner's: no links, and
 // no file that has another name elsewhere.
-func give(dir *os.File, owner procenv.Account) error {
+func chown(dir *os.File, owner procenv.Account) error {
 	uid, gid := int(owner.UID), int(owner.GID)
 	if err := unix.Fchown(int(dir.Fd()), uid, gid); err != nil {
 		return err
