@@ -16,8 +16,8 @@ import (
 func newSetup() *cobra.Command {
 	const line = "runitbox setup services [--list] [--dry-run] [--force] [--root DIR] [service ...]"
 	cmd := &cobra.Command{
-		Use:   "setup services",
-		Short: "write service directories for well-known daemons",
+		Use:   "setup services|boot|stages|levels|container",
+		Short: "write what a system needs around the programs",
 		RunE: func(_ *cobra.Command, args []string) error {
 			note := ""
 			if len(args) > 0 {
@@ -53,7 +53,7 @@ func newSetup() *cobra.Command {
 				return nil
 			}
 			if err := write(out, root, setup.ServiceDir, files, dry, force); err != nil {
-				return fatal{"runitbox", 111, err}
+				return fatal{"runitbox", 111, fmt.Errorf("setup: %w", err)}
 			}
 			return nil
 		},
@@ -65,7 +65,7 @@ func newSetup() *cobra.Command {
 	f.BoolVar(&dry, "dry-run", false, "tell what would be done and do nothing")
 	f.BoolVar(&force, "force", false, "replace files that differ")
 	f.StringVar(&root, "root", "/", "the root of the system that is set up")
-	cmd.AddCommand(services)
+	cmd.AddCommand(services, newSetupBoot(), newSetupStages(), newSetupLevels(), newSetupContainer())
 	return cmd
 }
 
@@ -74,13 +74,18 @@ func newSetup() *cobra.Command {
 func write(out io.Writer, root, dir string, files []setup.File, dry, force bool) error {
 	target, err := setup.Open(root, dir)
 	if err != nil {
-		return fmt.Errorf("setup: unable to open %s: %w", root, err)
+		return fmt.Errorf("unable to open %s: %w", root, err)
 	}
 	defer target.Close()
 	steps, err := target.Plan(files)
 	if err != nil {
-		return fmt.Errorf("setup: %w", err)
+		return err
 	}
+	return carryOut(out, target, root, steps, dry, force)
+}
+
+// carryOut does what has been planned for a target below root and tells of each file.
+func carryOut(out io.Writer, target *setup.Target, root string, steps []setup.Step, dry, force bool) error {
 	at := strings.TrimSuffix(root, "/") + "/"
 	var way []string
 	for _, s := range steps {
@@ -92,19 +97,23 @@ func write(out io.Writer, root, dir string, files []setup.File, dry, force bool)
 		}
 	}
 	if len(way) > 0 {
-		return errors.New("setup: nothing was changed: " + strings.Join(way, "; "))
+		return errors.New("nothing was changed: " + strings.Join(way, "; "))
 	}
 	if !dry {
 		if err := target.Write(steps); err != nil {
-			return fmt.Errorf("setup: nothing was changed: %w", err)
+			return fmt.Errorf("nothing was changed: %w", err)
 		}
 	}
-	words := map[setup.State]string{setup.Absent: "made", setup.Same: "kept", setup.Differs: "replaced"}
+	words := map[setup.State]string{setup.Absent: "made", setup.Same: "kept", setup.Differs: "replaced", setup.Extended: "extended", setup.Left: "left"}
 	if dry {
-		words = map[setup.State]string{setup.Absent: "would make", setup.Same: "would keep", setup.Differs: "would replace"}
+		words = map[setup.State]string{setup.Absent: "would make", setup.Same: "would keep", setup.Differs: "would replace", setup.Extended: "would extend", setup.Left: "would leave"}
 	}
 	for _, s := range steps {
-		fmt.Fprintf(out, "%s %s%s\n", words[s.State], at, s.Path)
+		fmt.Fprintf(out, "%s %s%s", words[s.State], at, s.Path)
+		if s.Cause != nil {
+			fmt.Fprintf(out, ": %v", s.Cause)
+		}
+		fmt.Fprintln(out)
 	}
 	return nil
 }

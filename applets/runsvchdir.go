@@ -1,10 +1,12 @@
 package applets
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"runitbox/supervise/level"
 )
@@ -12,6 +14,17 @@ import (
 // runlevels is where the services directories are that runsvchdir switches
 // between, if RUNSVDIR does not name another place.
 const runlevels = "/etc/runit/runsvdir"
+
+// runlevelsCopy is where the stages of `runitbox setup` have them if /etc is read-only.
+const runlevelsCopy = "/run/runit/runsvdir"
+
+// usualLevels is the directory of the levels that can be switched.
+func usualLevels() string {
+	if _, err := os.Stat(runlevelsCopy); err == nil && errors.Is(unix.Access(runlevels, unix.W_OK), unix.EROFS) {
+		return runlevelsCopy
+	}
+	return runlevels
+}
 
 func newRunsvchdir(argv0 string) *cobra.Command {
 	line := argv0 + " dir"
@@ -25,7 +38,7 @@ func newRunsvchdir(argv0 string) *cobra.Command {
 			}
 			dir, set := os.LookupEnv("RUNSVDIR")
 			if !set {
-				dir = runlevels
+				dir = usualLevels()
 			}
 			switched, err := level.Switch(dir, args[0])
 			if err != nil {

@@ -3,6 +3,7 @@ package setup
 import (
 	_ "embed"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -48,8 +49,21 @@ func Services() []Service {
 			s.Files = append(s.Files, f)
 		}
 	}
+	for n := 2; n <= 6; n++ { // tells by its name which terminal it is for
+		all = append(all, renamed(all, "agetty-tty1", "agetty-tty"+strconv.Itoa(n)))
+	}
 	slices.SortFunc(all, func(a, b Service) int { return strings.Compare(a.Name, b.Name) })
 	return all
+}
+
+// renamed is the service of one name under another.
+func renamed(all []Service, from, to string) Service {
+	s := all[slices.IndexFunc(all, func(s Service) bool { return s.Name == from })]
+	s.Name, s.Files = to, slices.Clone(s.Files)
+	for i := range s.Files {
+		s.Files[i].Path = to + strings.TrimPrefix(s.Files[i].Path, from)
+	}
+	return s
 }
 
 // logs says whether a service has a log service: a login has its terminal.

@@ -1,11 +1,10 @@
-// Package setup writes what the executable brings for a whole system: service
-// directories for well-known daemons. It looks at all that is there before it changes
+// Package setup writes what the executable brings for a whole system: stages, levels and
+// service directories for well-known daemons. It looks at all that is there before it changes
 // anything, follows no link out of the root that it is given, and takes back what it
 // has begun where it cannot end.
 package setup
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,11 +14,12 @@ import (
 	"strings"
 )
 
-// File is a file to be written.
+// File is a file, a link or a directory to be made.
 type File struct {
-	Path string // relative to the directory that it is written to, slashes between
-	Text string
-	Mode fs.FileMode // permissions
+	Path   string // relative to the directory that it is written to, slashes between
+	Text   string // of a link what it leads to, of a directory nothing
+	Mode   fs.FileMode
+	Yields bool // anything else in its place is left alone
 }
 
 // State is what there is at the path of a File.
@@ -27,17 +27,19 @@ type State int
 
 // The states of a file.
 const (
-	Absent  State = iota // nothing: it is made
-	Same                 // the file as it shall be: it stays
-	Differs              // a regular file with another text or mode
-	Foreign              // no regular file, or below something that is no directory
+	Absent   State = iota // nothing: it is made
+	Same                  // the file as it shall be: it stays
+	Differs               // of its type, with another text or mode
+	Foreign               // of another type, or below something that is no directory
+	Extended              // a regular file of the machine's that gets a line more
+	Left                  // something else, to which it yields
 )
 
 // Step is what is to be done about a File.
 type Step struct {
 	File
 	State State
-	Cause error // of Foreign
+	Cause error // of Foreign and Left
 }
 
 // Target is a directory to write to.
@@ -81,20 +83,41 @@ func (t *Target) Plan(files []File) ([]Step, error) {
 			}
 		case err != nil:
 			s.State, s.Cause = Foreign, bare(err)
-		case !info.Mode().IsRegular():
-			s.State, s.Cause = Foreign, errors.New("it is no regular file")
+		case info.Mode().Type() != f.Mode.Type():
+			s.State, s.Cause = Foreign, errors.New("it is no "+kinds[f.Mode.Type()])
 		default:
-			text, err := t.root.ReadFile(s.Path)
+			text, err := t.text(s.Path, f.Mode.Type())
 			if err != nil {
 				return nil, fmt.Errorf("unable to read %s: %w", s.Path, bare(err))
 			}
-			if s.State = Same; !bytes.Equal(text, []byte(f.Text)) || info.Mode().Perm() != f.Mode {
+			if s.State = Same; text != f.Text || f.Mode.IsRegular() && info.Mode().Perm() != f.Mode {
 				s.State = Differs
 			}
+		}
+		if f.Yields && (s.State == Differs || s.State == Foreign) {
+			if s.State == Differs {
+				s.Cause = errors.New("it is another one")
+			}
+			s.State = Left
 		}
 		steps = append(steps, s)
 	}
 	return steps, nil
+}
+
+// kinds are the types of a File, in words.
+var kinds = map[fs.FileMode]string{0: "regular file", fs.ModeSymlink: "link", fs.ModeDir: "directory"}
+
+// text is what a file holds, or what a link leads to.
+func (t *Target) text(name string, kind fs.FileMode) (string, error) {
+	switch kind {
+	case fs.ModeDir:
+		return "", nil
+	case fs.ModeSymlink:
+		return t.root.Readlink(name)
+	}
+	text, err := t.root.ReadFile(name)
+	return string(text), err
 }
 
 // reachable says why no file can be made in dir: something on the way is no directory.
@@ -120,7 +143,7 @@ func (t *Target) reachable(dir string) error {
 // suffix is what the name of a file ends with until all are written.
 const suffix = ".runitbox-new"
 
-// Write makes the files that are Absent and replaces those that are Differs. All are
+// Write makes the files that are Absent and replaces those that are Differs or Extended. All are
 // written beside their places first, and only then renamed: where one cannot be
 // written, what was made is taken back, and the error tells of which file.
 func (t *Target) Write(steps []Step) (err error) {
@@ -132,13 +155,20 @@ func (t *Target) Write(steps []Step) (err error) {
 	}()
 	todo := make([]Step, 0, len(steps))
 	for _, s := range steps {
-		if s.State == Absent || s.State == Differs {
+		if s.State == Absent || s.State == Differs || s.State == Extended {
 			todo = append(todo, s)
 		}
 	}
 	for _, s := range todo {
-		if err := t.mkdir(path.Dir(s.Path), &made); err != nil {
+		dir := path.Dir(s.Path)
+		if s.Mode.IsDir() {
+			dir = s.Path
+		}
+		if err := t.mkdir(dir, &made); err != nil {
 			return err
+		}
+		if s.Mode.IsDir() {
+			continue
 		}
 		made = append(made, s.Path+suffix)
 		if err := t.write(s); err != nil {
@@ -146,6 +176,9 @@ func (t *Target) Write(steps []Step) (err error) {
 		}
 	}
 	for _, s := range todo {
+		if s.Mode.IsDir() {
+			continue
+		}
 		if err := t.root.Rename(s.Path+suffix, s.Path); err != nil {
 			return fmt.Errorf("unable to rename %s: %w", s.Path, bare(err))
 		}
@@ -180,6 +213,9 @@ func (t *Target) write(s Step) error {
 	name := s.Path + suffix
 	if err := t.root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
+	}
+	if s.Mode.Type() == fs.ModeSymlink {
+		return t.root.Symlink(s.Text, name)
 	}
 	f, err := t.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
