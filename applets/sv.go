@@ -40,7 +40,7 @@ var actions = [...]action{
 	{word: "start", send: "u", until: "u", wait: true},
 	{word: "stop", send: "d", until: "d", wait: true},
 	{word: "restart", send: "tcu", until: "tcu", wait: true},
-	{word: "reload", send: "h", wait: true},
+	{word: "reload", send: client.Reload, wait: true},
 	{word: "shutdown", send: "x", until: "x", wait: true},
 	{word: "try-restart", send: "tc", until: "tc", wait: true},
 	{word: "force-stop", send: "d", until: "d", wait: true, kill: true},
@@ -333,7 +333,7 @@ func (s *svCall) line(shown, name, path string, rec state.Record) string {
 	if !ok {
 		return ""
 	}
-	return svLine(shown, rec, down, time.Now())
+	return svLine(shown, rec, down, time.Now()) + givenUp(rec, r)
 }
 
 // hasDown looks for the service's down file.
@@ -343,6 +343,15 @@ func (s *svCall) hasDown(name string, r *client.Remote) (down, ok bool) {
 		s.warn("warning: unable to stat %s/down: %s", name, words(err))
 	}
 	return down, err == nil
+}
+
+// givenUp is what the line of a service says that its supervisor has given up. Only one
+// that is down although it is wanted up can have been.
+func givenUp(rec state.Record, r *client.Remote) string {
+	if rec.State == state.Down && rec.Want == state.WantUp && r.GivenUp() {
+		return ", given up"
+	}
+	return ""
 }
 
 // svLine tells a status in words.
@@ -423,7 +432,7 @@ func (s *svCall) show(name string, r *client.Remote, patience time.Time) (code i
 	line := ""
 	down, ok := s.hasDown(name, r)
 	if ok {
-		line = svLine(name, rec, down, time.Now())
+		line = svLine(name, rec, down, time.Now()) + givenUp(rec, r)
 	} else {
 		code = lsbUnknown
 	}
@@ -438,6 +447,9 @@ func (s *svCall) show(name string, r *client.Remote, patience time.Time) (code i
 		}
 	}
 	if s.json {
+		if givenUp(rec, r) != "" {
+			log = `,"givenUp":true` + log
+		}
 		fmt.Fprintf(s.out, "{%s%s}\n", jsonStatus(name, rec, down, ok, time.Now()), log)
 	} else {
 		fmt.Fprintf(s.out, "%s%s\n", line, log)

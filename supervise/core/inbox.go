@@ -28,6 +28,8 @@ const (
 	evReady                    // what was missing for a start is there
 	evStash                    // the scanner has yet to get its descriptors
 	evSlow                     // a process takes its time to be made
+	evTimeout                  // the process of who has not ended in time
+	evStraysGone               // what ./run has left behind has ended
 )
 
 // event is what happens to a service.
@@ -168,6 +170,13 @@ func (s *service) handle(ev event) {
 		s.core.stashNow(s)
 	case evSlow:
 		s.showStarting()
+	case evTimeout:
+		s.timedOut(ev)
+	case evStraysGone:
+		if ev.pid == s.main.pid {
+			s.strays = false
+			s.release()
+		}
 	case evSpawned, evUnmade, evUnexecuted:
 		s.ordered--
 		s.answered(ev)

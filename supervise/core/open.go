@@ -122,6 +122,7 @@ func (s *service) close() {
 		if u.rest != nil {
 			u.rest.Stop()
 		}
+		u.stopDeadline()
 		if u.pidfd >= 0 {
 			s.core.poller.close(u.pidfd)
 		}

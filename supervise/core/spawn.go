@@ -24,6 +24,7 @@ type order struct {
 	stdin      int    // -1 for the process's own
 	stdout     int    // the same
 	session    bool   // in a session of its own
+	leads      bool   // and it leads that
 	recordPath string // path of the record that is written before and after; "" for a control script
 	before     state.Process
 	after      string // the word of the record once the process is there
@@ -101,7 +102,7 @@ func (c *Core) make(o order) event {
 	var bornAt unix.Timespec
 	ch := child.Child{
 		Path: o.argv[0], Argv: o.argv, Env: c.env, Files: []int{0, 1, 2}, Dir: dir,
-		Private: c.private, Born: &bornAt,
+		Session: o.leads, Private: c.private, Born: &bornAt,
 	}
 	if recordErr == nil {
 		ch.Record = max(record.FD, 0)
@@ -115,7 +116,7 @@ func (c *Core) make(o order) event {
 		ch.Files[1] = o.stdout
 	}
 	start := ch.Start
-	if o.session {
+	if o.session && !o.leads {
 		start = ch.StartInSession
 	}
 	begun := proc.TicksNow()
@@ -185,6 +186,7 @@ func (s *service) spawn(u *unit, r role) {
 		}
 		argv = []string{"./finish", code, sig}
 	} else {
+		s.readPolicy(u)
 		u.began = time.Now()
 	}
 	s.order(u, r, argv)
@@ -205,7 +207,8 @@ func (s *service) order(u *unit, r role, argv []string) {
 		}
 		s.core.stashNow(s)
 	}
-	o := order{who: u, role: r, argv: argv, stdin: -1, stdout: -1, session: s.core.Session && r < isHook}
+	o := order{who: u, role: r, argv: argv, stdin: -1, stdout: -1, session: s.core.Session && r < isHook,
+		leads: r == isRun && u.policy != nil && (u.policy.KillGroup || u.policy.KillStrays)}
 	switch {
 	case u != &s.main:
 		o.dir, o.stdin = "log", s.pipe[0]
@@ -258,6 +261,8 @@ func (s *service) answered(ev event) {
 		u.pid = ev.pid
 		if ev.role == isRun {
 			u.began = time.Now()
+		} else {
+			s.startTimeoutFinish(u, ev.pid)
 		}
 		s.feed(u, machine.Spawned)
 	case evUnmade:

@@ -69,6 +69,7 @@ const (
 	ProcFinishing = "making-finish" // ./finish is about to be made
 	ProcFinish    = "finish"        // PID is ./finish
 	ProcDown      = "down"          // nothing runs
+	ProcFailed    = "failed"        // nothing runs, and the service was given up
 )
 
 // ProcSize is what every line is filled up to, so that one overwrites another.
@@ -163,7 +164,7 @@ func parseFields(f []string, want byte) (p Process, ok bool) {
 	switch p.Word {
 	case ProcRun, ProcFinish:
 		return p, p.PID != 0
-	case ProcMaking, ProcFinishing, ProcEnded, ProcDown:
+	case ProcMaking, ProcFinishing, ProcEnded, ProcDown, ProcFailed:
 		return p, true
 	}
 	return Process{}, false
