@@ -14,7 +14,7 @@ import (
 
 // newSetup writes what the executable brings for a whole system.
 func newSetup() *cobra.Command {
-	const line = "runitbox setup services [--list] [--dry-run] [--force] [--root DIR] [service ...]"
+	const line = "runitbox setup services [--list] [--dry-run] [--force] [--supervise-in-run] [--root DIR] [service ...]"
 	cmd := &cobra.Command{
 		Use:   "setup services|boot|stages|levels|user|recipes|container",
 		Short: "write what a system needs around the programs",
@@ -26,10 +26,10 @@ func newSetup() *cobra.Command {
 			return misuse{note, line, 100}
 		},
 	}
-	var list, dry, force bool
+	var list, dry, force, inRun bool
 	var root string
 	services := &cobra.Command{
-		Use:   "services [--list] [--dry-run] [--force] [--root DIR] [service ...]",
+		Use:   "services [--list] [--dry-run] [--force] [--supervise-in-run] [--root DIR] [service ...]",
 		Short: "write service directories for well-known daemons to /etc/sv",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			all := setup.Services()
@@ -51,6 +51,9 @@ func newSetup() *cobra.Command {
 					fmt.Fprintf(out, "%-15s %s\n", s.Name, s.About)
 				}
 				files = append(files, s.Files...)
+				if inRun {
+					files = append(files, s.Links()...)
+				}
 			}
 			if list {
 				return nil
@@ -67,6 +70,7 @@ func newSetup() *cobra.Command {
 	f.BoolVar(&list, "list", false, "tell what there is and write nothing")
 	f.BoolVar(&dry, "dry-run", false, "tell what would be done and do nothing")
 	f.BoolVar(&force, "force", false, "replace files that differ")
+	f.BoolVar(&inRun, "supervise-in-run", false, "link what runsv writes to "+setup.SuperviseDir+": for an /etc that is read-only")
 	f.StringVar(&root, "root", "/", "the `DIR` that is the root of the system")
 	cmd.AddCommand(services, newSetupBoot(), newSetupStages(), newSetupLevels(), newSetupUser(), newSetupRecipes(), newSetupContainer())
 	return cmd

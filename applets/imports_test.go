@@ -17,10 +17,12 @@ import (
 // does not import the room.
 var mayImport = map[string][]string{
 	".":                    {"applets"},
-	"applets":              {"applets/loaders", "applets/manual", "applets/setup", "applets/turns", "initstage", "logger", "procenv", "supervise/client", "supervise/core", "supervise/level", "supervise/diag", "supervise/scanner", "supervise/state", "supervise/threads"},
+	"applets":              {"applets/loaders", "applets/logrun", "applets/manual", "applets/setup", "applets/syslog", "applets/turns", "initstage", "logger", "procenv", "supervise/client", "supervise/core", "supervise/level", "supervise/diag", "supervise/scanner", "supervise/state", "supervise/threads"},
 	"applets/loaders":      {"procenv"},
+	"applets/logrun":       {"procenv"},
 	"applets/manual":       {},
 	"applets/setup":        {},
+	"applets/syslog":       {},
 	"applets/turns":        {},
 	"initstage":            {},
 	"logger":               {},
