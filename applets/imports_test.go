@@ -17,7 +17,7 @@ import (
 // does not import the room.
 var mayImport = map[string][]string{
 	".":                 {"applets"},
-	"applets":           {"applets/loaders", "applets/setup", "applets/turns", "initstage", "logger", "procenv", "supervise", "supervise/client", "supervise/state", "supervise/threads"},
+	"applets":           {"applets/loaders", "applets/setup", "applets/turns", "initstage", "logger", "procenv", "supervise", "supervise/client", "supervise/state", "supervise/survey", "supervise/threads"},
 	"applets/loaders":   {"procenv"},
 	"applets/setup":     {},
 	"applets/turns":     {},
@@ -30,6 +30,7 @@ var mayImport = map[string][]string{
 	"supervise/notice":  {},
 	"supervise/proc":    {"supervise/state", "supervise/sys"},
 	"supervise/state":   {},
+	"supervise/survey":  {"supervise/client", "supervise/notice", "supervise/proc", "supervise/state", "supervise/sys"},
 	"supervise/sys":     {},
 	"supervise/threads": {"supervise/child"},
 }

@@ -108,6 +108,11 @@ func newSv(argv0 string) *cobra.Command {
 			if identify {
 				return misuse{"runitbox " + version, line, misused}
 			}
+			if len(args) > 0 && !s.lsb {
+				if verb := findVerb(args[0]); verb != nil {
+					return s.runVerb(verb, cmd, args[1:])
+				}
+			}
 			if len(args) == 0 || !s.lsb && len(args) < 2 {
 				return misuse{line: line, status: misused}
 			}
@@ -223,6 +228,7 @@ type svCall struct {
 	more   bool // the status tells more than runit's
 	begin  time.Time
 	wait   time.Duration
+	stdout io.Writer // what out leads to
 	out    *bufio.Writer
 	err    io.Writer
 	failed int
