@@ -17,12 +17,13 @@ import (
 // does not import the room.
 var mayImport = map[string][]string{
 	".":                 {"applets"},
-	"applets":           {"applets/loaders", "applets/setup", "applets/turns", "initstage", "logger", "procenv", "supervise", "supervise/client", "supervise/state", "supervise/survey", "supervise/threads"},
+	"applets":           {"applets/loaders", "applets/setup", "applets/turns", "initstage", "logger", "logger/reader", "procenv", "supervise", "supervise/client", "supervise/state", "supervise/survey", "supervise/threads"},
 	"applets/loaders":   {"procenv"},
 	"applets/setup":     {},
 	"applets/turns":     {},
 	"initstage":         {},
 	"logger":            {},
+	"logger/reader":     {},
 	"procenv":           {},
 	"supervise":         {"supervise/child", "supervise/notice", "supervise/proc", "supervise/state", "supervise/sys", "supervise/threads"},
 	"supervise/child":   {"supervise/state"},

@@ -16,6 +16,7 @@ var verbs = [...]struct {
 	build func(s *svCall) *cobra.Command
 }{
 	{"list", newSvList},
+	{"log", newSvLog},
 }
 
 // findVerb builds the command of that name, nil if there is none.
@@ -32,7 +33,7 @@ func findVerb(name string) func(s *svCall) *cobra.Command {
 func (s *svCall) runVerb(build func(s *svCall) *cobra.Command, cmd *cobra.Command, args []string) error {
 	s.stdout = cmd.OutOrStdout()
 	s.out, s.err = bufio.NewWriter(s.stdout), cmd.ErrOrStderr()
-	defer s.out.Flush()
+	defer func() { s.out.Flush() }()
 	verb := build(s)
 	getoptErrors(verb, s.name, verb.Use, 100)
 	verb.Flags().SortFlags = false
