@@ -49,7 +49,7 @@ func (s *svCall) survey(names []string, look survey.Look) ([]*survey.Service, er
 	var all []*survey.Service
 	for _, name := range names {
 		one := survey.At(name, svPath(name), look)
-		one.Linked = true
+		one.Linked = s.linked(name)
 		all = append(all, one)
 	}
 	return all, nil

@@ -17,6 +17,7 @@ var verbs = [...]struct {
 }{
 	{"list", newSvList},
 	{"log", newSvLog},
+	{"why", newSvWhy},
 }
 
 // findVerb builds the command of that name, nil if there is none.

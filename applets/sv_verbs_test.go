@@ -146,3 +146,30 @@ func TestShort(t *testing.T) {
 		}
 	}
 }
+
+// TestSvWhyGolden explains services at several widths, and for programs.
+func TestSvWhyGolden(t *testing.T) {
+	all := sampleServices()
+	explained := []*explanation{
+		{service: all[1], now: goldenNow, flaps: true, log: []string{"2026-03-01_02:59:59.00000 panic: a rather long line that does not fit into any narrow terminal, and is cut"},
+			causes: []survey.Cause{{Code: "signal-SEGV", Text: "./run was killed 1 s ago by signal SEGV: it used memory that it does not have: a fault of the program; it left a core dump"},
+				{Code: "log-not-executable", Text: "its log service fails: ./run is not executable", Mend: "chmod +x /service/crash/log/run"}}},
+		{service: all[8], now: goldenNow},
+		{service: all[3], now: goldenNow, causes: []survey.Cause{{Code: "no-runsvdir", Text: "no runsvdir looks at /service", Mend: "runsvdir /service"}}},
+	}
+	for _, width := range widths {
+		var b bytes.Buffer
+		for _, e := range explained {
+			e.show(&b, screen{width: width})
+		}
+		golden(t, fmt.Sprintf("why-%d.txt", width), b.String())
+	}
+	var b bytes.Buffer
+	for _, e := range explained {
+		fmt.Fprintln(&b, e.json())
+		if !json.Valid([]byte(e.json())) {
+			t.Errorf("no JSON: %s", e.json())
+		}
+	}
+	golden(t, "why.json", b.String())
+}
