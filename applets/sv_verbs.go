@@ -18,6 +18,8 @@ var verbs = [...]struct {
 	{"list", newSvList},
 	{"log", newSvLog},
 	{"why", newSvWhy},
+	{"enable", newSvEnable},
+	{"disable", newSvDisable},
 }
 
 // findVerb builds the command of that name, nil if there is none.
