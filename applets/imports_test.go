@@ -17,7 +17,7 @@ import (
 // does not import the room.
 var mayImport = map[string][]string{
 	".":                    {"applets"},
-	"applets":              {"applets/loaders", "applets/logrun", "applets/manual", "applets/setup", "applets/syslog", "applets/turns", "initstage", "logger", "procenv", "supervise/client", "supervise/core", "supervise/level", "supervise/diag", "supervise/scanner", "supervise/state", "supervise/threads"},
+	"applets":              {"applets/loaders", "applets/logrun", "applets/manual", "applets/setup", "applets/syslog", "applets/turns", "initstage", "logger", "logger/reader", "procenv", "supervise/client", "supervise/core", "supervise/level", "supervise/diag", "supervise/scanner", "supervise/state", "supervise/survey", "supervise/threads"},
 	"applets/loaders":      {"procenv"},
 	"applets/logrun":       {"procenv"},
 	"applets/manual":       {},
@@ -26,8 +26,9 @@ var mayImport = map[string][]string{
 	"applets/turns":        {},
 	"initstage":            {},
 	"logger":               {},
+	"logger/reader":        {},
 	"procenv":              {},
-	"slim/cobra":           {},
+	"applets/slim/cobra":   {},
 	"supervise":            {},
 	"supervise/child":      {"supervise/state"},
 	"supervise/client":     {"supervise/notice", "supervise/proc", "supervise/state", "supervise/sys"},
@@ -42,6 +43,7 @@ var mayImport = map[string][]string{
 	"supervise/self":       {"supervise/threads"},
 	"supervise/servicedir": {"supervise/proc", "supervise/sys"},
 	"supervise/state":      {},
+	"supervise/survey":     {"supervise/client", "supervise/notice", "supervise/proc", "supervise/state", "supervise/sys"},
 	"supervise/sys":        {},
 	"supervise/threads":    {"supervise/child"},
 	"supervise/wire":       {},

@@ -123,6 +123,13 @@ func newSv(argv0 string) *cobra.Command {
 			if identify {
 				return misuse{"runitbox " + version, line, misused}
 			}
+			s.setWait(wait, cmd.Flags().Changed("wait"))
+			verbose = verbose || s.reports
+			if len(args) > 0 && !s.lsb {
+				if verb := findVerb(args[0]); verb != nil {
+					return s.runVerb(verb, cmd, args[1:])
+				}
+			}
 			if len(args) == 0 || !s.lsb && len(args) < 2 {
 				return misuse{line: line, status: misused}
 			}
@@ -135,14 +142,6 @@ func newSv(argv0 string) *cobra.Command {
 			if odd != "" && isTerminal(s.err) { // cron would mail it
 				s.warn("%s: warning: %s: not a command, taken as %s", s.name, args[0], odd)
 			}
-			seconds := "7"
-			if set, ok := os.LookupEnv("SVWAIT"); ok {
-				seconds = set
-			}
-			if cmd.Flags().Changed("wait") {
-				seconds, verbose = wait, true
-			}
-			s.wait = max(leadingSeconds(seconds), svLook)
 			services := args[1:]
 			if s.lsb {
 				services = []string{s.name}
@@ -162,6 +161,18 @@ func newSv(argv0 string) *cobra.Command {
 	flags.Bool("help", false, "print this help")
 	getoptErrors(cmd, argv0, line, misused)
 	return cmd
+}
+
+// setWait takes the value of -w, if there was one, or that of SVWAIT.
+func (s *svCall) setWait(option string, given bool) {
+	seconds := "7"
+	if set, ok := os.LookupEnv("SVWAIT"); ok {
+		seconds = set
+	}
+	if given {
+		seconds, s.reports = option, true
+	}
+	s.wait = max(leadingSeconds(seconds), svLook)
 }
 
 // svAction finds what a command word means, nil for nothing, and the word it
@@ -232,15 +243,17 @@ func svPath(name string) string {
 
 // svCall is one call of sv.
 type svCall struct {
-	name   string
-	lsb    bool // called by a service's name, as an init script is
-	json   bool // the status is for a program
-	more   bool // the status tells more than runit's
-	begin  time.Time
-	wait   time.Duration
-	out    *bufio.Writer
-	err    io.Writer
-	failed int
+	name    string
+	lsb     bool // called by a service's name, as an init script is
+	json    bool // the status is for a program
+	more    bool // the status tells more than runit's
+	begin   time.Time
+	wait    time.Duration
+	reports bool      // -w was given
+	stdout  io.Writer // what out leads to
+	out     *bufio.Writer
+	err     io.Writer
+	failed  int
 }
 
 // say writes an answer, at once: somebody may wait for it.
