@@ -84,7 +84,7 @@ ml() { mkdir -p $1/log; printf '#!/bin/sh\n%s\n' "${2:-exec cat >/dev/null}" >$1
 soon() { local try; for try in {1..900}; do "$@" && return; sleep .03; done; echo "never: $*"; }
 stamp() { stat -c '%i %z' $1/supervise/status 2>&1; }
 supervised() { [ "$(stamp $1)" != "$2" ] || ! kill -0 $P 2>/dev/null; }
-rs() { local before=$(stamp $1); setsid runsv $1 >$1.out 2>&1 </dev/null & P=$!; soon supervised $1 "$before"; sleep ${2:-1.2}; }
+rs() { local before=$(stamp $1); setsid runsv $1 >$1.out 2>&1 </dev/null & P=$!; soon supervised $1 "$before"; sleep ${2:-0}; }
 state() { od -An -tx1 -j19 -N1 "$1/supervise/status" 2>/dev/null; }
 up() { local s; for s; do until [ "$(state "$s")" = ' 01' ]; do sleep .03; done; done; }
 down() { local s; for s; do until [ "$(state "$s")" = ' 00' ]; do sleep .03; done; done; }
