@@ -17,14 +17,15 @@ import (
 // does not import the room.
 var mayImport = map[string][]string{
 	".":                 {"applets"},
-	"applets":           {"applets/loaders", "applets/setup", "applets/turns", "initstage", "logger", "procenv", "supervise", "supervise/client", "supervise/state", "supervise/threads"},
+	"applets":           {"applets/loaders", "applets/setup", "applets/turns", "internal/aloud", "initstage", "logger", "procenv", "supervise", "supervise/client", "supervise/state", "supervise/threads"},
 	"applets/loaders":   {"procenv"},
 	"applets/setup":     {},
 	"applets/turns":     {},
 	"initstage":         {},
+	"internal/aloud":    {},
 	"logger":            {},
-	"procenv":           {},
-	"supervise":         {"supervise/child", "supervise/notice", "supervise/proc", "supervise/state", "supervise/sys", "supervise/threads"},
+	"procenv":           {"internal/aloud"},
+	"supervise":         {"internal/aloud", "supervise/child", "supervise/notice", "supervise/proc", "supervise/state", "supervise/sys", "supervise/threads"},
 	"supervise/child":   {"supervise/state"},
 	"supervise/client":  {"supervise/notice", "supervise/proc", "supervise/state", "supervise/sys"},
 	"supervise/notice":  {},
