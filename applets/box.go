@@ -28,11 +28,18 @@ func box(argv []string) error {
 		}
 		return call(argv[1], argv[1:])
 	}
+	root := newBox()
+	root.SetArgs(argv[1:])
+	root.SetOut(os.Stdout)
+	root.SilenceErrors, root.SilenceUsage = true, true
+	return root.Execute()
+}
+
+// newBox is the command runitbox, with all that it can be called as.
+func newBox() *cobra.Command {
 	root := &cobra.Command{
-		Use:   "runitbox",
-		Short: "all of runit in one executable",
-		Long: "runitbox is all of runit in one executable. It does what the name it is called\n" +
-			"with says: link it under these names, or give one as the first argument.",
+		Use:     "runitbox applet [arg ...]",
+		Short:   "all of runit in one executable",
 		Version: version,
 		Args:    cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -50,11 +57,19 @@ func box(argv []string) error {
 	for _, l := range loaders.All {
 		root.AddCommand(&cobra.Command{Use: l.Name, Short: l.Short, Run: func(*cobra.Command, []string) {}})
 	}
-	root.AddCommand(newInstall(), newUninstall(), newSetup(), newCompletion())
-	root.SetArgs(argv[1:])
-	root.SetOut(os.Stdout)
-	root.SilenceErrors, root.SilenceUsage = true, true
-	return root.Execute()
+	root.AddCommand(newInstall(), newUninstall(), newSetup(), newCompletion(), newComplete())
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetHelpCommand(newHelp())
+	root.InitDefaultHelpCmd()
+	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		switch {
+		case cmd == root:
+			showBox(cmd, args)
+		default:
+			showHelp(cmd, args)
+		}
+	})
+	return root
 }
 
 // rename makes cmd appear under its applet's name, whatever its usage line is.
@@ -159,27 +174,6 @@ func restart(self, dir string, names []string) error {
 		}
 	}
 	return nil
-}
-
-// newCompletion prints what makes a shell complete runitbox's arguments.
-func newCompletion() *cobra.Command {
-	return &cobra.Command{
-		Use:       "completion bash|zsh|fish",
-		Short:     "print a script that makes the shell complete arguments",
-		ValidArgs: []string{"bash", "fish", "zsh"},
-		RunE: func(cmd *cobra.Command, args []string) error {
-			root, out := cmd.Root(), cmd.OutOrStdout()
-			switch strings.Join(args, " ") {
-			case "bash":
-				return root.GenBashCompletionV2(out, true)
-			case "zsh":
-				return root.GenZshCompletion(out)
-			case "fish":
-				return root.GenFishCompletion(out, true)
-			}
-			return misuse{"", "runitbox completion bash|zsh|fish", 100}
-		},
-	}
 }
 
 // ofInit says whether name is one that every init has, so that where the

@@ -49,7 +49,7 @@ func ForUser(user string, x bool) []File {
 			all = append(all, f)
 		}
 	}
-	return append(all, File{name + "/log/run", logRun(), 0o755})
+	return append(all, File{Path: name + "/log/run", Text: logRun(), Mode: 0o755})
 }
 
 // logRun is the log service of all services.
