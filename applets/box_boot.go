@@ -47,7 +47,7 @@ func setupKind(use, short string, run func(cmd *cobra.Command, o *setupOptions, 
 
 // newSetupBoot writes what has another init start a tree.
 func newSetupBoot() *cobra.Command {
-	const use = "boot [--list] [--dry-run] [--force] [--root DIR] [--services DIR] way"
+	const use = "boot [--list] [--dry-run] [--force] [--root DIR] [--services DIR] [way]"
 	var services string
 	cmd := setupKind(use, "have another init start a tree: systemd, sysvinit, busybox, openrc, cron",
 		func(cmd *cobra.Command, o *setupOptions, args []string) error {
@@ -60,6 +60,9 @@ func newSetupBoot() *cobra.Command {
 			runitbox, err := executableIn(o.root)
 			if err != nil {
 				return err
+			}
+			if len(args) == 0 {
+				args = initIn(o.root)
 			}
 			out := cmd.OutOrStdout()
 			var chosen *setup.Way
@@ -98,6 +101,26 @@ func newSetupBoot() *cobra.Command {
 		})
 	cmd.Flags().StringVar(&services, "services", "", "the `DIR` of services (else where sv looks)")
 	return cmd
+}
+
+// initIn is the way for what the system below root boots with, or that cron is for it;
+// nothing if neither is known.
+func initIn(root string) []string {
+	there := func(path string) bool { return fileExists(filepath.Join(root, path)) }
+	target, _ := os.Readlink(filepath.Join(root, "sbin/init"))
+	switch name := filepath.Base(target); {
+	case name == "systemd":
+		return []string{"systemd"}
+	case there("sbin/openrc-run"): // started by an init that is another's
+		return []string{"openrc"}
+	case name == "busybox":
+		return []string{"busybox"}
+	case target == "" && there("sbin/init") && there("etc/inittab"):
+		return []string{"sysvinit"}
+	case there("etc/cron.d"):
+		return []string{"cron"}
+	}
+	return nil
 }
 
 // newSetupRecipes writes arrangements of several services.
