@@ -30,10 +30,10 @@ type root
 want Password:
 type secret
 want root@box:~#
-type sv -w 60 start sshd cron && sv check sshd cron | sed 's/: (pid.*//; s/^/seen /'
-want seen ok: run: sshd
-want seen ok: run: cron
-type bash -c 'exec 3<>/dev/tcp/127.0.0.1/22; read -r line <&3; echo "it says $line"'
+type for s in sshd cron; do until sv status $s | grep -q ^run; do sleep 1; done; sv status $s | sed 's/: (pid.*//; s/^/seen /'; done
+want seen run: sshd
+want seen run: cron
+type until exec 3<>/dev/tcp/127.0.0.1/22; do sleep 1; done; read -r line <&3; exec 3<&-; echo "it says $line"
 want it says SSH-2.0-OpenSSH
 type findmnt -no OPTIONS / | sed 's/^/root is /'; swapon --show=NAME --noheadings | sed 's/^/swap is /'
 want root is rw
@@ -50,7 +50,7 @@ ends restarts`},
 		{"single", "single", `
 want - runit: leave stage: /etc/runit/1
 want - stage 2: the level is single (it was asked for)
-want for maintenance
+want to continue): 
 type secret
 want root@box:~#
 type echo there is $(ls /run/runit/runsvdir/current/)
