@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -25,6 +26,9 @@ func setupKind(use, short string, run func(cmd *cobra.Command, o *setupOptions, 
 		Use:   use,
 		Short: short,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if setup.Slim {
+				return fatal{"runitbox", 111, errors.New("setup: this executable was built without the files that it would write")}
+			}
 			err := run(cmd, &o, args)
 			if _, ok := errors.AsType[misuse](err); err == nil || ok {
 				return err
@@ -94,6 +98,41 @@ func newSetupBoot() *cobra.Command {
 		})
 	cmd.Flags().StringVar(&services, "services", "", "the directory of services (else where sv looks)")
 	return cmd
+}
+
+// newSetupRecipes writes arrangements of several services.
+func newSetupRecipes() *cobra.Command {
+	const use = "recipes [--list] [--dry-run] [--force] [--root DIR] recipe ..."
+	return setupKind(use, "write arrangements of several services",
+		func(cmd *cobra.Command, o *setupOptions, args []string) error {
+			all := setup.Recipes()
+			if o.list {
+				for _, r := range all {
+					fmt.Fprintf(cmd.OutOrStdout(), "%-19s %s\n", r.Name, r.About)
+				}
+				return nil
+			}
+			if len(args) == 0 {
+				return misuse{"", "runitbox setup " + use, 100}
+			}
+			var files []setup.File
+			for _, name := range args {
+				i := slices.Index(recipeNames(), name)
+				if i < 0 {
+					return fmt.Errorf("%s: no such recipe (--list tells all)", name)
+				}
+				files = append(files, all[i].Files...)
+			}
+			return write(cmd.OutOrStdout(), o.root, "", files, o.dry, o.force)
+		})
+}
+
+// recipeNames are the names in the order of the recipes.
+func recipeNames() (names []string) {
+	for _, r := range setup.Recipes() {
+		names = append(names, r.Name)
+	}
+	return names
 }
 
 // servicesIn is the directory of services of the system below root: the first of those

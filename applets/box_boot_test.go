@@ -112,6 +112,45 @@ pgrep -x runsvdir
 `, map[string]string{"run": "#!/bin/sh\nexec sleep 1000\n", "busybox": string(readPeer(t, "busybox"))})
 }
 
+// TestSetupBootInits: Debian's OpenRC starts the tree, starts it again when it was killed
+// and its services live on, and stops it with them; its sysvinit starts it, and again. Systemd
+// finds nothing wrong with the unit.
+func TestSetupBootInits(t *testing.T) {
+	t.Parallel()
+	inRoot(t, `
+mkdir -p /service/web
+cp /opt/run /service/web/
+# What OpenRC's own boot makes.
+for dir in starting started stopping inactive wasinactive failed hotplugged daemons options exclusive scheduled tmp; do mkdir -p /run/openrc/$dir; done
+touch /run/openrc/softlevel /etc/insserv.conf
+runitbox setup boot openrc
+rc-service --nodeps runitbox start
+eventually sv check /service/web
+pid=$(cat /service/web/supervise/pid)
+tree=$(pgrep -x runsvdir)
+kill -9 $tree
+eventually sh -c "new=\$(pgrep -x runsvdir) && test \"\$new\" != $tree"
+eventually sv check /service/web
+test "$(cat /service/web/supervise/pid)" = $pid
+rc-service --nodeps runitbox status | grep started
+rc-service --nodeps runitbox stop
+eventually not kill -0 $pid
+eventually not pgrep -x runsvdir
+runitbox setup boot systemd
+printf 'id:2:initdefault:\n' >/etc/inittab
+runitbox setup boot sysvinit
+unshare --pid --fork --kill-child --mount-proc /usr/sbin/init &
+eventually sv check /service/web
+pid=$(cat /service/web/supervise/pid)
+tree=$(pgrep -x runsvdir)
+kill -9 $tree
+eventually sh -c "new=\$(pgrep -x runsvdir) && test \"\$new\" != $tree"
+eventually sv check /service/web
+test "$(cat /service/web/supervise/pid)" = $pid
+! command -v systemd-analyze || test -z "$(systemd-analyze verify --man=no /etc/systemd/system/runitbox.service 2>&1)"
+`, map[string]string{"run": "#!/bin/sh\nexec sleep 1000\n"}, recipePeer(t, "inits"))
+}
+
 // readPeer is what a peer's file holds.
 func readPeer(t *testing.T, name string) []byte {
 	t.Helper()

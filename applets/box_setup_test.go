@@ -37,7 +37,7 @@ func TestSetup(t *testing.T) {
 		}
 		return b.String()
 	}
-	usage := "usage: runitbox setup services [--list] [--dry-run] [--force] [--root DIR] [service ...]\n\n"
+	usage := "usage: runitbox setup services [--list] [--dry-run] [--force] [--supervise-in-run] [--root DIR] [service ...]\n\n"
 	step("nothing to set up", usage, 100, "setup")
 	step("something else", "runitbox: setup: no such thing: world\n"+usage, 100, "setup", "world")
 	step("a service that there is not", "runitbox: fatal: setup: nosuch: no such service (--list tells all)\n", 111, "setup", "services", "--root", root, "sshd", "nosuch")

@@ -13,11 +13,11 @@ import (
 )
 
 // inRoot runs a shell script with -ex as root of a system of its own: a copy of this
-// machine's, by an overlay of which nothing is kept, with lower, a directory of unpacked
-// packages, if there is one, on top; /run and /tmp are empty. In its /opt are the static
+// machine's, by an overlay of which nothing is kept, with more, directories of unpacked
+// packages, copied over it; /run, /tmp and /dev/shm are empty. In its /opt are the static
 // executable under the applets' names, with eventually and not, and the files. The script
 // is what "chroot" is told, so that process 1 of its namespace is the test's.
-func inRoot(t *testing.T, script string, files map[string]string, lower ...string) string {
+func inRoot(t *testing.T, script string, files map[string]string, more ...string) string {
 	t.Helper()
 	if os.Getuid() != 0 {
 		skip(t, "needs root, to make a root of its own")
@@ -49,7 +49,7 @@ func inRoot(t *testing.T, script string, files map[string]string, lower ...strin
 			t.Fatal(err)
 		}
 	}
-	if err := writeFile(filepath.Join(opt, "script"), []byte("set -ex\n"+script), 0o755); err != nil {
+	if err := writeFile(filepath.Join(opt, ".script"), []byte("set -ex\n"+script), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
@@ -61,15 +61,17 @@ func inRoot(t *testing.T, script string, files map[string]string, lower ...strin
 T=` + dir + `
 mount -t tmpfs tmpfs /mnt || exit 99
 mkdir /mnt/upper /mnt/work /mnt/root
-mount -t overlay overlay -o 'lowerdir=` + strings.Join(append(lower, "/"), ":") + `,upperdir=/mnt/upper,workdir=/mnt/work' /mnt/root || exit 99
+mount -t overlay overlay -o 'lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work' /mnt/root || exit 99
 cd /mnt/root
+for more in ` + strings.Join(more, " ") + `; do cp -a --remove-destination "$more/." .; done
 mount --rbind /dev dev
+mount -t tmpfs -o mode=1777 tmpfs dev/shm
 mount -t proc proc proc
 mount -t tmpfs tmpfs run
 mount -t tmpfs -o mode=1777 tmpfs tmp
 mkdir -p opt
 mount --bind $T/opt opt
-exec chroot . /bin/sh /opt/script
+exec chroot . /bin/sh /opt/.script
 `)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out

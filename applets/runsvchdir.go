@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"runitbox/supervise"
+	"runitbox/supervise/level"
 )
 
 // runlevels is where the services directories are that runsvchdir switches
@@ -29,8 +29,10 @@ func usualLevels() string {
 func newRunsvchdir(argv0 string) *cobra.Command {
 	line := argv0 + " dir"
 	return &cobra.Command{
-		Use:                line,
-		Short:              "change the services directory of runsvdir (the runlevel)",
+		Use:   line,
+		Short: "change the services directory of runsvdir (the runlevel)",
+		Long: "dir is a directory in " + runlevels + ", or in RUNSVDIR. The link current\n" +
+			"there leads to it then, and previous to the one before.",
 		DisableFlagParsing: true, // -x is a directory like any other
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -40,7 +42,10 @@ func newRunsvchdir(argv0 string) *cobra.Command {
 			if !set {
 				dir = usualLevels()
 			}
-			switched, err := supervise.SwitchLevel(dir, args[0])
+			if asksForHelp(args, dir) {
+				return cmd.Help()
+			}
+			switched, err := level.Switch(dir, args[0])
 			if err != nil {
 				return fatal{argv0, 111, err}
 			}

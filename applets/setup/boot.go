@@ -1,15 +1,11 @@
 package setup
 
 import (
-	_ "embed"
 	"errors"
 	"io/fs"
 	"path"
 	"strings"
 )
-
-//go:embed boot.txt
-var bootText string
 
 // Way is a way of having another init start a tree of services.
 type Way struct {
@@ -33,10 +29,7 @@ func Ways(services, runitbox string) []Way {
 	put := strings.NewReplacer("@SERVICES@", services, "@RUNITBOX@", runitbox)
 	for _, f := range parse(bootText) {
 		name, file, _ := strings.Cut(f.Path, "/")
-		f.Path, f.Text = file, put.Replace(f.Text)
-		if !strings.HasPrefix(f.Text, "#!") {
-			f.Mode = 0o644
-		}
+		f.Path, f.Text, f.Mode = file, put.Replace(f.Text), scriptMode(f.Text)
 		for i := range all {
 			if all[i].Name == name {
 				all[i].file = f
@@ -51,12 +44,12 @@ func (w Way) Plan(t *Target) ([]Step, error) {
 	if !w.line {
 		return t.Plan([]File{w.file})
 	}
-	return t.planLine(w.file)
+	return t.PlanLine(w.file)
 }
 
-// planLine is the plan for a file of which only the last line is ours: it takes the place
+// PlanLine is the plan for a file of which only a line is ours: it takes the place
 // of another of the same id, or comes last.
-func (t *Target) planLine(f File) ([]Step, error) {
+func (t *Target) PlanLine(f File) ([]Step, error) {
 	name := path.Join(t.name, f.Path)
 	text, err := t.root.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
