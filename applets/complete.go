@@ -90,6 +90,7 @@ var operands = map[string][]string{
 	"shutdown":       {"now", ""},
 	"install":        {"dir", ""},
 	"setup services": {"collection"},
+	"setup levels":   {"default single solo"},
 	"completion":     {"bash fish zsh", ""},
 	"help":           {"applet", ""},
 }

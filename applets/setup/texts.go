@@ -7,10 +7,12 @@ import _ "embed"
 // Slim says that the executable was built without the files that it could write.
 const Slim = false
 
-// What starts a tree, what is for users, and the recipes.
+// What starts a tree, what process 1 runs, what is for users, and the recipes.
 var (
 	//go:embed boot.txt
 	bootText string
+	//go:embed stages.txt
+	stagesText string
 	//go:embed user.txt
 	userText string
 	//go:embed recipes.txt

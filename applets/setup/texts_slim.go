@@ -5,4 +5,4 @@ package setup
 // Slim says that the executable was built without the files that it could write.
 const Slim = true
 
-const bootText, userText, recipesText = "", "", ""
+const bootText, stagesText, userText, recipesText = "", "", "", ""
