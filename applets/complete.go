@@ -93,6 +93,10 @@ var operands = map[string][]string{
 	"setup levels":   {"default single solo"},
 	"completion":     {"bash fish zsh", ""},
 	"help":           {"applet", ""},
+	"uninstall":      {"dir"},
+	"setup boot":     {"systemd sysvinit busybox openrc cron", ""},
+	"setup user":     {"user"},
+	"setup recipes":  {"failover postgresql-replica"},
 }
 
 // valueKinds are the kinds of an option's value, by what help calls it.
