@@ -17,10 +17,16 @@ import (
 // runsvdir, which starts it so: the descriptors 3 and, with -l, 4 are its own.
 func newRunsv(argv0 string) *cobra.Command {
 	return &cobra.Command{
-		Use:                "runsv dir",
-		Short:              "start and monitor a service and optionally its log service",
+		Use:   "runsv dir",
+		Short: "start and monitor a service and optionally its log service",
+		Long: "dir is a service directory. In it are run, which stays in the foreground and is\n" +
+			"started again when it ends; finish, check, down, control and log as wanted.\n" +
+			"TERM: bring it down and exit.",
 		DisableFlagParsing: true,
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if asksForHelp(args, ".") {
+				return cmd.Help()
+			}
 			keepIgnored()
 			procenv.NoHugePages()
 			switch {

@@ -2,7 +2,6 @@ package core
 
 import (
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
@@ -38,7 +37,6 @@ type priorState struct {
 	seen      state.Record  // supervise/status
 	state     []byte        // the same, undecoded
 	stat      string        // supervise/stat
-	pid       string        // supervise/pid
 }
 
 func (was *priorState) close() {
@@ -81,7 +79,6 @@ func (s *service) earlier(u *unit, k stash) (was priorState, err error) {
 	}{
 		{"status", state.StatusSize + 1, func(b []byte) { was.state = b; was.seen, _ = state.ParseRecord(b) }},
 		{"stat", 64, func(b []byte) { was.stat = string(b) }},
-		{"pid", 16, func(b []byte) { was.pid = string(b) }},
 	} {
 		b, err := sys.Slurp(s.dir.FD, prefix+"supervise/"+f.name, f.limit)
 		if err != nil {
@@ -169,15 +166,14 @@ func (s *service) restore(u *unit, was *priorState) {
 	}
 	if !was.seen.Since.IsZero() {
 		w := &u.written // and only what is not right any more is written again
-		if w.pid, _ = strconv.Atoi(strings.TrimSpace(was.pid)); w.pid == was.seen.PID {
-			w.stat, w.status, w.any = was.stat, [state.StatusSize]byte(was.state), true
-		}
+		// (pid is written before status, and where it cannot be status is not.)
+		w.pid, w.stat, w.status, w.any = was.seen.PID, was.stat, [state.StatusSize]byte(was.state), true
 		u.since = was.seen.Since
 	}
 	if was.verdict.order { // an order counts beyond a kill
 		u.st.Want = was.record.Want
 	}
-	u.want = u.st.Want
+	u.want, u.ready = u.st.Want, was.record.Ready
 	now := s.core.sign(u, was.record)
 	now.Core = was.told.Core
 	if u.rec, u.recorded = now, now == was.told && !was.unwritten; !u.recorded { // it was another tree's, or was found while it was being made
@@ -191,6 +187,9 @@ func (s *service) restore(u *unit, was *priorState) {
 		u.making = true
 		return
 	case state.ProcDown:
+		return
+	case state.ProcFailed:
+		u.st, _ = machine.Step(u.st, machine.FoundFailed)
 		return
 	case state.ProcEnded, state.ProcFinishing:
 		u.st, _ = machine.Step(u.st, machine.FoundRun) // its end is told in resume
@@ -217,6 +216,7 @@ func (s *service) restore(u *unit, was *priorState) {
 	was.pidfd, was.there = -1, false
 	u.replaced = was.verdict.stop
 	u.foreign = was.ppid != os.Getppid()
+	s.readPolicy(u)
 	if was.seen.PID == u.pid {
 		u.st.Paused, u.st.Termed = was.seen.Paused, was.seen.Termed
 	} else {
@@ -241,6 +241,7 @@ func (s *service) resume(u *unit) {
 		}
 		return
 	}
+	s.resumeDeadline(u)
 	s.feed(u, s.found(u))
 }
 
@@ -253,6 +254,8 @@ func (s *service) found(u *unit) machine.Event {
 		return machine.Scripted
 	case u.st.Phase != machine.Idle:
 		return machine.Resumed
+	case u.st.Failed:
+		return machine.FoundFailed
 	case !u.st.Log && s.waits:
 		return machine.BeginUnready
 	case u.making:

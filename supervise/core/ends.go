@@ -139,6 +139,11 @@ func (s *service) died(ev event) {
 			s.core.stashNow(s)
 		}
 	}
+	u.stopDeadline()
+	if ev.role == isRun {
+		u.closeNotify()
+		s.endStrays(u, ev.pid)
+	}
 	if ev.role == isRun && u == &s.main && s.ending() {
 		u.ws = ev.ws
 		s.feed(u, machine.Held)

@@ -28,6 +28,10 @@ const (
 	evReady                    // what was missing for a start is there
 	evStash                    // the scanner has yet to get its descriptors
 	evSlow                     // a process takes its time to be made
+	evTimeout                  // the process of who has not ended in time
+	evNotified                 // ./run of who has written to its notification-fd
+	evLate                     // ./run of who, pid, has not said in time that it is ready
+	evStraysGone               // what ./run has left behind has ended
 )
 
 // event is what happens to a service.
@@ -168,6 +172,17 @@ func (s *service) handle(ev event) {
 		s.core.stashNow(s)
 	case evSlow:
 		s.showStarting()
+	case evTimeout:
+		s.timedOut(ev)
+	case evNotified:
+		s.notified(ev.who)
+	case evLate:
+		s.late(ev)
+	case evStraysGone:
+		if ev.pid == s.main.pid {
+			s.strays = false
+			s.release()
+		}
 	case evSpawned, evUnmade, evUnexecuted:
 		s.ordered--
 		s.answered(ev)

@@ -83,6 +83,9 @@ func (s *service) open(k stash) error {
 			s.log.st.Want = state.WantUp
 		}
 	}
+	for _, u := range s.units() {
+		s.restoreNotify(u, k)
+	}
 	if err := s.control(&s.main, k.take("control")); err != nil {
 		return err
 	}
@@ -121,6 +124,10 @@ func (s *service) close() {
 	for _, u := range units {
 		if u.rest != nil {
 			u.rest.Stop()
+		}
+		u.stopDeadline()
+		if u.notify != 0 {
+			u.closeNotify()
 		}
 		if u.pidfd >= 0 {
 			s.core.poller.close(u.pidfd)

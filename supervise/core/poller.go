@@ -13,8 +13,9 @@ import (
 
 // watch is what a descriptor of the poller stands for.
 type watch struct {
-	unit *unit    // nil: inotify
-	proc *process // an adopted one; nil: the unit's control
+	unit   *unit    // nil: inotify
+	proc   *process // an adopted one
+	notify bool     // it is the unit's readiness; else, without proc, its control
 }
 
 // poller tells, by epoll, of command bytes and of the ends of adopted processes.
@@ -113,6 +114,8 @@ func (c *Core) poll() {
 			case !ok:
 			case w.unit == nil:
 				c.removals()
+			case w.notify:
+				w.unit.svc.post(event{kind: evNotified, who: w.unit})
 			case w.proc == nil:
 				if w.unit.told.CompareAndSwap(false, true) {
 					w.unit.svc.post(event{kind: evReadable, who: w.unit})

@@ -40,6 +40,7 @@ func (s *service) recordEnds() {
 func (c *Core) sign(u *unit, l state.Process) state.Process {
 	at, _ := c.here() // which is known since the service was opened
 	l.World, l.Place, l.Tree, l.Core, l.Want, l.Former = at.world, u.rec.Place, at.tree, c.self, u.want, false
+	l.Ready = u.ready
 	return l
 }
 

@@ -23,8 +23,11 @@ const (
 	lanes
 )
 
-// ending says whether a control script runs that is to end ./run.
-func (s *service) ending() bool { return s.lanes[laneLife].busy || s.lanes[laneKill].busy }
+// ending says whether something goes on that is to end ./run, or what it has started: a
+// control script, or the search for strays.
+func (s *service) ending() bool {
+	return s.lanes[laneLife].busy || s.lanes[laneKill].busy || s.strays
+}
 
 // job is a command that may have to wait for a control script.
 type job struct {

@@ -10,6 +10,7 @@ import (
 
 	"runitbox/supervise/diag"
 	"runitbox/supervise/machine"
+	"runitbox/supervise/policy"
 	"runitbox/supervise/servicedir"
 	"runitbox/supervise/state"
 )
@@ -48,12 +49,18 @@ type unit struct {
 	lock     int // of supervise/lock, which is held as long as it is open
 	pidfd    int // of an adopted process, else -1
 	rest     *time.Timer
-	rests    int // the number of the last rest
+	rests    int            // the number of the last rest
+	policy   *policy.Policy // what the directory says beyond runit; nil: nothing
+	deaths   deaths
+	deadline *time.Timer // of what runs, once it is to end
+	notify   int         // the end for reading of the pipe by which ./run says that it is ready; 0: none
+	late     *time.Timer // until it has to
 
-	records  sync.Mutex    // guards the following, and is held while the record is written
-	rec      state.Process // the record
-	recorded bool          // and it was written
-	want     state.Want    // the standing order, as the record is to tell it
+	records  sync.Mutex      // guards the following, and is held while the record is written
+	rec      state.Process   // the record
+	recorded bool            // and it was written
+	ready    state.Readiness // of ./run, as the record is to tell it
+	want     state.Want      // the standing order, as the record is to tell it
 
 	unwritten bool // pid, stat or status could not be written
 
@@ -96,6 +103,7 @@ type service struct {
 	stashBatch  int   // which batch of descriptors its own are in
 	lanes       [lanes]lane
 	peeked      *unit         // whose next command is being obeyed, and is in its FIFO still
+	strays      bool          // ./run has ended, and what it has left behind has not
 	repairTimer *time.Timer   // while something that could not be written waits
 	repairWait  time.Duration // how long it waits
 	end         func()        // is called when it is over, by who owns it then
@@ -172,7 +180,7 @@ func (s *service) command(u *unit, cmd machine.Event) {
 	case byteDetach:
 		s.detached = s.detached || s.core.isOrphaned() && !s.inbox.hasExit()
 		return
-	case machine.CmdDown, machine.CmdExit, machine.CmdTerm, machine.CmdKill, machine.CmdPause, machine.CmdCont, machine.CmdHup, machine.CmdAlarm, machine.CmdInt, machine.CmdQuit, machine.CmdUsr1, machine.CmdUsr2:
+	case machine.CmdDown, machine.CmdExit, machine.CmdTerm, machine.CmdKill, machine.CmdPause, machine.CmdCont, machine.CmdHup, machine.CmdAlarm, machine.CmdInt, machine.CmdQuit, machine.CmdUsr1, machine.CmdUsr2, machine.CmdReload:
 	default:
 		return
 	}
@@ -227,6 +235,8 @@ func (s *service) do(u *unit, e machine.Effect) {
 		u.restFor(5 * time.Second)
 	case machine.RestOn:
 		u.restFor(time.Second - time.Since(u.began))
+	case machine.RestBackoff:
+		u.restFor(u.deaths.pause)
 	case machine.TellUnready:
 		if err := s.dir.Executable("run", false); err != nil { // of one that is being written there is nothing to say
 			s.fatal(fmt.Errorf("unable to start ./run: %w", err))
@@ -257,6 +267,9 @@ func (s *service) ended(u *unit, r role, ws unix.WaitStatus) {
 			s.feed(u, machine.Died)
 			return
 		}
+	}
+	if s.endedByPolicy(u, r, ws) {
+		return
 	}
 	if time.Since(u.began) < time.Second {
 		s.feed(u, machine.GoneSoon)

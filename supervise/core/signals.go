@@ -1,6 +1,8 @@
 package core
 
 import (
+	"time"
+
 	"golang.org/x/sys/unix"
 
 	"runitbox/supervise/machine"
@@ -17,22 +19,27 @@ var sends = [...]struct {
 	lane int
 	then machine.Event // what the machine is told then
 }{
-	machine.SendKill:  {'k', unix.SIGKILL, laneKill, 0},
-	machine.SendStop:  {'p', unix.SIGSTOP, laneSignal, machine.StopSent},
-	machine.SendCont:  {'c', unix.SIGCONT, laneSignal, machine.ContSent},
-	machine.SendHup:   {'h', unix.SIGHUP, laneSignal, 0},
-	machine.SendAlarm: {'a', unix.SIGALRM, laneSignal, 0},
-	machine.SendInt:   {'i', unix.SIGINT, laneSignal, 0},
-	machine.SendQuit:  {'q', unix.SIGQUIT, laneSignal, 0},
-	machine.SendUsr1:  {'1', unix.SIGUSR1, laneSignal, 0},
-	machine.SendUsr2:  {'2', unix.SIGUSR2, laneSignal, 0},
+	machine.SendKill:   {'k', unix.SIGKILL, laneKill, 0},
+	machine.SendStop:   {'p', unix.SIGSTOP, laneSignal, machine.StopSent},
+	machine.SendCont:   {'c', unix.SIGCONT, laneSignal, machine.ContSent},
+	machine.SendHup:    {'h', unix.SIGHUP, laneSignal, 0},
+	machine.SendAlarm:  {'a', unix.SIGALRM, laneSignal, 0},
+	machine.SendInt:    {'i', unix.SIGINT, laneSignal, 0},
+	machine.SendQuit:   {'q', unix.SIGQUIT, laneSignal, 0},
+	machine.SendUsr1:   {'1', unix.SIGUSR1, laneSignal, 0},
+	machine.SendUsr2:   {'2', unix.SIGUSR2, laneSignal, 0},
+	machine.SendReload: {'h', unix.SIGHUP, laneSignal, 0},
 }
 
 // sent is what a signal's control script is followed by: the signal.
 func (s *service) sent(u *unit, pid int, e machine.Effect) func(suppressed bool) {
 	return func(suppressed bool) {
 		if !suppressed {
-			u.signal(pid, sends[e].sig)
+			sig := sends[e].sig
+			if e == machine.SendReload {
+				sig = u.reloadSignal()
+			}
+			u.signal(pid, sig)
 		}
 		if then := sends[e].then; then != 0 && u.pid == pid {
 			s.feed(u, then)
@@ -49,9 +56,10 @@ func (s *service) stop(u *unit) {
 // stopped is what control/t is followed by.
 func (s *service) stopped(u *unit, pid int) func(suppressed bool) {
 	return func(suppressed bool) {
-		if !suppressed && u.signal(pid, unix.SIGTERM) {
+		if !suppressed && u.signal(pid, u.downSignal()) {
 			s.feed(u, machine.TermSent)
 		}
+		s.startTimeoutKill(u, pid, time.Now())
 		var last byte
 		switch u.st.Want {
 		case state.WantDown:

@@ -17,17 +17,19 @@ import (
 
 // order is one process to be made.
 type order struct {
-	who        *unit
-	role       role
-	argv       []string
-	dir        string // working directory below the service's: "log", or ""
-	stdin      int    // -1 for the process's own
-	stdout     int    // the same
-	session    bool   // in a session of its own
-	recordPath string // path of the record that is written before and after; "" for a control script
-	before     state.Process
-	after      string // the word of the record once the process is there
-	unmade     string // and where none could be made: the next core is to look for none; "" leaves it
+	who              *unit
+	role             role
+	argv             []string
+	dir              string // working directory below the service's: "log", or ""
+	stdin            int    // -1 for the process's own
+	stdout           int    // the same
+	session          bool   // in a session of its own
+	leads            bool   // and it leads that
+	notify, notifyAs int    // a pipe to be made that descriptor; 0: none. It is closed then
+	recordPath       string // path of the record that is written before and after; "" for a control script
+	before           state.Process
+	after            string // the word of the record once the process is there
+	unmade           string // and where none could be made: the next core is to look for none; "" leaves it
 }
 
 // spawn has a process made by the pool; the answer comes to its
@@ -64,6 +66,9 @@ var errOver = errors.New("the supervisor is about to be replaced")
 // is there. So even where that fails, only what is being made at that moment is
 // not recorded.
 func (c *Core) make(o order) event {
+	if o.notify != 0 {
+		defer unix.Close(o.notify)
+	}
 	fail := func(kind evKind, err error) event { return event{kind: kind, who: o.who, role: o.role, err: err} }
 	c.voice.Settle()
 	place, ok := c.procs.expect()
@@ -101,7 +106,7 @@ func (c *Core) make(o order) event {
 	var bornAt unix.Timespec
 	ch := child.Child{
 		Path: o.argv[0], Argv: o.argv, Env: c.env, Files: []int{0, 1, 2}, Dir: dir,
-		Private: c.private, Born: &bornAt,
+		Notify: o.notify, NotifyAs: o.notifyAs, Session: o.leads, Private: c.private, Born: &bornAt,
 	}
 	if recordErr == nil {
 		ch.Record = max(record.FD, 0)
@@ -115,7 +120,7 @@ func (c *Core) make(o order) event {
 		ch.Files[1] = o.stdout
 	}
 	start := ch.Start
-	if o.session {
+	if o.session && !o.leads {
 		start = ch.StartInSession
 	}
 	begun := proc.TicksNow()
@@ -185,6 +190,7 @@ func (s *service) spawn(u *unit, r role) {
 		}
 		argv = []string{"./finish", code, sig}
 	} else {
+		s.readPolicy(u)
 		u.began = time.Now()
 	}
 	s.order(u, r, argv)
@@ -205,7 +211,8 @@ func (s *service) order(u *unit, r role, argv []string) {
 		}
 		s.core.stashNow(s)
 	}
-	o := order{who: u, role: r, argv: argv, stdin: -1, stdout: -1, session: s.core.Session && r < isHook}
+	o := order{who: u, role: r, argv: argv, stdin: -1, stdout: -1, session: s.core.Session && r < isHook,
+		leads: r == isRun && u.policy != nil && (u.policy.KillGroup || u.policy.KillStrays)}
 	switch {
 	case u != &s.main:
 		o.dir, o.stdin = "log", s.pipe[0]
@@ -214,6 +221,7 @@ func (s *service) order(u *unit, r role, argv []string) {
 	}
 	switch r {
 	case isRun:
+		o.notify, o.notifyAs = s.openNotify(u)
 		o.recordPath, o.before, o.after = u.prefix+"supervise/proc", state.Process{Word: state.ProcMaking, Pipe: inode(s.piped, s.pipe[1])}, state.ProcRun
 		if u.st.Want != state.WantOnce { // else it stays due
 			o.unmade = state.ProcDown
@@ -258,14 +266,19 @@ func (s *service) answered(ev event) {
 		u.pid = ev.pid
 		if ev.role == isRun {
 			u.began = time.Now()
+			s.startTimeoutReady(u, u.began)
+		} else {
+			s.startTimeoutFinish(u, ev.pid)
 		}
 		s.feed(u, machine.Spawned)
 	case evUnmade:
+		u.closeNotify()
 		if !errors.Is(ev.err, errOver) {
 			s.warn(ev.err)
 		}
 		s.feed(u, machine.Unmade)
 	case evUnexecuted:
+		u.closeNotify()
 		s.fatal(unexecuted(u, ev))
 		if ev.role == isRun {
 			u.since = time.Now()

@@ -48,6 +48,9 @@ func (c *Core) stashSoon(s *service) {
 		add(u.prefix+"lock", u.lock)
 		add(u.prefix+"control", u.control)
 		add(u.prefix+"ok", u.ok)
+		if u.notify != 0 {
+			add(u.prefix+"notify", u.notify)
+		}
 		if u.foreign {
 			add(pidTag(u, u.pid), u.pidfd)
 		}

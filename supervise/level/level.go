@@ -33,6 +33,7 @@ func Switch(dir, name string) (switched bool, err error) {
 		return false, fmt.Errorf("%snot a directory.", name)
 	}
 	l := levels{root}
+	name = l.level(name)
 	if same, err := l.current(to); same || err != nil {
 		return false, err
 	}
@@ -54,6 +55,16 @@ func Switch(dir, name string) (switched bool, err error) {
 
 // levels is the directory of the services directories, as a descriptor.
 type levels struct{ fd int }
+
+// level is the level that the link previous leads to, where that is the name: previous
+// becomes another link with the switch, and current must not lead through it.
+func (l levels) level(name string) string {
+	b := make([]byte, unix.PathMax)
+	if n, err := unix.Readlinkat(l.fd, name, b); err == nil && name == "previous" {
+		return string(b[:n])
+	}
+	return name
+}
 
 // lockPatience is how long a switch waits for another. Whoever may read the
 // directory can hold its lock for ever, and a system that boots or ends must

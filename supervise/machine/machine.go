@@ -39,6 +39,7 @@ type Status struct {
 	Paused bool
 	Termed bool // a TERM was sent to the process that runs
 	Log    bool // it is a log service
+	Failed bool // it was given up: it stays down until an order starts it
 }
 
 // Event is what can happen to a service: a command byte read from
@@ -61,6 +62,9 @@ const (
 	CmdQuit  Event = 'q'
 	CmdUsr1  Event = '1'
 	CmdUsr2  Event = '2'
+	// CmdReload is HUP, or what reload-signal says. sv sends it where there is such a
+	// file; every other supervisor ignores it.
+	CmdReload Event = 'r'
 )
 
 // What else happens.
@@ -72,6 +76,8 @@ const (
 	Died                             // ./run has ended and there is a ./finish
 	Gone                             // the last process of a round has ended, a second or more after ./run began
 	GoneSoon                         // the same, within the first second
+	GoneBackoff                      // the same, and the service says how long the rest is
+	Failed                           // the same, and it is to be given up
 	Rested                           // the rest is over
 	TermSent                         // TERM was sent
 	StopSent                         // control/p and STOP are through
@@ -86,6 +92,7 @@ const (
 	FoundOther                       // what runs is of a directory that was here before
 	Resumed                          // ./run was taken over, and no control script of it runs
 	Scripted                         // the same, and a control script of it goes on
+	FoundFailed                      // an earlier core has given it up
 
 	events = iota + 0x80
 )
@@ -103,6 +110,7 @@ const (
 	Rest               // Rested after a second
 	RestLong           // Rested after five seconds
 	RestOn             // Rested when a second since the last end has passed
+	RestBackoff        // Rested after the pause that the service says
 	Await              // Rested after ten seconds
 	TellUnready        // say why ./run cannot be executed
 	TellHeld           // warn of the control script that the end waits for
@@ -115,6 +123,7 @@ const (
 	SendQuit
 	SendUsr1
 	SendUsr2
+	SendReload // control/h, then what reload-signal says
 )
 
 // condition is what a row depends on beside phase and event.
@@ -122,8 +131,8 @@ type condition byte
 
 const (
 	always    condition = iota
-	ifUp                // up is wanted; else the service stays down
-	ifWanted            // up or once is wanted; else the service stays down
+	ifUp                // up is wanted, and the service was not given up; else it stays down
+	ifWanted            // up or once is wanted, and it was not given up; else it stays down
 	ifAgainst           // an order to end was not told to the process yet; else there is nothing to do
 )
 
@@ -151,6 +160,7 @@ type change struct {
 	want    state.Want
 	paused  mark
 	termed  mark
+	failed  mark
 	only    bool // the flags change in phase Running only
 	except  bool // the flags change in every phase but Running
 	notLogs bool // a log service ignores the event: it ends when its pipe does
@@ -158,20 +168,23 @@ type change struct {
 
 // changes is the first half of the machine: what an event changes wherever it comes.
 var changes = [events]change{
-	CmdUp:    {gives: true, want: state.WantUp},
-	CmdDown:  {gives: true, want: state.WantDown},
-	CmdOnce:  {gives: true, want: state.WantOnce},
-	CmdExit:  {gives: true, want: state.WantExit, notLogs: true},
-	Unfed:    {gives: true, want: state.WantExit},
-	CmdPause: {paused: set, except: true}, // what runs is paused when its control script has ended
-	CmdCont:  {paused: unset, except: true},
-	StopSent: {paused: set},
-	ContSent: {paused: unset},
-	TermSent: {termed: set, only: true},
-	Spawned:  {paused: unset, termed: unset}, // flags are of one process
-	Died:     {paused: unset, termed: unset},
-	Gone:     {paused: unset, termed: unset},
-	GoneSoon: {paused: unset, termed: unset},
+	CmdUp:       {gives: true, want: state.WantUp, failed: unset},
+	CmdDown:     {gives: true, want: state.WantDown},
+	CmdOnce:     {gives: true, want: state.WantOnce, failed: unset},
+	CmdExit:     {gives: true, want: state.WantExit, notLogs: true},
+	Unfed:       {gives: true, want: state.WantExit},
+	CmdPause:    {paused: set, except: true}, // what runs is paused when its control script has ended
+	CmdCont:     {paused: unset, except: true},
+	StopSent:    {paused: set},
+	ContSent:    {paused: unset},
+	TermSent:    {termed: set, only: true},
+	Spawned:     {paused: unset, termed: unset}, // flags are of one process
+	Died:        {paused: unset, termed: unset},
+	Gone:        {paused: unset, termed: unset},
+	GoneSoon:    {paused: unset, termed: unset},
+	GoneBackoff: {paused: unset, termed: unset},
+	Failed:      {paused: unset, termed: unset, failed: set},
+	FoundFailed: {failed: set},
 }
 
 // moves is the other half: the next phase and what is to be done. A pair that is
@@ -189,45 +202,54 @@ var moves = [phases][events]*Row{
 		FoundFinish:  {next: Finishing},
 	},
 	Starting: {
-		Ready:    {next: Starting, Do: Spawn, when: ifWanted, Later: true},
-		Spawned:  {next: Running, Do: Stop, when: ifAgainst}, // the order may have changed meanwhile
-		Unmade:   {next: Resting, Do: RestLong, when: ifWanted},
-		Died:     {next: Finishing, Do: SpawnFinish}, // ./run could not be executed
-		Gone:     {next: Starting, Do: Start, when: ifUp, Later: true},
-		GoneSoon: {next: Resting, Do: Rest, when: ifUp},
+		Ready:       {next: Starting, Do: Spawn, when: ifWanted, Later: true},
+		Spawned:     {next: Running, Do: Stop, when: ifAgainst}, // the order may have changed meanwhile
+		Unmade:      {next: Resting, Do: RestLong, when: ifWanted},
+		Died:        {next: Finishing, Do: SpawnFinish}, // ./run could not be executed
+		Gone:        {next: Starting, Do: Start, when: ifUp, Later: true},
+		GoneSoon:    {next: Resting, Do: Rest, when: ifUp},
+		GoneBackoff: {next: Resting, Do: RestBackoff, when: ifUp},
+		Failed:      {next: Idle},
 	},
 	Running: {
-		CmdDown:    {next: Running, Do: Stop},
-		CmdExit:    {next: Running, Do: Stop},
-		CmdTerm:    {next: Running, Do: Stop},
-		CmdKill:    {next: Running, Do: SendKill},
-		CmdPause:   {next: Running, Do: SendStop},
-		CmdCont:    {next: Running, Do: SendCont},
-		CmdHup:     {next: Running, Do: SendHup},
-		CmdAlarm:   {next: Running, Do: SendAlarm},
-		CmdInt:     {next: Running, Do: SendInt},
-		CmdQuit:    {next: Running, Do: SendQuit},
-		CmdUsr1:    {next: Running, Do: SendUsr1},
-		CmdUsr2:    {next: Running, Do: SendUsr2},
-		FoundOther: {next: Running, Do: Stop},
-		Resumed:    {next: Running, Do: Stop, when: ifAgainst}, // the order was cut off before the signal
-		Held:       {next: Ending, Do: Await},
-		Died:       {next: Finishing, Do: SpawnFinish},
-		Gone:       {next: Starting, Do: Start, when: ifUp, Later: true},
-		GoneSoon:   {next: Resting, Do: Rest, when: ifUp},
+		CmdDown:     {next: Running, Do: Stop},
+		CmdExit:     {next: Running, Do: Stop},
+		CmdTerm:     {next: Running, Do: Stop},
+		CmdKill:     {next: Running, Do: SendKill},
+		CmdPause:    {next: Running, Do: SendStop},
+		CmdCont:     {next: Running, Do: SendCont},
+		CmdHup:      {next: Running, Do: SendHup},
+		CmdAlarm:    {next: Running, Do: SendAlarm},
+		CmdInt:      {next: Running, Do: SendInt},
+		CmdQuit:     {next: Running, Do: SendQuit},
+		CmdUsr1:     {next: Running, Do: SendUsr1},
+		CmdUsr2:     {next: Running, Do: SendUsr2},
+		CmdReload:   {next: Running, Do: SendReload},
+		FoundOther:  {next: Running, Do: Stop},
+		Resumed:     {next: Running, Do: Stop, when: ifAgainst}, // the order was cut off before the signal
+		Held:        {next: Ending, Do: Await},
+		Died:        {next: Finishing, Do: SpawnFinish},
+		Gone:        {next: Starting, Do: Start, when: ifUp, Later: true},
+		GoneSoon:    {next: Resting, Do: Rest, when: ifUp},
+		GoneBackoff: {next: Resting, Do: RestBackoff, when: ifUp},
+		Failed:      {next: Idle},
 	},
 	Ending: { // it shows as running, so that what its script does with supervise/pid meets no other process
-		Rested:   {next: Ending, Do: TellHeld},
-		Died:     {next: Finishing, Do: SpawnFinish},
-		Gone:     {next: Starting, Do: Start, when: ifUp, Later: true},
-		GoneSoon: {next: Resting, Do: Rest, when: ifUp},
+		Rested:      {next: Ending, Do: TellHeld},
+		Died:        {next: Finishing, Do: SpawnFinish},
+		Gone:        {next: Starting, Do: Start, when: ifUp, Later: true},
+		GoneSoon:    {next: Resting, Do: Rest, when: ifUp},
+		GoneBackoff: {next: Resting, Do: RestBackoff, when: ifUp},
+		Failed:      {next: Idle},
 	},
 	Finishing: { // ./finish runs whatever is wanted
-		Spawned:  {next: Finishing},
-		Unmade:   {next: Finishing, Do: RestLong},
-		Rested:   {next: Finishing, Do: SpawnFinish},
-		Gone:     {next: Starting, Do: Start, when: ifUp, Later: true},
-		GoneSoon: {next: Resting, Do: Rest, when: ifUp},
+		Spawned:     {next: Finishing},
+		Unmade:      {next: Finishing, Do: RestLong},
+		Rested:      {next: Finishing, Do: SpawnFinish},
+		Gone:        {next: Starting, Do: Start, when: ifUp, Later: true},
+		GoneSoon:    {next: Resting, Do: Rest, when: ifUp},
+		GoneBackoff: {next: Resting, Do: RestBackoff, when: ifUp},
+		Failed:      {next: Idle},
 	},
 	Resting: {
 		CmdUp:   {next: Starting, Do: Start},
@@ -250,7 +272,7 @@ func Step(s Status, ev Event) (Status, Row) {
 		s.Want = c.want
 	}
 	if running := s.Phase == Running; !(c.only && !running || c.except && running) {
-		s.Paused, s.Termed = c.paused.on(s.Paused), c.termed.on(s.Termed)
+		s.Paused, s.Termed, s.Failed = c.paused.on(s.Paused), c.termed.on(s.Termed), c.failed.on(s.Failed)
 	}
 	m := moves[s.Phase][ev]
 	if m == nil {
@@ -274,9 +296,9 @@ func (m mark) on(before bool) bool { return m == set || m == same && before }
 func (c condition) holds(s Status) bool {
 	switch c {
 	case ifUp:
-		return s.Want == state.WantUp
+		return s.Want == state.WantUp && !s.Failed
 	case ifWanted:
-		return s.Want != state.WantDown && s.Want != state.WantExit
+		return s.Want != state.WantDown && s.Want != state.WantExit && !s.Failed
 	case ifAgainst:
 		return !s.Termed && (s.Want == state.WantDown || s.Want == state.WantExit && !s.Log)
 	}

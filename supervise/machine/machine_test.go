@@ -183,8 +183,8 @@ func TestStepNeverStartsTwice(t *testing.T) {
 
 // everyStatus calls f with each status that there can be.
 func everyStatus(f func(Status)) {
-	for i := range int(phases) * 4 * 8 {
-		f(Status{Phase: Phase(i / 32), Want: state.Want(i / 8 % 4), Paused: i&1 != 0, Termed: i&2 != 0, Log: i&4 != 0})
+	for i := range int(phases) * 4 * 16 {
+		f(Status{Phase: Phase(i / 64), Want: state.Want(i / 16 % 4), Paused: i&1 != 0, Termed: i&2 != 0, Log: i&4 != 0, Failed: i&8 != 0})
 	}
 }
 
@@ -207,7 +207,7 @@ func TestMachineHolds(t *testing.T) {
 			return ev != Died || from.Phase != Starting && from.Phase != Running && from.Phase != Ending || r.Do == SpawnFinish
 		}},
 		{"after exit no end of a process leads to a start", func(from Status, ev Event, to Status, _ Row) bool {
-			return ev != Gone && ev != GoneSoon || from.Want != state.WantExit || to.Phase == Idle || from.Phase == to.Phase
+			return ev != Gone && ev != GoneSoon && ev != GoneBackoff || from.Want != state.WantExit || to.Phase == Idle || from.Phase == to.Phase
 		}},
 		{"exit makes a service that rests go at once", func(from Status, ev Event, to Status, _ Row) bool {
 			return from.Phase != Resting || from.Log || ev != CmdExit || to.Phase == Idle
@@ -221,6 +221,9 @@ func TestMachineHolds(t *testing.T) {
 		{"a service stays the kind that it is", func(from Status, _ Event, to Status, _ Row) bool { return from.Log == to.Log }},
 		{"only commands and the closed pipe change the standing order", func(from Status, ev Event, to Status, _ Row) bool {
 			return from.Want == to.Want || changes[ev].gives
+		}},
+		{"what was given up is started by an order only", func(from Status, ev Event, to Status, r Row) bool {
+			return !from.Failed || from.Phase != Idle || ev == CmdUp || ev == CmdOnce || !starts(r) && to.Phase != Resting
 		}},
 		{"signals go to ./run only", func(from Status, _ Event, to Status, r Row) bool {
 			return r.Do != Stop && r.Do < SendKill || to.Phase == Running

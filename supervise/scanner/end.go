@@ -14,18 +14,18 @@ type ending struct {
 
 // end ends the scanner: at once where the core knows what it is to do without it.
 // Process 1 stops its tree first.
-func (s *Scanner) end(status int, pid1 bool) {
+func (s *Scanner) end(status int, stops bool) {
 	switch {
 	case s.stop != nil:
 		return
-	case pid1:
+	case stops:
 		s.stop = &ending{status, time.Now().Add(s.StopTime)}
 	case s.leaving != nil && s.leaving.status >= status:
 		return
 	default:
 		s.leaving = &ending{status, time.Now().Add(leaveTime)}
 	}
-	if status != 0 && !pid1 {
+	if status != 0 && !stops {
 		for _, e := range s.entries {
 			if e.dropped = true; s.idle[e] {
 				s.forget(e)

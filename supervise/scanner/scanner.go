@@ -28,8 +28,11 @@ type Scanner struct {
 	// Say takes what there is to be said, as a Core's does; what concerns no
 	// service has no name.
 	Say func(level diag.Level, service string, err error)
-	// StopTime is how long process 1 gives its services to stop.
+	// StopTime is how long process 1 gives its services to stop, and any other process
+	// with StopOnTerm.
 	StopTime time.Duration
+	// StopOnTerm has TERM and HUP stop the services also where it is not process 1.
+	StopOnTerm bool
 
 	voice   *diag.Queue // what Say is while it runs
 	sigs    chan os.Signal
@@ -134,7 +137,7 @@ func (s *Scanner) Run() int {
 		timer.set(s.pause())
 		select {
 		case sig := <-sigs:
-			s.obey(sig, pid1)
+			s.obey(sig, pid1 || s.StopOnTerm)
 		case c := <-s.started:
 			s.coreStarted(c)
 		case l := <-s.mail:
@@ -173,7 +176,7 @@ const startTime = 50 * time.Millisecond
 
 // obey acts on a signal. While it is about to become another program, that has
 // to do it, and soon where it is about the end.
-func (s *Scanner) obey(sig os.Signal, pid1 bool) {
+func (s *Scanner) obey(sig os.Signal, stops bool) {
 	if s.handing != nil && sig != unix.SIGCHLD {
 		s.handing.late = append(s.handing.late, sig)
 		if sig != unix.SIGALRM && sig != unix.SIGUSR2 {
@@ -183,9 +186,9 @@ func (s *Scanner) obey(sig os.Signal, pid1 bool) {
 	}
 	switch sig {
 	case unix.SIGTERM, unix.SIGINT:
-		s.end(0, pid1)
+		s.end(0, stops)
 	case unix.SIGHUP:
-		s.end(111, pid1)
+		s.end(111, stops)
 	case unix.SIGALRM:
 		s.stampDue = true
 		s.look(true)
