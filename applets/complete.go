@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"runitbox/applets/loaders"
-	"runitbox/applets/setup"
 )
 
 // The scripts that make a shell ask for completion. They are small, since all that is to
@@ -280,11 +279,7 @@ func ofKind(kind, word string) []candidate {
 	case "capability":
 		return nil
 	case "collection":
-		var all []candidate
-		for _, s := range setup.Services() {
-			all = append(all, candidate{s.Name, s.About})
-		}
-		return matching(word, all)
+		return matching(word, collection())
 	}
 	return matching(word, plainly(strings.Fields(kind)))
 }

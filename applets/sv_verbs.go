@@ -9,17 +9,10 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// verbs are the commands of sv that runit's has not. They count only when they are
-// written whole: by its first letter a word is what it is for runit.
-var verbs = [...]struct {
+// verb is a command of sv with options of its own.
+type verb struct {
 	name  string
 	build func(s *svCall) *cobra.Command
-}{
-	{"list", newSvList},
-	{"log", newSvLog},
-	{"why", newSvWhy},
-	{"enable", newSvEnable},
-	{"disable", newSvDisable},
 }
 
 // findVerb builds the command of that name, nil if there is none.

@@ -90,9 +90,15 @@ func (c *Command) Root() *Command {
 // Flags are the options.
 func (c *Command) Flags() *FlagSet {
 	if c.flags == nil {
-		c.flags = &FlagSet{interspersed: true}
+		c.flags = &FlagSet{SortFlags: true, interspersed: true}
 	}
 	return c.flags
+}
+
+// ParseFlags reads options from args.
+func (c *Command) ParseFlags(args []string) error {
+	_, err := c.Flags().parse(args)
+	return err
 }
 
 // LocalFlags are the options.

@@ -10,8 +10,11 @@ import (
 
 // FlagSet are the options of a command.
 type FlagSet struct {
+	SortFlags bool // tells them in order of their names
+
 	all          []*Flag
 	interspersed bool // options may come behind operands
+	operands     []string
 }
 
 // Flag is an option.
@@ -33,6 +36,28 @@ func (f *FlagSet) Changed(name string) bool {
 	return flag != nil && flag.Changed
 }
 
+// NFlag is how many options were given.
+func (f *FlagSet) NFlag() (n int) {
+	for _, flag := range f.all {
+		if flag.Changed {
+			n++
+		}
+	}
+	return n
+}
+
+// NArg is how many operands were given.
+func (f *FlagSet) NArg() int { return len(f.operands) }
+
+// GetBool is the value of an option that takes none.
+func (f *FlagSet) GetBool(name string) (bool, error) {
+	flag := f.find(name)
+	if flag == nil || flag.kind != "bool" {
+		return false, errors.New("no such option: " + name)
+	}
+	return flag.text() == "true", nil
+}
+
 // MarkHidden keeps the option out of help.
 func (f *FlagSet) MarkHidden(name string) error {
 	f.find(name).Hidden = true
@@ -40,11 +65,14 @@ func (f *FlagSet) MarkHidden(name string) error {
 }
 
 // Bool adds an option that takes no value.
-func (f *FlagSet) Bool(name string, value bool, usage string) { f.BoolP(name, "", value, usage) }
+func (f *FlagSet) Bool(name string, value bool, usage string) *bool {
+	return f.BoolP(name, "", value, usage)
+}
 
 // BoolP is Bool with a letter.
-func (f *FlagSet) BoolP(name, letter string, value bool, usage string) {
+func (f *FlagSet) BoolP(name, letter string, value bool, usage string) *bool {
 	f.BoolVarP(&value, name, letter, value, usage)
+	return &value
 }
 
 // BoolVar is Bool with a place for it.
@@ -124,9 +152,13 @@ func (f *FlagSet) letter(letter string) *Flag {
 	return nil
 }
 
-// VisitAll calls do with each option, in order of their names.
+// VisitAll calls do with each option.
 func (f *FlagSet) VisitAll(do func(*Flag)) {
-	for _, flag := range slices.SortedFunc(slices.Values(f.all), func(a, b *Flag) int { return strings.Compare(a.Name, b.Name) }) {
+	all := slices.Clone(f.all)
+	if f.SortFlags {
+		slices.SortFunc(all, func(a, b *Flag) int { return strings.Compare(a.Name, b.Name) })
+	}
+	for _, flag := range all {
 		do(flag)
 	}
 }
@@ -177,7 +209,13 @@ func (e *flagError) Error() string { return e.text }
 func (e *flagError) GetSpecifiedName() string { return e.name }
 
 // parse reads options and returns the operands.
-func (f *FlagSet) parse(args []string) (operands []string, err error) {
+func (f *FlagSet) parse(args []string) ([]string, error) {
+	operands, err := f.read(args)
+	f.operands = operands
+	return operands, err
+}
+
+func (f *FlagSet) read(args []string) (operands []string, err error) {
 	for len(args) > 0 && err == nil {
 		arg := args[0]
 		args = args[1:]
