@@ -77,7 +77,7 @@ func TestImports(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			if of, ours := strings.CutPrefix(name, "runitbox/"); ours && !slices.Contains(allowed, of) {
+			if of, ours := strings.CutPrefix(name, "runitbox/"); ours && of != "testdata/aloud" && !slices.Contains(allowed, of) {
 				t.Errorf("%s imports %s", file, of)
 			}
 		}

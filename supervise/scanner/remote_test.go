@@ -28,7 +28,7 @@ func TestMayHang(t *testing.T) {
 	}
 	f, err := servicedir.Identify(unix.AT_FDCWD, dir, 0)
 	if err != nil || f.Mount == 0 {
-		t.Skip("the kernel does not tell mounts")
+		skip(t, "the kernel does not tell mounts")
 	}
 	other := mounts{remote: map[uint64]bool{1 << 40: true}}
 	this := mounts{remote: map[uint64]bool{f.Mount: true}}
