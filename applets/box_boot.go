@@ -38,7 +38,7 @@ func setupKind(use, short string, run func(cmd *cobra.Command, o *setupOptions, 
 	f.BoolVar(&o.list, "list", false, "tell what there is and write nothing")
 	f.BoolVar(&o.dry, "dry-run", false, "tell what would be done and do nothing")
 	f.BoolVar(&o.force, "force", false, "replace files that differ")
-	f.StringVar(&o.root, "root", "/", "the root of the system that is set up")
+	f.StringVar(&o.root, "root", "/", "the `DIR` that is the root of the system")
 	return cmd
 }
 
@@ -93,7 +93,7 @@ func newSetupBoot() *cobra.Command {
 			}
 			return nil
 		})
-	cmd.Flags().StringVar(&services, "services", "", "the directory of services (else where sv looks)")
+	cmd.Flags().StringVar(&services, "services", "", "the `DIR` of services (else where sv looks)")
 	return cmd
 }
 

@@ -89,6 +89,22 @@ var operands = map[string][]string{
 	"shutdown":       {"now", ""},
 	"install":        {"dir", ""},
 	"setup services": {"collection"},
+	"runsvctrl":      {"command", "dir"},
+	"runsvstat":      {"dir"},
+	"svwaitup":       {"dir"},
+	"svwaitdown":     {"dir"},
+	"rsvlog":         {"dir", ""},
+	"nsvlog":         {"dir", ""},
+	"sv list":        {"service"},
+	"sv log":         {"service"},
+	"sv why":         {"service"},
+	"sv enable":      {"enabled"},
+	"sv disable":     {"service"},
+	"uninstall":      {"dir"},
+	"setup boot":     {"busybox cron openrc systemd sysvinit", ""},
+	"setup levels":   {"default single solo"},
+	"setup user":     {"user"},
+	"setup recipes":  {"failover postgresql-replica"},
 	"completion":     {"bash fish zsh", ""},
 	"help":           {"applet", ""},
 }
@@ -124,7 +140,26 @@ func completions(root *cobra.Command, name string, words []string) []candidate {
 		}
 		help = options(cmd)
 	}
+	if name == "sv" {
+		return ofSv(optionsIn(help), words)
+	}
 	return shifted(operandsOf(name, optionsIn(help), words), first-1)
+}
+
+// ofSv are completions for sv: behind a verb of its own, those of the verb.
+func ofSv(opts []option, words []string) []candidate {
+	for i := 0; i < len(words)-1; i++ {
+		if build := findVerb(words[i]); build != nil {
+			verb := build(&svCall{})
+			return operandsOf("sv "+words[i], optionsIn(options(verb)), words[i+1:])
+		}
+		if _, takes := takesValue(opts, words[i]); takes && strings.HasPrefix(words[i], "-") {
+			i++
+		} else if !strings.HasPrefix(words[i], "-") {
+			break
+		}
+	}
+	return operandsOf("sv", opts, words)
 }
 
 // shifted counts the number of :program from so many words more.
@@ -264,6 +299,8 @@ func ofKind(kind, word string) []candidate {
 			return []candidate{{":dirs", ""}}
 		}
 		return matching(word, plainly(directories(filepath.Dir(svPath("x")))))
+	case "enabled":
+		return matching(word, plainly(directories(svCollection())))
 	case "level":
 		dir, set := os.LookupEnv("RUNSVDIR")
 		if !set {
@@ -307,6 +344,9 @@ func svWords() (all []string) {
 		if (len(word) > 1 || word == "1" || word == "2") && !slices.Contains(all, word) {
 			all = append(all, word)
 		}
+	}
+	for _, v := range verbs {
+		all = append(all, v.name)
 	}
 	slices.Sort(all)
 	return all

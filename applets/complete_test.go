@@ -58,6 +58,13 @@ func TestManuals(t *testing.T) {
 			}
 		}
 	}
+	for _, v := range verbs {
+		for _, o := range optionsIn(options(v.build(&svCall{}))) {
+			if (o.letter != "" && !has(page("sv"), "-"+o.letter) || !has(page("sv"), "--"+o.long)) && o.long != "help" {
+				t.Errorf("sv.8 does not tell of -%s, --%s of %s", o.letter, o.long, v.name)
+			}
+		}
+	}
 	for _, word := range svWords() {
 		if !regexp.MustCompile(`(?m)^ {7}(.*, )?` + word + `\b`).MatchString(page("sv")) {
 			t.Errorf("sv.8 does not tell of %s", word)
@@ -147,6 +154,17 @@ func TestCompletions(t *testing.T) {
 		"sv -w5 start w":                  {"web"},
 		"sv -vw 5 start w":                {"web"},
 		"sv -w ":                          nil,
+		"sv log --si":                     {"--since"},
+		"sv log -f w":                     {"web"},
+		"sv log -n 5 w":                   {"web"},
+		"sv -w 5 enable --wai":            {"--wait"},
+		"sv li":                           {"list"},
+		"sv start list --":                nil,
+		"runitbox sv why w":               {"web"},
+		"runsvctrl dow":                   {"down"},
+		"svwaitup -s 5 ":                  {":dirs"},
+		"runitbox setup boot --services ": {":dirs"},
+		"runitbox setup boot sys":         {"systemd", "sysvinit"},
 		"sv --js":                         {"--json"},
 		"sv -- sta":                       {"start", "status"},
 		"sv start ./w":                    {":dirs"},

@@ -33,6 +33,7 @@ func (s *svCall) runVerb(build func(s *svCall) *cobra.Command, cmd *cobra.Comman
 	verb := build(s)
 	getoptErrors(verb, s.name, verb.Use, 100)
 	verb.Flags().SortFlags = false
+	verb.SetHelpFunc(showHelp)
 	verb.SetArgs(args)
 	verb.SetOut(cmd.OutOrStdout())
 	verb.SilenceErrors, verb.SilenceUsage = true, true
