@@ -255,6 +255,9 @@ func optionsIn(help string) (all []option) {
 			switch {
 			case strings.HasPrefix(word, "--"):
 				o.long = word[2:]
+				if name, value, attached := strings.Cut(o.long, "="); attached {
+					o.long, o.value = name, value
+				}
 			case strings.HasPrefix(word, "-") && o.letter != "": // one of several that are told together
 				all = append(all, o)
 				o.letter = word[1:]

@@ -15,6 +15,21 @@ type verb struct {
 	build func(s *svCall) *cobra.Command
 }
 
+// verbsHelp tells of them in sv's help.
+func verbsHelp() string {
+	if len(verbs) == 0 {
+		return ""
+	}
+	text := "\nWith options of their own (sv list --help), and only as whole words: "
+	for i, v := range verbs {
+		if i > 0 {
+			text += ", "
+		}
+		text += v.name
+	}
+	return text + "."
+}
+
 // findVerb builds the command of that name, nil if there is none.
 func findVerb(name string) func(s *svCall) *cobra.Command {
 	for _, v := range verbs {
