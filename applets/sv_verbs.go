@@ -20,14 +20,14 @@ func verbsHelp() string {
 	if len(verbs) == 0 {
 		return ""
 	}
-	text := "\nWith options of their own (sv list --help), and only as whole words: "
+	text := "\nWith options of their own (sv list --help), and only as whole words:\n  "
 	for i, v := range verbs {
 		if i > 0 {
 			text += ", "
 		}
 		text += v.name
 	}
-	return text + "."
+	return text
 }
 
 // findVerb builds the command of that name, nil if there is none.
