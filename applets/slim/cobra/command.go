@@ -95,12 +95,6 @@ func (c *Command) Flags() *FlagSet {
 	return c.flags
 }
 
-// ParseFlags reads options from args.
-func (c *Command) ParseFlags(args []string) error {
-	_, err := c.Flags().parse(args)
-	return err
-}
-
 // LocalFlags are the options.
 func (c *Command) LocalFlags() *FlagSet { return c.Flags() }
 

@@ -14,7 +14,6 @@ type FlagSet struct {
 
 	all          []*Flag
 	interspersed bool // options may come behind operands
-	operands     []string
 }
 
 // Flag is an option.
@@ -34,28 +33,6 @@ func (f *FlagSet) SetInterspersed(may bool) { f.interspersed = may }
 func (f *FlagSet) Changed(name string) bool {
 	flag := f.find(name)
 	return flag != nil && flag.Changed
-}
-
-// NFlag is how many options were given.
-func (f *FlagSet) NFlag() (n int) {
-	for _, flag := range f.all {
-		if flag.Changed {
-			n++
-		}
-	}
-	return n
-}
-
-// NArg is how many operands were given.
-func (f *FlagSet) NArg() int { return len(f.operands) }
-
-// GetBool is the value of an option that takes none.
-func (f *FlagSet) GetBool(name string) (bool, error) {
-	flag := f.find(name)
-	if flag == nil || flag.kind != "bool" {
-		return false, errors.New("no such option: " + name)
-	}
-	return flag.text() == "true", nil
 }
 
 // MarkHidden keeps the option out of help.
@@ -209,13 +186,7 @@ func (e *flagError) Error() string { return e.text }
 func (e *flagError) GetSpecifiedName() string { return e.name }
 
 // parse reads options and returns the operands.
-func (f *FlagSet) parse(args []string) ([]string, error) {
-	operands, err := f.read(args)
-	f.operands = operands
-	return operands, err
-}
-
-func (f *FlagSet) read(args []string) (operands []string, err error) {
+func (f *FlagSet) parse(args []string) (operands []string, err error) {
 	for len(args) > 0 && err == nil {
 		arg := args[0]
 		args = args[1:]
