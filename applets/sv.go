@@ -117,7 +117,7 @@ func newSv(argv0 string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   line,
 		Short: "control services and show their state",
-		Long:  svCommands,
+		Long:  svCommands + verbsHelp(),
 		Args:  cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if identify {
