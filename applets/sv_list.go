@@ -14,10 +14,14 @@ import (
 
 // newSvList is the list of services with what can be seen of each.
 func newSvList(s *svCall) *cobra.Command {
+	var follow bool
 	cmd := &cobra.Command{
-		Use:   "sv list [--json] [service ...]",
+		Use:   "sv list [-f] [--json] [service ...]",
 		Short: "show every service of the tree, or those named",
 		RunE: func(_ *cobra.Command, names []string) error {
+			if follow && !s.json {
+				return s.listFollow(names)
+			}
 			all, err := s.survey(names, survey.Look{Usage: true, Blocked: true})
 			if err != nil {
 				return err
@@ -27,11 +31,12 @@ func newSvList(s *svCall) *cobra.Command {
 					fmt.Fprintln(s.out, jsonService(one, s.begin))
 				}
 			} else {
-				listTable(s.out, screenOf(s.stdout), all, s.begin)
+				listTable(s.out, screenOf(s.stdout), all, s.begin, nil)
 			}
 			return s.count(all)
 		},
 	}
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on: at each change, and each second")
 	cmd.Flags().BoolVar(&s.json, "json", s.json, "an object for each service, a line each")
 	return cmd
 }
@@ -155,7 +160,8 @@ var listColumns = []column{
 }
 
 // listTable shows services to people.
-func listTable(out io.Writer, to screen, all []*survey.Service, now time.Time) {
+// Shares, by path, stand where the processor time would, if there are any.
+func listTable(out io.Writer, to screen, all []*survey.Service, now time.Time, shares map[string]string) {
 	rows := make([][]cell, len(all))
 	for i, one := range all {
 		colour, _ := judge(one)
@@ -169,6 +175,9 @@ func listTable(out io.Writer, to screen, all []*survey.Service, now time.Time) {
 		row[4].text, row[4].colour = logWord(one)
 		if one.Use.Known {
 			row[5].text, row[6].text = shortBytes(one.Use.Memory), shortCPU(one.Use.CPU)
+			if shares != nil {
+				row[6].text = shares[one.Path]
+			}
 		}
 		rows[i] = row
 	}

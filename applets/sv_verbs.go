@@ -18,6 +18,7 @@ var verbs = [...]struct {
 	{"list", newSvList},
 	{"log", newSvLog},
 	{"why", newSvWhy},
+	{"watch", newSvWatch},
 	{"enable", newSvEnable},
 	{"disable", newSvDisable},
 }

@@ -83,11 +83,11 @@ func sampleServices() []*survey.Service {
 func TestSvListGolden(t *testing.T) {
 	for _, width := range widths {
 		var b bytes.Buffer
-		listTable(&b, screen{width: width}, sampleServices(), goldenNow)
+		listTable(&b, screen{width: width}, sampleServices(), goldenNow, nil)
 		golden(t, fmt.Sprintf("list-%d.txt", width), b.String())
 	}
 	var b bytes.Buffer
-	listTable(&b, screen{width: 80, colour: true}, sampleServices(), goldenNow)
+	listTable(&b, screen{width: 80, colour: true}, sampleServices(), goldenNow, nil)
 	golden(t, "list-colour.txt", b.String())
 	b.Reset()
 	for _, s := range sampleServices() {
@@ -106,7 +106,7 @@ func TestSvListGolden(t *testing.T) {
 func TestTable(t *testing.T) {
 	for width := 24; width < 220; width++ {
 		var b bytes.Buffer
-		listTable(&b, screen{width: width}, sampleServices(), goldenNow)
+		listTable(&b, screen{width: width}, sampleServices(), goldenNow, nil)
 		for _, line := range bytes.Split(b.Bytes(), []byte("\n")) {
 			if n := len([]rune(string(line))); n > width && width >= 26 && n > 26 {
 				t.Errorf("width %d: a line of %d: %s", width, n, line)

@@ -25,8 +25,9 @@ func NewWatch() (*Watch, error) {
 	return &Watch{fd, map[int32][]string{}, map[string]int32{}}, nil
 }
 
-// watched are the events that count.
-const watched = unix.IN_MOVED_TO | unix.IN_MOVED_FROM | unix.IN_CREATE | unix.IN_DELETE | unix.IN_DELETE_SELF | unix.IN_ONLYDIR
+// watched are the events that count. That the last reader of supervise/ok has closed it
+// tells the end of a supervisor; what this process itself opens there is for writing.
+const watched = unix.IN_CLOSE_NOWRITE | unix.IN_MOVED_TO | unix.IN_MOVED_FROM | unix.IN_CREATE | unix.IN_DELETE | unix.IN_DELETE_SELF | unix.IN_ONLYDIR
 
 // Add watches a directory, if it is there and may be.
 func (w *Watch) Add(dir string) error {
@@ -68,7 +69,7 @@ func (w *Watch) Read() map[string]bool {
 				}
 			}
 			for _, dir := range w.dirs[number] {
-				if !strings.HasSuffix(name, ".new") {
+				if !strings.HasSuffix(name, ".new") && (mask&unix.IN_CLOSE_NOWRITE == 0 || name == "ok") {
 					changed[dir] = true
 				}
 				if mask&unix.IN_IGNORED != 0 {
