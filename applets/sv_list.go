@@ -104,6 +104,8 @@ func stateWord(s *survey.Service) string {
 	switch {
 	case s.Unsupervised():
 		return "unsupervised"
+	case s.Err == errRemoved:
+		return "removed"
 	case s.Err != nil:
 		return "unknown"
 	case s.Record.Paused && s.Record.PID != 0:
@@ -122,7 +124,7 @@ func notes(s *survey.Service) (all []string) {
 		}
 	}
 	if s.Err != nil {
-		add(!s.Unsupervised(), words(s.Err))
+		add(!s.Unsupervised() && s.Err != errRemoved, words(s.Err))
 		return all
 	}
 	rec := s.Record

@@ -19,6 +19,7 @@ var verbs = [...]struct {
 	{"log", newSvLog},
 	{"why", newSvWhy},
 	{"watch", newSvWatch},
+	{"metrics", newSvMetrics},
 	{"enable", newSvEnable},
 	{"disable", newSvDisable},
 }

@@ -44,12 +44,8 @@ func (s *svCall) tellChange(one *survey.Service) {
 		fmt.Fprintln(s.out, o.boolean("linked", one.Linked).String())
 		return
 	}
-	at := now
-	if one.Err == nil && one.Record.Since.After(now.Add(-time.Second)) {
-		at = one.Record.Since
-	}
 	p := linePrinter{}
-	text := string(p.appendStamp(nil, at.UnixNano())) + printable(one.Name) + ": " + stateWord(one)
+	text := string(p.appendStamp(nil, now.UnixNano())) + printable(one.Name) + ": " + stateWord(one)
 	if one.Err == nil && one.Record.PID != 0 {
 		text += fmt.Sprintf(" (pid %d)", one.Record.PID)
 	}
@@ -176,13 +172,14 @@ func (w *treeWatch) renew() error {
 	for _, one := range all {
 		visit(one)
 		if one.Log != nil {
+			one.Log.Linked = one.Linked
 			visit(one.Log)
 		}
 	}
 	for _, old := range w.all {
 		if !seen[old.Path] {
 			gone := *old
-			gone.Linked, gone.Err, gone.Log = false, unixGone, nil
+			gone.Linked, gone.Err, gone.Log = false, errRemoved, nil
 			w.changed = append(w.changed, &gone)
 			delete(w.told, old.Path)
 		}
@@ -191,8 +188,8 @@ func (w *treeWatch) renew() error {
 	return nil
 }
 
-// unixGone is why a service whose entry is removed is not known.
-var unixGone = errors.New("removed")
+// errRemoved is the state of a service whose entry is removed.
+var errRemoved = errors.New("removed")
 
 // listFollow shows the list anew at each change and each second: in place on a terminal
 // that can, else as lines that tell the changes.
