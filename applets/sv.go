@@ -116,6 +116,10 @@ func newSv(argv0 string) *cobra.Command {
 				}
 			}
 			if len(args) == 0 || !s.lsb && len(args) < 2 {
+				bare := len(args) == 1 && args[0] == "status" || len(args) == 0 && cmd.Flags().Changed("verbose")
+				if s.err = cmd.ErrOrStderr(); bare && s.isTyped() { // runit's has no answer to it
+					return s.runVerb(newSvList, cmd, nil)
+				}
 				return misuse{line: line, status: misused}
 			}
 			s.out, s.err = bufio.NewWriter(cmd.OutOrStdout()), cmd.ErrOrStderr()
@@ -331,6 +335,7 @@ func (s *svCall) report(act action, name string, o *client.Order, out client.Out
 			what = "kill"
 		}
 		s.say("%s: %s", what, s.line(name, name, o.Path, out.Status))
+		s.hint(name)
 		if act.kill {
 			if err := o.Kill(); err != nil {
 				s.say("%s", trouble(name, err))

@@ -91,7 +91,7 @@ func (s *svCall) hint(name string) {
 	}
 	path := svPath(name)
 	one := survey.At(name, path, survey.Look{})
-	if one.Err == nil {
+	if isWell(one) {
 		return
 	}
 	for i, c := range survey.Why(one, svDir(), svCollection(), s.begin) {
