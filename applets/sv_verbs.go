@@ -20,6 +20,7 @@ var verbs = [...]struct {
 	{"why", newSvWhy},
 	{"watch", newSvWatch},
 	{"metrics", newSvMetrics},
+	{"lint", newSvLint},
 	{"enable", newSvEnable},
 	{"disable", newSvDisable},
 }

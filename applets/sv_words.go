@@ -14,18 +14,21 @@ import (
 )
 
 // synonyms are words of other tools, and what they are here.
-var synonyms = map[string]string{
-	"tail": "log", "logs": "log", "journal": "log", "follow": "log", "cat": "log",
-	"ls": "list", "ps": "list", "top": "list", "all": "list", "services": "list",
-	"history": "why", "explain": "why", "show": "why", "describe": "why", "diagnose": "why",
-	"stats": "status", "info": "status", "state": "status", "is-active": "check",
-	"monitor": "watch", "events": "watch", "usr1": "1", "usr2": "2", "hangup": "hup", "int": "interrupt",
-	"help": "--help", "usage": "--help", "add": "enable", "link": "enable", "remove": "disable", "delete": "disable", "unlink": "disable",
-	"resume": "cont", "continue": "cont", "suspend": "pause", "abort": "kill", "destroy": "kill", "unpause": "cont",
+func synonyms() map[string]string {
+	return map[string]string{
+		"tail": "log", "logs": "log", "journal": "log", "follow": "log", "cat": "log",
+		"ls": "list", "ps": "list", "top": "list", "all": "list", "services": "list",
+		"history": "why", "explain": "why", "show": "why", "describe": "why", "diagnose": "why",
+		"stats": "status", "info": "status", "state": "status", "is-active": "check",
+		"monitor": "watch", "events": "watch", "usr1": "1", "usr2": "2", "hangup": "hup", "int": "interrupt",
+		"help": "--help", "usage": "--help", "add": "enable", "link": "enable", "remove": "disable", "delete": "disable", "unlink": "disable",
+		"resume": "cont", "continue": "cont", "suspend": "pause", "abort": "kill", "destroy": "kill", "unpause": "cont",
+	}
 }
 
 // nearestCommand is what a word was probably meant to be, "" where that cannot be told.
 func nearestCommand(word string) string {
+	synonyms := synonyms()
 	if meant := synonyms[word]; meant != "" {
 		return meant
 	}
