@@ -157,11 +157,14 @@ func (w *treeWatch) renew() error {
 	if err != nil {
 		return err
 	}
+	if w.attend(all) { // what happened before there was a watch
+		if all, err = w.s.survey(w.names, w.look); err != nil {
+			return err
+		}
+	}
 	w.changed = nil
 	seen := map[string]bool{}
 	visit := func(one *survey.Service) {
-		w.watch.Add(one.Path)
-		w.watch.Add(one.Path + "/supervise")
 		seen[one.Path] = true
 		state := fmt.Sprint(one.Err, one.Record.PID, one.Record.State, one.Record.Want, one.Record.Paused, one.Record.Termed, one.Linked)
 		if w.told[one.Path] != state {
@@ -186,6 +189,19 @@ func (w *treeWatch) renew() error {
 	}
 	w.all = all
 	return nil
+}
+
+// attend watches the directories of services, and says whether one is new.
+func (w *treeWatch) attend(all []*survey.Service) (fresh bool) {
+	for _, one := range all {
+		for ; one != nil; one = one.Log {
+			for _, dir := range []string{one.Path, one.Path + "/supervise"} {
+				added, _ := w.watch.Add(dir)
+				fresh = fresh || added
+			}
+		}
+	}
+	return fresh
 }
 
 // errRemoved is the state of a service whose entry is removed.

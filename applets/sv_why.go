@@ -96,7 +96,7 @@ func awaitEnd(one *survey.Service, until time.Time) *survey.Service {
 		return nil
 	}
 	defer watch.Close()
-	if watch.Add(one.Path+"/supervise") != nil {
+	if _, err := watch.Add(one.Path + "/supervise"); err != nil {
 		return nil
 	}
 	for {

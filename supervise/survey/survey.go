@@ -165,7 +165,7 @@ func unlinked(dir, collection string, linked []*Service, look Look) (found []*Se
 				continue
 			}
 			known[id] = true
-			if p, ok := recordOf(path); ok && !trees()[p.Tree] {
+			if p, ok := recordOf(path); ok && len(trees()) > 0 && !trees()[p.Tree] {
 				continue // another tree's
 			}
 			found = append(found, At(name, path, look))

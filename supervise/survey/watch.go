@@ -29,19 +29,20 @@ func NewWatch() (*Watch, error) {
 // tells the end of a supervisor; what this process itself opens there is for writing.
 const watched = unix.IN_CLOSE_NOWRITE | unix.IN_MOVED_TO | unix.IN_MOVED_FROM | unix.IN_CREATE | unix.IN_DELETE | unix.IN_DELETE_SELF | unix.IN_ONLYDIR
 
-// Add watches a directory, if it is there and may be.
-func (w *Watch) Add(dir string) error {
+// Add watches a directory, if it is there and may be. It is fresh when it was not
+// watched before: what happened there until then no event tells.
+func (w *Watch) Add(dir string) (fresh bool, err error) {
 	n, err := unix.InotifyAddWatch(w.fd, dir, watched)
 	if err != nil {
-		return err
+		return false, err
 	}
 	number := int32(n)
 	if old, known := w.has[dir]; known && old == number {
-		return nil
+		return false, nil
 	}
 	w.has[dir] = number
 	w.dirs[number] = append(w.dirs[number], dir)
-	return nil
+	return true, nil
 }
 
 // FD is readable when something has changed.
