@@ -400,7 +400,7 @@ func (w *why) log() {
 	other := &why{s: l, dir: w.dir, collection: w.collection, now: w.now}
 	switch {
 	case l.Err != nil && !l.Unsupervised():
-		other.say("log", l.Err.Error(), "")
+		other.unreachable()
 	case l.Err != nil:
 		other.all = append(other.all, Program(l.Path, "run")...)
 		other.say("unsupervised", "nobody supervises it", "")
