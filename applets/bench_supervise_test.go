@@ -778,6 +778,35 @@ func TestBenchRunning(t *testing.T) {
 	}
 }
 
+// adoption kills the core of a tree of n logged services, and returns, with the moment
+// of that, when its successor holds all locks: that says that it has taken them over,
+// while the FIFOs answer all the time.
+func adoption(t *testing.T, tr *tree, n int) (begin time.Time) {
+	t.Helper()
+	time.Sleep(2600 * time.Millisecond) // of five in ten seconds the last would be followed by a pause
+	_, supervisors := tr.parts()
+	core := slices.IndexFunc(supervisors, func(p task) bool { return p.comm == "runsv" })
+	if core < 0 {
+		t.Fatalf("no core among %v", supervisors)
+	}
+	old := supervisors[core]
+	begin = time.Now()
+	if err := unix.Kill(old.pid, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	next := 0
+	for ; ; time.Sleep(time.Millisecond) {
+		if next == 0 || next == old.pid {
+			next = child(old.parent, "runsv")
+		} else if len(locksOf(next)) == 2*n {
+			return begin
+		}
+		if time.Since(begin) > time.Minute {
+			t.Fatalf("%d of %d services and log services are adopted by %d", len(locksOf(next)), 2*n, next)
+		}
+	}
+}
+
 // TestBenchAdopt measures how long a tree is without its supervisor when that
 // is killed: until a new one has taken over all services, with their log
 // services, and sv shows them.
@@ -794,29 +823,8 @@ func TestBenchAdopt(t *testing.T) {
 			paths, _ := filepath.Glob(tr.dirs[0] + "/s*")
 			var adopted, shown []time.Duration
 			for range 7 {
-				time.Sleep(2600 * time.Millisecond) // of five in ten seconds the last would be followed by a pause
-				before, supervisors := tr.parts()
-				core := slices.IndexFunc(supervisors, func(p task) bool { return p.comm == "runsv" })
-				if core < 0 {
-					t.Fatalf("no core among %v", supervisors)
-				}
-				begin := time.Now()
-				if err := unix.Kill(supervisors[core].pid, unix.SIGKILL); err != nil {
-					t.Fatal(err)
-				}
-				// That its locks are held says that a core has taken a service over;
-				// the FIFOs answer all the while.
-				next := 0
-				for end := begin.Add(time.Minute); ; time.Sleep(time.Millisecond) {
-					if next == 0 || next == supervisors[core].pid {
-						next = child(supervisors[core].parent, "runsv")
-					} else if len(locksOf(next)) == 2*n {
-						break
-					}
-					if time.Now().After(end) {
-						t.Fatalf("%d of %d services and log services are adopted by %d", len(locksOf(next)), 2*n, next)
-					}
-				}
+				before, _ := tr.parts()
+				begin := adoption(t, tr, n)
 				adopted = append(adopted, time.Since(begin))
 				out, err := exec.Command(c.sv, append([]string{"status"}, paths...)...).Output()
 				shown = append(shown, time.Since(begin))

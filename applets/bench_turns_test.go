@@ -157,29 +157,7 @@ func stopped(t *testing.T, tr *tree, supervisors []task) float64 {
 func adoptions(t *testing.T, tr *tree, n, times int) (took []float64) {
 	t.Helper()
 	for range times {
-		time.Sleep(2600 * time.Millisecond) // of five in ten seconds the last would be followed by a pause
-		_, supervisors := tr.parts()
-		core := slices.IndexFunc(supervisors, func(p task) bool { return p.comm == "runsv" })
-		if core < 0 {
-			t.Fatalf("no core among %v", supervisors)
-		}
-		old := supervisors[core]
-		begin := time.Now()
-		if err := unix.Kill(old.pid, unix.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
-		next := 0
-		for ; ; time.Sleep(time.Millisecond) {
-			if next == 0 || next == old.pid {
-				next = child(old.parent, "runsv")
-			} else if len(locksOf(next)) == 2*n {
-				break
-			}
-			if time.Since(begin) > time.Minute {
-				t.Fatalf("%d of %d are adopted", len(locksOf(next)), 2*n)
-			}
-		}
-		took = append(took, time.Since(begin).Seconds()*1e3)
+		took = append(took, time.Since(adoption(t, tr, n)).Seconds()*1e3)
 	}
 	return took
 }

@@ -12,25 +12,41 @@ import (
 	"testing"
 )
 
-// TestOpeningHangs: a service whose directory does not answer holds up the ends of
-// no other process that a killed core has left, adopted or nobody's.
-func TestOpeningHangs(t *testing.T) {
+// stalled plays a script, with its files, to which a file system on m is given that
+// can be made to hang, by rules: soon waits for a command, and fails aloud.
+func stalled(t *testing.T, text string) {
+	t.Helper()
 	needFuse(t)
 	bin, err := links()
 	if err != nil {
 		t.Fatal(err)
 	}
+	const begin = `soon() { set +x; n=0; until "$@"; do n=$((n+1)); [ $n -lt 200 ] || { echo "never: $*"; cat err; ps -eo pid,ppid,state,args; cat /proc/[0-9]*/task/*/stack | grep fuse_; exit 1; }; sleep .05; done; set -x; }
+mkdir m
+stallfs m rules & F=$!
+soon test -e rules.ready
+`
+	const end = `kill -9 $F; wait $F || true
+umount -l m
+`
+	body, files, _ := strings.Cut(text, "\n-- ")
 	file := filepath.Join(t.TempDir(), "script")
-	text := `soon() { n=0; until "$@"; do n=$((n+1)); [ $n -lt 200 ] || { echo "never: $*; $(cat err)"; exit 1; }; sleep .05; done; }
-core() { for c in $(cat /proc/$P/task/*/children); do [ "$(cat /proc/$c/comm)" != runsv ] || echo $c; done; }
+	if err := writeFile(file, []byte(begin+body+"\n"+end+"-- "+files), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	script(t, file, bin)
+}
+
+// TestOpeningHangs: a service whose directory does not answer holds up the ends of
+// no other process that a killed core has left, adopted or nobody's.
+func TestOpeningHangs(t *testing.T) {
+	stalled(t, `core() { for c in $(cat /proc/$P/task/*/children); do [ "$(cat /proc/$c/comm)" != runsv ] || echo $c; done; }
 is() { test "$(cat tree/$1/supervise/stat)" = "$2"; }
 other() { p=$(cat tree/$1/supervise/pid) && [ -n "$p" ] && [ "$p" != "$2" ]; }
 held() { grep -q ":$(stat -c %i tree/$1/supervise/lock) " /proc/locks; }
 zombie() { grep -q '^State:.Z' /proc/$1/status; }
 gone() { ! test -e /proc/$1; }
-mkdir m tree
-stallfs m rules & F=$!
-soon test -e rules.ready
+mkdir tree
 cp -r slow m/slow
 ln -s ../m/slow tree/slow
 for s in a b; do cp -r web tree/$s; done
@@ -63,8 +79,6 @@ test "$(cat tree/slow/ended)" = '-1 9'
 soon gone $slow; soon gone $(cat tree/b/orphan)
 kill -HUP $P; wait $P || test $? = 111
 for s in a b slow; do soon is $s down; done
-kill -9 $F; wait $F || true
-umount -l m
 -- web/run --
 #!/bin/sh
 [ -e orphan ] || (sleep 1000 & echo $! >orphan)
@@ -78,11 +92,7 @@ exec sleep 1000
 -- slow/finish --
 #!/bin/sh
 echo "$@" >ended
-`
-	if err := writeFile(file, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	script(t, file, bin)
+`)
 }
 
 type holdup struct {
@@ -202,20 +212,11 @@ func TestHeldUp(t *testing.T) {
 // has made the child. Where that thread hangs at a disk, the ends are noticed all
 // the same.
 func TestThreadHangs(t *testing.T) {
-	needFuse(t)
-	bin, err := links()
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "script")
-	text := `soon() { set +x; n=0; until "$@"; do n=$((n+1)); [ $n -lt 200 ] || { echo "never: $*"; cat err; exit 1; }; sleep .05; done; set -x; }
-is() { test "$(cat tree/$1/supervise/stat)" = "$2"; }
+	stalled(t, `is() { test "$(cat tree/$1/supervise/stat)" = "$2"; }
 up() { for s in $all; do is $s run || return 1; done; }
 pids() { for s in $all; do cat tree/$s/supervise/pid; done; }
 fresh() { now=$(pids); test $(echo $now | wc -w) = 20 && up && for p in $now; do case " $before " in *" $p "*) return 1 ;; esac; done; }
-mkdir m tree
-stallfs m rules & F=$!
-soon test -e rules.ready
+mkdir tree
 all=
 for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do all="$all s$n"; cp -r web tree/s$n; done
 for n in 1 2 3 4 5 6; do cp -r web m/slow$n; ln -s ../m/slow$n tree/slow$n; done
@@ -234,29 +235,17 @@ done
 : >rules
 kill -HUP $P; wait $P || test $? = 111
 soon sh -c '! pgrep -x runsv'
-kill -9 $F; wait $F || true
-umount -l m
 -- web/run --
 #!/bin/sh
 exec sleep 1000
-`
-	if err := writeFile(file, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	script(t, file, bin)
+`)
 }
 
 // TestDirectoryHangs: where the directory of services itself does not answer, what
 // runs is served, and the scanner can be upgraded, ended and killed.
 func TestDirectoryHangs(t *testing.T) {
 	t.Parallel()
-	needFuse(t)
-	bin, err := links()
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := `soon() { set +x; n=0; until "$@"; do n=$((n+1)); [ $n -lt 200 ] || { echo "never: $*"; cat err; ps -eo pid,ppid,state,args; cat /proc/[0-9]*/task/*/stack | grep fuse_; exit 1; }; sleep .05; done; set -x; }
-core() { for c in $(cat /proc/$P/task/*/children); do [ "$(cat /proc/$c/comm)" != runsv ] || grep -q '^State:.Z' /proc/$c/status || echo $c; done; }
+	text := `core() { for c in $(cat /proc/$P/task/*/children); do [ "$(cat /proc/$c/comm)" != runsv ] || grep -q '^State:.Z' /proc/$c/status || echo $c; done; }
 is() { test "$(cat svc/$1/supervise/stat)" = "$2"; }
 other() { p=$(cat svc/$1/supervise/pid) && [ -n "$p" ] && [ "$p" != "$2" ]; }
 has() { grep -q "FLOCK *ADVISORY *WRITE $1 [^ ]*:$(stat -c %i svc/web/supervise/lock) " /proc/locks; }
@@ -290,9 +279,6 @@ free() { # until all that has hung has looked, and one look more
 	rm -f rules.held
 }
 hang() { echo "$RULE" >rules.new; mv rules.new rules; }
-mkdir m
-stallfs m rules & F=$!
-soon test -e rules.ready
 mkdir m/tree
 ln -s "$PWD/svc/web" m/tree/web
 scanner
@@ -332,8 +318,6 @@ soon test -s rules.held
 kill -HUP $P
 soon grep -qx 111 ended
 soon is web down
-kill -9 $F; wait $F || true
-umount -l m
 -- svc/web/run --
 #!/bin/sh
 exec sleep 1000
@@ -341,11 +325,7 @@ exec sleep 1000
 	for _, rule := range []string{"lookup tree", "getattr tree", "access tree", "opendir tree", "readdir tree", "readlink tree/web", "create tree/.forced-rescan\nopen tree/.forced-rescan"} {
 		t.Run(rule, func(t *testing.T) {
 			t.Parallel()
-			file := filepath.Join(t.TempDir(), "script")
-			if err := writeFile(file, []byte("RULE='"+rule+"'\n"+text), 0o644); err != nil {
-				t.Fatal(err)
-			}
-			script(t, file, bin)
+			stalled(t, "RULE='"+rule+"'\n"+text)
 		})
 	}
 }
@@ -354,15 +334,7 @@ exec sleep 1000
 // does not answer, that of each other is, and is made again when it is removed.
 func TestWatchHangs(t *testing.T) {
 	t.Parallel()
-	needFuse(t)
-	bin, err := links()
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "script")
-	text := `mkdir m tree
-stallfs m rules & F=$!
-eventually test -e rules.ready
+	stalled(t, `mkdir tree
 cp -r web m/slow
 ln -s ../m/slow tree/slow
 for s in a b c d e; do cp -r web tree/$s; done
@@ -379,14 +351,8 @@ for s in a b c d e; do
 done
 : >rules
 kill -HUP $P; wait $P || test $? = 111
-kill -9 $F; wait $F || true
-umount -l m
 -- web/run --
 #!/bin/sh
 exec sleep 1000
-`
-	if err := writeFile(file, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	script(t, file, bin)
+`)
 }

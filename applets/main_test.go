@@ -18,7 +18,11 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/testdata/aloud"
 )
+
+var skip = aloud.Skip
 
 // players are what the test binary is under names that are no applet's: the
 // other ends of a test's processes.
@@ -26,6 +30,7 @@ var players = map[string]func(argv []string) int{
 	"script-init":    scriptInit,
 	"racer":          racer,
 	"container-init": containerInit,
+	"services-init":  servicesInit,
 	"given":          given,
 	"refuse":         refuse,
 	"stallfs":        stallfs,
@@ -340,20 +345,6 @@ func peer(t *testing.T, name string) string {
 		skip(t, "no "+name+" among the peers (make peers)")
 	}
 	return path
-}
-
-// skip skips the test aloud: make test counts what it writes down here.
-func skip(t *testing.T, why string) {
-	t.Helper()
-	if path := os.Getenv("RUNITBOX_SKIPPED"); path != "" {
-		f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-		if err != nil {
-			t.Fatal(err)
-		}
-		fmt.Fprintf(f, "%s: %s\n", t.Name(), why)
-		f.Close()
-	}
-	t.Skip(why)
 }
 
 // script runs one file of testdata with the programs of bin first in PATH. The

@@ -64,15 +64,43 @@ type block struct {
 	text string
 }
 
-// helpers are the words that the transcripts share.
+// helpers are the words that the transcripts share:
+//
+//	mk, ml SERVICE [SCRIPT]     make a service, its log service
+//	rs SERVICE                  start runsv, as $P, and wait until it supervises or has ended
+//	up, down SERVICE...         wait for that state, by supervise/status
+//	old SERVICE...              wait until a restart would not have to rest for a second
+//	life SERVICE                names the process and when it was started
+//	again SERVICE LIFE          wait for a process other than LIFE
+//	ct SERVICE COMMANDS [STAT]  write to control, and wait until supervise/stat is STAT
+//	is SERVICE STAT             supervise/stat is STAT
+//	lines, said FILE NUMBER     there are so many lines, different lines in FILE
+//	gone PID, none PROGRAM      there is no such process
+//	unserved PATH               no runsv supervises this
+//	soon COMMAND...             wait until the command is true
+//	st, end                     show the state of a service; stop runsv
 const helpers = `umask 022
 mk() { mkdir -p $1; printf '#!/bin/sh\n%s\n' "${2:-exec sleep 1000}" >$1/run; chmod 755 $1/run; }
 ml() { mkdir -p $1/log; printf '#!/bin/sh\n%s\n' "${2:-exec cat >/dev/null}" >$1/log/run; chmod 755 $1/log/run; }
-rs() { setsid runsv $1 >$1.out 2>&1 </dev/null & P=$!; for i in {1..200}; do { [ -e $1/supervise/status ] || ! kill -0 $P 2>/dev/null; } && break; sleep .05; done; sleep ${2:-1.2}; }
-state() { od -An -tx1 -j19 -N1 $1/supervise/status 2>/dev/null; }
-up() { local s; for s; do until [ "$(state $s)" = ' 01' ]; do sleep .03; done; done; }
-down() { local s; for s; do until [ "$(state $s)" = ' 00' ]; do sleep .03; done; done; }
-ct() { printf "$2" >$1/supervise/control; sleep ${3:-0.4}; }
+soon() { local try; for try in {1..900}; do "$@" && return; sleep .03; done; echo "never: $*"; }
+stamp() { stat -c '%i %z' $1/supervise/status 2>&1; }
+renewed() { [ "$(stamp $1)" != "$2" ]; }
+supervised() { renewed $1 "$2" && [ -e $1/supervise/ok ] || ! kill -0 $P 2>/dev/null; }
+rs() { local was=$(stamp $1); setsid runsv $1 >$1.out 2>&1 </dev/null & P=$!; soon supervised $1 "$was"; }
+state() { od -An -tx1 -j19 -N1 "$1/supervise/status" 2>/dev/null; }
+up() { local s; for s; do until [ "$(state "$s")" = ' 01' ]; do sleep .03; done; done; }
+down() { local s; for s; do until [ "$(state "$s")" = ' 00' ]; do sleep .03; done; done; }
+life() { od -An -tx1 -N16 "$1/supervise/status"; }
+again() { until [ "$(life "$1")" != "$2" ] && [ "$(state "$1")" = ' 01' ]; do sleep .03; done; }
+aged() { local h=$(life "$1" 2>/dev/null | tr -d ' '); [ ${#h} = 32 ] && (( $(date +%s%N) - (0x${h:0:16} - 0x400000000000000a) * 1000000000 - 0x${h:16:8} > 1050000000 )); }
+old() { local s; for s; do until aged "$s"; do sleep .05; done; done; }
+is() { [ "$(cat "$1/supervise/stat" 2>/dev/null)" = "$2" ]; }
+ct() { printf "$2" >$1/supervise/control; [ $# -lt 3 ] || soon is $1 "$3"; }
+lines() { [ $(cat $1 2>/dev/null | wc -l) -ge $2 ]; }
+said() { [ $(sort -u $1 2>/dev/null | wc -l) -ge $2 ]; }
+gone() { ! kill -0 $1 2>/dev/null; }
+unserved() { sv status $1 | grep -q ^fail; }
+none() { ! pgrep -x $1 >/dev/null; }
 st() { echo "$(cat $1/supervise/stat) | $(od -An -tx1 -j16 $1/supervise/status) | $(sv status ./$1)"; }
 end() { kill -TERM $P 2>/dev/null; wait $P; echo "rc=$?"; }
 `

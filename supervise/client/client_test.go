@@ -431,51 +431,43 @@ func TestReplaced(t *testing.T) {
 			t.Errorf("heard %q", got)
 		}
 	})
-	t.Run("dies before it reads, nobody waits", func(t *testing.T) {
+	// unread sends cmd to a runsv that dies before it reads it; a while later another
+	// comes, and answers.
+	unread := func(t *testing.T, cmd string, answer func(*stage)) (*Client, *Order) {
+		t.Helper()
 		s := newStage(t)
 		s.enter()
 		s.show(state.Record{PID: 5, Want: state.WantUp, State: state.Run})
 		s.write("supervise/proc", proc, 0o644)
-		c := Client{Patience: time.Now().Add(10 * time.Second)}
-		if _, err := c.Send(s.path, "t", "t"); err != nil {
+		c := &Client{Patience: time.Now().Add(10 * time.Second)}
+		o, err := c.Send(s.path, cmd, cmd)
+		if err != nil {
 			t.Fatal(err)
 		}
 		s.leave()
-		delivered := make(chan bool)
-		defer func() { <-delivered }()
-		heard := make(chan string)
+		answered := make(chan bool)
+		t.Cleanup(func() { <-answered })
 		time.AfterFunc(300*time.Millisecond, func() {
 			s.enter()
-			heard <- s.hear(1)
+			answer(s)
+			close(answered)
 		})
-		go func() {
-			c.Deliver(50 * time.Millisecond)
-			close(delivered)
-		}()
+		return c, o
+	}
+	t.Run("dies before it reads, nobody waits", func(t *testing.T) {
+		heard := make(chan string, 1)
+		c, _ := unread(t, "t", func(s *stage) { heard <- s.hear(1) })
+		c.Deliver(50 * time.Millisecond)
 		if got := <-heard; got != "t" {
 			t.Errorf("heard %q", got)
 		}
 	})
 	t.Run("dies before it reads, somebody waits", func(t *testing.T) {
-		s := newStage(t)
-		s.enter()
-		s.show(state.Record{PID: 5, Want: state.WantUp, State: state.Run})
-		s.write("supervise/proc", proc, 0o644)
-		c := Client{Patience: time.Now().Add(10 * time.Second)}
-		o, err := c.Send(s.path, "d", "d")
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.leave()
-		played := make(chan bool)
-		defer func() { <-played }()
-		time.AfterFunc(300*time.Millisecond, func() {
-			s.enter()
+		c, o := unread(t, "d", func(s *stage) {
 			s.hear(1)
 			s.show(state.Record{Since: at(3), Want: state.WantDown})
-			close(played)
 		})
-		if got := outcomes(&c, []*Order{o}, 10*time.Second); len(got) != 1 || !strings.HasSuffix(got[0], "done <nil>") {
+		if got := outcomes(c, []*Order{o}, 10*time.Second); len(got) != 1 || !strings.HasSuffix(got[0], "done <nil>") {
 			t.Error(got)
 		}
 	})

@@ -1,0 +1,5 @@
+package manual
+
+import "runitbox/testdata/aloud"
+
+var skip = aloud.Skip

@@ -1,0 +1,5 @@
+package core
+
+import "runitbox/testdata/aloud"
+
+var skip = aloud.Skip
