@@ -1,3 +1,5 @@
+//go:build !slim
+
 package applets
 
 import (
@@ -75,8 +77,10 @@ func (s *svCall) count(all []*survey.Service) error {
 func judge(s *survey.Service) (colour string, well bool) {
 	r := s.Record
 	switch {
-	case s.Err != nil, s.Blocked:
+	case s.Err != nil, s.Blocked, s.GivenUp:
 		return red, false
+	case s.Ready == state.NotReady:
+		return yellow, r.Want == state.WantDown
 	case r.PID != 0 && r.Paused, s.Resting():
 		return yellow, false
 	case r.State == state.Down:
@@ -110,6 +114,8 @@ func stateWord(s *survey.Service) string {
 		return "unknown"
 	case s.Record.Paused && s.Record.PID != 0:
 		return "paused"
+	case s.GivenUp:
+		return "failed"
 	case s.Resting():
 		return "resting"
 	}
@@ -129,6 +135,8 @@ func notes(s *survey.Service) (all []string) {
 	}
 	rec := s.Record
 	add(s.Blocked, "blocked on its log")
+	add(s.GivenUp, "given up")
+	add(s.Ready == state.NotReady, "not ready")
 	add(!s.Linked, "not linked")
 	add(rec.PID != 0 && rec.Want == state.WantDown, "want down")
 	add(rec.PID != 0 && rec.Termed, "got TERM")
@@ -220,7 +228,12 @@ func jsonOf(o *object, s *survey.Service, now time.Time) {
 	if s.DownErr == nil {
 		o.raw("normally", upDown(!s.HasDown))
 	}
-	o.null("ready")
+	if s.Ready == state.NotSaid {
+		o.null("ready")
+	} else {
+		o.boolean("ready", s.Ready == state.IsReady)
+	}
+	o.boolean("givenUp", s.GivenUp)
 	if s.Use.Known {
 		o.number("processes", int64(s.Use.Processes)).number("memory", s.Use.Memory).raw("cpu", fmt.Sprintf("%.2f", s.Use.CPU.Seconds()))
 	}

@@ -1,3 +1,5 @@
+//go:build !slim
+
 package applets
 
 import (
@@ -20,7 +22,7 @@ type metric struct {
 }
 
 // states are the values of the label of the state.
-var states = []string{"run", "down", "finish", "paused", "resting", "unsupervised", "unknown"}
+var states = []string{"run", "down", "finish", "paused", "resting", "failed", "unsupervised", "unknown"}
 
 // metrics are told in this order.
 var metrics = []metric{
@@ -29,6 +31,12 @@ var metrics = []metric{
 	}},
 	{"well", "gauge", "Whether the service and its log service are as they are wanted.", func(s *survey.Service) string { return flag01(isWell(s)) }},
 	{"supervised", "gauge", "Whether a supervisor serves the service.", func(s *survey.Service) string { return flag01(s.Err == nil) }},
+	{"ready", "gauge", "Whether the service has said that it is ready, where it says so.", func(s *survey.Service) string {
+		if s.Ready == state.NotSaid {
+			return ""
+		}
+		return flag01(s.Ready == state.IsReady)
+	}},
 	{"wanted_up", "gauge", "Whether the standing order is up.", ofKnown(func(s *survey.Service) string {
 		return flag01(s.Record.Want == state.WantUp)
 	})},

@@ -1,3 +1,5 @@
+//go:build !slim
+
 package applets
 
 import (
@@ -42,7 +44,6 @@ func (s *svCall) runVerb(build func(s *svCall) *cobra.Command, cmd *cobra.Comman
 	defer func() { s.out.Flush() }()
 	verb := build(s)
 	getoptErrors(verb, s.name, verb.Use, 100)
-	verb.Flags().SortFlags = false
 	verb.SetArgs(append([]string{}, args...)) // nil would be os.Args
 	verb.SetOut(cmd.OutOrStdout())
 	verb.SilenceErrors, verb.SilenceUsage = true, true

@@ -1,3 +1,5 @@
+//go:build !slim
+
 package applets
 
 import (
@@ -126,7 +128,9 @@ func (s *svCall) watchTree(names []string, look survey.Look, show func(*treeWatc
 		if fds[1].Revents != 0 || fds[2].Revents&(unix.POLLERR|unix.POLLNVAL) != 0 {
 			return nil
 		}
-		tries++
+		if n == 0 {
+			tries++
+		}
 		if changed := watch.Read(); len(changed) > 0 {
 			tries = 0
 		} else if n > 0 {
@@ -166,7 +170,7 @@ func (w *treeWatch) renew() error {
 	seen := map[string]bool{}
 	visit := func(one *survey.Service) {
 		seen[one.Path] = true
-		state := fmt.Sprint(one.Err, one.Record.PID, one.Record.State, one.Record.Want, one.Record.Paused, one.Record.Termed, one.Linked)
+		state := fmt.Sprint(one.Err, one.Record.PID, one.Record.State, one.Record.Want, one.Record.Paused, one.Record.Termed, one.Linked, one.Ready, one.GivenUp)
 		if w.told[one.Path] != state {
 			w.told[one.Path] = state
 			w.changed = append(w.changed, one)

@@ -103,7 +103,7 @@ func children(pid, threads int) (all []int) {
 // scratch is what the files of many processes are read into, one after the other.
 var scratch struct {
 	sync.Mutex
-	b [64 << 10]byte
+	b []byte
 }
 
 // slurp reads a file of /proc into the scratch, which its caller has locked.
@@ -113,7 +113,10 @@ func slurp(path string) ([]byte, bool) {
 		return nil, false
 	}
 	defer unix.Close(fd)
-	n, err := unix.Read(fd, scratch.b[:])
+	if scratch.b == nil {
+		scratch.b = make([]byte, 64<<10)
+	}
+	n, err := unix.Read(fd, scratch.b)
 	return scratch.b[:max(n, 0)], err == nil
 }
 

@@ -199,6 +199,9 @@ func (w *why) running() {
 	} else if rec.Want == state.WantDown {
 		w.say("once", "it runs once: when it ends it is not started again", "sv up "+s.Name)
 	}
+	if s.Ready == state.NotReady {
+		w.say("not-ready", fmt.Sprintf("it runs for %s and has not said on its notification-fd that it is ready", span(w.now.Sub(rec.Since))), "")
+	}
 	switch processState(rec.PID) {
 	case 'T', 't':
 		if rec.Paused {
@@ -237,7 +240,9 @@ func (w *why) resting() {
 	if end, known := s.Life.Last(); known && len(problems) == 0 {
 		w.ended(end)
 	}
-	if text, err := sys.Slurp(unix.AT_FDCWD, s.Path+"/backoff", 64); err == nil {
+	if s.GivenUp {
+		w.say("given-up", "it is given up: it ended too often, or its ./finish said that it is for good (exit status 125)", "sv up "+s.Name)
+	} else if text, err := sys.Slurp(unix.AT_FDCWD, s.Path+"/backoff", 64); err == nil {
 		w.say("backs-off", "it is not started again at once: backoff says "+strings.TrimSpace(string(text))+" ms", "sv up "+s.Name)
 	}
 	w.descriptors()
