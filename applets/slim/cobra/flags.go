@@ -40,11 +40,14 @@ func (f *FlagSet) MarkHidden(name string) error {
 }
 
 // Bool adds an option that takes no value.
-func (f *FlagSet) Bool(name string, value bool, usage string) { f.BoolP(name, "", value, usage) }
+func (f *FlagSet) Bool(name string, value bool, usage string) *bool {
+	return f.BoolP(name, "", value, usage)
+}
 
 // BoolP is Bool with a letter.
-func (f *FlagSet) BoolP(name, letter string, value bool, usage string) {
+func (f *FlagSet) BoolP(name, letter string, value bool, usage string) *bool {
 	f.BoolVarP(&value, name, letter, value, usage)
+	return &value
 }
 
 // BoolVar is Bool with a place for it.
