@@ -130,7 +130,7 @@ clean:
 # below build: the machine's own apt is not touched.
 APTDIRS := -o Dir::State::lists='$(CURDIR)/build/apt/lists' -o Dir::Cache='$(CURDIR)/build/apt/cache'
 APT := apt-get -qq -o APT::Sandbox::User=root $(APTDIRS)
-peers: build/peers/.done build/peers/qemu/.done build/peers/recipes/.done build/peers/services/.done build/peers/shells/.done $(if $(shell command -v ps && command -v pgrep && command -v xz),,build/peers/.tools)
+peers: build/peers/.done build/peers/qemu/.done build/peers/recipes/.done build/peers/services/.done build/peers/shells/.done build/peers/usr/bin/promtool $(if $(shell command -v ps && command -v pgrep && command -v xz),,build/peers/.tools)
 build/peers/.done: PACKAGES := $(PEERS)
 build/peers/.tools: PACKAGES := procps libproc2-0 xz-utils
 build/peers/.done build/peers/.tools:
@@ -140,6 +140,12 @@ build/peers/.done build/peers/.tools:
 			$(APT) download $$p && dpkg -x $${p}_*.deb ../peers || echo "peers: no package $$p here"; \
 		done && touch ../../$@; \
 	else echo "peers: apt-get is not usable here: tests that need $(PACKAGES) will be skipped"; fi
+
+# Of prometheus only the program that checks what is written for it is taken.
+build/peers/usr/bin/promtool: | build/peers/.done
+	@if command -v apt-get >/dev/null && $(APT) update && cd build/apt && $(APT) download prometheus; then \
+		dpkg --fsys-tarfile prometheus_*.deb | tar -xC ../peers ./usr/bin/promtool; rm -f prometheus_*.deb; touch ../peers/usr/bin/promtool; \
+	else echo "peers: no promtool here"; fi
 
 # Qemu has a directory of its own, for libraries that this machine lacks are in it: what
 # apt-get would install here. Of the kernel's package it takes what boots.

@@ -1,3 +1,5 @@
+//go:build !slim
+
 package applets
 
 import (
@@ -96,7 +98,7 @@ func awaitEnd(one *survey.Service, until time.Time) *survey.Service {
 		return nil
 	}
 	defer watch.Close()
-	if watch.Add(one.Path+"/supervise") != nil {
+	if _, err := watch.Add(one.Path + "/supervise"); err != nil {
 		return nil
 	}
 	for {
@@ -142,7 +144,7 @@ func (e *explanation) headline() string {
 	}
 	if e.flaps {
 		text += ", flapping: it ended while it was looked at, and is started again and again"
-	} else if s.Resting() {
+	} else if s.Resting() && !s.GivenUp {
 		text += ", to be started again"
 	}
 	if s.Err == nil && s.Use.Known {

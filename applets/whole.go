@@ -22,6 +22,9 @@ var verbs = [...]verb{
 	{"list", newSvList},
 	{"log", newSvLog},
 	{"why", newSvWhy},
+	{"watch", newSvWatch},
+	{"metrics", newSvMetrics},
+	{"lint", newSvLint},
 	{"enable", newSvEnable},
 	{"disable", newSvDisable},
 }
