@@ -8,11 +8,18 @@ SVDIRS  ?= /service:/var/service:/etc/service
 GOLDFLAGS ?=
 PREFIX  ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
+# DATADIR is where manual pages and completion go. Debian's zsh looks for what packages
+# bring in a directory of its own.
+DATADIR ?= $(PREFIX)/share
+MANDIR  ?= $(DATADIR)/man
+BASHDIR ?= $(DATADIR)/bash-completion/completions
+FISHDIR ?= $(DATADIR)/fish/vendor_completions.d
+ZSHDIR  ?= $(DATADIR)/zsh/$(if $(filter /usr,$(PREFIX)),$(if $(wildcard /etc/debian_version),vendor-completions,site-functions),site-functions)
 # LINKS are options for the making of links, such as --no-init.
 LINKS   ?=
 PEERS   := runit busybox-static user-mode-linux s6 libs6-2.11 libskarnet2.13 libexecline2.9 daemontools qemu-user-static shellcheck
 
-.PHONY: build demo test check test-fresh test-services race mutants bench bench-turns chaos test-logger install clean peers
+.PHONY: build demo test check test-fresh test-services test-boot race mutants bench bench-turns chaos test-logger install clean peers
 
 # The entry writes down what Go's runtime changes at its start (procenv/entry.go);
 # it is assembly, so not for every machine.
@@ -29,9 +36,15 @@ SMALL := fmt path/filepath golang.org/x/sys/unix internal/sync reflect regexp/sy
 # go.mod cannot name it, and what stands there for the runtime is replaced by this.
 GODEBUGS := containermaxprocs=0,updatemaxprocs=0,disablethp=1
 
+# SLIM=1 leaves out the manual pages and what runitbox setup writes (the tag slim), and
+# takes for cobra what stands in applets/slim/cobra.
+SLIM ?=
+SLIMMED = $(if $(SLIM),-tags slim '-modfile=$(OUT)/slim.mod')
+
 # The go command itself is not to ask git: it fails where somebody else owns the tree.
 build:
-	CGO_ENABLED=0 go build -trimpath -buildvcs=false $(SMALL:%=-gcflags=%=-l) -ldflags '-s -w -funcalign=4 $(ENTRY) -X runtime.godebugDefault=$(GODEBUGS) -X runitbox/applets/loaders.Version=$(VERSION) -X runitbox/applets.serviceDirs=$(SVDIRS) $(GOLDFLAGS)' -o '$(OUT)/runitbox' .
+	$(if $(SLIM),@mkdir -p '$(OUT)' && cp go.sum '$(OUT)/slim.sum' && { cat go.mod; echo 'replace github.com/spf13/cobra => ./applets/slim/cobra'; } >'$(OUT)/slim.mod')
+	CGO_ENABLED=0 go build $(SLIMMED) -trimpath -buildvcs=false $(SMALL:%=-gcflags=%=-l) -ldflags '-s -w -funcalign=4 $(ENTRY) -X runtime.godebugDefault=$(GODEBUGS) -X runitbox/applets/loaders.Version=$(VERSION) -X runitbox/applets.serviceDirs=$(SVDIRS) $(GOLDFLAGS)' -o '$(OUT)/runitbox' .
 
 # test is all that a change must pass. What the tests need of others is fetched
 # into build, never installed; what cannot be had is skipped and counted.
@@ -39,7 +52,7 @@ build:
 # that have no vfork of ours.
 test: peers build
 	test -z "$$(gofmt -l .)"
-	go vet ./...
+	go vet -tags $(TAGS) ./...
 	@rm -f build/skipped
 	@diff=$$(go mod tidy -diff 2>build/why) || if test "$$diff"; then echo "$$diff"; exit 1; \
 	else echo "go mod tidy: $$(tail -n 1 build/why)" >>build/skipped; fi
@@ -54,7 +67,9 @@ test: peers build
 
 # The messages end as runit's do, some with a full stop, which ST1005 forbids.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-CHECKS      := -checks inherit,-ST1005
+CHECKS      := -checks inherit,-ST1005 -tags $(TAGS)
+# TAGS are those of the tests that make test does not run, but looks at.
+TAGS        := bench,mutants
 
 # SKIPPED says at the end what was left out and why: the first test of each reason.
 SKIPPED = if test -s build/skipped; then echo "skipped: $$(wc -l <build/skipped) (they are in build/skipped)"; \
@@ -80,6 +95,11 @@ SERVICES ?=
 test-services: peers build
 	.ci/services $(SERVICES)
 
+# test-boot boots a Debian made by debootstrap whose process 1 is this executable, with
+# qemu, as root: BOOT_ROOT names a root that has what it needs.
+test-boot: peers build
+	.ci/boot
+
 # race runs what else runs the executable that users get with one that is made
 # for the race detector. What looks at its signals, sizes and memory is left out.
 race: peers
@@ -101,6 +121,7 @@ install:
 	install -m 755 '$(OUT)/runitbox' '$(SBIN)/.runitbox.new'
 	mv -f '$(SBIN)/.runitbox.new' '$(SBIN)/runitbox'
 	'$(SBIN)/runitbox' install $(LINKS) '$(SBIN)'
+	sh applets/share.sh '$(DESTDIR)$(MANDIR)' '$(DESTDIR)$(BASHDIR)' '$(DESTDIR)$(FISHDIR)' '$(DESTDIR)$(ZSHDIR)' $(LINKS)
 
 clean:
 	rm -rf build
@@ -110,7 +131,7 @@ clean:
 # below build: the machine's own apt is not touched.
 APTDIRS := -o Dir::State::lists='$(CURDIR)/build/apt/lists' -o Dir::Cache='$(CURDIR)/build/apt/cache'
 APT := apt-get -qq -o APT::Sandbox::User=root $(APTDIRS)
-peers: build/peers/.done build/peers/qemu/.done $(if $(shell command -v ps && command -v pgrep && command -v xz),,build/peers/.tools)
+peers: build/peers/.done build/peers/qemu/.done build/peers/recipes/.done build/peers/services/.done build/peers/shells/.done $(if $(shell command -v ps && command -v pgrep && command -v xz),,build/peers/.tools)
 build/peers/.done: PACKAGES := $(PEERS)
 build/peers/.tools: PACKAGES := procps libproc2-0 xz-utils
 build/peers/.done build/peers/.tools:
@@ -136,6 +157,54 @@ build/peers/qemu/.done: | build/peers/.done
 			*) dpkg -x $$p '$(CURDIR)/$(QEMU)';; esac || exit 1; done && \
 		rm -rf '$(CURDIR)/build/apt/qemu' && touch '$(CURDIR)/$@'; \
 	else echo "peers: no qemu or kernel for it here: where user-mode-linux runs no program no kernel boots"; fi
+
+# What the recipes need: PostgreSQL below root, with the libraries that this machine lacks
+# (but not the one that compiles queries, which is large), other inits, and runit's packages
+# as they are.
+RECIPES := build/peers/recipes
+build/peers/recipes/.done: | build/peers/.done
+	@rm -rf $(RECIPES) build/apt/recipes
+	@mkdir -p $(RECIPES)/root $(RECIPES)/inits build/apt/lists/partial build/apt/recipes/partial
+	@if command -v apt-get >/dev/null && $(APT) update && \
+		(cd $(RECIPES) && $(APT) download runit runit-init) && cd build/apt/recipes && \
+		$(APT) download openrc libeinfo1 librc1 sysvinit-core && for p in *.deb; do dpkg -x $$p '$(CURDIR)/$(RECIPES)/inits' && rm $$p || exit 1; done && \
+		$(APT) -o Dir::Cache::archives='$(CURDIR)/build/apt/recipes' -o Debug::NoLocking=1 \
+			-y --download-only --no-install-recommends --reinstall install postgresql-15 postgresql-client-15 libpq5 >../recipes.log; then \
+		rm -f libllvm*.deb; for p in *.deb; do dpkg -x $$p '$(CURDIR)/$(RECIPES)/root' || exit 1; done; \
+		for r in root inits; do cd '$(CURDIR)/$(RECIPES)'/$$r && for d in bin sbin lib; do \
+			if test -d $$d; then mkdir -p usr/$$d && cp -a $$d/. usr/$$d && rm -r $$d; fi; done; done; cd ../root; \
+		rm -rf usr/share/doc usr/share/man usr/share/locale usr/lib/postgresql/*/lib/bitcode; \
+		rm -rf '$(CURDIR)/build/apt/recipes' && touch '$(CURDIR)/$@'; \
+	else echo "peers: no postgresql-15 or runit here: the tests of what stands beside them will be skipped"; fi
+
+# The daemons of the collection that the tests start, and all that they need: a root of its
+# own, as apt-get would make it where nothing is installed, without what is for Perl. It
+# stands whole or not at all, and a machine's own packages do not count.
+SERVICES_PEERS := base-passwd dash coreutils sed grep procps curl socat bsdutils bind9-dnsutils chrony cron dnsmasq-base \
+	haproxy lighttpd memcached mosquitto mosquitto-clients nginx openssh-client openssh-server redis-server rsyslog
+build/peers/services/.done: | build/peers/.done
+	@rm -rf build/peers/services build/peers/services.new build/apt/services
+	@mkdir -p build/apt/lists/partial build/apt/services/partial build/peers/services.new
+	@cd build/peers/services.new && for d in bin sbin lib lib64; do mkdir -p usr/$$d && ln -s usr/$$d $$d; done
+	@if command -v apt-get >/dev/null && $(APT) update && cd build/apt/services && \
+		$(APT) -o Dir::State::status=/dev/null -o Dir::Cache::archives='$(CURDIR)/build/apt/services' -o Debug::NoLocking=1 \
+			-y --download-only --no-install-recommends install $(SERVICES_PEERS) >../services.log; then \
+		rm -f *perl*.deb dpkg_*.deb passwd_*.deb tzdata_*.deb && mkdir '$(CURDIR)/build/peers/services.new/usr/share' && ls *.deb >'$(CURDIR)/build/peers/services.new/usr/share/packages'; \
+		for p in *.deb; do dpkg --fsys-tarfile $$p | tar -xC '$(CURDIR)/build/peers/services.new' --keep-directory-symlink --no-same-owner \
+			--exclude='./usr/share/doc/*' --exclude='./usr/share/man/*' --exclude='./usr/share/locale/*' || exit 1; done; \
+		cd '$(CURDIR)' && rm -rf build/apt/services && touch build/peers/services.new/.done && mv build/peers/services.new build/peers/services; \
+	else echo "peers: no daemons of the collection here: TestCollection will be skipped"; fi
+
+# Shells that complete, a reader of manual pages and what they need have a directory of
+# their own.
+SHELLS := bash-completion zsh zsh-common fish fish-common libpcre2-32-0 mandoc
+build/peers/shells/.done: | build/peers/.done
+	@mkdir -p build/peers/shells build/apt/lists/partial build/apt/cache/archives/partial
+	@if command -v apt-get >/dev/null && $(APT) update; then \
+		cd build/apt && for p in $(SHELLS); do \
+			$(APT) download $$p && dpkg -x $${p}_*.deb ../peers/shells || echo "peers: no package $$p here"; \
+		done && touch ../../$@; \
+	else echo "peers: apt-get is not usable here: zsh, fish and mandoc are not tried"; fi
 
 # bench prints ratios against the peers; it says which are missing.
 bench: peers build

@@ -31,16 +31,30 @@ var commands = [...]struct {
 	{"runsvdir", newRunsvdir},
 	{"runsvchdir", newRunsvchdir},
 	{"sv", newSv},
+	{"runsvctrl", newRunsvctrl},
+	{"runsvstat", newRunsvstat},
+	{"svwaitdown", newSvwaitdown},
+	{"svwaitup", newSvwaitup},
 	{"svlogd", newSvlogd},
+	{"rsvlog", newRsvlog},
+	{"nsvlog", newRsvlog},
+	{"vlogger", newVlogger},
+	{"pause", newPause},
 	{"init", newRunitInit},
 	{"runit", newRunit},
 	{"runit-init", newRunitInit},
+	{"modules-load", newModulesLoad},
+	{"seedrng", newSeedrng},
 	{"utmpset", newUtmpset},
 	{"halt", newHalt},
 	{"poweroff", newHalt},
 	{"reboot", newHalt},
 	{"shutdown", newShutdown},
 }
+
+// runs are the applets that may be a service's run: links of that name lead
+// through one of theirs.
+var runs = [...]string{"rsvlog", "nsvlog", "vlogger", "pause"}
 
 // Main runs the applet that argv[0] names and returns its exit status.
 func Main(argv []string) int {
@@ -54,7 +68,8 @@ func Main(argv []string) int {
 // dispatch finds the applet: by argv[0]'s base name, as the first argument of
 // runitbox itself, or as sv where argv[0] is a link that leads through one
 // called sv (/etc/init.d/web -> /sbin/sv -> runitbox). An init script is called
-// by its path, so there a service may also have the name of an applet.
+// by its path, so there a service may also have the name of an applet. In the
+// same way a service's run is one of runs (log/run -> /sbin/rsvlog -> runitbox).
 func dispatch(argv []string) error {
 	name := filepath.Base(argv[0])
 	switch {
@@ -66,6 +81,11 @@ func dispatch(argv []string) error {
 		return box(argv)
 	case leadsThrough(argv[0], "sv"):
 		return call("sv", argv)
+	}
+	for _, name := range runs {
+		if leadsThrough(argv[0], name) {
+			return call(name, argv)
+		}
 	}
 	return fatal{"runitbox", 127, fmt.Errorf("%s: applet not found", name)}
 }
@@ -94,6 +114,7 @@ func call(name string, argv []string) error {
 	cmd.Flags().SetInterspersed(false)
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	cmd.CompletionOptions.DisableDefaultCmd = true
+	cmd.SetHelpFunc(showHelp)
 	cmd.SetOut(os.Stdout)
 	return cmd.Execute()
 }

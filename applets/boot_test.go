@@ -35,6 +35,7 @@ import (
 //	container ARG...  and as process 1 of a PID namespace, started so
 //	oracle            the container shows the same with Debian's runit
 //	uncapable         the container may neither call reboot(2) nor mount
+//	readonly          the container's root file system is read-only, and /run a tmpfs
 //	mapped            the container's root is an ordinary user of the machine
 //	terminal          the container's console is a terminal
 //	terminal own      which its manager has made process 1's own, as docker -t does
@@ -44,8 +45,10 @@ import (
 //	file HOSTPATH PATH, link TARGET PATH, node PATH MAJOR MINOR, dir PATH, mode OCTAL PATH
 //	want TEXT         a line with this text comes, after the one wanted before
 //	never TEXT        no line has this text
+//	setup ARG...      what runitbox setup writes is there; files of the recipe take its places
 //	touch PATH        a file appears in the container
 //	appears PATH      the container itself has made that file
+//	type TEXT         somebody types that line on the console
 //	cad               press ctrl-alt-del (INT to process 1 in a container)
 //	signal NAME       the container's process 1 gets it
 //	within TIME       it has ended so long after the last signal
@@ -59,6 +62,7 @@ type recipe struct {
 	container []string
 	oracle    bool
 	uncapable bool
+	readonly  bool
 	mapped    bool
 	terminal  string // "", "lent" or "own"
 	steps     []bootStep
@@ -122,6 +126,8 @@ func readRecipe(t *testing.T, file, init string) *recipe {
 			r.oracle = true
 		case "uncapable":
 			r.uncapable = true
+		case "readonly":
+			r.readonly = true
 		case "mapped":
 			r.mapped = true
 		case "terminal":
@@ -130,6 +136,8 @@ func readRecipe(t *testing.T, file, init string) *recipe {
 			r.files[args[1]] = bootFile{mode: unix.S_IFLNK | 0o777, data: []byte(args[0])}
 		case "dir":
 			r.files[args[0]] = bootFile{mode: unix.S_IFDIR | 0o755}
+		case "setup":
+			r.setup(t, init, args)
 		case "remove":
 			delete(r.files, args[0])
 		case "mode":
@@ -142,7 +150,7 @@ func readRecipe(t *testing.T, file, init string) *recipe {
 			r.files[args[1]] = f
 		case "never":
 			r.never = append(r.never, rest)
-		case "want", "cad", "signal", "ends", "within", "nproc", "touch", "appears", "hangup", "stall":
+		case "want", "cad", "type", "signal", "ends", "within", "nproc", "touch", "appears", "hangup", "stall":
 			r.steps = append(r.steps, bootStep{verb, rest})
 		default:
 			t.Fatalf("%s: what is %q?", file, line)
@@ -159,6 +167,46 @@ func (r *recipe) copy(t *testing.T, from, to string) {
 		t.Fatal(err)
 	}
 	r.files[to] = bootFile{mode: unix.S_IFREG | 0o755, data: data}
+}
+
+// setup has this machine's executable write what `runitbox setup` does into the root file system.
+func (r *recipe) setup(t *testing.T, exe string, args []string) {
+	t.Helper()
+	root := t.TempDir()
+	cmd := exec.Command(exe, append(append([]string{"setup"}, args...), "--root", root)...)
+	cmd.Args[0] = "runitbox"
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%q: %v: %s", cmd.Args, err, out)
+	}
+	err := filepath.WalkDir(root, func(at string, d os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, _ := filepath.Rel(root, at)
+		if _, given := r.files[name]; given || name == "." {
+			return nil
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		f := bootFile{mode: unix.S_IFREG | uint32(info.Mode().Perm())}
+		switch {
+		case d.IsDir():
+			f.mode = unix.S_IFDIR | uint32(info.Mode().Perm())
+		case !info.Mode().IsRegular():
+			to, err := os.Readlink(at)
+			r.files[name] = bootFile{mode: unix.S_IFLNK | 0o777, data: []byte(to)}
+			return err
+		default:
+			f.data, err = os.ReadFile(at)
+		}
+		r.files[name] = f
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // copyWithLibraries puts a program of this machine and the libraries it needs
@@ -278,6 +326,7 @@ type guest struct {
 	on    *hypervisor // nil: a container
 	root  string      // of a container
 	tty   *os.File    // the other end of its terminal
+	keys  io.Writer   // what is typed on its console
 
 	mu    sync.Mutex
 	text  []byte
@@ -507,7 +556,7 @@ func bootKernel(t *testing.T, r *recipe, h *hypervisor) *guest {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { in.Close(); out.Close() })
-	g.cmd.Stdin = in
+	g.cmd.Stdin, g.keys = in, out
 	g.run()
 	return g
 }
@@ -614,8 +663,8 @@ func mconsole(socket, command string) error {
 }
 
 // containerInit becomes argv[1] as process 1 of a container whose root file
-// system is argv[0]; with "uncapable" as argv[1] it may do as little as docker
-// allows.
+// system is argv[0]; with "uncapable" in argv[1] it may do as little as docker
+// allows, with "readonly" the root is read-only.
 func containerInit(argv []string) int {
 	failed := func(what string, err error) int {
 		fmt.Fprintln(os.Stderr, "container-init:", what+":", err)
@@ -623,7 +672,18 @@ func containerInit(argv []string) int {
 	}
 	runtime.LockOSThread() // what it may do is the thread's
 	unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
-	root, uncapable, argv := argv[0], argv[1] == "uncapable", argv[2:]
+	root, limits, argv := argv[0], strings.Fields(argv[1]), argv[2:]
+	if slices.Contains(limits, "readonly") {
+		if err := unix.Mount(root, root, "", unix.MS_BIND, ""); err != nil {
+			return failed("mount", err)
+		}
+		if err := unix.Mount("tmpfs", filepath.Join(root, "run"), "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, ""); err != nil {
+			return failed("mount", err)
+		}
+		if err := unix.Mount("", root, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+			return failed("mount", err)
+		}
+	}
 	if err := unix.Mount("proc", filepath.Join(root, "proc"), "proc", 0, ""); err != nil && !errors.Is(err, unix.EPERM) { // a user's namespace may have none
 		return failed("mount", err)
 	}
@@ -639,7 +699,7 @@ func containerInit(argv []string) int {
 	if err := os.Chdir("/"); err != nil {
 		return failed("chdir", err)
 	}
-	if uncapable {
+	if slices.Contains(limits, "uncapable") {
 		for _, c := range []uintptr{unix.CAP_SYS_BOOT, unix.CAP_SYS_ADMIN} {
 			if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); err != nil {
 				return failed("drop capabilities", err)
@@ -665,12 +725,15 @@ func bootContainer(t *testing.T, r *recipe, who string) *guest {
 	if len(argv) == 0 {
 		argv = []string{"/sbin/runit"}
 	}
-	capable := "capable"
+	limits := "limits"
 	if r.uncapable {
-		capable = "uncapable"
+		limits += " uncapable"
+	}
+	if r.readonly {
+		limits += " readonly"
 	}
 	cmd := exec.Command(self)
-	cmd.Args = append([]string{"container-init", root, capable}, argv...)
+	cmd.Args = append([]string{"container-init", root, limits}, argv...)
 	cmd.Env = []string{"HOME=/", "TERM=linux"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWUTS | unix.CLONE_NEWNET | unix.CLONE_NEWIPC,
@@ -712,7 +775,7 @@ func bootContainer(t *testing.T, r *recipe, who string) *guest {
 		t.Fatal(err)
 	}
 	tty, peer := terminal(t)
-	g.tty = tty
+	g.tty, g.keys = tty, tty
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = peer, peer, peer
 	cmd.SysProcAttr.Setsid = r.terminal == "own"
 	cmd.SysProcAttr.Setctty = r.terminal == "own"
@@ -760,6 +823,10 @@ func (g *guest) follow(r *recipe) {
 		case "cad":
 			if err := g.cad(); err != nil {
 				g.fail("ctrl-alt-del: %v", err)
+			}
+		case "type":
+			if _, err := io.WriteString(g.keys, s.text+"\n"); err != nil {
+				g.fail("to type %s: %v", s.text, err)
 			}
 		case "signal":
 			sig := unix.SignalNum("SIG" + s.text)

@@ -2,6 +2,7 @@ package applets
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,11 +28,18 @@ func box(argv []string) error {
 		}
 		return call(argv[1], argv[1:])
 	}
+	root := newBox()
+	root.SetArgs(argv[1:])
+	root.SetOut(os.Stdout)
+	root.SilenceErrors, root.SilenceUsage = true, true
+	return root.Execute()
+}
+
+// newBox is the command runitbox, with all that it can be called as.
+func newBox() *cobra.Command {
 	root := &cobra.Command{
-		Use:   "runitbox",
-		Short: "all of runit in one executable",
-		Long: "runitbox is all of runit in one executable. It does what the name it is called\n" +
-			"with says: link it under these names, or give one as the first argument.",
+		Use:     "runitbox applet [arg ...]",
+		Short:   "all of runit in one executable",
 		Version: version,
 		Args:    cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -49,11 +57,19 @@ func box(argv []string) error {
 	for _, l := range loaders.All {
 		root.AddCommand(&cobra.Command{Use: l.Name, Short: l.Short, Run: func(*cobra.Command, []string) {}})
 	}
-	root.AddCommand(newInstall(), newSetup(), newCompletion())
-	root.SetArgs(argv[1:])
-	root.SetOut(os.Stdout)
-	root.SilenceErrors, root.SilenceUsage = true, true
-	return root.Execute()
+	root.AddCommand(newInstall(), newUninstall(), newSetup(), newCompletion(), newComplete())
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetHelpCommand(newHelp())
+	root.InitDefaultHelpCmd()
+	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		switch {
+		case cmd == root:
+			showBox(cmd, args)
+		default:
+			showHelp(cmd, args)
+		}
+	})
+	return root
 }
 
 // rename makes cmd appear under its applet's name, whatever its usage line is.
@@ -77,18 +93,22 @@ func names() []string {
 
 // newInstall makes the links by which the applets are called.
 func newInstall() *cobra.Command {
-	const line = "runitbox install [--hard] [--force] [--no-init] [--restart] dir"
-	var hard, force, noInit, again bool
+	const use = "install [--hard] [--force] [--no-init] [--restart] dir|--over-runit"
+	const line = "runitbox " + use
+	var hard, force, noInit, again, overRunit bool
 	cmd := &cobra.Command{
-		Use:   "install [--hard] [--force] [--no-init] [--restart] dir",
+		Use:   use,
 		Short: "link every applet's name to this executable",
 		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 1 || args[0] == "" { // an unset variable is not this directory
+			if overRunit && len(args) == 0 {
+				return nil
+			}
+			if overRunit || len(args) != 1 || args[0] == "" { // an unset variable is not this directory
 				return misuse{"", line, 100}
 			}
 			return nil
 		},
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			self, err := self()
 			if err != nil {
 				return fatal{"runitbox", 111, fmt.Errorf("unable to find the executable: %w", err)}
@@ -97,11 +117,18 @@ func newInstall() *cobra.Command {
 			if noInit {
 				names = slices.DeleteFunc(names, ofInit)
 			}
-			if err := install(self, args[0], names, hard, force); err != nil {
+			dir := filepath.Dir(self)
+			if overRunit {
+				err = over(cmd.OutOrStdout(), self, noInit)
+			} else {
+				dir = args[0]
+				err = install(self, dir, names, hard, force)
+			}
+			if err != nil {
 				return fatal{"runitbox", 111, err}
 			}
 			if again {
-				if err := restart(self, args[0], names); err != nil {
+				if err := restart(self, dir, names); err != nil {
 					return fatal{"runitbox", 111, fmt.Errorf("unable to find what runs: %w", err)}
 				}
 			}
@@ -112,6 +139,7 @@ func newInstall() *cobra.Command {
 	cmd.Flags().BoolVar(&hard, "hard", false, "make hard links")
 	cmd.Flags().BoolVar(&force, "force", false, "replace files that are not such links")
 	cmd.Flags().BoolVar(&again, "restart", false, "have process 1 and runsvdir become this executable")
+	cmd.Flags().BoolVar(&overRunit, "over-runit", false, "in the place of runit's programs, which are kept aside")
 	cmd.Flags().BoolVar(&noInit, "no-init", false, "leave out init, halt, poweroff, reboot and shutdown")
 	return cmd
 }
@@ -146,27 +174,6 @@ func restart(self, dir string, names []string) error {
 		}
 	}
 	return nil
-}
-
-// newCompletion prints what makes a shell complete runitbox's arguments.
-func newCompletion() *cobra.Command {
-	return &cobra.Command{
-		Use:       "completion bash|zsh|fish",
-		Short:     "print a script that makes the shell complete arguments",
-		ValidArgs: []string{"bash", "fish", "zsh"},
-		RunE: func(cmd *cobra.Command, args []string) error {
-			root, out := cmd.Root(), cmd.OutOrStdout()
-			switch strings.Join(args, " ") {
-			case "bash":
-				return root.GenBashCompletionV2(out, true)
-			case "zsh":
-				return root.GenZshCompletion(out)
-			case "fish":
-				return root.GenFishCompletion(out, true)
-			}
-			return misuse{"", "runitbox completion bash|zsh|fish", 100}
-		},
-	}
 }
 
 // ofInit says whether name is one that every init has, so that where the
@@ -235,8 +242,11 @@ func same(a, b string) bool {
 	return unix.Stat(a, &x) == nil && unix.Stat(b, &y) == nil && x.Ino == y.Ino && x.Dev == y.Dev
 }
 
-// cause takes the names off an error of linking: they are temporary.
+// cause takes the names off an error: they are temporary, or told already.
 func cause(err error) error {
+	if p, ok := err.(*fs.PathError); ok {
+		return p.Err
+	}
 	if l, ok := err.(*os.LinkError); ok {
 		return l.Err
 	}

@@ -14,10 +14,10 @@ import (
 
 // newSetup writes what the executable brings for a whole system.
 func newSetup() *cobra.Command {
-	const line = "runitbox setup services [--list] [--dry-run] [--force] [--root DIR] [service ...]"
+	const line = "runitbox setup services [--list] [--dry-run] [--force] [--supervise-in-run] [--root DIR] [service ...]"
 	cmd := &cobra.Command{
-		Use:   "setup services",
-		Short: "write service directories for well-known daemons",
+		Use:   "setup services|boot|stages|levels|user|recipes|container",
+		Short: "write what a system needs around the programs",
 		RunE: func(_ *cobra.Command, args []string) error {
 			note := ""
 			if len(args) > 0 {
@@ -26,13 +26,16 @@ func newSetup() *cobra.Command {
 			return misuse{note, line, 100}
 		},
 	}
-	var list, dry, force bool
+	var list, dry, force, inRun bool
 	var root string
 	services := &cobra.Command{
-		Use:   "services [--list] [--dry-run] [--force] [--root DIR] [service ...]",
+		Use:   "services [--list] [--dry-run] [--force] [--supervise-in-run] [--root DIR] [service ...]",
 		Short: "write service directories for well-known daemons to /etc/sv",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			all := setup.Services()
+			if len(all) == 0 {
+				return fatal{"runitbox", 111, errors.New("setup: this executable was built without service directories")}
+			}
 			chosen := slices.DeleteFunc(slices.Clone(all), func(s setup.Service) bool {
 				return len(args) > 0 && !slices.Contains(args, s.Name)
 			})
@@ -48,12 +51,15 @@ func newSetup() *cobra.Command {
 					fmt.Fprintf(out, "%-15s %s\n", s.Name, s.About)
 				}
 				files = append(files, s.Files...)
+				if inRun {
+					files = append(files, s.Links()...)
+				}
 			}
 			if list {
 				return nil
 			}
 			if err := write(out, root, setup.ServiceDir, files, dry, force); err != nil {
-				return fatal{"runitbox", 111, err}
+				return fatal{"runitbox", 111, fmt.Errorf("setup: %w", err)}
 			}
 			return nil
 		},
@@ -64,8 +70,9 @@ func newSetup() *cobra.Command {
 	f.BoolVar(&list, "list", false, "tell what there is and write nothing")
 	f.BoolVar(&dry, "dry-run", false, "tell what would be done and do nothing")
 	f.BoolVar(&force, "force", false, "replace files that differ")
-	f.StringVar(&root, "root", "/", "the root of the system that is set up")
-	cmd.AddCommand(services)
+	f.BoolVar(&inRun, "supervise-in-run", false, "link what runsv writes to "+setup.SuperviseDir+": for an /etc that is read-only")
+	f.StringVar(&root, "root", "/", "the `DIR` that is the root of the system")
+	cmd.AddCommand(services, newSetupBoot(), newSetupStages(), newSetupLevels(), newSetupUser(), newSetupRecipes(), newSetupContainer())
 	return cmd
 }
 
@@ -74,13 +81,18 @@ func newSetup() *cobra.Command {
 func write(out io.Writer, root, dir string, files []setup.File, dry, force bool) error {
 	target, err := setup.Open(root, dir)
 	if err != nil {
-		return fmt.Errorf("setup: unable to open %s: %w", root, err)
+		return fmt.Errorf("unable to open %s: %w", root, err)
 	}
 	defer target.Close()
 	steps, err := target.Plan(files)
 	if err != nil {
-		return fmt.Errorf("setup: %w", err)
+		return err
 	}
+	return carryOut(out, target, root, steps, dry, force)
+}
+
+// carryOut does what has been planned for a target below root and tells of each file.
+func carryOut(out io.Writer, target *setup.Target, root string, steps []setup.Step, dry, force bool) error {
 	at := strings.TrimSuffix(root, "/") + "/"
 	var way []string
 	for _, s := range steps {
@@ -92,19 +104,23 @@ func write(out io.Writer, root, dir string, files []setup.File, dry, force bool)
 		}
 	}
 	if len(way) > 0 {
-		return errors.New("setup: nothing was changed: " + strings.Join(way, "; "))
+		return errors.New("nothing was changed: " + strings.Join(way, "; "))
 	}
 	if !dry {
 		if err := target.Write(steps); err != nil {
-			return fmt.Errorf("setup: nothing was changed: %w", err)
+			return fmt.Errorf("nothing was changed: %w", err)
 		}
 	}
-	words := map[setup.State]string{setup.Absent: "made", setup.Same: "kept", setup.Differs: "replaced"}
+	words := map[setup.State]string{setup.Absent: "made", setup.Same: "kept", setup.Differs: "replaced", setup.Extended: "extended", setup.Left: "left"}
 	if dry {
-		words = map[setup.State]string{setup.Absent: "would make", setup.Same: "would keep", setup.Differs: "would replace"}
+		words = map[setup.State]string{setup.Absent: "would make", setup.Same: "would keep", setup.Differs: "would replace", setup.Extended: "would extend", setup.Left: "would leave"}
 	}
 	for _, s := range steps {
-		fmt.Fprintf(out, "%s %s%s\n", words[s.State], at, s.Path)
+		fmt.Fprintf(out, "%s %s%s", words[s.State], at, s.Path)
+		if s.Cause != nil {
+			fmt.Fprintf(out, ": %v", s.Cause)
+		}
+		fmt.Fprintln(out)
 	}
 	return nil
 }

@@ -37,7 +37,7 @@ func TestSetup(t *testing.T) {
 		}
 		return b.String()
 	}
-	usage := "usage: runitbox setup services [--list] [--dry-run] [--force] [--root DIR] [service ...]\n\n"
+	usage := "usage: runitbox setup services [--list] [--dry-run] [--force] [--supervise-in-run] [--root DIR] [service ...]\n\n"
 	step("nothing to set up", usage, 100, "setup")
 	step("something else", "runitbox: setup: no such thing: world\n"+usage, 100, "setup", "world")
 	step("a service that there is not", "runitbox: fatal: setup: nosuch: no such service (--list tells all)\n", 111, "setup", "services", "--root", root, "sshd", "nosuch")
@@ -77,23 +77,34 @@ func TestSetupNoRoom(t *testing.T) {
 		skip(t, "needs to mount: "+err.Error())
 	}
 	defer unix.Unmount(root, unix.MNT_DETACH)
-	setup := func() (string, int) {
-		cmd := exec.Command(exe, "setup", "services", "--root", root)
+	setup := func(member string) (string, int) {
+		cmd := exec.Command(exe, "setup", member, "--root", root)
 		out, _ := cmd.CombinedOutput()
 		return strings.ReplaceAll(string(out), root, "ROOT"), cmd.ProcessState.ExitCode()
 	}
-	out, status := setup()
-	if status != 111 || !strings.HasPrefix(out, "runitbox: fatal: setup: nothing was changed: unable to write etc/sv/") || !strings.HasSuffix(out, ": out of disk space\n") {
-		t.Errorf("full: exit %d: %s", status, out)
-	}
-	if entries, err := os.ReadDir(root); err != nil || len(entries) > 0 {
-		t.Errorf("full: left %v, %v", entries, err)
+	const fill = "/fill"
+	for _, member := range []string{"services", "stages", "levels", "container"} {
+		if member != "services" { // which needs more than there is
+			if err := os.WriteFile(root+fill, make([]byte, 48<<10), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		out, status := setup(member)
+		if status != 111 || !strings.HasPrefix(out, "runitbox: fatal: setup: nothing was changed: unable to ") || !strings.HasSuffix(out, ": out of disk space\n") {
+			t.Errorf("full: %s: exit %d: %s", member, status, out)
+		}
+		os.Remove(root + fill)
+		if entries, err := os.ReadDir(root); err != nil || len(entries) > 0 {
+			t.Errorf("full: %s: left %v, %v", member, entries, err)
+		}
 	}
 	if err := unix.Mount("", root, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
 		t.Fatal(err)
 	}
-	if out, status := setup(); status != 111 || out != "runitbox: fatal: setup: nothing was changed: unable to make etc: read-only file system\n" {
-		t.Errorf("read-only: exit %d: %s", status, out)
+	for _, member := range []string{"services", "stages", "levels", "container"} {
+		if out, status := setup(member); status != 111 || out != "runitbox: fatal: setup: nothing was changed: unable to make etc: read-only file system\n" {
+			t.Errorf("read-only: %s: exit %d: %s", member, status, out)
+		}
 	}
 }
 
@@ -123,10 +134,21 @@ func TestSetupScripts(t *testing.T) {
 			files = append(files, s)
 		}
 	}
+	for _, set := range []string{"plain", "debian", "container"} {
+		at := filepath.Join(root, set)
+		if err := os.Mkdir(at, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := exec.Command(exe, "setup", "stages", "--"+set, "--root", at).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		found, _ := filepath.Glob(filepath.Join(at, "etc/runit/*"))
+		files = append(files, found...)
+	}
 	if len(files) < 150 {
 		t.Errorf("%d scripts", len(files))
 	}
-	for _, shell := range [][]string{{"sh", "-n"}, {peer(t, "busybox"), "sh", "-n"}} {
+	for _, shell := range [][]string{{"sh", "-n"}, {"bash", "--posix", "-n"}, {peer(t, "busybox"), "sh", "-n"}} {
 		for _, f := range files {
 			if out, err := exec.Command(shell[0], append(shell[1:], f)...).CombinedOutput(); err != nil {
 				t.Errorf("%q %s: %v: %s", shell, f, err, out)

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -125,9 +127,9 @@ func TestBoxUnknown(t *testing.T) {
 		{[]string{"runitbox", "nosuch"}, answer{"", "runitbox: fatal: nosuch: applet not found\n", 127}},
 		{[]string{"runitbox", "nosuch", "--force", "-x"}, answer{"", "runitbox: fatal: nosuch: applet not found\n", 127}},
 		{[]string{"runitbox", "-x"}, answer{"", "runitbox: illegal option -- x\nusage: runitbox [--help | --version | applet [arg ...]]\n\n", 100}},
-		{[]string{"runitbox", "install"}, answer{"", "usage: runitbox install [--hard] [--force] [--no-init] [--restart] dir\n\n", 100}},
-		{[]string{"runitbox", "install", ""}, answer{"", "usage: runitbox install [--hard] [--force] [--no-init] [--restart] dir\n\n", 100}},
-		{[]string{"runitbox", "install", "a", "b"}, answer{"", "usage: runitbox install [--hard] [--force] [--no-init] [--restart] dir\n\n", 100}},
+		{[]string{"runitbox", "install"}, answer{"", "usage: runitbox install [--hard] [--force] [--no-init] [--restart] dir|--over-runit\n\n", 100}},
+		{[]string{"runitbox", "install", ""}, answer{"", "usage: runitbox install [--hard] [--force] [--no-init] [--restart] dir|--over-runit\n\n", 100}},
+		{[]string{"runitbox", "install", "a", "b"}, answer{"", "usage: runitbox install [--hard] [--force] [--no-init] [--restart] dir|--over-runit\n\n", 100}},
 		{[]string{"runitbox", "completion", "nosh"}, answer{"", "usage: runitbox completion bash|zsh|fish\n\n", 100}},
 	} {
 		if diff := cmp.Diff(tt.want, ask(t, self, nil, tt.argv...)); diff != "" {
@@ -368,7 +370,7 @@ func TestMakeInstall(t *testing.T) {
 	if err := os.Mkdir(bin, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, tool := range []string{"sh", "make", "install", "mv"} {
+	for _, tool := range []string{"sh", "make", "install", "mv", "ln", "cat", "dirname", "grep", "sed", "gzip"} {
 		path, err := exec.LookPath(tool)
 		if err != nil {
 			skip(t, "no "+tool+" here")
@@ -405,6 +407,69 @@ func TestMakeInstall(t *testing.T) {
 	}
 	if got := ask(t, filepath.Join(sbin, "runitbox"), nil, "runitbox"); got.Status != 0 {
 		t.Errorf("runitbox there: %+v", got)
+	}
+	installed(t, filepath.Join(moved, "usr/share"), append(names(), "runitbox"))
+}
+
+// installed looks for the manual page and the completion of each name below share.
+func installed(t *testing.T, share string, names []string) {
+	t.Helper()
+	for _, name := range names {
+		for _, path := range []string{"man/man8/" + name + ".8.gz", "bash-completion/completions/" + name, "fish/vendor_completions.d/" + name + ".fish"} {
+			if info, err := os.Stat(filepath.Join(share, path)); err != nil || info.Mode().Perm() != 0o644 || info.Size() == 0 {
+				t.Errorf("%s: %v", path, err)
+			}
+		}
+	}
+	if found, _ := filepath.Glob(filepath.Join(share, "zsh/*/_runitbox")); len(found) != 1 {
+		t.Errorf("the completion of zsh is in %v", found)
+	}
+	for _, left := range []string{"man/man8/.new", "bash-completion/completions/runitbox.new"} {
+		if _, err := os.Lstat(filepath.Join(share, left)); err == nil {
+			t.Errorf("%s is left", left)
+		}
+	}
+}
+
+// TestMakeInstallBeside: beside another init, nothing of the names of an init is installed.
+func TestMakeInstallBeside(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	share := filepath.Join(root, "usr/share")
+	foreign := filepath.Join(share, "bash-completion/completions/sv") // another package's
+	if err := os.MkdirAll(filepath.Dir(foreign), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(foreign, []byte("complete -f sv\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	makeInstalled(t, root, "LINKS=--no-init")
+	if text, err := os.ReadFile(foreign); err != nil || string(text) != "complete -f sv\n" {
+		t.Errorf("another package's completion is now %q, %v", text, err)
+	}
+	makeInstalled(t, root, "LINKS=--no-init --force")
+	if target, err := os.Readlink(foreign); err != nil || target != "runitbox" {
+		t.Errorf("by force, another package's completion is %q, %v", target, err)
+	}
+	installed(t, share, append(slices.DeleteFunc(names(), ofInit), "runitbox"))
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		name, _, _ := strings.Cut(filepath.Base(path), ".")
+		if ofInit(name) {
+			t.Errorf("%s is installed", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, script := range []string{"bash-completion/completions/runitbox", "fish/vendor_completions.d/runitbox.fish", "zsh/*/_runitbox"} {
+		found, err := filepath.Glob(filepath.Join(share, script))
+		if err != nil || len(found) != 1 {
+			t.Fatalf("%s: %v %v", script, found, err)
+		}
+		if text, err := os.ReadFile(found[0]); err != nil || strings.Contains(string(text), " poweroff") {
+			t.Errorf("%s completes poweroff (%v)", script, err)
+		}
 	}
 }
 

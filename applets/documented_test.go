@@ -5,7 +5,9 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -99,4 +101,22 @@ func undocumented(f *ast.File) (names []string) {
 		}
 	}
 	return names
+}
+
+// TestReadmeNamesFiles holds that each Go file that supervise/README.md names is there:
+// it says which file a change belongs to.
+func TestReadmeNamesFiles(t *testing.T) {
+	text, err := os.ReadFile("../supervise/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := regexp.MustCompile("`([a-z0-9_/]+\\.(go|s))`").FindAllStringSubmatch(string(text), -1)
+	if len(names) < 15 {
+		t.Errorf("it names %d files", len(names))
+	}
+	for _, name := range names {
+		if _, err := os.Stat("../supervise/" + name[1]); err != nil {
+			t.Errorf("README.md names %s: %v", name[1], err)
+		}
+	}
 }

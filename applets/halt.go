@@ -20,7 +20,7 @@ func newHalt(argv0 string) *cobra.Command {
 	end := initstage.End{What: name, Complain: func(err error) { complain(name, err) }}
 	var powerOff, onlyRecord, bootRecord bool
 	cmd := &cobra.Command{
-		Use:   "halt|poweroff|reboot" + line,
+		Use:   name + line,
 		Short: "end the system",
 		RunE: func(_ *cobra.Command, args []string) error {
 			switch {

@@ -30,6 +30,7 @@ var players = map[string]func(argv []string) int{
 	"script-init":    scriptInit,
 	"racer":          racer,
 	"container-init": containerInit,
+	"services-init":  servicesInit,
 	"given":          given,
 	"refuse":         refuse,
 	"stallfs":        stallfs,

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 
 	"github.com/spf13/cobra"
@@ -21,6 +22,7 @@ func newRunit(string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:                "runit",
 		Short:              "be process 1: boot, run and end the system",
+		Long:               "It runs /etc/runit/1, 2 and 3, and does itself what is missing of them.",
 		DisableFlagParsing: os.Getpid() == 1,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
@@ -57,12 +59,16 @@ func newRunit(string) *cobra.Command {
 // becomes runit.
 func newRunitInit(argv0 string) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:                "runit-init 0|6",
+		Use:                filepath.Base(argv0) + " 0|6",
 		Short:              "halt or reboot the system; as process 1, become runit",
+		Long:               "0 turns the power off, 6 reboots.",
 		DisableFlagParsing: true, // any option but -V is as good as none
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if os.Getpid() == 1 {
 				return fatal{"init", 111, initstage.Become(initstage.DefaultPaths().Runit)}
+			}
+			if len(args) == 1 && args[0] == "--help" {
+				return cmd.Help()
 			}
 			use := misuse{line: argv0 + " 0|6"}
 			if len(args) == 0 || args[0] == "" {

@@ -9,17 +9,24 @@ import (
 	"github.com/spf13/cobra"
 
 	"runitbox/procenv"
-	"runitbox/supervise"
+	"runitbox/supervise/core"
+	"runitbox/supervise/diag"
 )
 
 // newRunsv supervises one service directory. With --tree it is the core of a
 // runsvdir, which starts it so: the descriptors 3 and, with -l, 4 are its own.
 func newRunsv(argv0 string) *cobra.Command {
 	return &cobra.Command{
-		Use:                "runsv dir",
-		Short:              "start and monitor a service and optionally its log service",
+		Use:   "runsv dir",
+		Short: "start and monitor a service and optionally its log service",
+		Long: "dir is a service directory. In it are run, which stays in the foreground and is\n" +
+			"started again when it ends; finish, check, down, control and log as wanted.\n" +
+			"TERM: bring it down and exit.",
 		DisableFlagParsing: true,
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if asksForHelp(args, ".") {
+				return cmd.Help()
+			}
 			keepIgnored()
 			procenv.NoHugePages()
 			switch {
@@ -29,7 +36,7 @@ func newRunsv(argv0 string) *cobra.Command {
 			if len(args) != 1 {
 				return misuse{line: argv0 + " dir", status: 1}
 			}
-			if err := supervise.RunDir(args[0], sayOf("runsv", "")); err != nil {
+			if err := core.RunDir(args[0], sayOf("runsv", "")); err != nil {
 				return fatal{"runsv " + args[0], 111, err}
 			}
 			return nil
@@ -51,7 +58,7 @@ func keepIgnored() {
 
 // runCore is the core of the tree that args end with.
 func runCore(args []string) error {
-	t := supervise.Tree{Link: 3, Log: -1}
+	t := core.Tree{Link: 3, Log: -1}
 	for ; len(args) > 0 && args[0] != "--"; args = args[1:] {
 		switch args[0] {
 		case "-P":
@@ -73,10 +80,10 @@ func runCore(args []string) error {
 
 // sayOf prints what a supervisor has to say, in runit's words and one write a
 // line. What concerns no service concerns dir.
-func sayOf(program, dir string) func(supervise.Level, string, error) {
-	return func(level supervise.Level, service string, err error) {
+func sayOf(program, dir string) func(diag.Level, string, error) {
+	return func(level diag.Level, service string, err error) {
 		weight := "warning"
-		if level == supervise.Fatal {
+		if level == diag.Fatal {
 			weight = "fatal"
 		}
 		if service == "" {

@@ -233,3 +233,29 @@ func waits(locks string, pid int) bool {
 	}
 	return false
 }
+
+// TestSwitchBack: previous goes back to the level before, and again forth.
+func TestSwitchBack(t *testing.T) {
+	t.Parallel()
+	ours, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := levelDirs(t)
+	for _, step := range []struct{ to, says, current, previous string }{
+		{"previous", "runsvchdir: fatal: previous: file does not exist\n", "default", ""},
+		{"single", "runsvchdir: single: now current.\n", "single", "default"},
+		{"previous", "runsvchdir: previous: now current.\n", "default", "single"},
+		{"previous", "runsvchdir: previous: now current.\n", "single", "default"},
+		{"current", "runsvchdir: current: current.\n", "single", "default"},
+	} {
+		cmd := exec.Command(ours, "runsvchdir", step.to)
+		cmd.Env = []string{"RUNSVDIR=" + dir}
+		out, _ := cmd.CombinedOutput()
+		current, _ := os.Readlink(dir + "/current")
+		previous, _ := os.Readlink(dir + "/previous")
+		if string(out) != step.says || current != step.current || previous != step.previous {
+			t.Errorf("%s: %scurrent -> %s, previous -> %s; want %scurrent -> %s, previous -> %s", step.to, out, current, previous, step.says, step.current, step.previous)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package applets
 
 import (
+	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -9,20 +10,32 @@ import (
 	"github.com/spf13/cobra"
 
 	"runitbox/procenv"
-	"runitbox/supervise"
+	"runitbox/supervise/scanner"
 )
 
 // newRunsvdir keeps a directory of service directories supervised. Its options
 // are runit's: of the first argument only the second character counts.
 func newRunsvdir(argv0 string) *cobra.Command {
 	return &cobra.Command{
-		Use:                "runsvdir [-P] dir",
-		Short:              "start and monitor a collection of services",
+		Use:   "runsvdir [-P] dir [log]",
+		Short: "start and monitor a collection of services",
+		Long: "dir holds service directories, or links to them. log, of 7 characters and more, shows\n" +
+			"in ps what they write to standard error.\n" +
+			"  -P     start each process in a session of its own\n" +
+			"TERM: exit, services go on. HUP: have them exit too. ALRM: look at dir now.\n" +
+			"USR2: become the executable that has taken this one's place.",
 		DisableFlagParsing: true,
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 && args[0] == "--help" {
+				return cmd.Help()
+			}
 			keepIgnored()
 			procenv.NoHugePages()
-			s := supervise.Scanner{Args: os.Args, StopTime: stopTime(os.Getenv("RUNSVDIR_STOP_TIMEOUT"))}
+			s := scanner.Scanner{Args: os.Args, StopTime: stopTime(os.Getenv("RUNSVDIR_STOP_TIMEOUT"))}
+			args, err := longOptions(&s, args)
+			if err != nil {
+				return misuse{note: argv0 + ": " + err.Error(), line: argv0 + " [-P] dir", status: 1}
+			}
 			if len(args) > 0 && strings.HasPrefix(args[0], "-") {
 				switch {
 				case strings.HasPrefix(args[0], "-P"):
@@ -43,6 +56,28 @@ func newRunsvdir(argv0 string) *cobra.Command {
 			return exit(s.Run())
 		},
 	}
+}
+
+// longOptions takes the options that runit does not have, and gives the arguments behind
+// them. Any other word that begins with two dashes ends the options, as with runit.
+func longOptions(s *scanner.Scanner, args []string) ([]string, error) {
+	for len(args) > 0 {
+		text, isTimeout := strings.CutPrefix(args[0], "--stop-timeout=")
+		switch {
+		case isTimeout:
+			n, err := strconv.Atoi(text)
+			if err != nil || n < 1 || n > 1<<20 {
+				return nil, fmt.Errorf("--stop-timeout: %q is no number of seconds", text)
+			}
+			s.StopTime = time.Duration(n) * time.Second
+		case args[0] == "--stop-on-term":
+			s.StopOnTerm = true
+		default:
+			return args, nil
+		}
+		args = args[1:]
+	}
+	return args, nil
 }
 
 // stopTime reads how many seconds process 1 gives its services to stop: 8,

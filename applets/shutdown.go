@@ -29,6 +29,7 @@ func newShutdown(argv0 string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "shutdown" + line,
 		Short: "end the system at a time and tell its users",
+		Long:  "time is now, +MINUTES, +HH:MM or HH:MM. Without -r, -h, -P and -H it is no end, but\nthe runlevel single.",
 		RunE: func(_ *cobra.Command, args []string) error {
 			wait, err := strconv.ParseUint(cmp.Or(seconds, "0"), 10, 16)
 			switch {
@@ -82,11 +83,11 @@ func newShutdown(argv0 string) *cobra.Command {
 	f.BoolVarP(&cancel, "cancel", "c", false, "cancel the shutdown that is waiting")
 	f.BoolVarP(&fast, "fastboot", "f", false, "make /fastboot: no fsck at the next boot")
 	f.BoolVarP(&force, "forcefsck", "F", false, "make /forcefsck: fsck at the next boot")
-	f.BoolVarP(&console, "access", "a", false, "only where root or a user in "+allowed+" is logged in on a screen")
+	f.BoolVarP(&console, "access", "a", false, "only if root or one in "+allowed+" is logged in")
 	f.BoolVarP(&self, "no-init", "n", false, "end everything without process 1 and its stage 3")
 	f.BoolVarP(&quieter, "quiet", "q", false, "tell the users less often (it is not often)")
 	f.BoolVarP(&s.Quiet, "silent", "Q", false, "tell the users only when it is time")
-	f.StringVarP(&seconds, "delay", "t", "", "with -n: the seconds between TERM and KILL")
+	f.StringVarP(&seconds, "delay", "t", "", "with -n: `SEC` seconds between TERM and KILL")
 	f.Bool("help", false, "print this help")
 	getoptErrors(cmd, argv0, argv0+line, 1)
 	return cmd

@@ -40,7 +40,7 @@ var actions = [...]action{
 	{word: "start", send: "u", until: "u", wait: true},
 	{word: "stop", send: "d", until: "d", wait: true},
 	{word: "restart", send: "tcu", until: "tcu", wait: true},
-	{word: "reload", send: "h", wait: true},
+	{word: "reload", send: client.Reload, wait: true},
 	{word: "shutdown", send: "x", until: "x", wait: true},
 	{word: "try-restart", send: "tc", until: "tc", wait: true},
 	{word: "force-stop", send: "d", until: "d", wait: true, kill: true},
@@ -71,6 +71,20 @@ var actions = [...]action{
 	{word: "X", meant: "X", send: "x", until: "x", wait: true, kill: true},
 	{word: "E", meant: "E", send: "x", until: "x", wait: true, kill: true},
 }
+
+// svCommands tells of the commands in sv's help.
+const svCommands = `A service is a directory in SVDIR, or a path with a slash. Commands:
+  status                        show how it is, and its log service
+  up, down, once, exit          have it run, not run, run once, be let go
+  start, stop, restart, try-restart, shutdown
+                                the same, wait until it is so, and report
+  force-stop, force-restart, force-reload, force-shutdown
+                                and kill what has not ended in time
+  reload                        send HUP and report
+  check                         wait until it is as it is meant to be and serves
+  term, kill, hup, interrupt, quit, alarm, 1, 2, pause, cont
+                                send a signal
+The first letter is enough for those that do not wait.`
 
 // findAction is the action of exactly this word or letter, nil if there is none.
 func findAction(word string) *action {
@@ -103,10 +117,18 @@ func newSv(argv0 string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   line,
 		Short: "control services and show their state",
+		Long:  svCommands,
 		Args:  cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if identify {
 				return misuse{"runitbox " + version, line, misused}
+			}
+			s.setWait(wait, cmd.Flags().Changed("wait"))
+			verbose = verbose || s.reports
+			if len(args) > 0 && !s.lsb {
+				if verb := findVerb(args[0]); verb != nil {
+					return s.runVerb(verb, cmd, args[1:])
+				}
 			}
 			if len(args) == 0 || !s.lsb && len(args) < 2 {
 				return misuse{line: line, status: misused}
@@ -120,14 +142,6 @@ func newSv(argv0 string) *cobra.Command {
 			if odd != "" && isTerminal(s.err) { // cron would mail it
 				s.warn("%s: warning: %s: not a command, taken as %s", s.name, args[0], odd)
 			}
-			seconds := "7"
-			if set, ok := os.LookupEnv("SVWAIT"); ok {
-				seconds = set
-			}
-			if cmd.Flags().Changed("wait") {
-				seconds, verbose = wait, true
-			}
-			s.wait = max(leadingSeconds(seconds), svLook)
 			services := args[1:]
 			if s.lsb {
 				services = []string{s.name}
@@ -140,13 +154,25 @@ func newSv(argv0 string) *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVarP(&wait, "wait", "w", "7", "wait that many `seconds` for the service, and report")
+	flags.StringVarP(&wait, "wait", "w", "7", "wait `SEC` seconds for the service, and report")
 	flags.BoolVarP(&verbose, "verbose", "v", false, "wait for the service and report; with status: tell more")
 	flags.BoolVarP(&identify, "version", "V", false, "print the version")
 	flags.BoolVar(&s.json, "json", false, "with status: a line of JSON for each service")
 	flags.Bool("help", false, "print this help")
 	getoptErrors(cmd, argv0, line, misused)
 	return cmd
+}
+
+// setWait takes the value of -w, if there was one, or that of SVWAIT.
+func (s *svCall) setWait(option string, given bool) {
+	seconds := "7"
+	if set, ok := os.LookupEnv("SVWAIT"); ok {
+		seconds = set
+	}
+	if given {
+		seconds, s.reports = option, true
+	}
+	s.wait = max(leadingSeconds(seconds), svLook)
 }
 
 // svAction finds what a command word means, nil for nothing, and the word it
@@ -217,15 +243,17 @@ func svPath(name string) string {
 
 // svCall is one call of sv.
 type svCall struct {
-	name   string
-	lsb    bool // called by a service's name, as an init script is
-	json   bool // the status is for a program
-	more   bool // the status tells more than runit's
-	begin  time.Time
-	wait   time.Duration
-	out    *bufio.Writer
-	err    io.Writer
-	failed int
+	name    string
+	lsb     bool // called by a service's name, as an init script is
+	json    bool // the status is for a program
+	more    bool // the status tells more than runit's
+	begin   time.Time
+	wait    time.Duration
+	reports bool      // -w was given
+	stdout  io.Writer // what out leads to
+	out     *bufio.Writer
+	err     io.Writer
+	failed  int
 }
 
 // say writes an answer, at once: somebody may wait for it.
@@ -333,7 +361,7 @@ func (s *svCall) line(shown, name, path string, rec state.Record) string {
 	if !ok {
 		return ""
 	}
-	return svLine(shown, rec, down, time.Now())
+	return svLine(shown, rec, down, time.Now()) + givenUp(rec, r)
 }
 
 // hasDown looks for the service's down file.
@@ -343,6 +371,15 @@ func (s *svCall) hasDown(name string, r *client.Remote) (down, ok bool) {
 		s.warn("warning: unable to stat %s/down: %s", name, words(err))
 	}
 	return down, err == nil
+}
+
+// givenUp is what the line of a service says that its supervisor has given up. Only one
+// that is down although it is wanted up can have been.
+func givenUp(rec state.Record, r *client.Remote) string {
+	if rec.State == state.Down && rec.Want == state.WantUp && r.GivenUp() {
+		return ", given up"
+	}
+	return ""
 }
 
 // svLine tells a status in words.
@@ -423,7 +460,7 @@ func (s *svCall) show(name string, r *client.Remote, patience time.Time) (code i
 	line := ""
 	down, ok := s.hasDown(name, r)
 	if ok {
-		line = svLine(name, rec, down, time.Now())
+		line = svLine(name, rec, down, time.Now()) + givenUp(rec, r)
 	} else {
 		code = lsbUnknown
 	}
@@ -438,6 +475,9 @@ func (s *svCall) show(name string, r *client.Remote, patience time.Time) (code i
 		}
 	}
 	if s.json {
+		if givenUp(rec, r) != "" {
+			log = `,"givenUp":true` + log
+		}
 		fmt.Fprintf(s.out, "{%s%s}\n", jsonStatus(name, rec, down, ok, time.Now()), log)
 	} else {
 		fmt.Fprintf(s.out, "%s%s\n", line, log)

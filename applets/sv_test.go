@@ -41,7 +41,7 @@ func TestSvAction(t *testing.T) {
 		{"sto start-it", false, answer{Odd: "status", OK: true}},
 		{"restart", false, answer{"tcu", "tcu", true, false, "", true}},
 		{"try-restart", false, answer{"tc", "tc", true, false, "", true}},
-		{"reload", false, answer{"h", "", true, false, "", true}},
+		{"reload", false, answer{"r", "", true, false, "", true}},
 		{"check", false, answer{"", "C", true, false, "", true}},
 		{"force-stop D", false, answer{"d", "d", true, true, "", true}},
 		{"Down", false, answer{"d", "d", true, true, "D", true}},

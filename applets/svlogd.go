@@ -18,53 +18,70 @@ import (
 	"runitbox/supervise/threads"
 )
 
-// newSvlogd is the logger. Its numbers are the digits that an argument begins
-// with, and 0 is the default.
+// newSvlogd is the logger.
 func newSvlogd(argv0 string) *cobra.Command {
-	var (
-		stamps, verbose  int
-		unprintable      string
-		others           string
-		head, buffer     string
-		showVersion      bool
-		usage            = argv0 + " [-ttv] [-r c] [-R abc] [-l len] [-b buflen] dir ..."
-		wrong            = misuse{line: usage, status: 111}
-		withR, replacing bool
-	)
+	var flags loggerFlags
+	usage := argv0 + loggerUsage + " dir ..."
 	cmd := &cobra.Command{
 		Use:   usage,
 		Short: "write lines from standard input to log directories that rotate",
+		Long:  "dir is there already. dir/config says which lines, and when it is rotated.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if showVersion {
+			if flags.version {
 				return misuse{note: "runitbox " + version, line: usage, status: 111}
 			}
-			withR = cmd.Flags().Changed("unprintable")
-			replacing = withR || cmd.Flags().Changed("replace")
-			o := logger.Options{Dirs: args, Stamp: logger.Stamp(min(stamps, 3)), Head: number(head, 1000), Buffer: number(buffer, 1024)}
-			if withR && len(unprintable) != 1 || o.Buffer <= o.Head || len(args) == 0 {
-				return wrong
+			o, ok := flags.options(cmd, args)
+			if !ok {
+				return misuse{line: usage, status: 111}
 			}
-			if replacing {
-				if !withR {
-					unprintable = "_"
-				}
-				o.Replacement, o.Replaced = unprintable[0], replaced(others)
-			}
-			procenv.NoHugePages()
-			return runLogger(o, verbose > 0)
+			return runLogger(o, flags.verbose > 0, 0)
 		},
 	}
-	f := cmd.Flags()
-	f.CountVarP(&stamps, "timestamp", "t", "stamp lines; twice and three times: in a form to read")
-	f.CountVarP(&verbose, "verbose", "v", "tell what is done")
-	f.StringVarP(&unprintable, "unprintable", "r", "", "replace unprintable bytes by this one")
-	f.StringVarP(&others, "replace", "R", "", "replace these bytes, too")
-	f.StringVarP(&head, "len", "l", "", "so many bytes of a line are matched and replaced")
-	f.StringVarP(&buffer, "buflen", "b", "", "read and write so many bytes at least")
-	f.BoolVarP(&showVersion, "version", "V", false, "show the version")
-	f.Bool("help", false, "print this help") // without -h, which is no option
+	flags.add(cmd)
 	getoptErrors(cmd, argv0, usage, 111)
 	return cmd
+}
+
+// loggerUsage is what the logger's options are in a usage line.
+const loggerUsage = " [-ttv] [-r c] [-R abc] [-l len] [-b buflen]"
+
+// loggerFlags are the logger's options. Its numbers are the digits that an
+// argument begins with, and 0 is the default.
+type loggerFlags struct {
+	stamps, verbose int
+	unprintable     string
+	others          string
+	head, buffer    string
+	version         bool
+}
+
+// add gives the options to a command.
+func (l *loggerFlags) add(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.CountVarP(&l.stamps, "timestamp", "t", "stamp lines; twice and three times: in a form to read")
+	f.CountVarP(&l.verbose, "verbose", "v", "tell what is done")
+	f.StringVarP(&l.unprintable, "unprintable", "r", "", "replace unprintable bytes by `C`")
+	f.StringVarP(&l.others, "replace", "R", "", "replace `XYZ`, too")
+	f.StringVarP(&l.head, "len", "l", "", "match and replace `LEN` bytes of a line")
+	f.StringVarP(&l.buffer, "buflen", "b", "", "read and write `LEN` bytes at least")
+	f.BoolVarP(&l.version, "version", "V", false, "show the version")
+	f.Bool("help", false, "print this help") // without -h, which is no option
+}
+
+// options are those of an engine that writes to dirs, if they go together.
+func (l *loggerFlags) options(cmd *cobra.Command, dirs []string) (o logger.Options, ok bool) {
+	withR := cmd.Flags().Changed("unprintable")
+	o = logger.Options{Dirs: dirs, Stamp: logger.Stamp(min(l.stamps, 3)), Head: number(l.head, 1000), Buffer: number(l.buffer, 1024)}
+	if withR && len(l.unprintable) != 1 || o.Buffer <= o.Head || len(dirs) == 0 {
+		return o, false
+	}
+	if withR || cmd.Flags().Changed("replace") {
+		o.Replacement, o.Replaced = '_', replaced(l.others)
+		if withR {
+			o.Replacement = l.unprintable[0]
+		}
+	}
+	return o, true
 }
 
 // number is the number that text begins with, or unless if that is none.
@@ -87,8 +104,10 @@ func replaced(others string) *[256]bool {
 	return &set
 }
 
-// runLogger runs an engine as this process: its signals, its messages.
-func runLogger(o logger.Options, verbose bool) error {
+// runLogger runs an engine as this process: its signals, its messages. Before are
+// the bytes that the process has taken before.
+func runLogger(o logger.Options, verbose bool, before int) error {
+	procenv.NoHugePages()
 	// There is next to no garbage, and collecting it by the clock would wake
 	// the process up for nothing.
 	debug.SetGCPercent(-1)
@@ -164,7 +183,7 @@ func runLogger(o logger.Options, verbose bool) error {
 		}
 	}()
 	spareThreads(waiters)
-	boundMemory(o.Buffer)
+	boundMemory(before + 3*o.Buffer)
 	if err := engine.Run(); err != nil {
 		return fatal{"svlogd", 111, err}
 	}
@@ -180,12 +199,12 @@ const waiters = 4
 // rotation makes some 2 KiB of it, a line none. What the runtime takes before
 // that is a constant here, since to ask it takes more memory than there may be
 // garbage.
-func boundMemory(buffer int) {
+func boundMemory(needed int) {
 	const (
 		runtimes = 5 << 20 // with all that is mapped and never touched
 		garbage  = 512 << 10
 	)
-	debug.SetMemoryLimit(int64(runtimes + garbage + 3*buffer))
+	debug.SetMemoryLimit(int64(runtimes + garbage + needed))
 }
 
 // voice is svlogd on stderr.

@@ -19,6 +19,7 @@ func newUtmpset(argv0 string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "utmpset [-w] line",
 		Short: "log a terminal line out of utmp",
+		Long:  "line is the name of a terminal below /dev.",
 		RunE: func(_ *cobra.Command, args []string) error {
 			if identify {
 				use.note = "runitbox " + version

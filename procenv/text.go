@@ -1,5 +1,7 @@
 package procenv
 
+import "unsafe"
+
 // What little of package strings is needed here: that package would have to
 // wait for package unicode, and with it the program for most of the suite (see
 // runitbox/applets/loaders).
@@ -39,4 +41,9 @@ func fields(text string, sep byte) []string {
 		all = append(all, part)
 	}
 	return all
+}
+
+// text is a file's content as a string, without a copy: nobody changes it.
+func text(content []byte) string {
+	return unsafe.String(unsafe.SliceData(content), len(content))
 }

@@ -116,7 +116,7 @@ func number(text string) (uint32, error) {
 // findUser looks name up in a password file. Lines that are no entries, as
 // comments and those for NIS, are passed over.
 func findUser(passwd []byte, name string) (ids, bool) {
-	for line := range split(string(passwd), '\n') {
+	for line := range split(text(passwd), '\n') {
 		f := fields(line, ':')
 		if len(f) < 4 || f[0] != name || !isName(name) {
 			continue
@@ -132,7 +132,7 @@ func findUser(passwd []byte, name string) (ids, bool) {
 
 // findGroup looks name up in a group file.
 func findGroup(group []byte, name string) (uint32, bool) {
-	for line := range split(string(group), '\n') {
+	for line := range split(text(group), '\n') {
 		f := fields(line, ':')
 		if len(f) < 3 || f[0] != name || !isName(name) {
 			continue
@@ -147,7 +147,7 @@ func findGroup(group []byte, name string) (uint32, bool) {
 // memberships lists the groups that have the user as a member.
 func memberships(group []byte, user string) []uint32 {
 	var gids []uint32
-	for line := range split(string(group), '\n') {
+	for line := range split(text(group), '\n') {
 		f := fields(line, ':')
 		if len(f) < 4 || !isName(f[0]) {
 			continue

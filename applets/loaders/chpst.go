@@ -44,7 +44,7 @@ var chpstFlags = []option{
 
 // chpstHelp is what --help says: on one screen, in the order of the changes.
 const chpstHelp = `usage: chpst [option ...] prog [arg ...]
-Change the process state, in this order, then become prog.
+Run a program with a changed process state. The changes are made in this order.
   -P, --session           lead a new session
       --oom-score-adj N   end it sooner (up to 1000) or later when memory ends
   -e, --env-dir DIR       set variables: a file each, its first line the value

@@ -6,6 +6,44 @@ import (
 	"runitbox/procenv"
 )
 
+// What --help of each says.
+const (
+	setuidgidHelp = `usage: setuidgid account prog [arg ...]
+Run a program as a user, with the user's own group and no other.
+`
+	envuidgidHelp = `usage: envuidgid account prog [arg ...]
+Run a program with a user's ids in its environment: UID and GID.
+`
+	envdirHelp = `usage: envdir dir prog [arg ...]
+Run a program with the environment that a directory holds: a file for each variable,
+whose first line is the value. An empty file removes the variable.
+`
+	pgrphackHelp = `usage: pgrphack prog [arg ...]
+Run a program in a session of its own.
+`
+	setlockHelp = `usage: setlock [-nNxX] file prog [arg ...]
+Run a program that holds a lock on file.
+  -n     fail if another has the lock
+  -N     wait for it (as if not given)
+  -x     exit 0 without a word where file cannot be locked
+  -X     say so and exit 111 (as if not given)
+`
+	softlimitHelp = `usage: softlimit [option ...] prog [arg ...]
+Run a program with other resource limits. A value may be = for the hard limit.
+  -a BYTES    limit all memory
+  -c BYTES    limit core files
+  -d BYTES    limit memory for data
+  -f BYTES    limit what is written to a file
+  -l BYTES    limit locked memory
+  -m BYTES    limit data, stack, locked memory and all memory each
+  -o N        limit descriptors
+  -p N        limit processes of the user
+  -r BYTES    limit resident memory, where the kernel does
+  -s BYTES    limit the stack
+  -t SECONDS  limit processor time
+`
+)
+
 // setuidgid is chpst -u with an account's name and nothing else.
 func setuidgid(name string, argv []string) error {
 	if len(argv) < 3 {

@@ -20,19 +20,20 @@ var Version = "devel"
 type Loader struct {
 	Name  string
 	Short string // what it does
+	help  string // what --help says
 	run   func(name string, argv []string) error
 }
 
 // All are the loaders. A new one is a line here. Each gets its name without
 // daemontools' d, and its arguments as they were typed.
 var All = [...]Loader{
-	{"chpst", "run a program with a changed process state", chpst},
-	{"envdir", "run a program with the environment that a directory holds", envdir},
-	{"envuidgid", "run a program with a user's ids in its environment", envuidgid},
-	{"pgrphack", "run a program in a session of its own", pgrphack},
-	{"setlock", "run a program that holds a lock", setlock},
-	{"setuidgid", "run a program as a user", setuidgid},
-	{"softlimit", "run a program with other resource limits", softlimit},
+	{"chpst", "run a program with a changed process state", chpstHelp, chpst},
+	{"envdir", "run a program with the environment that a directory holds", envdirHelp, envdir},
+	{"envuidgid", "run a program with a user's ids in its environment", envuidgidHelp, envuidgid},
+	{"pgrphack", "run a program in a session of its own", pgrphackHelp, pgrphack},
+	{"setlock", "run a program that holds a lock", setlockHelp, setlock},
+	{"setuidgid", "run a program as a user", setuidgidHelp, setuidgid},
+	{"softlimit", "run a program with other resource limits", softlimitHelp, softlimit},
 }
 
 // init runs the loader that this process was called as. It does not return
@@ -47,15 +48,30 @@ func init() {
 		argv = argv[1:]
 		l = find(argv[0])
 	}
-	if l == nil {
+	switch {
+	case l == nil:
 		procenv.RestoreLimits()
-	} else {
+	case len(argv) == 2 && argv[1] == "--help": // too few arguments for any of them
+		syscall.Write(1, []byte(l.help))
+		syscall.Exit(0)
+	default:
 		syscall.Exit(report(l.run(l.Name, argv)))
 	}
 }
 
 // Known says whether name is a loader's, perhaps with daemontools' d before it.
 func Known(name string) bool { return find(name) != nil }
+
+// Plain is a loader's name without daemontools' d.
+func Plain(name string) string { return find(name).Name }
+
+// Help is what --help of a loader says, empty where there is none of that name.
+func Help(name string) string {
+	if l := find(name); l != nil {
+		return l.help
+	}
+	return ""
+}
 
 func find(name string) *Loader {
 	for i := range All {

@@ -1,13 +1,11 @@
 package setup
 
 import (
-	_ "embed"
+	"io/fs"
 	"slices"
+	"strconv"
 	"strings"
 )
-
-//go:embed services.txt
-var servicesText string
 
 // ServiceDir is where service directories lie, below the root.
 const ServiceDir = "etc/sv"
@@ -48,8 +46,35 @@ func Services() []Service {
 			s.Files = append(s.Files, f)
 		}
 	}
+	for n := 2; n <= 6; n++ { // tells by its name which terminal it is for
+		all = append(all, renamed(all, "agetty-tty1", "agetty-tty"+strconv.Itoa(n)))
+	}
 	slices.SortFunc(all, func(a, b Service) int { return strings.Compare(a.Name, b.Name) })
 	return all
+}
+
+// SuperviseDir is where supervise directories lie that are not below /etc: their
+// links are Debian's, and whoever mounts /run makes it.
+const SuperviseDir = "/run/runit/supervise/"
+
+// Links are what keeps what runsv writes out of the service's directory, which may be
+// read-only. What is in their place stays: it may be in use.
+func (s Service) Links() []File {
+	links := []File{{Path: s.Name + "/supervise", Text: SuperviseDir + s.Name, Mode: fs.ModeSymlink, Yields: true}}
+	if logs(s.Name) {
+		links = append(links, File{Path: s.Name + "/log/supervise", Text: SuperviseDir + s.Name + ".log", Mode: fs.ModeSymlink, Yields: true})
+	}
+	return links
+}
+
+// renamed is the service of one name under another.
+func renamed(all []Service, from, to string) Service {
+	s := all[slices.IndexFunc(all, func(s Service) bool { return s.Name == from })]
+	s.Name, s.Files = to, slices.Clone(s.Files)
+	for i := range s.Files {
+		s.Files[i].Path = to + strings.TrimPrefix(s.Files[i].Path, from)
+	}
+	return s
 }
 
 // logs says whether a service has a log service: a login has its terminal.

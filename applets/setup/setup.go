@@ -1,11 +1,10 @@
-// Package setup writes what the executable brings for a whole system: service
-// directories for well-known daemons. It looks at all that is there before it changes
+// Package setup writes what the executable brings for a whole system: stages, levels and
+// service directories for well-known daemons. It looks at all that is there before it changes
 // anything, follows no link out of the root that it is given, and takes back what it
 // has begun where it cannot end.
 package setup
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,11 +14,12 @@ import (
 	"strings"
 )
 
-// File is a file to be written.
+// File is a file, a link or a directory to be made.
 type File struct {
-	Path string // relative to the directory that it is written to, slashes between
-	Text string
-	Mode fs.FileMode // permissions
+	Path   string // relative to the directory that it is written to, slashes between
+	Text   string // of a link what it leads to, of a directory nothing
+	Mode   fs.FileMode
+	Yields bool // anything else in its place is left alone
 }
 
 // State is what there is at the path of a File.
@@ -27,39 +27,53 @@ type State int
 
 // The states of a file.
 const (
-	Absent  State = iota // nothing: it is made
-	Same                 // the file as it shall be: it stays
-	Differs              // a regular file with another text or mode
-	Foreign              // no regular file, or below something that is no directory
+	Absent   State = iota // nothing: it is made
+	Same                  // the file as it shall be: it stays
+	Differs               // of its type, with another text or mode
+	Foreign               // of another type, or below something that is no directory
+	Extended              // a regular file of the machine's that gets a line more
+	Left                  // something else, to which it yields
 )
 
 // Step is what is to be done about a File.
 type Step struct {
 	File
 	State State
-	Cause error // of Foreign
+	Cause error // of Foreign and Left
 }
 
 // Target is a directory to write to.
 type Target struct {
-	root *os.Root
-	name string // as messages tell it
+	root  *os.Root
+	name  string // as messages tell it
+	whole bool   // root is "/"
 }
 
 // Open opens dir below root, both of which are made where they are not there: root
 // itself must be. A link on the way that leads out of root is an error, but where
 // root is "/", which nothing leads out of. The Target must be closed. The error does not name root.
 func Open(root, dir string) (*Target, error) {
-	if filepath.Clean(root) == "/" {
-		if real, err := filepath.EvalSymlinks("/" + dir); err == nil { // os.Root takes no absolute link
-			dir = strings.TrimPrefix(real, "/")
-		}
-	}
 	at, err := os.OpenRoot(root)
 	if err != nil {
 		return nil, bare(err)
 	}
-	return &Target{at, dir}, nil
+	t := &Target{at, dir, filepath.Clean(root) == "/"}
+	t.name = t.real(dir)
+	return t, nil
+}
+
+// real is a path without the links on the way to it, where root is "/": os.Root takes no
+// absolute link.
+func (t *Target) real(name string) string {
+	if !t.whole {
+		return name
+	}
+	for dir, rest := name, ""; dir != "." && dir != ""; dir, rest = path.Dir(dir), path.Join(path.Base(dir), rest) {
+		if real, err := filepath.EvalSymlinks("/" + dir); err == nil {
+			return path.Join(strings.TrimPrefix(real, "/"), rest)
+		}
+	}
+	return name
 }
 
 // Close closes the directory.
@@ -72,6 +86,7 @@ func (t *Target) Plan(files []File) ([]Step, error) {
 	for _, f := range files {
 		s := Step{File: f}
 		s.Path = path.Join(t.name, f.Path)
+		s.Path = path.Join(t.real(path.Dir(s.Path)), path.Base(s.Path))
 		info, err := t.root.Lstat(s.Path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
@@ -81,20 +96,41 @@ func (t *Target) Plan(files []File) ([]Step, error) {
 			}
 		case err != nil:
 			s.State, s.Cause = Foreign, bare(err)
-		case !info.Mode().IsRegular():
-			s.State, s.Cause = Foreign, errors.New("it is no regular file")
+		case info.Mode().Type() != f.Mode.Type():
+			s.State, s.Cause = Foreign, errors.New("it is no "+kinds[f.Mode.Type()])
 		default:
-			text, err := t.root.ReadFile(s.Path)
+			text, err := t.text(s.Path, f.Mode.Type())
 			if err != nil {
 				return nil, fmt.Errorf("unable to read %s: %w", s.Path, bare(err))
 			}
-			if s.State = Same; !bytes.Equal(text, []byte(f.Text)) || info.Mode().Perm() != f.Mode {
+			if s.State = Same; text != f.Text || f.Mode.IsRegular() && info.Mode().Perm() != f.Mode {
 				s.State = Differs
 			}
+		}
+		if f.Yields && (s.State == Differs || s.State == Foreign) {
+			if s.State == Differs {
+				s.Cause = errors.New("it is another one")
+			}
+			s.State = Left
 		}
 		steps = append(steps, s)
 	}
 	return steps, nil
+}
+
+// kinds are the types of a File, in words.
+var kinds = map[fs.FileMode]string{0: "regular file", fs.ModeSymlink: "link", fs.ModeDir: "directory"}
+
+// text is what a file holds, or what a link leads to.
+func (t *Target) text(name string, kind fs.FileMode) (string, error) {
+	switch kind {
+	case fs.ModeDir:
+		return "", nil
+	case fs.ModeSymlink:
+		return t.root.Readlink(name)
+	}
+	text, err := t.root.ReadFile(name)
+	return string(text), err
 }
 
 // reachable says why no file can be made in dir: something on the way is no directory.
@@ -120,7 +156,7 @@ func (t *Target) reachable(dir string) error {
 // suffix is what the name of a file ends with until all are written.
 const suffix = ".runitbox-new"
 
-// Write makes the files that are Absent and replaces those that are Differs. All are
+// Write makes the files that are Absent and replaces those that are Differs or Extended. All are
 // written beside their places first, and only then renamed: where one cannot be
 // written, what was made is taken back, and the error tells of which file.
 func (t *Target) Write(steps []Step) (err error) {
@@ -132,13 +168,20 @@ func (t *Target) Write(steps []Step) (err error) {
 	}()
 	todo := make([]Step, 0, len(steps))
 	for _, s := range steps {
-		if s.State == Absent || s.State == Differs {
+		if s.State == Absent || s.State == Differs || s.State == Extended {
 			todo = append(todo, s)
 		}
 	}
 	for _, s := range todo {
-		if err := t.mkdir(path.Dir(s.Path), &made); err != nil {
+		dir := path.Dir(s.Path)
+		if s.Mode.IsDir() {
+			dir = s.Path
+		}
+		if err := t.mkdir(dir, &made); err != nil {
 			return err
+		}
+		if s.Mode.IsDir() {
+			continue
 		}
 		made = append(made, s.Path+suffix)
 		if err := t.write(s); err != nil {
@@ -146,6 +189,9 @@ func (t *Target) Write(steps []Step) (err error) {
 		}
 	}
 	for _, s := range todo {
+		if s.Mode.IsDir() {
+			continue
+		}
 		if err := t.root.Rename(s.Path+suffix, s.Path); err != nil {
 			return fmt.Errorf("unable to rename %s: %w", s.Path, bare(err))
 		}
@@ -180,6 +226,9 @@ func (t *Target) write(s Step) error {
 	name := s.Path + suffix
 	if err := t.root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
+	}
+	if s.Mode.Type() == fs.ModeSymlink {
+		return t.root.Symlink(s.Text, name)
 	}
 	f, err := t.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {

@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -52,7 +53,7 @@ func found(t *testing.T, dir string) map[string]string {
 	return all
 }
 
-var two = []File{{"web/run", "new", 0o755}, {"web/log/run", "log", 0o755}}
+var two = []File{{Path: "web/run", Text: "new", Mode: 0o755}, {Path: "web/log/run", Text: "log", Mode: 0o755}}
 
 func TestPlanAndWrite(t *testing.T) {
 	for name, tt := range map[string]struct {
@@ -121,9 +122,11 @@ func TestWriteFails(t *testing.T) {
 	}
 	defer target.Close()
 	err = target.Write([]Step{
-		{File: File{"etc/sv/old/run", "new", 0o755}, State: Differs},
-		{File: File{"etc/sv/fresh/control/h", "new", 0o755}, State: Absent},
-		{File: File{"etc/sv/web/log/run", "new", 0o755}, State: Absent}, // it came behind the plan
+		{File: File{Path: "etc/levels/single", Mode: fs.ModeDir | 0o755}, State: Absent},
+		{File: File{Path: "etc/levels/single/web", Text: "/etc/sv/web", Mode: fs.ModeSymlink}, State: Absent},
+		{File: File{Path: "etc/sv/old/run", Text: "new", Mode: 0o755}, State: Differs},
+		{File: File{Path: "etc/sv/fresh/control/h", Text: "new", Mode: 0o755}, State: Absent},
+		{File: File{Path: "etc/sv/web/log/run", Text: "new", Mode: 0o755}, State: Absent}, // it came behind the plan
 	})
 	if err == nil {
 		t.Error("no error")
@@ -131,8 +134,10 @@ func TestWriteFails(t *testing.T) {
 	if diff := cmp.Diff(before, found(t, dir)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if _, err := os.Lstat(filepath.Join(dir, "etc/sv/fresh")); err == nil {
-		t.Error("a directory was left")
+	for _, name := range []string{"etc/sv/fresh", "etc/levels"} {
+		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
+			t.Errorf("%s was left", name)
+		}
 	}
 }
 
@@ -164,6 +169,57 @@ func TestServices(t *testing.T) {
 	}
 	if len(names) < 50 {
 		t.Errorf("%d services", len(names))
+	}
+}
+
+// TestPlanKinds: links and directories are planned and made as files are.
+func TestPlanKinds(t *testing.T) {
+	link := File{Path: "web", Text: "/etc/sv/web", Mode: fs.ModeSymlink}
+	yields := File{Path: "web", Text: "/etc/sv/web", Mode: fs.ModeSymlink, Yields: true}
+	dir := File{Path: "web", Mode: fs.ModeDir | 0o755}
+	for name, tt := range map[string]struct {
+		before map[string]string
+		file   File
+		state  State
+		after  map[string]string
+	}{
+		"a link":                         {nil, link, Absent, map[string]string{"web": "-> /etc/sv/web"}},
+		"the same link":                  {map[string]string{"web": "-> /etc/sv/web"}, link, Same, map[string]string{"web": "-> /etc/sv/web"}},
+		"another link":                   {map[string]string{"web": "-> /tmp"}, link, Differs, map[string]string{"web": "-> /etc/sv/web"}},
+		"a file in place of a link":      {map[string]string{"web": "text"}, link, Foreign, nil},
+		"another link, and it yields":    {map[string]string{"web": "-> /tmp"}, yields, Left, map[string]string{"web": "-> /tmp"}},
+		"a file, and it yields":          {map[string]string{"web": "text"}, yields, Left, map[string]string{"web": "text"}},
+		"the same link, and it yields":   {map[string]string{"web": "-> /etc/sv/web"}, yields, Same, map[string]string{"web": "-> /etc/sv/web"}},
+		"nothing, and it yields":         {nil, yields, Absent, map[string]string{"web": "-> /etc/sv/web"}},
+		"a directory":                    {nil, dir, Absent, map[string]string{}},
+		"a directory that is there":      {map[string]string{"web/run": "text"}, dir, Same, map[string]string{"web/run": "text"}},
+		"a link in place of a directory": {map[string]string{"web": "-> /tmp"}, dir, Foreign, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			put(t, root, tt.before)
+			target, err := Open(root, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer target.Close()
+			steps, err := target.Plan([]File{tt.file})
+			if err != nil || steps[0].State != tt.state {
+				t.Fatalf("%v, %v, want state %d", steps, err, tt.state)
+			}
+			if tt.after == nil {
+				return
+			}
+			if err := target.Write(steps); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.after, found(t, root)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if info, err := os.Lstat(filepath.Join(root, "web")); err != nil || tt.file.Mode.IsDir() && !info.IsDir() {
+				t.Errorf("%v, %v", info, err)
+			}
+		})
 	}
 }
 

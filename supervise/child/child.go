@@ -17,9 +17,11 @@ type Child struct {
 	Env  []string
 	// Files become the descriptors from 0 on; one that is to become i is i
 	// itself or above all the others.
-	Files   []int
-	Dir     int  // descriptor of its working directory; 0 for this process's
-	Session bool // in a session that it leads
+	Files []int
+	// Notify, if not 0, becomes the descriptor NotifyAs, whatever Files says.
+	Notify, NotifyAs int
+	Dir              int  // descriptor of its working directory; 0 for this process's
+	Session          bool // in a session that it leads
 	// Record, if not 0, is the descriptor of a file: before it becomes its program
 	// the child writes its pid there, at state.ProcPID.
 	Record int
@@ -82,7 +84,7 @@ func (c Child) make(h *Slot, files *unix.Rlimit, inSession bool) (int, error) {
 			return 0, err
 		}
 		if !w.vfork {
-			if err := h.openPipe(); err != nil {
+			if err := h.openPipe(c.NotifyAs); err != nil {
 				h.restore()
 				return 0, err
 			}

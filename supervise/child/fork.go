@@ -24,12 +24,12 @@ import (
 var forking sync.Mutex
 
 // openPipe opens the pipe, and locks forking for fork.
-func (h *Slot) openPipe() error {
+func (h *Slot) openPipe(notifyAs int) error {
 	forking.Lock()
 	err := unix.Pipe2(h.pipe[:], unix.O_CLOEXEC)
 	if err == nil { // to where no descriptor of the program's will be
 		w := h.pipe[1]
-		h.pipe[1], err = unix.FcntlInt(uintptr(w), unix.F_DUPFD_CLOEXEC, 16)
+		h.pipe[1], err = unix.FcntlInt(uintptr(w), unix.F_DUPFD_CLOEXEC, max(16, notifyAs+1))
 		unix.Close(w)
 		if err != nil {
 			unix.Close(h.pipe[0])

@@ -128,7 +128,7 @@ func (h *Slot) redirect(c Child) (own Child, err error) {
 			put(&c.Files[i])
 		}
 	}
-	for _, fd := range []*int{&c.Dir, &c.Record, &c.Lock} {
+	for _, fd := range []*int{&c.Dir, &c.Record, &c.Lock, &c.Notify} {
 		if *fd != 0 {
 			put(fd)
 		}
@@ -194,6 +194,13 @@ func (h *Slot) program(c Child, files *unix.Rlimit, w way) []call {
 		} else {
 			h.add(stepFile, unix.SYS_DUP3, uintptr(fd), uintptr(i), 0)
 		}
+	}
+	switch {
+	case c.Notify == 0:
+	case c.Notify == c.NotifyAs:
+		h.add(stepFile, unix.SYS_FCNTL, uintptr(c.Notify), unix.F_SETFD, 0)
+	default:
+		h.add(stepFile, unix.SYS_DUP3, uintptr(c.Notify), uintptr(c.NotifyAs), 0)
 	}
 	if c.Table > len(c.Files) {
 		h.add(stepTable, unix.SYS_DUP3, uintptr(len(c.Files)-1), uintptr(c.Table-1), unix.O_CLOEXEC).optional = 1
@@ -266,7 +273,7 @@ func (h *Slot) part(c Child, w way) {
 	for i, fd := range c.Files {
 		fds = append(fds, i, fd)
 	}
-	for _, fd := range [...]int{c.Dir, c.Record, c.Lock, h.pipe[1]} {
+	for _, fd := range [...]int{c.Dir, c.Record, c.Lock, c.Notify, h.pipe[1]} {
 		if fd != 0 {
 			fds = append(fds, fd)
 		}

@@ -65,6 +65,22 @@ func (r *Remote) Close() { unix.Close(r.fd) }
 // HasDown says whether the service is to be down when its runsv starts.
 func (r *Remote) HasDown() (bool, error) { return r.has("down") }
 
+// GivenUp says whether the service has been given up: it stays down until an order
+// starts it.
+func (r *Remote) GivenUp() bool {
+	p, ok, err := proc.Look(r.fd, "supervise/proc")
+	return err == nil && ok && p.Word == state.ProcFailed
+}
+
+// Readiness is whether the service's process has said that it is ready.
+func (r *Remote) Readiness() state.Readiness {
+	p, ok, err := proc.Look(r.fd, "supervise/proc")
+	if err != nil || !ok {
+		return state.NotSaid
+	}
+	return p.Ready
+}
+
 // has says whether the directory holds a file of that name.
 func (r *Remote) has(name string) (bool, error) {
 	var st unix.Stat_t
@@ -300,6 +316,10 @@ var maxHeld = sync.OnceValue(func() int {
 	return int(min(1000, max(limit.Cur, 32)/3-10))
 })
 
+// Reload is the command by which a service reads its configuration again: HUP, or what
+// its reload-signal says.
+const Reload = "r"
+
 // Send writes cmd, command bytes, to the service at path and returns the
 // order to wait for. An empty cmd is an order to wait for without a command.
 func (c *Client) Send(path, cmd, until string) (*Order, error) {
@@ -312,6 +332,11 @@ func (c *Client) Send(path, cmd, until string) (*Order, error) {
 		return nil, err
 	}
 	defer r.Close()
+	if cmd == Reload { // only a service with such a file has a supervisor that knows of it
+		if has, err := r.has("reload-signal"); err != nil || !has {
+			cmd = "h"
+		}
+	}
 	probe := r.ProbeUntil
 	if strings.ContainsAny(cmd, "uo") {
 		probe = func(limit time.Time) (state.Record, error) { return r.probeExpected(path, limit) }

@@ -153,6 +153,9 @@ func (w *waiter) look(o *Order, say func(*Order, Outcome)) bool {
 	if !checked(o.Until, o.status) {
 		return end(Done, nil)
 	}
+	if r.Readiness() == state.NotReady {
+		return o.later(0)
+	}
 	return w.ask(r, o, end, say)
 }
 

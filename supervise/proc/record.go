@@ -73,15 +73,25 @@ func (m Making) Close() {
 // WriteWant overwrites the standing order in the record at path. Where there is no
 // record it is an error.
 func WriteWant(at int, path string, w state.Want) error {
+	return overwrite(at, path, w.Command(), state.ProcWant)
+}
+
+// overwrite writes one character of the record.
+func overwrite(at int, path string, b byte, offset int64) error {
 	fd, err := sys.Open(at, path, unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return fmt.Errorf("unable to open %s: %w", path, err)
 	}
 	defer unix.Close(fd)
-	if _, err := unix.Pwrite(fd, []byte{w.Command()}, state.ProcWant); err != nil {
+	if _, err := unix.Pwrite(fd, []byte{b}, offset); err != nil {
 		return fmt.Errorf("unable to write %s: %w", path, err)
 	}
 	return nil
+}
+
+// WriteReady overwrites the readiness in the record at path.
+func WriteReady(at int, path string, r state.Readiness) error {
+	return overwrite(at, path, r.Byte(), state.ProcReady)
 }
 
 // Read reads the file at path; ok is false where it is absent or garbage. What
@@ -96,6 +106,17 @@ func Read(at int, path string) (l state.Process, ok bool, err error) {
 		}
 	}
 	return l, ok, err
+}
+
+// Look reads the file at path for one who does not take the service over: it takes no
+// lock, so that nobody who makes a process finds it held.
+func Look(at int, path string) (l state.Process, ok bool, err error) {
+	fd, err := sys.Open(at, path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return state.Process{}, false, fmt.Errorf("unable to open %s: %w", path, err)
+	}
+	defer unix.Close(fd)
+	return readFrom(fd, path)
 }
 
 // ReadSettled is Read, or ErrBeingMade where the record may still change.

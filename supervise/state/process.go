@@ -22,7 +22,9 @@ import (
 // the wait status of the last ./run, for ./finish, PIPE the inode of the pipe to the
 // log service that ./run writes to. The last character of the line is the standing
 // order, as the command that gives it: u, d, o or x. It is written by itself when it
-// changes, before it is acted on. The file is written by the core before and
+// changes, before it is acted on. The character before that tells readiness in the same
+// way: n for a ./run that has yet to say that it is ready, r for one that has; a blank
+// where the service does not say it. The file is written by the core before and
 // after it makes a process and when one has ended, before the end can be seen
 // in any other file; it is removed when the service is let go. So a line that
 // is there while no core holds supervise/lock tells of a core that was killed.
@@ -45,7 +47,8 @@ type Process struct {
 	Tree   uint32
 	Status unix.WaitStatus
 	Want   Want
-	Former bool // it is of the format before, which is only read: WORD PID TICKS BOOT CORE STATUS PIPE
+	Ready  Readiness // of ./run, where the service tells that
+	Former bool      // it is of the format before, which is only read: WORD PID TICKS BOOT CORE STATUS PIPE
 }
 
 // World is where process ids mean what a record says: a run of the kernel and a pid
@@ -69,6 +72,7 @@ const (
 	ProcFinishing = "making-finish" // ./finish is about to be made
 	ProcFinish    = "finish"        // PID is ./finish
 	ProcDown      = "down"          // nothing runs
+	ProcFailed    = "failed"        // nothing runs, and the service was given up
 )
 
 // ProcSize is what every line is filled up to, so that one overwrites another.
@@ -79,7 +83,27 @@ const ProcSize = 128
 const (
 	ProcPID  = ProcSize - 8
 	ProcWant = ProcSize - 2
+	// ProcReady is where readiness is.
+	ProcReady = ProcSize - 3
 )
+
+// Readiness is whether ./run has said that it is ready, as the record tells it.
+type Readiness byte
+
+// What is known of it.
+const (
+	NotSaid  Readiness = 0   // the service does not say it
+	NotReady Readiness = 'n' // it is to say it, and has not
+	IsReady  Readiness = 'r'
+)
+
+// Byte is the readiness as a character of the record.
+func (r Readiness) Byte() byte {
+	if r == NotSaid {
+		return ' '
+	}
+	return byte(r)
+}
 
 // unwritten is what the four bytes at ProcPID are while no process has written there.
 const unwritten = "    "
@@ -100,6 +124,7 @@ func (p Process) Bytes() (b [ProcSize]byte) {
 	at = append(strconv.AppendUint(at, uint64(uint32(p.Status)), 10), ' ')
 	strconv.AppendUint(at, p.Pipe, 10)
 	b[ProcWant] = p.Want.Command()
+	b[ProcReady] = p.Ready.Byte()
 	return b
 }
 
@@ -120,6 +145,9 @@ func ParseProcess(b []byte) (p Process, ok bool) {
 	}
 	if p, ok = parseFields(strings.Fields(string(b[:ProcPID])), b[ProcWant]); !ok {
 		return Process{}, false
+	}
+	if r := Readiness(b[ProcReady]); r == NotReady || r == IsReady {
+		p.Ready = r
 	}
 	made := string(b[ProcPID : ProcPID+4])
 	if making := p.Word == ProcMaking || p.Word == ProcFinishing; making && made != unwritten {
@@ -163,7 +191,7 @@ func parseFields(f []string, want byte) (p Process, ok bool) {
 	switch p.Word {
 	case ProcRun, ProcFinish:
 		return p, p.PID != 0
-	case ProcMaking, ProcFinishing, ProcEnded, ProcDown:
+	case ProcMaking, ProcFinishing, ProcEnded, ProcDown, ProcFailed:
 		return p, true
 	}
 	return Process{}, false

@@ -1,0 +1,5 @@
+package manual
+
+import "runitbox/internal/aloud"
+
+var skip = aloud.Skip

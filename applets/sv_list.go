@@ -1,0 +1,235 @@
+package applets
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"runitbox/supervise/state"
+	"runitbox/supervise/survey"
+)
+
+// newSvList is the list of services with what can be seen of each.
+func newSvList(s *svCall) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "sv list [--json] [service ...]",
+		Short: "show every service of the tree, or those named",
+		RunE: func(_ *cobra.Command, names []string) error {
+			all, err := s.survey(names, survey.Look{Usage: true, Blocked: true})
+			if err != nil {
+				return err
+			}
+			if s.json {
+				for _, one := range all {
+					fmt.Fprintln(s.out, jsonService(one, s.begin))
+				}
+			} else {
+				listTable(s.out, screenOf(s.stdout), all, s.begin)
+			}
+			return s.count(all)
+		},
+	}
+	cmd.Flags().BoolVar(&s.json, "json", s.json, "an object for each service, a line each")
+	return cmd
+}
+
+// survey looks at the services of these names, or at the whole tree.
+func (s *svCall) survey(names []string, look survey.Look) ([]*survey.Service, error) {
+	if len(names) == 0 {
+		dir := svDir()
+		all, err := survey.Tree(dir, svCollection(), look)
+		if err != nil {
+			return nil, fatal{s.name, 100, fmt.Errorf("unable to open the directory of services: %w", err)}
+		}
+		return all, nil
+	}
+	var all []*survey.Service
+	for _, name := range names {
+		one := survey.At(name, svPath(name), look)
+		one.Linked = s.linked(name)
+		all = append(all, one)
+	}
+	return all, nil
+}
+
+// count is the exit status of what looks at services: how many are not well.
+func (s *svCall) count(all []*survey.Service) error {
+	for _, one := range all {
+		if !isWell(one) {
+			s.failed++
+		}
+	}
+	return s.code()
+}
+
+// judge is the colour of a service's state, and whether that is as it should be. A
+// service that is about to be down as wanted is.
+func judge(s *survey.Service) (colour string, well bool) {
+	r := s.Record
+	switch {
+	case s.Err != nil, s.Blocked:
+		return red, false
+	case r.PID != 0 && r.Paused, s.Resting():
+		return yellow, false
+	case r.State == state.Down:
+		return faint, true
+	case r.State == state.Run && r.Want == state.WantUp && !r.Termed:
+		return green, true
+	case r.State == state.Run:
+		return yellow, true
+	}
+	return yellow, r.Want == state.WantDown // in ./finish
+}
+
+// isWell says whether a service and its log service are as they should be.
+func isWell(s *survey.Service) bool {
+	_, well := judge(s)
+	if s.Log != nil {
+		_, logs := judge(s.Log)
+		return well && logs
+	}
+	return well
+}
+
+// stateWord is a service's state in one word.
+func stateWord(s *survey.Service) string {
+	switch {
+	case s.Unsupervised():
+		return "unsupervised"
+	case s.Err != nil:
+		return "unknown"
+	case s.Record.Paused && s.Record.PID != 0:
+		return "paused"
+	case s.Resting():
+		return "resting"
+	}
+	return s.Record.State.String()
+}
+
+// notes are what else there is to say of a service, the most important first.
+func notes(s *survey.Service) (all []string) {
+	add := func(holds bool, text string) {
+		if holds {
+			all = append(all, text)
+		}
+	}
+	if s.Err != nil {
+		add(!s.Unsupervised(), words(s.Err))
+		return all
+	}
+	rec := s.Record
+	add(s.Blocked, "blocked on its log")
+	add(!s.Linked, "not linked")
+	add(rec.PID != 0 && rec.Want == state.WantDown, "want down")
+	add(rec.PID != 0 && rec.Termed, "got TERM")
+	if end, known := s.Life.Last(); known {
+		add(true, "last "+endWords(end.Status))
+	}
+	add(rec.PID != 0 && s.HasDown, "normally down")
+	add(rec.PID == 0 && rec.Want == state.WantDown && !s.HasDown && s.DownErr == nil, "normally up")
+	return all
+}
+
+// logWord is the state of a service's log service in one word.
+func logWord(s *survey.Service) (word, colour string) {
+	if s.Log == nil {
+		return "", plain
+	}
+	colour, _ = judge(s.Log)
+	return stateWord(s.Log), colour
+}
+
+// The columns of a list.
+var listColumns = []column{
+	{head: "SERVICE", keep: maxKeep, least: 12},
+	{head: "STATE", keep: maxKeep},
+	{head: "PID", keep: 60, right: true},
+	{head: "AGE", keep: 80, right: true},
+	{head: "LOG", keep: 50},
+	{head: "MEMORY", keep: 40, right: true},
+	{head: "CPU", keep: 30, right: true},
+	{head: "NOTES", keep: 70, least: 22},
+}
+
+// listTable shows services to people.
+func listTable(out io.Writer, to screen, all []*survey.Service, now time.Time) {
+	rows := make([][]cell, len(all))
+	for i, one := range all {
+		colour, _ := judge(one)
+		row := []cell{{text: printable(one.Name)}, {stateWord(one), colour}, {}, {}, {}, {}, {}, {text: printable(strings.Join(notes(one), ", "))}}
+		if one.Err == nil {
+			row[3].text = shortAge(now.Sub(one.Record.Since))
+			if one.Record.PID != 0 {
+				row[2].text = fmt.Sprint(one.Record.PID)
+			}
+		}
+		row[4].text, row[4].colour = logWord(one)
+		if one.Use.Known {
+			row[5].text, row[6].text = shortBytes(one.Use.Memory), shortCPU(one.Use.CPU)
+		}
+		rows[i] = row
+	}
+	to.table(out, listColumns, rows)
+}
+
+// jsonService is a service for programs. What the plain status tells has the names
+// that it has there.
+func jsonService(s *survey.Service, now time.Time) string {
+	o := newObject()
+	jsonOf(o, s, now)
+	o.boolean("linked", s.Linked)
+	if s.Target != "" {
+		o.text("target", s.Target)
+	}
+	if s.Log != nil {
+		l := &object{}
+		jsonOf(l, s.Log, now)
+		o.raw("log", l.String())
+	} else {
+		o.null("log")
+	}
+	return o.String()
+}
+
+func jsonOf(o *object, s *survey.Service, now time.Time) {
+	o.text("service", s.Name).text("path", s.Path)
+	o.text("state", stateWord(s))
+	o.boolean("well", isWell(s))
+	if s.Err != nil {
+		o.text("error", words(s.Err))
+		return
+	}
+	rec := s.Record
+	o.number("pid", int64(rec.PID))
+	o.number("seconds", max(0, now.Unix()-rec.Since.Unix())).time("since", rec.Since)
+	o.raw("want", jsonWant(rec.Want)).boolean("paused", rec.Paused).boolean("term", rec.Termed)
+	if s.DownErr == nil {
+		o.raw("normally", upDown(!s.HasDown))
+	}
+	o.null("ready")
+	if s.Use.Known {
+		o.number("processes", int64(s.Use.Processes)).number("memory", s.Use.Memory).raw("cpu", fmt.Sprintf("%.2f", s.Use.CPU.Seconds()))
+	}
+	o.boolean("blocked", s.Blocked)
+	if s.Life.Restarts >= 0 {
+		o.number("restarts", int64(s.Life.Restarts))
+	}
+	if end, known := s.Life.Last(); known {
+		o.raw("last", jsonEnd(end))
+	}
+}
+
+// jsonEnd is the end of one life: its time and its code or signal.
+func jsonEnd(e survey.End) string {
+	o := (&object{}).time("time", e.At)
+	switch {
+	case e.Status.Signaled():
+		o.null("code").text("signal", signalName(e.Status.Signal())).boolean("core", e.Status.CoreDump())
+	default:
+		o.number("code", int64(e.Status.ExitStatus())).null("signal").boolean("core", false)
+	}
+	return o.String()
+}

@@ -1,0 +1,77 @@
+package applets
+
+import (
+	"bufio"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// verbs are the commands of sv that runit's has not. They count only when they are
+// written whole: by its first letter a word is what it is for runit.
+var verbs = [...]struct {
+	name  string
+	build func(s *svCall) *cobra.Command
+}{
+	{"list", newSvList},
+	{"log", newSvLog},
+	{"why", newSvWhy},
+	{"enable", newSvEnable},
+	{"disable", newSvDisable},
+}
+
+// findVerb builds the command of that name, nil if there is none.
+func findVerb(name string) func(s *svCall) *cobra.Command {
+	for _, v := range verbs {
+		if v.name == name {
+			return v.build
+		}
+	}
+	return nil
+}
+
+// runVerb runs one; options may stand behind it.
+func (s *svCall) runVerb(build func(s *svCall) *cobra.Command, cmd *cobra.Command, args []string) error {
+	s.stdout = cmd.OutOrStdout()
+	s.out, s.err = bufio.NewWriter(s.stdout), cmd.ErrOrStderr()
+	defer func() { s.out.Flush() }()
+	verb := build(s)
+	getoptErrors(verb, s.name, verb.Use, 100)
+	verb.Flags().SortFlags = false
+	verb.SetArgs(args)
+	verb.SetOut(cmd.OutOrStdout())
+	verb.SilenceErrors, verb.SilenceUsage = true, true
+	verb.CompletionOptions.DisableDefaultCmd = true
+	return verb.Execute()
+}
+
+// svDir is the directory in which bare names are looked up: SVDIR, or the first of
+// the list that exists. The empty text is nowhere.
+func svDir() string {
+	dir, set := os.LookupEnv("SVDIR")
+	if set {
+		return dir
+	}
+	list := filepath.SplitList(serviceDirs)
+	for _, d := range list {
+		if _, err := os.Stat(d); err == nil {
+			return d
+		}
+	}
+	return list[0]
+}
+
+// svCollection is the directory of all service directories, linked or not.
+func svCollection() string {
+	if dir := os.Getenv("SVCOLLECTION"); dir != "" {
+		return dir
+	}
+	return "/etc/sv"
+}
+
+// isBare says whether a service's name is looked up in svDir.
+func isBare(name string) bool {
+	return name != "" && name[0] != '/' && name[0] != '.' && !strings.HasSuffix(name, "/")
+}

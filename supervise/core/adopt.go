@@ -1,0 +1,267 @@
+package core
+
+import (
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/machine"
+	"runitbox/supervise/proc"
+	"runitbox/supervise/state"
+	"runitbox/supervise/sys"
+)
+
+// leaveRunning lets go of a process that was not adopted, since the service
+// cannot be opened now. When it is opened after all, it will have it.
+func (s *service) leaveRunning(was *priorState) {
+	if was.there {
+		s.core.procs.reserve(was.record.PID, s.key)
+	}
+	was.close()
+}
+
+// priorState is what an earlier core has left of a unit.
+type priorState struct {
+	record    state.Process
+	ok        bool          // there is a record, and it counts
+	trust     trust         // of the record
+	verdict   verdict       // on it
+	unwritten bool          // it could not be written, and the scanner has kept it
+	there     bool          // the process that it names is there, alive or dead
+	runs      bool          // and alive
+	ppid      int           // its parent
+	pidfd     int           // of the process, or of one that has ended and can tell how; else -1
+	told      state.Process // the record as it was read
+	seen      state.Record  // supervise/status
+	state     []byte        // the same, undecoded
+	stat      string        // supervise/stat
+}
+
+func (was *priorState) close() {
+	if was.pidfd >= 0 {
+		unix.Close(was.pidfd)
+	}
+	was.pidfd, was.there, was.runs = -1, false, false
+}
+
+// earlier looks for the traces of a core that did not let go. A process is
+// held by its pidfd from here on, so that its end is not missed. What cannot be
+// read at present is an error: it does not count as absent.
+func (s *service) earlier(u *unit, k stash) (was priorState, err error) {
+	prefix := u.prefix
+	was.pidfd = -1
+	at, err := s.core.here()
+	if err != nil {
+		return was, err
+	}
+	place, err := s.place(prefix)
+	if err != nil {
+		return was, err
+	}
+	life, found, err := proc.Read(s.dir.FD, prefix+"supervise/proc")
+	if l, ok := s.core.services.unwrittenOf(s.key, prefix); ok {
+		life, found, was.unwritten = l, true, true
+	}
+	if err != nil || !found {
+		return was, err
+	}
+	was.told, was.record = life, life
+	if was.trust = trustOf(life, at.world, place); was.trust == untrusted {
+		return was, nil
+	}
+	was.ok = true
+	for _, f := range []struct {
+		name  string
+		limit int
+		to    func([]byte)
+	}{
+		{"status", state.StatusSize + 1, func(b []byte) { was.state = b; was.seen, _ = state.ParseRecord(b) }},
+		{"stat", 64, func(b []byte) { was.stat = string(b) }},
+	} {
+		b, err := sys.Slurp(s.dir.FD, prefix+"supervise/"+f.name, f.limit)
+		if err != nil {
+			if err = sys.Unless(sys.Absent, "supervise/"+f.name, err); err != nil {
+				return was, err
+			}
+			continue
+		}
+		f.to(b)
+	}
+	if life.Former {
+		was.record.Want = was.seen.Want
+		switch {
+		case was.seen.Want == state.WantUnknown:
+			was.record.Want = state.WantExit // the files decide
+		case strings.Contains(was.stat, "want exit"):
+			was.record.Want = state.WantExit
+		case was.seen.Want == state.WantDown && (was.seen.PID != 0 && !was.seen.Termed || life.Word == state.ProcMaking):
+			was.record.Want = state.WantOnce
+		}
+	}
+	if was.record.Word == state.ProcMaking || was.record.Word == state.ProcFinishing {
+		pid, ticks, err := s.findMade(prefix, was.record)
+		if err != nil {
+			return was, err
+		}
+		if pid != 0 {
+			was.record.PID, was.record.Ticks = pid, ticks
+		}
+		if was.record.PID != 0 { // else none was made; it may have ended by now
+			was.record.Word = map[string]string{state.ProcMaking: state.ProcRun, state.ProcFinishing: state.ProcFinish}[was.record.Word]
+		}
+	}
+	if was.record.Word != state.ProcRun && was.record.Word != state.ProcFinish {
+		return was, nil
+	}
+	sight, err := proc.See(was.record)
+	if err != nil {
+		return was, err
+	}
+	was.there, was.runs, was.ppid, was.pidfd = sight.Found, sight.Found && !sight.Dead, sight.PPID, sight.PidFD
+	if !was.there {
+		was.pidfd = k.take(pidTag(u, was.record.PID)) // it has ended, and this can tell how
+	}
+	return was, nil
+}
+
+// judge says what the records of the service and its log service mean.
+func (s *service) judge(all ...*priorState) error {
+	at, err := s.core.here()
+	if err != nil {
+		return err
+	}
+	alive := s.takenOver
+	for _, was := range all {
+		if was.runs && was.trust == trustAll {
+			alive = true
+			s.core.lives(was.record.Tree)
+		}
+	}
+	for i, was := range all {
+		if !was.ok {
+			continue
+		}
+		mine := was.record.Tree == at.tree && at.tree != 0 && !was.record.Former
+		if !mine && !alive && was.trust == trustAll {
+			if alive, err = s.core.survives(was.record.Tree); err != nil {
+				return err
+			}
+		}
+		if was.verdict = judge(was.record, was.trust, was.runs, mine, alive); !was.verdict.counts {
+			was.close()
+			was.ok = false
+			s.clearRecord(s.units()[i].prefix)
+		}
+	}
+	return nil
+}
+
+// restore gives the unit the standing order, the times and the process that an
+// earlier core has left.
+func (s *service) restore(u *unit, was *priorState) {
+	if !was.ok {
+		return
+	}
+	if !was.seen.Since.IsZero() {
+		w := &u.written // and only what is not right any more is written again
+		// (pid is written before status, and where it cannot be status is not.)
+		w.pid, w.stat, w.status, w.any = was.seen.PID, was.stat, [state.StatusSize]byte(was.state), true
+		u.since = was.seen.Since
+	}
+	if was.verdict.order { // an order counts beyond a kill
+		u.st.Want = was.record.Want
+	}
+	u.want, u.ready = u.st.Want, was.record.Ready
+	now := s.core.sign(u, was.record)
+	now.Core = was.told.Core
+	if u.rec, u.recorded = now, now == was.told && !was.unwritten; !u.recorded { // it was another tree's, or was found while it was being made
+		s.record(u, now)
+	}
+	u.began = time.Now().Add(-max(0, time.Since(u.since)))
+	u.ws = was.record.Status
+	switch was.record.Word {
+	case state.ProcMaking: // no process came of it
+		u.began = time.Time{} // it has rested
+		u.making = true
+		return
+	case state.ProcDown:
+		return
+	case state.ProcFailed:
+		u.st, _ = machine.Step(u.st, machine.FoundFailed)
+		return
+	case state.ProcEnded, state.ProcFinishing:
+		u.st, _ = machine.Step(u.st, machine.FoundRun) // its end is told in resume
+		return
+	}
+	r, ev := isRun, machine.FoundRun
+	if was.record.Word == state.ProcFinish {
+		r, ev = isFinish, machine.FoundFinish
+	}
+	if !was.there && was.pidfd < 0 {
+		u.st, _ = machine.Step(u.st, ev)
+		u.ws = statusUnknown
+		if r == isFinish {
+			u.ws = was.record.Status
+		}
+		return
+	}
+	p := s.core.procs.adopt(was.record.PID, was.pidfd, u, r)
+	if p == nil { // it is another's
+		return
+	}
+	u.st, _ = machine.Step(u.st, ev)
+	u.pid, u.pidfd = p.pid, p.pidfd
+	was.pidfd, was.there = -1, false
+	u.replaced = was.verdict.stop
+	u.foreign = was.ppid != os.Getppid()
+	s.readPolicy(u)
+	if was.seen.PID == u.pid {
+		u.st.Paused, u.st.Termed = was.seen.Paused, was.seen.Termed
+	} else {
+		u.since, u.began = time.Now(), time.Now()
+	}
+	if u.pidfd < 0 || s.core.poller.watch(u.pidfd, watch{unit: u, proc: p}, unix.EPOLLIN|unix.EPOLLET) != nil {
+		s.core.lookAfter(p, was.record)
+	}
+}
+
+// resume goes on with a unit as restore has left it.
+func (s *service) resume(u *unit) {
+	if u.pid == 0 && u.st.Phase != machine.Idle { // its end is told
+		switch {
+		case u.st.Phase == machine.Finishing:
+			s.ended(u, isFinish, u.ws)
+		case !u.st.Log && s.ending():
+			u.pid = u.written.pid
+			s.feed(u, machine.Held)
+		default:
+			s.ended(u, isRun, u.ws)
+		}
+		return
+	}
+	s.resumeDeadline(u)
+	s.feed(u, s.found(u))
+}
+
+// found is the event that tells what restore has left of a unit.
+func (s *service) found(u *unit) machine.Event {
+	switch {
+	case u.st.Phase != machine.Idle && u.replaced:
+		return machine.FoundOther
+	case u.st.Phase != machine.Idle && !u.st.Log && s.ending():
+		return machine.Scripted
+	case u.st.Phase != machine.Idle:
+		return machine.Resumed
+	case u.st.Failed:
+		return machine.FoundFailed
+	case !u.st.Log && s.waits:
+		return machine.BeginUnready
+	case u.making:
+		return machine.FoundMaking
+	case !u.began.IsZero() && time.Since(u.began) < time.Second:
+		return machine.BeginSoon // the rest is still due
+	}
+	return machine.Begin
+}

@@ -1,0 +1,236 @@
+// Package core supervises services in one process: those of a tree, for a scanner, or one
+// service directory, for runsv. It makes their processes, takes their commands, writes
+// the files under supervise/, and takes over what an earlier core has left.
+package core
+
+import (
+	"math"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/child"
+	"runitbox/supervise/diag"
+	"runitbox/supervise/machine"
+	"runitbox/supervise/self"
+	"runitbox/supervise/servicedir"
+	"runitbox/supervise/threads"
+	"runitbox/supervise/wire"
+)
+
+// Core supervises services: one for runsv, all of a tree below runsvdir.
+type Core struct {
+	// Say takes what there is to be said of a service, by its name. It may be
+	// called by several goroutines at once.
+	Say func(level diag.Level, service string, err error)
+	// Session gives each process a session of its own.
+	Session bool
+
+	voice       *diag.Queue
+	services    registry
+	descriptors budget
+	poller      poller
+	procs       *processes
+	pool        pool
+	slots       child.Slots
+	start       func(order)            // has a process made in place of the pool; nil but in tests
+	env         []string               // of the children
+	files       *unix.Rlimit           // their limit of descriptors; nil: the runtime's
+	clock       atomic.Bool            // the start of a process can be told from the time alone
+	self        int                    // pid, as records tell it; 0 for runsv
+	whose       int                    // pid of the scanner; 0 for runsv
+	at          atomic.Pointer[origin] // where records are written; nil until it is known
+	dir         string                 // the scanner's, for the records of other services; "" for runsv
+	link        *wire.Link             // to the scanner; nil for runsv
+	log         int                    // the read end of the scanner's log, or -1
+	private     []int                  // descriptors that no child may hold while it is not its program
+
+	mu        sync.Mutex
+	orphaned  bool          // the scanner is gone
+	stopping  bool          // when the last service is gone, so is the core
+	spare     int           // threads beside those that are needed
+	changed   chan struct{} // of one: a service is gone, or the scanner
+	tidyTimer *time.Timer
+	survivors survivors
+	orphans   orphans
+	rescued   map[uint64]bool      // logs of earlier scanners that are read on, by inode
+	inotify   int                  // watches the supervise directories, or -1
+	guarded   map[int32]*unit      // by inotify's number
+	linked    map[*unit]linkedPath // those whose supervise is a link
+	linkDirs  map[int32]bool       // the directories on the ways there, by inotify's number
+
+	commands peeker
+	outbox   outbox
+	stashes  stashes
+}
+
+// newCore starts what all services share: the worker pool, the reaper, the poller.
+func newCore(say func(diag.Level, string, error), pid int, session bool) (*Core, error) {
+	c := &Core{
+		voice: &diag.Queue{Say: say}, Session: session, self: pid, env: os.Environ(),
+		log: -1, services: newRegistry(), changed: make(chan struct{}, 1), rescued: map[uint64]bool{},
+	}
+	c.Say, c.stashes.batch = c.voice.Tell, 1
+	c.procs = newProcesses(pid == 0)
+	c.procs.seen = c.seen
+	sealInherited()
+	files := self.RaiseFiles()
+	c.files = files.Given
+	c.descriptors.limit, c.descriptors.room, c.descriptors.unlimited = files.Most, files.Most-self.Reserve, pid == 0
+	if err := c.poller.open(); err != nil {
+		return nil, err
+	}
+	c.pool.ready, c.pool.grow = poolMax+urgentMax, c.growPool
+	c.slots = child.NewSlots(c.poller.epoll, poolMax)
+	c.openGuards()
+	c.private = []int{c.poller.epoll}
+	c.procs.kernel.signal = self.NotifyDeaths(c.procs.deaths, c.procs.given)
+	go c.procs.reap()
+	go c.poll()
+	return c, nil
+}
+
+// sealInherited keeps descriptors that whoever started this process has left
+// open from the services.
+func sealInherited() {
+	if unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC) == nil {
+		return
+	}
+	dir, err := os.Open("/proc/self/fd") // a kernel before 5.11
+	if err != nil {
+		return
+	}
+	defer dir.Close()
+	fds, _ := dir.Readdirnames(-1)
+	for _, name := range fds {
+		if fd, err := strconv.Atoi(name); err == nil && fd > 2 {
+			unix.CloseOnExec(fd)
+		}
+	}
+}
+
+// RunDir supervises one service directory until it is told to exit: runsv. The
+// error is what kept it from starting.
+func RunDir(name string, say func(diag.Level, string, error)) error {
+	self.AwaitThreads(func(err error) { say(diag.Warning, "", err) })
+	stop := make(chan os.Signal, 8)
+	signal.Notify(stop, unix.SIGTERM)
+	self.RelayPending(stop, unix.SIGTERM)
+	self.Notify(stop, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT)
+	self.IgnorePipe()
+	c, err := newCore(say, 0, false)
+	if err != nil {
+		return err
+	}
+	c.pool.ready = poolLeast - 1
+	if threads.Scarce() {
+		c.awaitThreads()
+	} else {
+		go threads.Reserve(c.needThreads() + poolLeast)
+	}
+	defer c.voice.Finish(diag.FinishTime)
+	dir, err := servicedir.Open(name)
+	if err != nil {
+		return err
+	}
+	s := newService(c, name, "", dir)
+	if err := s.open(nil); err != nil {
+		return err
+	}
+	c.services.add(s)
+	over := make(chan struct{})
+	s.end = func() {
+		s.close()
+		close(over)
+	}
+	c.pool.runFirst(func(t *worker) {
+		defer s.crash()
+		s.begin()
+		s.guard()
+		s.work(t)
+	})
+	for {
+		select {
+		case <-stop:
+			s.post(event{kind: evCommand, cmd: machine.CmdExit})
+		case <-over:
+			return nil
+		}
+	}
+}
+
+// Tree is what the core of a tree is started with.
+type Tree struct {
+	Link    int    // descriptor of the socket to the scanner
+	Log     int    // the read end of the scanner's log, or -1
+	Session bool   // each process in a session of its own
+	Dir     string // the scanner's
+	Say     func(diag.Level, string, error)
+}
+
+// Run supervises what the scanner names, and lives on without it until every
+// service has been told to exit.
+func (t Tree) Run() error {
+	self.AwaitThreads(func(err error) { t.Say(diag.Warning, "", err) })
+	sigs := make(chan os.Signal, 8) // the others are for the scanner, which may share the terminal
+	signal.Notify(sigs, unix.SIGTERM)
+	self.RelayPending(sigs, unix.SIGTERM)
+	self.Notify(sigs, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM)
+	self.IgnorePipe()
+	debug.SetGCPercent(400)
+	scanner := os.Getppid()
+	c, err := newCore(t.Say, os.Getpid(), t.Session)
+	if err != nil {
+		return err
+	}
+	c.whose, c.dir = scanner, t.Dir
+	defer c.voice.Finish(diag.FinishTime)
+	// Above what children have until they are programs: one that is held up there
+	// shall not seem to be this process.
+	for _, fd := range []*int{&t.Link, &t.Log} {
+		if *fd < 0 {
+			continue
+		}
+		if high, err := unix.FcntlInt(uintptr(*fd), unix.F_DUPFD_CLOEXEC, 3); err == nil {
+			unix.Dup3(c.poller.epoll, *fd, unix.O_CLOEXEC) // nothing else shall be so low
+			*fd = high
+		}
+		c.private = append(c.private, *fd)
+	}
+	runtime.GOMAXPROCS(processors())
+	c.link, c.log = wire.New(t.Link), t.Log
+	c.tidyLater()
+	c.awaitThreads()
+	return self.OnThread(func(tid int) error {
+		c.report(wire.Message{Word: "thread", Arg: strconv.Itoa(tid), Arg2: "0"})
+		go c.listen()
+		c.serve(sigs)
+		return nil
+	})
+}
+
+// serve acts on signals until all is over.
+func (c *Core) serve(sigs <-chan os.Signal) {
+	for {
+		select {
+		case sig := <-sigs:
+			if sig == unix.SIGTERM { // as if each runsv of the tree got it
+				c.services.post(event{kind: evCommand, cmd: machine.CmdExit})
+			}
+		case <-c.changed:
+			c.mu.Lock()
+			ends := c.orphaned || c.stopping
+			c.mu.Unlock()
+			if ends && c.services.count() == 0 {
+				return
+			}
+		}
+	}
+}

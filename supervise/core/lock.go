@@ -1,0 +1,167 @@
+package core
+
+import (
+	"errors"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/machine"
+	"runitbox/supervise/proc"
+	"runitbox/supervise/state"
+	"runitbox/supervise/sys"
+)
+
+// byteDetach is what a core writes to supervise/control to have a service from
+// another whose scanner is gone. Every other supervisor ignores it.
+const byteDetach machine.Event = 0x04
+
+// lock locks the unit and says what an earlier core has left of it. A core
+// that still holds it but has lost its scanner is asked to let go.
+func (s *service) lock(u *unit, k stash) (was priorState, err error) {
+	was.pidfd = -1
+	if u.fresh, err = s.dir.MakeSupervise(u.prefix); err != nil {
+		return was, err
+	}
+	if !u.fresh { // from here on the end of its process is not missed
+		if was, err = s.earlier(u, k); err != nil {
+			was.close()
+			return was, err
+		}
+	}
+	_, u.stashed = k[u.prefix+"lock"]
+	l, err := s.takeLock(u.prefix, k)
+	if errors.Is(err, unix.EAGAIN) && s.core.link != nil && !s.opened {
+		l, err = s.waitForLock(u, err)
+	}
+	if err != nil {
+		s.leaveRunning(&was)
+		return was, err
+	}
+	u.lock = l
+	u.rec.Place, err = s.place(u.prefix)
+	if err == nil {
+		_, err = s.core.here()
+	}
+	if err == nil && (!u.fresh || u.stashed) {
+		err = s.settled(u, k, &was)
+	}
+	if err != nil {
+		s.leaveRunning(&was)
+		u.unlock(false)
+		u.lock = -1
+	}
+	return was, err
+}
+
+// settled brings what was seen of a unit before its lock was taken up to date:
+// nobody writes the record any more, and what was being made has lost its parent.
+func (s *service) settled(u *unit, k stash, was *priorState) error {
+	life, found, err := proc.ReadSettled(s.dir.FD, u.prefix+"supervise/proc")
+	if err != nil {
+		return err
+	}
+	making := life.Word == state.ProcMaking || life.Word == state.ProcFinishing
+	if life != was.told || making {
+		now, err := s.earlier(u, k)
+		if err != nil {
+			now.close()
+			return err
+		}
+		if now.pidfd < 0 && now.ok && now.record.PID == was.record.PID && now.record.Ticks == was.record.Ticks {
+			now.pidfd, was.pidfd = was.pidfd, -1
+		}
+		was.close()
+		*was = now
+	}
+	if was.ok {
+		return nil
+	}
+	lost := !found && (u.stashed || s.lostRecord(u.prefix))
+	s.clearRecord(u.prefix)
+	if lost {
+		if was.record, was.ok, err = s.orphanOf(u.prefix); err != nil || !was.ok {
+			return err
+		}
+		sight, err := proc.See(was.record)
+		if was.ok = sight.Found; err != nil {
+			return err
+		}
+		was.trust = trustAll
+		was.there, was.runs, was.ppid, was.pidfd = sight.Found, sight.Found && !sight.Dead, sight.PPID, sight.PidFD
+	}
+	return nil
+}
+
+// waitForLock asks the core that holds a lock to let go, and waits a while.
+func (s *service) waitForLock(u *unit, refused error) (l int, err error) {
+	begun := time.Now()
+	patience := 100 * time.Millisecond // it may be letting go already
+	if s.askFor(u.prefix) {
+		patience = 3 * time.Second
+	}
+	u.fresh = false
+	s.yield() // others may come in meanwhile
+	wait, ask := 2*time.Millisecond, 4*time.Millisecond
+	l, err = -1, refused
+	for deadline := begun.Add(patience); errors.Is(err, unix.EAGAIN) && time.Now().Before(deadline); {
+		if time.Since(begun) > ask && !s.core.isOrphaned() { // it may not have known yet that its scanner is gone
+			s.askFor(u.prefix)
+			ask *= 2
+		}
+		// A log service that is told to end by the end of its pipe shall see it.
+		if life, ok, err := proc.Read(s.dir.FD, u.prefix+"supervise/proc"); ok && err == nil && life.Want == state.WantExit {
+			s.held.close()
+		}
+		time.Sleep(wait)
+		wait = min(2*wait, 50*time.Millisecond)
+		l, err = s.dir.Lock(u.prefix)
+	}
+	if err != nil {
+		return -1, err
+	}
+	// What has been stopped meanwhile is not begun again for a scanner that
+	// has gone; what was let go of is taken over.
+	left := s.dir.Has(u.prefix + "supervise/proc")
+	if s.core.isOrphaned() && !left {
+		unix.Close(l)
+		return -1, refused
+	}
+	s.takenOver = s.takenOver || left
+	return l, nil
+}
+
+// takeLock takes the unit's lock. The earlier core's is given up first, by the
+// descriptor that the scanner has kept of it: that core may be killed and not quite
+// gone, if one of its threads waits for a disk.
+func (s *service) takeLock(prefix string, k stash) (int, error) {
+	if fd := k.take(prefix + "lock"); fd >= 0 {
+		unix.Flock(fd, unix.LOCK_UN)
+		unix.Close(fd)
+	}
+	return s.dir.Lock(prefix)
+}
+
+// askFor asks the core that holds the lock to let go; log services go with
+// their service.
+func (s *service) askFor(prefix string) bool {
+	fd, err := sys.Open(s.dir.FD, prefix+"supervise/control", unix.O_WRONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	_, err = unix.Write(fd, []byte{byte(byteDetach)})
+	return err == nil
+}
+
+// unlock gives the unit's lock up, where it has it. One that another core is to take
+// over from the scanner is only closed.
+func (u *unit) unlock(handOver bool) {
+	if u.lock >= 0 {
+		if !handOver {
+			unix.Flock(u.lock, unix.LOCK_UN)
+		}
+		unix.Close(u.lock)
+		u.lock = -1
+	}
+}

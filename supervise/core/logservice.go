@@ -1,0 +1,187 @@
+package core
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/machine"
+	"runitbox/supervise/proc"
+	"runitbox/supervise/self"
+	"runitbox/supervise/state"
+	"runitbox/supervise/sys"
+)
+
+// hasLog says whether there is a log directory. The error is a warning.
+func (s *service) hasLog() (bool, error) {
+	st, err := s.dir.Stat("log")
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("unable to stat() ./log: : %w", err)
+	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
+		return false, errors.New("./log: not a directory.")
+	}
+	return true, nil
+}
+
+// openLog makes the unit of the log service.
+func (s *service) openLog(k stash) (was priorState, err error) {
+	was.pidfd = -1
+	if !s.core.descriptors.take(self.NeedLog) {
+		return was, self.ErrShortage
+	}
+	s.taken += self.NeedLog
+	u := &unit{svc: s, prefix: "log/", control: -1, ok: -1, lock: -1, pidfd: -1, since: time.Now(), st: machine.Status{Log: true}}
+	if was, err = s.lock(u, k); err != nil {
+		s.core.descriptors.give(self.NeedLog)
+		s.taken -= self.NeedLog
+		return was, err
+	}
+	s.log = u
+	return was, s.initial(u)
+}
+
+func (s *service) warnOfLog(err error) {
+	if !s.badLog {
+		s.badLog = true
+		s.warn(err)
+	}
+}
+
+// attachLog takes in a log directory that came after the service was opened.
+func (s *service) attachLog() {
+	if s.log != nil || s.looked {
+		return
+	}
+	has, err := s.hasLog()
+	if has {
+		var was priorState
+		was, err = s.openLog(nil)
+		was.close()
+	}
+	if err != nil {
+		s.warnOfLog(err)
+	}
+	if s.log == nil {
+		return
+	}
+	err = s.control(s.log, -1)
+	if err == nil {
+		err = s.makeOK(s.log, -1)
+	}
+	if err == nil && s.published {
+		s.log.write()
+		err = s.openOK(s.log)
+	}
+	if err != nil {
+		s.warnOfLog(err)
+	}
+	s.core.stashNow(s)
+	s.resume(s.log)
+}
+
+func (s *service) newPipe() error {
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+		return fmt.Errorf("unable to create log pipe: %w", err)
+	}
+	s.pipe, s.piped = [2]int{p[0], sys.Lasting(p[1])}, true
+	return nil
+}
+
+func (s *service) closePipe() {
+	if s.piped {
+		s.core.awaitStash(s)
+		unix.Close(s.pipe[1])
+		unix.Close(s.pipe[0])
+		s.piped = false
+	}
+}
+
+// holdPipes holds the pipes of the service and of its log service open, as far
+// as an earlier core's processes have them: a log service that saw the end of
+// its pipe would end.
+func (s *service) holdPipes() (stash, error) {
+	k := stash{}
+	hold := func(prefix, fd string) error {
+		l, ok, err := proc.Read(s.dir.FD, prefix+"supervise/proc")
+		if err != nil || !ok || l.PID == 0 || l.Want == state.WantExit { // that one is to see it
+			return err
+		}
+		w, err := openPipe(l, fd)
+		if w >= 0 {
+			k[prefix] = w
+		}
+		return err
+	}
+	if !s.dir.Has("log/supervise/proc") {
+		return k, nil
+	}
+	if err := hold("log/", "0"); err != nil {
+		return k, err
+	}
+	return k, hold("", "1")
+}
+
+// openPipe opens the pipe that the record's process has as that descriptor; -1 where
+// it has none, or another than the record tells of. In a container that sees the /proc
+// of others another process has its number there.
+func openPipe(l state.Process, fd string) (int, error) {
+	if ours, err := proc.IsOwn(); !ours {
+		return -1, err
+	}
+	w, err := sys.ReopenPipe("/proc/"+strconv.Itoa(l.PID)+"/fd/"+fd, unix.O_RDWR)
+	if w >= 0 && l.Pipe != 0 && inode(true, w) != l.Pipe {
+		unix.Close(w)
+		w = -1
+	}
+	return w, err
+}
+
+// findPipe finds the pipe between the service and its log service again: the
+// one that ./run writes to, or the one that the scanner has kept, or the one
+// that the log service reads; else it makes one.
+func (s *service) findPipe(k stash, was, wasLog priorState) error {
+	if s.log == nil {
+		return nil
+	}
+	w, err := -1, error(nil)
+	if was.there && was.record.Pipe != 0 { // else, or where it is another, ./run has turned elsewhere
+		w, err = openPipe(was.record, "1")
+	}
+	if w < 0 && err == nil {
+		w = k.take("pipe")
+	}
+	if w < 0 && err == nil && wasLog.there {
+		w, err = openPipe(wasLog.record, "0")
+	}
+	if err != nil {
+		return err
+	}
+	if w >= 0 {
+		r, err := sys.ReopenPipe("/proc/self/fd/"+strconv.Itoa(w), unix.O_RDONLY)
+		if r >= 0 {
+			s.pipe, s.piped = [2]int{r, w}, true
+			return nil
+		}
+		unix.Close(w)
+		if err != nil {
+			return err
+		}
+	}
+	return s.newPipe()
+}
+
+// inode is the inode of fd, 0 where it is not open.
+func inode(open bool, fd int) uint64 {
+	var st unix.Stat_t
+	if !open || unix.Fstat(fd, &st) != nil {
+		return 0
+	}
+	return st.Ino
+}

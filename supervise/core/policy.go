@@ -1,0 +1,360 @@
+package core
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/machine"
+	"runitbox/supervise/policy"
+	"runitbox/supervise/proc"
+	"runitbox/supervise/state"
+	"runitbox/supervise/sys"
+)
+
+// readPolicy reads what the service's directory, or its log service's, says beyond runit.
+// What runs keeps what it was started with; a core that takes it over reads anew.
+func (s *service) readPolicy(u *unit) {
+	dir := s.dir.FD
+	if u != &s.main {
+		fd, err := sys.Open(dir, "log", unix.O_PATH|unix.O_DIRECTORY, 0)
+		if err != nil {
+			return
+		}
+		defer unix.Close(fd)
+		dir = fd
+	}
+	p, warnings := policy.Read(dir)
+	u.policy = p
+	for _, err := range warnings {
+		s.warn(err)
+	}
+}
+
+// downSignal is what asks ./run to end.
+func (u *unit) downSignal() unix.Signal {
+	if u.policy != nil && u.policy.DownSignal != 0 {
+		return u.policy.DownSignal
+	}
+	return unix.SIGTERM
+}
+
+// reloadSignal is what asks ./run to read its configuration again.
+func (u *unit) reloadSignal() unix.Signal {
+	if u.policy != nil && u.policy.ReloadSignal != 0 {
+		return u.policy.ReloadSignal
+	}
+	return unix.SIGHUP
+}
+
+// timeout reads a time of the service's, where there is one.
+func (s *service) timeout(u *unit, name string) time.Duration {
+	d, err := policy.Timeout(s.dir.FD, u.prefix+name)
+	if err != nil {
+		s.warn(err)
+	}
+	return d
+}
+
+// startTimeoutKill has ./run killed at the time that the service says, counted from when
+// it was asked to end. What is asked again keeps its first time.
+func (s *service) startTimeoutKill(u *unit, pid int, asked time.Time) {
+	if u.deadline != nil || pid == 0 || u.pid != pid || u.st.Phase != machine.Running {
+		return
+	}
+	if d := s.timeout(u, policy.TimeoutKill); d > 0 {
+		u.deadlineIn(time.Until(asked.Add(d)), pid)
+	}
+}
+
+// startTimeoutFinish has ./finish killed if it takes longer than the service says.
+func (s *service) startTimeoutFinish(u *unit, pid int) {
+	if d := s.timeout(u, policy.TimeoutFinish); d > 0 {
+		u.deadlineIn(d, pid)
+	}
+}
+
+func (u *unit) deadlineIn(d time.Duration, pid int) {
+	u.stopDeadline()
+	u.deadline = time.AfterFunc(max(0, d), func() { u.svc.post(event{kind: evTimeout, who: u, pid: pid}) })
+}
+
+func (u *unit) stopDeadline() {
+	if u.deadline != nil {
+		u.deadline.Stop()
+		u.deadline = nil
+	}
+}
+
+// timedOut kills what has not ended in time.
+func (s *service) timedOut(ev event) {
+	u := ev.who
+	if u.pid != ev.pid || u.deadline == nil {
+		return
+	}
+	u.deadline = nil
+	what, name := "./run", policy.TimeoutKill
+	if u.st.Phase == machine.Finishing {
+		what, name = "./finish", policy.TimeoutFinish
+	}
+	s.warn(fmt.Errorf("%s%s (pid %d) has not ended within %s: it is killed", u.prefix, what, ev.pid, name))
+	if u.policy != nil && u.policy.KillGroup && u.st.Phase == machine.Running {
+		unix.Kill(-ev.pid, unix.SIGKILL)
+	}
+	proc.SendSignal(ev.pid, u.pidfd, unix.SIGKILL)
+}
+
+// resumeDeadline goes on with a timeout that had begun when an earlier core was killed:
+// supervise/status was last written when the process was asked to end, or ./finish begun.
+func (s *service) resumeDeadline(u *unit) {
+	if u.pid == 0 || u.st.Phase != machine.Finishing && !u.st.Termed {
+		return
+	}
+	st, err := s.dir.Stat(u.prefix + "supervise/status")
+	if err != nil {
+		return
+	}
+	since := time.Unix(st.Mtim.Unix())
+	if u.st.Phase == machine.Finishing {
+		if d := s.timeout(u, policy.TimeoutFinish); d > 0 {
+			u.deadlineIn(time.Until(since.Add(d)), u.pid)
+		}
+		return
+	}
+	s.startTimeoutKill(u, u.pid, since)
+}
+
+// openNotify makes the pipe by which ./run is to say that it is ready, where the service
+// says so, and gives the end that is the process's. That end can be read as well: so
+// nobody is killed by SIGPIPE who says it while no core is there.
+func (s *service) openNotify(u *unit) (fd, as int) {
+	u.closeNotify()
+	u.records.Lock()
+	u.ready = state.NotSaid
+	u.records.Unlock()
+	if u.policy == nil || u.policy.NotificationFD == 0 {
+		return 0, 0
+	}
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+		s.warn(fmt.Errorf("unable to create the pipe of notification-fd: %w", err))
+		return 0, 0
+	}
+	s.watchNotify(u, p[0])
+	s.core.stashNow(s)
+	return sys.Lasting(p[1]), u.policy.NotificationFD
+}
+
+// watchNotify has what ./run writes to its notification-fd told.
+func (s *service) watchNotify(u *unit, fd int) {
+	u.records.Lock()
+	u.ready = state.NotReady
+	u.records.Unlock()
+	unix.SetNonblock(fd, true)
+	u.notify = fd
+	if err := s.core.poller.watch(fd, watch{unit: u, notify: true}, unix.EPOLLIN|unix.EPOLLET); err != nil {
+		s.warn(fmt.Errorf("unable to poll notification-fd: %w", err))
+	}
+}
+
+// restoreNotify waits on for what ./run of an earlier core has yet to say.
+func (s *service) restoreNotify(u *unit, k stash) {
+	if u.pid == 0 || u.ready != state.NotReady || u.st.Phase != machine.Running {
+		return
+	}
+	fd := k.take(u.prefix + "notify")
+	if fd < 0 && u.policy != nil && u.policy.NotificationFD != 0 {
+		fd, _ = sys.ReopenPipe(fmt.Sprintf("/proc/%d/fd/%d", u.pid, u.policy.NotificationFD), unix.O_RDONLY)
+	}
+	if fd < 0 {
+		return
+	}
+	s.watchNotify(u, fd)
+	s.startTimeoutReady(u, u.since)
+	s.post(event{kind: evNotified, who: u}) // it may have said it meanwhile
+}
+
+// notified reads what ./run has written: the first newline says that it is ready.
+func (s *service) notified(u *unit) {
+	var buf [64]byte
+	for u.notify != 0 {
+		n, err := unix.Read(u.notify, buf[:])
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || n <= 0 {
+			return
+		}
+		if bytes.IndexByte(buf[:n], '\n') >= 0 {
+			u.closeNotify()
+			s.tellReady(u)
+		}
+	}
+}
+
+// tellReady records that ./run is ready, and has those look who wait for it: they wait
+// for supervise/status to be written.
+func (s *service) tellReady(u *unit) {
+	u.records.Lock()
+	u.ready, u.rec.Ready = state.IsReady, state.IsReady
+	var err error
+	if u.recorded {
+		err = proc.WriteReady(s.dir.FD, u.prefix+"supervise/proc", state.IsReady)
+		u.recorded = err == nil
+	}
+	u.records.Unlock()
+	s.noteRecord(u, err)
+	u.written.status = [state.StatusSize]byte{}
+	u.write()
+}
+
+// closeNotify ends the wait for readiness.
+func (u *unit) closeNotify() {
+	if u.late != nil {
+		u.late.Stop()
+		u.late = nil
+	}
+	if u.notify != 0 {
+		u.svc.core.awaitStash(u.svc)
+		u.svc.core.poller.close(u.notify)
+		u.notify = 0
+		u.svc.core.stashSoon(u.svc)
+	}
+}
+
+// startTimeoutReady has a ./run stopped, and thereby started again, that has not said in
+// time that it is ready.
+func (s *service) startTimeoutReady(u *unit, since time.Time) {
+	if u.notify == 0 {
+		return
+	}
+	if d := s.timeout(u, policy.TimeoutReady); d > 0 {
+		pid := u.pid
+		u.late = time.AfterFunc(max(0, time.Until(since.Add(d))), func() { s.post(event{kind: evLate, who: u, pid: pid}) })
+	}
+}
+
+// late stops what is not ready in time.
+func (s *service) late(ev event) {
+	if u := ev.who; u.pid == ev.pid && u.notify != 0 && u.st.Phase == machine.Running && !u.st.Termed {
+		s.warn(fmt.Errorf("%s./run (pid %d) is not ready within %s: it is stopped", u.prefix, ev.pid, policy.TimeoutReady))
+		s.feed(u, machine.CmdTerm)
+	}
+}
+
+// deaths are the last ends of a service that says what is to follow them.
+type deaths struct {
+	times []time.Time
+	pause time.Duration // the last rest by back-off
+}
+
+// exitFailed is the exit code of ./finish that gives the service up.
+const exitFailed = 125
+
+// endedByPolicy tells the machine that ./run or ./finish is over where the service says
+// what is to follow, and else returns false.
+func (s *service) endedByPolicy(u *unit, r role, ws unix.WaitStatus) bool {
+	if r == isFinish && ws.Exited() && ws.ExitStatus() == exitFailed {
+		s.giveUp(u, "./finish exited 125")
+		return true
+	}
+	p := u.policy
+	if p == nil || u.st.Want != state.WantUp {
+		return false
+	}
+	now := time.Now()
+	d := &u.deaths
+	d.times = append(d.times, now)
+	if n := len(d.times) - max(p.Deaths, p.GiveUpAfter+1); n > 0 {
+		d.times = d.times[n:]
+	}
+	if p.GiveUpAfter > 0 && len(d.times) > p.GiveUpAfter && now.Sub(d.times[len(d.times)-1-p.GiveUpAfter]) <= p.GiveUpWithin {
+		s.giveUp(u, fmt.Sprintf("it has ended %d times within %v", p.GiveUpAfter+1, p.GiveUpWithin))
+		return true
+	}
+	if p.BackoffMax == 0 {
+		return false
+	}
+	if d.pause *= 2; d.pause == 0 || now.Sub(u.began) >= p.BackoffMax {
+		d.pause = p.BackoffMin
+	}
+	d.pause = min(d.pause, p.BackoffMax)
+	s.feed(u, machine.GoneBackoff)
+	return true
+}
+
+// giveUp leaves the service down until an order starts it.
+func (s *service) giveUp(u *unit, why string) {
+	s.fatal(fmt.Errorf("%sgiven up: %s; sv up starts it again.", u.prefix, why))
+	u.deaths = deaths{}
+	s.record(u, state.Process{Word: state.ProcFailed, Status: u.ws})
+	s.feed(u, machine.Failed)
+}
+
+// strayTimeout is how long what ./run has left behind has between TERM and KILL where
+// timeout-kill does not say it.
+const strayTimeout = 5 * time.Second
+
+// endStrays ends what ./run has left behind in its session, where the service asks for
+// that. ./finish, and the next ./run, wait for it.
+func (s *service) endStrays(u *unit, pid int) {
+	if u != &s.main || u.policy == nil || !u.policy.KillStrays || len(strays(pid)) == 0 {
+		return
+	}
+	limit := s.timeout(u, policy.TimeoutKill)
+	if limit == 0 {
+		limit = strayTimeout
+	}
+	s.strays = true
+	go func() {
+		pause := 5 * time.Millisecond
+		sig := unix.SIGTERM
+		for deadline := time.Now().Add(limit); ; time.Sleep(pause) {
+			left := strays(pid)
+			if len(left) == 0 {
+				break
+			}
+			if !time.Now().Before(deadline) {
+				sig = unix.SIGKILL
+			}
+			if sig != 0 {
+				for _, p := range left {
+					unix.Kill(p, sig)
+					unix.Kill(p, unix.SIGCONT)
+				}
+			}
+			if sig == unix.SIGTERM { // it is asked once
+				sig = 0
+			}
+			pause = min(2*pause, 100*time.Millisecond)
+		}
+		s.post(event{kind: evStraysGone, pid: pid})
+	}()
+}
+
+// strays are the living processes of the session that the process of that number has led.
+func strays(leader int) (pids []int) {
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return nil
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1)
+	for _, name := range names {
+		pid, err := strconv.Atoi(name)
+		if err != nil || pid == leader {
+			continue
+		}
+		if sid, err := unix.Getsid(pid); err != nil || sid != leader {
+			continue
+		}
+		if st, ok, err := proc.StatOf(pid); err == nil && ok && st.State != 'Z' && st.State != 'X' {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}

@@ -1,0 +1,208 @@
+package core
+
+import (
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestCrew: a few jobs are done at once, but those that hang hold up the others
+// for a moment only, or as long as they say.
+func TestCrew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c pool
+		var hang []chan struct{}
+		for range poolMax {
+			over := make(chan struct{})
+			hang = append(hang, over)
+			c.runOpen(func(*worker) { <-over })
+		}
+		synctest.Wait()
+		var done sync.WaitGroup
+		var mu sync.Mutex
+		var order []string
+		for _, queue := range []struct {
+			add  func(func(*worker))
+			n    int
+			name string
+		}{{c.runOpen, 20, "open"}, {c.runStart, 17, "start"}, {c.runFirst, 2, "press"}} {
+			for range queue.n {
+				done.Add(1)
+				queue.add(func(*worker) {
+					defer done.Done()
+					mu.Lock()
+					defer mu.Unlock()
+					order = append(order, queue.name)
+				})
+			}
+		}
+		synctest.Wait()
+		if diff := cmp.Diff([]string{"press", "press"}, order); diff != "" {
+			t.Errorf("what came in while others had all places (-want +got):\n%s", diff)
+		}
+		close(hang[0])
+		done.Wait()
+		// What is pressing, what is too much in stock, more for the stock, and what is left.
+		want := slices.Concat([]string{"press", "press", "start", "start"}, slices.Repeat([]string{"open"}, 20), slices.Repeat([]string{"start"}, 15))
+		if diff := cmp.Diff(want, order); diff != "" {
+			t.Errorf("the order of jobs (-want +got):\n%s", diff)
+		}
+		begin := time.Now()
+		hang[0] = make(chan struct{})
+		for range 1 + urgentMax {
+			c.runFirst(func(*worker) { <-hang[0] })
+		}
+		synctest.Wait()
+		done.Add(1)
+		c.runFirst(func(*worker) { done.Done() })
+		done.Wait()
+		if waited := time.Since(begin); waited != slowTime {
+			t.Errorf("waited %v for those that hang, want %v", waited, slowTime)
+		}
+		for _, over := range hang {
+			close(over)
+		}
+		synctest.Wait()
+		if c.active != 0 {
+			t.Errorf("%d places are taken, want none", c.active)
+		}
+
+		// Who gives up his place goes on, and none is counted twice.
+		busy := 0
+		for range 3 * poolMax {
+			c.runOpen(func(turn *worker) {
+				turn.yield()
+				busy++
+				time.Sleep(2 * time.Second)
+			})
+			synctest.Wait()
+		}
+		if busy != 3*poolMax {
+			t.Errorf("%d jobs began, want %d", busy, 3*poolMax)
+		}
+		time.Sleep(3 * time.Second)
+		if c.active != 0 {
+			t.Errorf("%d places are taken, want none", c.active)
+		}
+
+		// Else no more than there are places.
+		var now, most int
+		for range 5 * poolMax {
+			done.Add(1)
+			c.runOpen(func(*worker) {
+				defer done.Done()
+				mu.Lock()
+				now++
+				most = max(most, now)
+				mu.Unlock()
+				time.Sleep(slowTime / 2)
+				mu.Lock()
+				now--
+				mu.Unlock()
+			})
+		}
+		done.Wait()
+		if most != poolMax {
+			t.Errorf("%d jobs at once, want %d", most, poolMax)
+		}
+	})
+}
+
+// TestCrewRelief: of many that hang at once all get out of the way of the others in
+// less than a second, though each takes a thread that is yet to be made; of a great
+// many soon too, since more threads are asked for at once then.
+func TestCrewRelief(t *testing.T) {
+	testCrewRelief(t, 60, time.Second)
+	if grows := testCrewRelief(t, 900, 3*time.Second); grows > 40 {
+		t.Errorf("threads were asked for %d times", grows)
+	}
+}
+
+func testCrewRelief(t *testing.T, jobs int, limit time.Duration) (grows int) {
+	synctest.Test(t, func(t *testing.T) {
+		c := pool{ready: 1}
+		c.grow = func(int) bool {
+			grows++
+			time.Sleep(3 * time.Millisecond)
+			return true
+		}
+		over := make(chan struct{})
+		defer synctest.Wait()
+		defer close(over)
+		var done sync.WaitGroup
+		begin := time.Now()
+		for i := range jobs {
+			if i%3 == 0 {
+				done.Add(1)
+				c.runOpen(func(*worker) { done.Done() })
+			} else {
+				c.runOpen(func(*worker) { <-over })
+			}
+		}
+		done.Wait()
+		took := time.Since(begin)
+		if took > limit {
+			t.Errorf("it took %v until all others were served, want %v at most", took, limit)
+		}
+		time.Sleep(2 * slowRest)
+		if c.patience() != slowTime {
+			t.Error("a job is still hurried long after the last that hung")
+		}
+		t.Logf("%d jobs: %v, %d times more threads", jobs, took, grows)
+	})
+	return grows
+}
+
+// TestCrewGrows: who is through with one job does the next, and no thread is asked
+// for; for what takes longer it is, also where there is no room for all that would do.
+func TestCrewGrows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := pool{ready: 1}
+		var asked []int
+		room := 2
+		c.grow = func(n int) bool {
+			asked = append(asked, n)
+			return n <= room
+		}
+		var done sync.WaitGroup
+		for range 10 {
+			done.Add(2)
+			c.runFirst(func(*worker) {
+				c.runFirst(func(*worker) { done.Done() })
+				done.Done()
+			})
+		}
+		done.Wait()
+		time.Sleep(2 * growTime)
+		synctest.Wait()
+		if asked != nil {
+			t.Errorf("threads were asked for as for %v jobs", asked)
+		}
+		over := make(chan struct{})
+		for range 4 {
+			done.Add(1)
+			c.runFirst(func(*worker) {
+				<-over
+				done.Done()
+			})
+		}
+		time.Sleep(4 * growTime)
+		synctest.Wait()
+		if diff := cmp.Diff([]int{4, 3, 2, 4, 3}, asked); diff != "" {
+			t.Errorf("for how many there were to be threads (-want +got):\n%s", diff)
+		}
+		c.mu.Lock()
+		all := c.all
+		c.mu.Unlock()
+		if all != 2 {
+			t.Errorf("%d jobs at once, want 2", all)
+		}
+		close(over)
+		done.Wait()
+		synctest.Wait()
+	})
+}

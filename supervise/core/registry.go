@@ -1,0 +1,112 @@
+package core
+
+import (
+	"maps"
+	"slices"
+	"sync"
+
+	"runitbox/supervise/state"
+)
+
+// registry knows which services the core has, by their keys, and what is known of those
+// that it is to have.
+type registry struct {
+	mu       sync.Mutex
+	services map[string]*service
+	added    int // since addedSince was last asked for
+	// unwritten are records that could not be written and are nowhere but with the
+	// scanner: of a service by key, of a unit by prefix, of a script by its tag.
+	unwritten map[string]map[string]state.Process
+	refusals  map[string]string // why services cannot be opened at present
+}
+
+func newRegistry() registry {
+	return registry{services: map[string]*service{}, unwritten: map[string]map[string]state.Process{}, refusals: map[string]string{}}
+}
+
+// add takes a service in, and says how many have been added since addedSince.
+func (r *registry) add(s *service) (added int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.services[s.key] = s
+	r.added++
+	return r.added
+}
+
+// addedSince says how many services were added since it was asked for the last time.
+func (r *registry) addedSince() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := r.added
+	r.added = 0
+	return n
+}
+
+// find is the service of that key; nil where there is none.
+func (r *registry) find(key string) *service {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.services[key]
+}
+
+func (r *registry) remove(key string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.services, key)
+}
+
+func (r *registry) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.services)
+}
+
+func (r *registry) all() []*service {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Collect(maps.Values(r.services))
+}
+
+// post sends an event to every service.
+func (r *registry) post(ev event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.services {
+		ev.who = &s.main
+		s.post(ev)
+	}
+}
+
+// setUnwritten takes the records of a service that is about to be added and that are
+// with the scanner alone.
+func (r *registry) setUnwritten(key string, records map[string]state.Process) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.unwritten[key] = records
+}
+
+// unwrittenOf is the record of a service that goes by that tag, if there is one that is
+// with the scanner alone: it is newer than what is in the file.
+func (r *registry) unwrittenOf(key, tag string) (record state.Process, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	record, ok = r.unwritten[key][tag]
+	return record, ok
+}
+
+// opened forgets what was known of a service before it was opened.
+func (r *registry) opened(key string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.unwritten, key)
+	delete(r.refusals, key)
+}
+
+// refuse notes why a service cannot be opened at present, and says whether that is new.
+func (r *registry) refuse(key, why string) (isNew bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before := r.refusals[key]
+	r.refusals[key] = why
+	return before != why
+}

@@ -1,0 +1,282 @@
+package core
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/diag"
+	"runitbox/supervise/machine"
+	"runitbox/supervise/policy"
+	"runitbox/supervise/servicedir"
+	"runitbox/supervise/state"
+)
+
+// role is what a process is to its service.
+type role byte
+
+const (
+	isRun role = iota
+	isFinish
+	isHook // isHook+lane: a control script
+)
+
+// unit is one supervised process with its files: a service or its log service.
+// (What is small is together: there may be thousands.)
+type unit struct {
+	svc      *service
+	prefix   string // "" or "log/"
+	st       machine.Status
+	fresh    bool        // there was no ./supervise before
+	stashed  bool        // an earlier core was killed over it: a record that is missing was removed
+	replaced bool        // the process that was adopted is of a directory that was here before
+	making   bool        // an earlier core was about to make ./run, and no process came of it
+	foreign  bool        // the adopted process is no child of the scanner
+	unread   bool        // bytes were left in the FIFO on purpose
+	more     bool        // bytes may be left in the FIFO, to be read next
+	left     bool        // the record is not written, and the scanner has it; the owner of the service knows
+	told     atomic.Bool // of bytes in the FIFO, and has not looked since
+	ws       unix.WaitStatus
+	guarded  int32 // inotify's number for supervise; 0: none
+	pid      int
+	since    time.Time // as supervise/status tells it
+	began    time.Time // of ./run
+	control  int
+	ok       int
+	lock     int // of supervise/lock, which is held as long as it is open
+	pidfd    int // of an adopted process, else -1
+	rest     *time.Timer
+	rests    int            // the number of the last rest
+	policy   *policy.Policy // what the directory says beyond runit; nil: nothing
+	deaths   deaths
+	deadline *time.Timer // of what runs, once it is to end
+	notify   int         // the end for reading of the pipe by which ./run says that it is ready; 0: none
+	late     *time.Timer // until it has to
+
+	records  sync.Mutex      // guards the following, and is held while the record is written
+	rec      state.Process   // the record
+	recorded bool            // and it was written
+	ready    state.Readiness // of ./run, as the record is to tell it
+	want     state.Want      // the standing order, as the record is to tell it
+
+	unwritten bool // pid, stat or status could not be written
+
+	written struct { // what the files say
+		any    bool
+		status [state.StatusSize]byte
+		pid    int
+		stat   string
+	}
+}
+
+// service is a service directory with its log service. At any moment one
+// goroutine owns it, and none while nothing happens to it: a stack for each
+// would be a third of the memory of an idle tree.
+type service struct {
+	core        *Core
+	name        string // as messages tell it
+	key         string // device and inode, for the scanner
+	dir         servicedir.Dir
+	main        unit
+	log         *unit
+	pipe        [2]int
+	piped       bool // the pipe to the log service is open
+	unfed       bool // the log service was told to end by closing the pipe
+	badLog      bool // ./log is no directory, and that was said
+	inline      bool // what is to be made is put into orders
+	looked      bool // it was just looked for ./log
+	readOnly    bool // its file system is, and that was said
+	takenOver   bool // another core has let go of it
+	opened      bool
+	published   bool // the status files are written and ok answers
+	detached    bool
+	deleted     bool
+	waits       bool   // it has no ./run that can be executed, and is not started until it has
+	ordered     int    // processes being made
+	taken       int    // descriptors that are its to open
+	yield       func() // has another open what waits
+	orders      []order
+	held        stash // pipes that are held until the service is open
+	stashBatch  int   // which batch of descriptors its own are in
+	lanes       [lanes]lane
+	peeked      *unit         // whose next command is being obeyed, and is in its FIFO still
+	strays      bool          // ./run has ended, and what it has left behind has not
+	repairTimer *time.Timer   // while something that could not be written waits
+	repairWait  time.Duration // how long it waits
+	end         func()        // is called when it is over, by who owns it then
+
+	inbox inbox
+}
+
+// units are the service and its log service.
+func (s *service) units() []*unit {
+	if s.log == nil {
+		return []*unit{&s.main}
+	}
+	return []*unit{&s.main, s.log}
+}
+
+func newService(c *Core, name, key string, dir servicedir.Dir) *service {
+	s := &service{core: c, name: name, key: key, dir: dir}
+	s.inbox.owned = true // by who opens it
+	s.main.svc, s.main.control, s.main.ok, s.main.lock, s.main.pidfd = s, -1, -1, -1, -1
+	return s
+}
+
+// over says whether the service is let go. With a log service that takes two
+// steps: the pipe is closed, and the logger ends when it has read all.
+func (s *service) over() bool {
+	if s.detached {
+		return s.ordered == 0
+	}
+	if s.deleted && s.main.st.Want != state.WantExit {
+		s.feed(&s.main, machine.CmdExit)
+	}
+	if s.main.st.Phase != machine.Idle || s.main.st.Want != state.WantExit || s.ordered > 0 || s.lanes[laneLife].busy { // control/x is the last to run
+		return false
+	}
+	if s.log == nil {
+		return true
+	}
+	if !s.unfed {
+		if s.unread() { // it is not left to the next life, which may never come
+			return false
+		}
+		s.unfed = true
+		s.closePipe()
+		s.core.stashNow(s) // nobody else holds it open for writing either
+		s.feed(s.log, machine.Unfed)
+	}
+	return s.log.st.Phase == machine.Idle && s.ordered == 0
+}
+
+// unread says whether lines wait in the pipe for a log service that rests, and
+// if so ends the rest.
+func (s *service) unread() bool {
+	l := s.log
+	if s.piped && l.st.Phase == machine.Resting {
+		if n, err := unix.IoctlGetInt(s.pipe[0], unix.TIOCINQ); err == nil && n > 0 {
+			s.feed(l, machine.CmdUp)
+		}
+	}
+	return l.st.Phase == machine.Starting
+}
+
+// command obeys one command; a byte that is none does nothing. A log service
+// knows no exit: it ends when its pipe does.
+func (s *service) command(u *unit, cmd machine.Event) {
+	switch cmd {
+	case machine.CmdUp, machine.CmdOnce:
+		if u != &s.main && s.unfed { // its service goes, and its pipe has gone
+			return
+		}
+		if s.unfed { // it stays after all
+			s.unfed = false
+			s.feed(s.log, machine.CmdUp)
+		}
+	case byteDetach:
+		s.detached = s.detached || s.core.isOrphaned() && !s.inbox.hasExit()
+		return
+	case machine.CmdDown, machine.CmdExit, machine.CmdTerm, machine.CmdKill, machine.CmdPause, machine.CmdCont, machine.CmdHup, machine.CmdAlarm, machine.CmdInt, machine.CmdQuit, machine.CmdUsr1, machine.CmdUsr2, machine.CmdReload:
+	default:
+		return
+	}
+	s.feed(u, cmd)
+}
+
+// feed gives the machine an event and does what it says.
+func (s *service) feed(u *unit, ev machine.Event) {
+	before := u.st
+	st, row := machine.Step(u.st, ev)
+	u.st = st
+	if before.Phase != st.Phase {
+		if u.rest != nil {
+			u.rest.Stop()
+			u.rest = nil
+		}
+		switch {
+		case st.Phase == machine.Running:
+			u.since = time.Now()
+		case st.Phase.State() == state.Down && before.Phase.State() != state.Down:
+			u.since = time.Now()
+		}
+	}
+	if before.Want != st.Want || row.Record && st.Want == state.WantOnce {
+		s.recordWant(u)
+	}
+	s.takeOut()
+	s.do(u, row.Do) // first: that down is wanted is written together with the TERM
+	if !row.Later {
+		u.write()
+	}
+}
+
+// do has one effect happen.
+func (s *service) do(u *unit, e machine.Effect) {
+	switch e {
+	case machine.Nothing:
+	case machine.Start:
+		if u == &s.main {
+			s.attachLog()
+		}
+		s.hook(u, laneUp, job{hook: 'u', then: func(bool) { s.feed(u, machine.Ready) }})
+	case machine.Spawn:
+		s.spawn(u, isRun)
+	case machine.SpawnFinish:
+		s.spawn(u, isFinish)
+	case machine.Stop:
+		s.stop(u)
+	case machine.Rest:
+		u.restFor(time.Second)
+	case machine.RestLong:
+		u.restFor(5 * time.Second)
+	case machine.RestOn:
+		u.restFor(time.Second - time.Since(u.began))
+	case machine.RestBackoff:
+		u.restFor(u.deaths.pause)
+	case machine.TellUnready:
+		if err := s.dir.Executable("run", false); err != nil { // of one that is being written there is nothing to say
+			s.fatal(fmt.Errorf("unable to start ./run: %w", err))
+		}
+	case machine.Await:
+		u.restFor(10 * time.Second)
+	case machine.TellHeld:
+		s.tellHeld()
+	default:
+		if send := sends[e]; send.sig != 0 {
+			s.hook(u, send.lane, job{hook: send.hook, of: u.pid, then: s.sent(u, u.pid, e)})
+		}
+	}
+}
+
+// restFor has the machine told in d that the rest is over, unless that is stopped.
+func (u *unit) restFor(d time.Duration) {
+	u.rests++
+	number := u.rests
+	u.rest = time.AfterFunc(d, func() { u.svc.post(event{kind: evRested, who: u, number: number}) })
+}
+
+// ended tells the machine that ./run or ./finish is over.
+func (s *service) ended(u *unit, r role, ws unix.WaitStatus) {
+	if r == isRun {
+		u.ws = ws
+		if u == &s.main && s.dir.Readable("finish") {
+			s.feed(u, machine.Died)
+			return
+		}
+	}
+	if s.endedByPolicy(u, r, ws) {
+		return
+	}
+	if time.Since(u.began) < time.Second {
+		s.feed(u, machine.GoneSoon)
+	} else {
+		s.feed(u, machine.Gone)
+	}
+}
+
+func (s *service) warn(err error)  { s.core.Say(diag.Warning, s.name, err) }
+func (s *service) fatal(err error) { s.core.Say(diag.Fatal, s.name, err) }

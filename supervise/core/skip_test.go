@@ -1,0 +1,5 @@
+package core
+
+import "runitbox/internal/aloud"
+
+var skip = aloud.Skip

@@ -1,0 +1,92 @@
+package core
+
+import (
+	"errors"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"runitbox/supervise/diag"
+	"runitbox/supervise/threads"
+)
+
+// awaitThreads waits, where there may be too little room, for the threads that a core
+// cannot do without: what it starts takes of the same room. It has what it can get of
+// those that it would make later otherwise.
+func (c *Core) awaitThreads() {
+	if !threads.Scarce() {
+		return
+	}
+	c.mu.Lock()
+	c.spare = spareThreads
+	c.mu.Unlock()
+	need := c.needThreads()
+	for said := false; !threads.Reserve(need + poolLeast); said = true {
+		if !said {
+			c.Say(diag.Warning, "", errors.New("too few processes may be made for a supervisor; waiting."))
+		}
+		time.Sleep(time.Second)
+	}
+	for c.pool.ready = poolLeast; c.pool.ready < poolMax && threads.Reserve(need+c.pool.ready+1); {
+		c.pool.ready++
+	}
+}
+
+// spareThreads are for calls of the kernel that never wait: where the machine is busy
+// they take long enough for the runtime to use another thread meanwhile.
+const spareThreads = 2
+
+// growPool sees to threads for n jobs at once and says whether there are.
+func (c *Core) growPool(n int) bool { return threads.More(c.needThreads() + n + 1) }
+
+// processors is how many processors the core uses: there is a thread for each.
+func processors() int { return min(runtime.NumCPU(), poolMax) }
+
+// needThreads is how many threads the core needs beside those of its worker pool: the
+// runtime's, one for each processor, and one for what waits in the kernel: the reaper,
+// and logs that are read on to standard error.
+func (c *Core) needThreads() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := threads.Runtime + runtime.GOMAXPROCS(0) + 1 + len(c.rescued) + c.spare
+	if c.link != nil { // the scanner watches the main goroutine's
+		n++
+	}
+	return n
+}
+
+// smallTree is how many services are started with one of the
+// scheduler's processors for each of the machine's. More than that have them up a twentieth sooner, and take
+// 100 KiB of memory each.
+const smallTree = 128
+
+// tidyLater gives back, when no service has been added for a while, what adding them
+// took.
+func (c *Core) tidyLater() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.tidyTimer == nil {
+		c.tidyTimer = time.AfterFunc(tidyTime, c.tidyUp)
+	} else {
+		c.tidyTimer.Reset(tidyTime)
+	}
+}
+
+const tidyTime = 3 * time.Second
+
+// tidyUp is what tidy has done.
+func (c *Core) tidyUp() { c.guardAll(c.tidyNow) }
+
+// tidyNow is what there is to be done when all are guarded.
+func (c *Core) tidyNow() {
+	c.pool.shrink()
+	need := c.needThreads() + poolLeast
+	for range min(poolMax, max(0, threads.Count()-need)) { // each of them ends with the thread that it is on
+		go runtime.LockOSThread()
+	}
+	threads.Reserve(need)
+	debug.SetGCPercent(50)
+	if c.services.addedSince() > smallTree { // else the first collection takes more memory than there is to give back
+		debug.FreeOSMemory()
+	}
+}

@@ -1,0 +1,175 @@
+package core
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/diag"
+	"runitbox/supervise/machine"
+	"runitbox/supervise/self"
+	"runitbox/supervise/servicedir"
+	"runitbox/supervise/state"
+	"runitbox/supervise/wire"
+)
+
+// listen does what the scanner says.
+func (c *Core) listen() {
+	for {
+		ms, err := c.link.Receive()
+		if err != nil {
+			c.mu.Lock()
+			c.orphaned = true
+			c.mu.Unlock()
+			for fd, w := range c.poller.processes() {
+				c.rewatch(w, int(fd))
+			}
+			if c.log >= 0 { // nobody else reads what services say on stderr
+				go discardLog(c.log)
+			}
+			c.notice()
+			return
+		}
+		for _, m := range ms {
+			c.handle(m)
+		}
+	}
+}
+
+// handle does what one message says.
+func (c *Core) handle(m wire.Message) {
+	switch m.Word {
+	case "add":
+		switch {
+		case len(m.FDs) == 0: // there was no room for them
+			c.refuse(m.Arg, m.Name)
+		default:
+			held, tags, _ := strings.Cut(m.Arg2, ",")
+			k := stash{}
+			lines := map[string]state.Process{}
+			for i, tag := range strings.Split(tags, ",") {
+				if i+1 < len(m.FDs) {
+					k[tag] = m.FDs[i+1]
+				} else if prefix, l, ok := state.ParseTag(tag); ok {
+					lines[prefix] = l
+				}
+			}
+			if len(lines) > 0 {
+				c.services.setUnwritten(m.Arg, lines)
+			}
+			c.add(m.Arg, m.Name, servicedir.Dir{FD: m.FDs[0]}, k, held)
+		}
+	case "drop":
+		if s := c.services.find(m.Arg); s != nil {
+			s.post(event{kind: evCommand, cmd: machine.CmdExit})
+		} else {
+			c.procs.unreserve(m.Arg)
+		}
+	case "ready":
+		if s := c.services.find(m.Arg); s != nil {
+			s.post(event{kind: evReady})
+		}
+	case "died":
+		pid, err1 := strconv.Atoi(m.Arg)
+		status, err2 := strconv.Atoi(m.Arg2)
+		if err1 == nil && err2 == nil {
+			c.procs.inherited(pid, unix.WaitStatus(status))
+		}
+	case "stop":
+		if ms, err := strconv.Atoi(m.Arg); err == nil {
+			go c.stopAll(time.Duration(ms) * time.Millisecond)
+		}
+	case "quit":
+		go c.quit()
+	}
+}
+
+// add takes a service in. What cannot be opened is told and gone.
+func (c *Core) add(key, name string, dir servicedir.Dir, k stash, state string) {
+	s := newService(c, name, key, dir)
+	s.waits = state == wire.StateWaits
+	if c.services.add(s) == smallTree+1 {
+		// Who waits for a child to become a program keeps a processor of the scheduler's
+		// for a while.
+		runtime.GOMAXPROCS(processors() + poolMax)
+	}
+	c.tidyLater()
+	c.procs.opening()
+	c.pool.runOpen(func(t *worker) {
+		s.yield = t.yield
+		c.enter(s, k, state == wire.StateExit)
+	})
+}
+
+// enter opens a service.
+func (c *Core) enter(s *service, k stash, dropped bool) {
+	defer s.crash()
+	err := c.admit(s, k)
+	if err == nil {
+		c.procs.unreserve(s.key)
+		c.services.opened(s.key)
+	}
+	c.procs.opened()
+	status := "0"
+	s.end = func() { c.gone(s, status) }
+	switch {
+	case err == nil:
+		if dropped {
+			s.main.st.Want = state.WantExit
+			s.recordWant(&s.main)
+		}
+		c.pool.runStart(func(t *worker) { c.launch(s, t) })
+		return
+	case errors.Is(err, self.ErrShortage):
+		c.sayShortage(s.name)
+		status = wire.NoDescriptors
+	case servicedir.Transient(err):
+		if c.services.refuse(s.key, err.Error()) {
+			c.Say(diag.Warning, s.name, fmt.Errorf("%w; trying again.", err))
+		}
+		status = wire.NotNow
+	default:
+		c.Say(diag.Fatal, s.name, err)
+		status = "111"
+	}
+	s.end()
+}
+
+// gone lets a service go.
+func (c *Core) gone(s *service, status string) {
+	s.close()
+	c.services.remove(s.key)
+	c.descriptors.give(s.taken)
+	if !s.detached {
+		c.report(wire.Message{Word: "gone", Arg: s.key, Arg2: status})
+	}
+	c.notice()
+}
+
+// admit opens a service that there is room for.
+func (c *Core) admit(s *service, k stash) error {
+	if !c.descriptors.take(self.NeedMain) {
+		k.close()
+		return self.ErrShortage
+	}
+	s.taken = self.NeedMain
+	return s.open(k)
+}
+
+// refuse leaves a service that there is no room for with the scanner.
+func (c *Core) refuse(key, name string) {
+	c.sayShortage(name)
+	c.report(wire.Message{Word: "gone", Arg: key, Arg2: wire.NoDescriptors})
+}
+
+// sayShortage says, once, that there are too few descriptors for a service.
+func (c *Core) sayShortage(name string) {
+	if c.descriptors.sayOnce() {
+		c.Say(diag.Warning, "", self.Shortage(name, c.descriptors.limit))
+	}
+}

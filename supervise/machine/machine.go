@@ -1,0 +1,306 @@
+// Package machine is the rules of a service's life as a table: in which phase it is, what
+// it shall be, what an event makes of that, and what is then to be done. It is pure.
+package machine
+
+import "runitbox/supervise/state"
+
+// Phase is where the machine is with a service. It is finer than State, which
+// is what the world sees: a service that is about to start, or rests before
+// its next start, is down.
+type Phase byte
+
+// The phases of a service.
+const (
+	Idle      Phase = iota // no process, and none is about to be
+	Starting               // control/u runs, or the process is being made
+	Running                // ./run runs
+	Ending                 // ./run has ended, a control script that was to end it has not
+	Finishing              // ./finish runs or is being made
+	Resting                // down, until a second has passed or an order comes
+
+	phases = iota
+)
+
+// State is the phase as supervise/status tells it.
+func (p Phase) State() state.State {
+	switch p {
+	case Running, Ending:
+		return state.Run
+	case Finishing:
+		return state.Finish
+	}
+	return state.Down
+}
+
+// Status is all that the machine remembers of a service.
+type Status struct {
+	Phase  Phase
+	Want   state.Want
+	Paused bool
+	Termed bool // a TERM was sent to the process that runs
+	Log    bool // it is a log service
+	Failed bool // it was given up: it stays down until an order starts it
+}
+
+// Event is what can happen to a service: a command byte read from
+// supervise/control, or something seen at the edge.
+type Event byte
+
+// The commands, named by their bytes.
+const (
+	CmdUp    Event = 'u'
+	CmdDown  Event = 'd'
+	CmdOnce  Event = 'o'
+	CmdExit  Event = 'x'
+	CmdTerm  Event = 't'
+	CmdKill  Event = 'k'
+	CmdPause Event = 'p'
+	CmdCont  Event = 'c'
+	CmdHup   Event = 'h'
+	CmdAlarm Event = 'a'
+	CmdInt   Event = 'i'
+	CmdQuit  Event = 'q'
+	CmdUsr1  Event = '1'
+	CmdUsr2  Event = '2'
+	// CmdReload is HUP, or what reload-signal says. sv sends it where there is such a
+	// file; every other supervisor ignores it.
+	CmdReload Event = 'r'
+)
+
+// What else happens.
+const (
+	Ready        Event = 0x80 + iota // control/u is over: ./run may be made
+	Spawned                          // the process was made
+	Unmade                           // no process could be made: the system is short of something
+	Held                             // ./run has ended, but control/t, d, x or k still runs
+	Died                             // ./run has ended and there is a ./finish
+	Gone                             // the last process of a round has ended, a second or more after ./run began
+	GoneSoon                         // the same, within the first second
+	GoneBackoff                      // the same, and the service says how long the rest is
+	Failed                           // the same, and it is to be given up
+	Rested                           // the rest is over
+	TermSent                         // TERM was sent
+	StopSent                         // control/p and STOP are through
+	ContSent                         // the same of CONT
+	Unfed                            // of a log service: its pipe is closed, it shall end by itself
+	Begin                            // the service was opened, and nothing of it runs
+	BeginSoon                        // the same, less than a second after its last process ended
+	BeginUnready                     // the same, and there is no ./run that can be executed
+	FoundRun                         // an earlier core has left ./run, or its end
+	FoundFinish                      // an earlier core has left ./finish, or its end
+	FoundMaking                      // an earlier core was about to make ./run, and no process came of it
+	FoundOther                       // what runs is of a directory that was here before
+	Resumed                          // ./run was taken over, and no control script of it runs
+	Scripted                         // the same, and a control script of it goes on
+	FoundFailed                      // an earlier core has given it up
+
+	events = iota + 0x80
+)
+
+// Effect is what the machine asks the edge to do.
+type Effect byte
+
+// The effects.
+const (
+	Nothing     Effect = iota
+	Start              // control/u, then Ready
+	Spawn              // make ./run
+	SpawnFinish        // make ./finish
+	Stop               // control/t, TERM; then CONT and control/d or control/x, as is wanted
+	Rest               // Rested after a second
+	RestLong           // Rested after five seconds
+	RestOn             // Rested when a second since the last end has passed
+	RestBackoff        // Rested after the pause that the service says
+	Await              // Rested after ten seconds
+	TellUnready        // say why ./run cannot be executed
+	TellHeld           // warn of the control script that the end waits for
+	SendKill           // from here on: the control script of that name, then the signal
+	SendStop
+	SendCont
+	SendHup
+	SendAlarm
+	SendInt
+	SendQuit
+	SendUsr1
+	SendUsr2
+	SendReload // control/h, then what reload-signal says
+)
+
+// condition is what a row depends on beside phase and event.
+type condition byte
+
+const (
+	always    condition = iota
+	ifUp                // up is wanted, and the service was not given up; else it stays down
+	ifWanted            // up or once is wanted, and it was not given up; else it stays down
+	ifAgainst           // an order to end was not told to the process yet; else there is nothing to do
+)
+
+// Row is what one event means in one phase.
+type Row struct {
+	next   Phase
+	Do     Effect
+	when   condition
+	Later  bool // the status is written when the process was made; a script before it has it written
+	Record bool // an order to run once is recorded, since it is due until a process was made
+}
+
+// mark is what an event does to Paused or Termed.
+type mark byte
+
+const (
+	same mark = iota
+	set
+	unset
+)
+
+// change is what an event does to the status in every phase that it names.
+type change struct {
+	gives   bool // a standing order:
+	want    state.Want
+	paused  mark
+	termed  mark
+	failed  mark
+	only    bool // the flags change in phase Running only
+	except  bool // the flags change in every phase but Running
+	notLogs bool // a log service ignores the event: it ends when its pipe does
+}
+
+// changes is the first half of the machine: what an event changes wherever it comes.
+var changes = [events]change{
+	CmdUp:       {gives: true, want: state.WantUp, failed: unset},
+	CmdDown:     {gives: true, want: state.WantDown},
+	CmdOnce:     {gives: true, want: state.WantOnce, failed: unset},
+	CmdExit:     {gives: true, want: state.WantExit, notLogs: true},
+	Unfed:       {gives: true, want: state.WantExit},
+	CmdPause:    {paused: set, except: true}, // what runs is paused when its control script has ended
+	CmdCont:     {paused: unset, except: true},
+	StopSent:    {paused: set},
+	ContSent:    {paused: unset},
+	TermSent:    {termed: set, only: true},
+	Spawned:     {paused: unset, termed: unset}, // flags are of one process
+	Died:        {paused: unset, termed: unset},
+	Gone:        {paused: unset, termed: unset},
+	GoneSoon:    {paused: unset, termed: unset},
+	GoneBackoff: {paused: unset, termed: unset},
+	Failed:      {paused: unset, termed: unset, failed: set},
+	FoundFailed: {failed: set},
+}
+
+// moves is the other half: the next phase and what is to be done. A pair that is
+// not listed does nothing, on purpose. Both are arrays, so that no start has to
+// fill a map.
+var moves = [phases][events]*Row{
+	Idle: {
+		CmdUp:        {next: Starting, Do: Start},
+		CmdOnce:      {next: Starting, Do: Start, Record: true},
+		Begin:        {next: Starting, Do: Start, when: ifUp},
+		BeginSoon:    {next: Resting, Do: RestOn, when: ifUp},
+		BeginUnready: {next: Idle, Do: TellUnready, when: ifWanted},
+		FoundMaking:  {next: Starting, Do: Start, when: ifWanted, Record: true},
+		FoundRun:     {next: Running},
+		FoundFinish:  {next: Finishing},
+	},
+	Starting: {
+		Ready:       {next: Starting, Do: Spawn, when: ifWanted, Later: true},
+		Spawned:     {next: Running, Do: Stop, when: ifAgainst}, // the order may have changed meanwhile
+		Unmade:      {next: Resting, Do: RestLong, when: ifWanted},
+		Died:        {next: Finishing, Do: SpawnFinish}, // ./run could not be executed
+		Gone:        {next: Starting, Do: Start, when: ifUp, Later: true},
+		GoneSoon:    {next: Resting, Do: Rest, when: ifUp},
+		GoneBackoff: {next: Resting, Do: RestBackoff, when: ifUp},
+		Failed:      {next: Idle},
+	},
+	Running: {
+		CmdDown:     {next: Running, Do: Stop},
+		CmdExit:     {next: Running, Do: Stop},
+		CmdTerm:     {next: Running, Do: Stop},
+		CmdKill:     {next: Running, Do: SendKill},
+		CmdPause:    {next: Running, Do: SendStop},
+		CmdCont:     {next: Running, Do: SendCont},
+		CmdHup:      {next: Running, Do: SendHup},
+		CmdAlarm:    {next: Running, Do: SendAlarm},
+		CmdInt:      {next: Running, Do: SendInt},
+		CmdQuit:     {next: Running, Do: SendQuit},
+		CmdUsr1:     {next: Running, Do: SendUsr1},
+		CmdUsr2:     {next: Running, Do: SendUsr2},
+		CmdReload:   {next: Running, Do: SendReload},
+		FoundOther:  {next: Running, Do: Stop},
+		Resumed:     {next: Running, Do: Stop, when: ifAgainst}, // the order was cut off before the signal
+		Held:        {next: Ending, Do: Await},
+		Died:        {next: Finishing, Do: SpawnFinish},
+		Gone:        {next: Starting, Do: Start, when: ifUp, Later: true},
+		GoneSoon:    {next: Resting, Do: Rest, when: ifUp},
+		GoneBackoff: {next: Resting, Do: RestBackoff, when: ifUp},
+		Failed:      {next: Idle},
+	},
+	Ending: { // it shows as running, so that what its script does with supervise/pid meets no other process
+		Rested:      {next: Ending, Do: TellHeld},
+		Died:        {next: Finishing, Do: SpawnFinish},
+		Gone:        {next: Starting, Do: Start, when: ifUp, Later: true},
+		GoneSoon:    {next: Resting, Do: Rest, when: ifUp},
+		GoneBackoff: {next: Resting, Do: RestBackoff, when: ifUp},
+		Failed:      {next: Idle},
+	},
+	Finishing: { // ./finish runs whatever is wanted
+		Spawned:     {next: Finishing},
+		Unmade:      {next: Finishing, Do: RestLong},
+		Rested:      {next: Finishing, Do: SpawnFinish},
+		Gone:        {next: Starting, Do: Start, when: ifUp, Later: true},
+		GoneSoon:    {next: Resting, Do: Rest, when: ifUp},
+		GoneBackoff: {next: Resting, Do: RestBackoff, when: ifUp},
+		Failed:      {next: Idle},
+	},
+	Resting: {
+		CmdUp:   {next: Starting, Do: Start},
+		CmdOnce: {next: Starting, Do: Start, Record: true},
+		CmdDown: {next: Idle},
+		CmdExit: {next: Idle},
+		Unfed:   {next: Idle},
+		Rested:  {next: Starting, Do: Start, when: ifWanted},
+	},
+}
+
+// Step decides what an event means. It starts nothing and reads no clock. The row
+// that it returns is the one to act on.
+func Step(s Status, ev Event) (Status, Row) {
+	c := changes[ev]
+	if s.Log && c.notLogs {
+		return s, Row{next: s.Phase}
+	}
+	if c.gives {
+		s.Want = c.want
+	}
+	if running := s.Phase == Running; !(c.only && !running || c.except && running) {
+		s.Paused, s.Termed, s.Failed = c.paused.on(s.Paused), c.termed.on(s.Termed), c.failed.on(s.Failed)
+	}
+	m := moves[s.Phase][ev]
+	if m == nil {
+		return s, Row{next: s.Phase}
+	}
+	r := *m
+	if !r.when.holds(s) {
+		r = Row{next: Idle}
+		if m.when == ifAgainst {
+			r.next = m.next
+		}
+	}
+	s.Phase = r.next
+	return s, r
+}
+
+// on is the flag after the change.
+func (m mark) on(before bool) bool { return m == set || m == same && before }
+
+// holds says whether the condition is met by a status.
+func (c condition) holds(s Status) bool {
+	switch c {
+	case ifUp:
+		return s.Want == state.WantUp && !s.Failed
+	case ifWanted:
+		return s.Want != state.WantDown && s.Want != state.WantExit && !s.Failed
+	case ifAgainst:
+		return !s.Termed && (s.Want == state.WantDown || s.Want == state.WantExit && !s.Log)
+	}
+	return true
+}

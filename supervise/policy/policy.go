@@ -1,0 +1,225 @@
+// Package policy reads what a service directory says beyond runit: files, all of them
+// optional, by which a service tells how it is to be stopped and when to give it up.
+// Names, units and meanings are those of s6's service directories where these have the
+// file. README.md of supervise/ lists them.
+package policy
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/sys"
+)
+
+// Policy is what the files of one service say. The zero Policy is what is done where
+// there are none.
+type Policy struct {
+	DownSignal     unix.Signal // down-signal: in place of TERM; 0: TERM
+	ReloadSignal   unix.Signal // reload-signal: on reload; 0: HUP
+	NotificationFD int         // notification-fd: the descriptor by which ./run says that it is ready; 0: it does not
+	KillGroup      bool        // flag-timeout-killpg: the KILL of timeout-kill is the process group's
+	KillStrays     bool        // flag-kill-strays: what ./run leaves behind is ended before ./finish
+	Deaths         int         // max-death-tally: how many ends are remembered
+	BackoffMin     time.Duration
+	BackoffMax     time.Duration // backoff; 0: a restart rests as runsv's
+	GiveUpAfter    int           // give-up: more ends than that
+	GiveUpWithin   time.Duration // within that
+}
+
+// The files that hold a time in milliseconds, which is read when it begins to run.
+const (
+	TimeoutKill   = "timeout-kill"   // from the stop signal to KILL
+	TimeoutFinish = "timeout-finish" // how long ./finish may take
+	TimeoutReady  = "timeout-ready"  // from the start until ./run is ready
+)
+
+// DeathsDefault is how many ends are remembered where no file says it.
+const DeathsDefault = 20
+
+// files are the names, and how each changes a Policy.
+var files = [...]struct {
+	name string
+	set  func(p *Policy, text string) error
+}{
+	{"down-signal", func(p *Policy, text string) (err error) { p.DownSignal, err = parseSignal(text); return err }},
+	{"reload-signal", func(p *Policy, text string) (err error) { p.ReloadSignal, err = parseSignal(text); return err }},
+	{"notification-fd", func(p *Policy, text string) error {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > 1023 {
+			return errors.New("a descriptor from 1 to 1023")
+		}
+		p.NotificationFD = n
+		return nil
+	}},
+	{"flag-timeout-killpg", func(p *Policy, _ string) error { p.KillGroup = true; return nil }},
+	{"flag-kill-strays", func(p *Policy, _ string) error { p.KillStrays = true; return nil }},
+	{"max-death-tally", func(p *Policy, text string) error {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > 4096 {
+			return errors.New("a number from 1 to 4096")
+		}
+		p.Deaths = n
+		return nil
+	}},
+	{"backoff", func(p *Policy, text string) error {
+		least, most, ok := parseTwo(text)
+		if !ok || least < 1 || most < least {
+			return errors.New("two times in milliseconds, the least pause and the longest")
+		}
+		p.BackoffMin, p.BackoffMax = time.Duration(least)*time.Millisecond, time.Duration(most)*time.Millisecond
+		return nil
+	}},
+	{"give-up", func(p *Policy, text string) error {
+		n, ms, ok := parseTwo(text)
+		if !ok || n < 1 || n > 4095 || ms < 1 {
+			return errors.New("how many ends (1 to 4095), and within how many milliseconds")
+		}
+		p.GiveUpAfter, p.GiveUpWithin = int(n), time.Duration(ms)*time.Millisecond
+		return nil
+	}},
+}
+
+// Read reads the files of the directory at, an open descriptor. A file that cannot be
+// understood counts as absent, and there is a warning that names it and says what was
+// expected. Where there is no such file it costs four system calls, and p is nil.
+func Read(at int) (p *Policy, warnings []error) {
+	names := list(at)
+	for _, f := range files {
+		if !names[f.name] {
+			continue
+		}
+		b, err := sys.Slurp(at, f.name, sizeMax)
+		if err == unix.ENOENT {
+			continue
+		}
+		if p == nil {
+			p = &Policy{Deaths: DeathsDefault}
+		}
+		if err != nil {
+			warnings = append(warnings, fmt.Errorf("unable to read ./%s: %w", f.name, err))
+			continue
+		}
+		text := strings.TrimSpace(string(b))
+		if err := f.set(p, text); err != nil {
+			warnings = append(warnings, fmt.Errorf("./%s: %q is not understood: it should be %w.", f.name, text, err))
+		}
+	}
+	return p, warnings
+}
+
+// Timeout reads a file that holds a time in milliseconds; 0 where there is none, or it
+// is not understood, as the error says then.
+func Timeout(at int, name string) (time.Duration, error) {
+	b, err := sys.Slurp(at, name, sizeMax)
+	if err != nil {
+		if err == unix.ENOENT {
+			return 0, nil
+		}
+		return 0, fmt.Errorf("unable to read ./%s: %w", name, err)
+	}
+	text := strings.TrimSpace(string(b))
+	ms, err := strconv.ParseUint(text, 10, 63)
+	if err != nil || ms > timeMax {
+		return 0, fmt.Errorf("./%s: %q is not understood: it should be a time in milliseconds.", name, text)
+	}
+	return time.Duration(ms) * time.Millisecond, nil
+}
+
+// sizeMax is more than any of these files holds, and timeMax, in milliseconds, more than
+// any time in one: a year.
+const (
+	sizeMax = 256
+	timeMax = 366 * 24 * 3600 * 1000
+)
+
+// parseTwo takes two numbers.
+func parseTwo(text string) (a, b uint64, ok bool) {
+	f := strings.Fields(text)
+	if len(f) != 2 {
+		return 0, 0, false
+	}
+	a, err1 := strconv.ParseUint(f[0], 10, 63)
+	b, err2 := strconv.ParseUint(f[1], 10, 63)
+	return a, b, err1 == nil && err2 == nil && a <= timeMax && b <= timeMax
+}
+
+// signals are the names of the signals that a process may be sent, without SIG.
+var signals = [...]struct {
+	name string
+	sig  unix.Signal
+}{
+	{"HUP", unix.SIGHUP}, {"INT", unix.SIGINT}, {"QUIT", unix.SIGQUIT}, {"ILL", unix.SIGILL}, {"TRAP", unix.SIGTRAP},
+	{"ABRT", unix.SIGABRT}, {"BUS", unix.SIGBUS}, {"FPE", unix.SIGFPE}, {"KILL", unix.SIGKILL}, {"USR1", unix.SIGUSR1},
+	{"SEGV", unix.SIGSEGV}, {"USR2", unix.SIGUSR2}, {"PIPE", unix.SIGPIPE}, {"ALRM", unix.SIGALRM}, {"TERM", unix.SIGTERM},
+	{"CHLD", unix.SIGCHLD}, {"CONT", unix.SIGCONT}, {"STOP", unix.SIGSTOP}, {"TSTP", unix.SIGTSTP}, {"TTIN", unix.SIGTTIN},
+	{"TTOU", unix.SIGTTOU}, {"URG", unix.SIGURG}, {"XCPU", unix.SIGXCPU}, {"XFSZ", unix.SIGXFSZ}, {"VTALRM", unix.SIGVTALRM},
+	{"PROF", unix.SIGPROF}, {"WINCH", unix.SIGWINCH}, {"IO", unix.SIGIO}, {"PWR", unix.SIGPWR}, {"SYS", unix.SIGSYS},
+}
+
+// parseSignal takes a number, or a name in any case, with SIG or without.
+func parseSignal(text string) (unix.Signal, error) {
+	if n, err := strconv.Atoi(text); err == nil && n >= 1 && n <= 64 {
+		return unix.Signal(n), nil
+	}
+	name := strings.TrimPrefix(strings.ToUpper(text), "SIG")
+	for _, s := range signals {
+		if s.name == name {
+			return s.sig, nil
+		}
+	}
+	if rest, ok := strings.CutPrefix(name, "RTMIN"); ok {
+		n, err := strconv.Atoi("0" + strings.TrimPrefix(rest, "+"))
+		if err == nil && n <= 30 {
+			return unix.Signal(34 + n), nil // as libc counts: it takes two for itself
+		}
+	}
+	return 0, errors.New("the name or number of a signal")
+}
+
+// list is the names of the directory at that may be such files; none where it cannot be
+// read.
+func list(at int) map[string]bool {
+	fd, err := sys.Open(at, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil
+	}
+	defer unix.Close(fd)
+	var names map[string]bool
+	var buf [2048]byte
+	for {
+		n, err := unix.Getdents(fd, buf[:])
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || n <= 0 {
+			return names
+		}
+		for b := buf[:n]; len(b) > nameAt; {
+			size := int(binary.NativeEndian.Uint16(b[16:]))
+			name := b[nameAt:size]
+			if i := bytes.IndexByte(name, 0); i >= 0 {
+				name = name[:i]
+			}
+			for _, f := range files {
+				if f.name == string(name) {
+					if names == nil {
+						names = map[string]bool{}
+					}
+					names[f.name] = true
+				}
+			}
+			b = b[size:]
+		}
+	}
+}
+
+// nameAt is where in an entry of getdents64(2) the name is: behind two words of eight
+// bytes, one of two for its size, and one for the type.
+const nameAt = 19

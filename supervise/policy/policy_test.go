@@ -1,0 +1,100 @@
+package policy
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+)
+
+// dir makes a directory of these files, and opens it.
+func dir(t *testing.T, files map[string]string) int {
+	t.Helper()
+	path := t.TempDir()
+	for name, text := range files {
+		if err := os.WriteFile(path+"/"+name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	return fd
+}
+
+func TestRead(t *testing.T) {
+	type files = map[string]string
+	for _, tt := range []struct {
+		name     string
+		files    files
+		want     *Policy
+		warnings []string
+	}{
+		{"nothing beyond runit", files{"run": "#!/bin/sh\n", "finish": "", "down": ""}, nil, nil},
+		{"a signal by its name", files{"down-signal": "SIGINT\n"}, &Policy{Deaths: 20, DownSignal: unix.SIGINT}, nil},
+		{"without SIG, in small letters", files{"down-signal": "quit"}, &Policy{Deaths: 20, DownSignal: unix.SIGQUIT}, nil},
+		{"by its number", files{"reload-signal": "10\n"}, &Policy{Deaths: 20, ReloadSignal: unix.SIGUSR1}, nil},
+		{"one of those for anybody", files{"down-signal": "SIGRTMIN+3"}, &Policy{Deaths: 20, DownSignal: 37}, nil},
+		{"no signal", files{"down-signal": "NONE\n"}, &Policy{Deaths: 20}, []string{`./down-signal: "NONE" is not understood: it should be the name or number of a signal.`}},
+		{"number 0", files{"down-signal": "0"}, &Policy{Deaths: 20}, []string{`./down-signal: "0" is not understood: it should be the name or number of a signal.`}},
+		{"flags", files{"flag-timeout-killpg": "", "flag-kill-strays": ""}, &Policy{Deaths: 20, KillGroup: true, KillStrays: true}, nil},
+		{"back-off", files{"backoff": "100 30000\n"}, &Policy{Deaths: 20, BackoffMin: 100 * time.Millisecond, BackoffMax: 30 * time.Second}, nil},
+		{"back-off the wrong way round", files{"backoff": "500 100"}, &Policy{Deaths: 20}, []string{`./backoff: "500 100" is not understood: it should be two times in milliseconds, the least pause and the longest.`}},
+		{"when to give up", files{"give-up": "3 10000", "max-death-tally": "50"}, &Policy{Deaths: 50, GiveUpAfter: 3, GiveUpWithin: 10 * time.Second}, nil},
+		{"too many to remember", files{"max-death-tally": "5000"}, &Policy{Deaths: 20}, []string{`./max-death-tally: "5000" is not understood: it should be a number from 1 to 4096.`}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, warnings := Read(dir(t, tt.files))
+			if d := cmp.Diff(tt.want, got); d != "" {
+				t.Error(d)
+			}
+			var texts []string
+			for _, err := range warnings {
+				texts = append(texts, err.Error())
+			}
+			if d := cmp.Diff(tt.warnings, texts); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+func TestTimeout(t *testing.T) {
+	for _, tt := range []struct {
+		text string
+		want time.Duration
+		err  string
+	}{
+		{"1500\n", 1500 * time.Millisecond, ""},
+		{"0", 0, ""},
+		{"-1", 0, `./timeout-kill: "-1" is not understood: it should be a time in milliseconds.`},
+		{"99999999999999", 0, `./timeout-kill: "99999999999999" is not understood: it should be a time in milliseconds.`},
+		{"5 s", 0, `./timeout-kill: "5 s" is not understood: it should be a time in milliseconds.`},
+	} {
+		got, err := Timeout(dir(t, map[string]string{TimeoutKill: tt.text}), TimeoutKill)
+		text := ""
+		if err != nil {
+			text = err.Error()
+		}
+		if got != tt.want || text != tt.err {
+			t.Errorf("%q: %v, %q; want %v, %q", tt.text, got, text, tt.want, tt.err)
+		}
+	}
+	if got, err := Timeout(dir(t, nil), TimeoutFinish); got != 0 || err != nil {
+		t.Errorf("no file: %v, %v", got, err)
+	}
+}
+
+func FuzzParseSignal(f *testing.F) {
+	f.Add("TERM")
+	f.Add("rtmin+3")
+	f.Fuzz(func(t *testing.T, text string) {
+		if sig, err := parseSignal(text); err == nil && (sig < 1 || sig > 64) {
+			t.Errorf("%q is signal %d", text, sig)
+		}
+	})
+}

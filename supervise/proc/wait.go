@@ -1,0 +1,87 @@
+package proc
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// PeekDead finds a child that has ended and leaves it there. Unless flags is
+// WNOHANG it waits for one, as long as there are children.
+func PeekDead(flags int) (pid int, ws unix.WaitStatus, ok bool) {
+	return peek(unix.P_ALL, 0, flags)
+}
+
+// PeekChild says whether a child has ended, and how, and leaves it there.
+func PeekChild(pid int) (ws unix.WaitStatus, ended bool) {
+	_, ws, ended = peek(unix.P_PID, pid, unix.WNOHANG)
+	return ws, ended
+}
+
+func peek(which, id, flags int) (pid int, ws unix.WaitStatus, ok bool) {
+	var si unix.Siginfo
+	err := error(unix.EINTR)
+	for err == unix.EINTR {
+		err = unix.Waitid(which, id, &si, unix.WEXITED|unix.WNOWAIT|flags, nil)
+	}
+	if err != nil {
+		return 0, 0, false
+	}
+	// the kernel's siginfo of SIGCHLD: three words, on 64 bits a pad, then
+	// pid, uid and status
+	at := 12
+	if unsafe.Sizeof(uintptr(0)) == 8 {
+		at = 16
+	}
+	field := func(i int) int32 { return *(*int32)(unsafe.Add(unsafe.Pointer(&si), at+4*i)) }
+	pid, status := int(field(0)), field(2)
+	switch si.Code {
+	case 1: // CLD_EXITED
+		ws = unix.WaitStatus(status&0xff) << 8
+	case 2: // CLD_KILLED
+		ws = unix.WaitStatus(status)
+	case 3: // CLD_DUMPED
+		ws = unix.WaitStatus(status) | 0x80
+	}
+	return pid, ws, pid != 0
+}
+
+// Children are this process's children, the dead with the living; none where the
+// kernel does not list them.
+func Children() (pids []int) {
+	tasks, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return nil
+	}
+	for _, task := range tasks {
+		b, err := os.ReadFile("/proc/self/task/" + task.Name() + "/children")
+		if err != nil {
+			continue
+		}
+		for _, field := range strings.Fields(string(b)) {
+			if pid, err := strconv.Atoi(field); err == nil {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}
+
+// SendSignal sends a signal to a process: through its pidfd where there is one,
+// since somebody else may collect it at any time and its number be given to
+// another.
+func SendSignal(pid, pidfd int, sig unix.Signal) error {
+	if pidfd >= 0 {
+		if err := unix.PidfdSendSignal(pidfd, sig, nil, 0); err != unix.ENOSYS {
+			return err
+		}
+	}
+	return unix.Kill(pid, sig)
+}
+
+// GraceTime is how long a corpse may stay until others are looked for behind it.
+const GraceTime = 5 * time.Millisecond

@@ -1,0 +1,85 @@
+package scanner
+
+import (
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/wire"
+)
+
+// read acts on what came from the core.
+func (s *Scanner) read(l wire.Received) {
+	if l.Err != nil {
+		s.link.Close()
+		s.link = nil
+		return
+	}
+	for _, m := range l.Messages {
+		s.handle(m)
+	}
+}
+
+// handle acts on one message.
+func (s *Scanner) handle(m wire.Message) {
+	switch m.Word {
+	case "thread":
+		if tid, err := strconv.Atoi(m.Arg); err == nil {
+			s.watch(tid)
+		}
+	case "keep":
+		s.keep(m.Arg, m.Arg2, m.FDs)
+	case "gone":
+		e := s.entries[m.Arg]
+		if e == nil {
+			return
+		}
+		if m.Arg2 != wire.NotNow { // else it is offered again with what is kept
+			for _, fd := range e.fds[1:] {
+				unix.Close(fd)
+			}
+			e.fds, e.tags = e.fds[:1], ""
+		}
+		e.lacking = m.Arg2 == wire.NoDescriptors
+		s.idle[e] = true
+		e.pending = pending{queued: e.pending.queued}
+		e.offered = time.Now() // runit's sv looks every 0.42 s for the end of an exit
+		switch {
+		case e.dropped && m.Arg2 != wire.NotNow: // its name may be waited for
+			s.forget(e)
+			s.look(false)
+		case !e.lacking && !e.dropped: // its directory may be another
+			s.wanted = true
+		}
+		if e.lacking { // for a moment perhaps, perhaps until another goes
+			e.wait = min(max(2*e.wait, time.Second), time.Minute)
+		} else {
+			e.wait = 0
+			s.offerLacking()
+		}
+	case "seen":
+		if pid, err := strconv.Atoi(m.Arg); err == nil && s.handing == nil { // else the next core is told again
+			s.recorded(pid)
+		}
+	}
+}
+
+// keep takes descriptors for the next core.
+func (s *Scanner) keep(key, tags string, fds []int) {
+	e := s.entries[key]
+	if e == nil {
+		for _, fd := range fds {
+			unix.Close(fd)
+		}
+		return
+	}
+	for _, fd := range e.fds[1:] {
+		unix.Close(fd)
+	}
+	e.fds, e.tags = append(e.fds[:1], fds...), tags
+	if e.wait > 0 {
+		e.wait = 0
+		s.offerLacking()
+	}
+}

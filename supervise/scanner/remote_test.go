@@ -1,0 +1,45 @@
+package scanner
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"runitbox/internal/aloud"
+	"runitbox/supervise/servicedir"
+)
+
+func TestIsRemote(t *testing.T) {
+	for typ, want := range map[string]bool{
+		"fuse": true, "fuse.sshfs": true, "fuseblk": true, "nfs": true, "nfs4": true, "9p": true, "virtiofs": true, "cifs": true,
+		"fusectl": false, "ext4": false, "overlay": false, "proc": false, "": false, "nfsd": false,
+	} {
+		if got := isRemote(typ); got != want {
+			t.Errorf("%s: %t, want %t", typ, got, want)
+		}
+	}
+}
+
+func TestMayHang(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Symlink(dir, filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	f, err := servicedir.Identify(unix.AT_FDCWD, dir, 0)
+	if err != nil || f.Mount == 0 {
+		aloud.Skip(t, "the kernel does not tell mounts")
+	}
+	other := mounts{remote: map[uint64]bool{1 << 40: true}}
+	this := mounts{remote: map[uint64]bool{f.Mount: true}}
+	for _, path := range []string{dir, dir + "/link", dir + "/link/link"} {
+		os.Stat(path) // so that the kernel has it in memory
+		if (mounts{}).mayHang(unix.AT_FDCWD, path) || other.mayHang(unix.AT_FDCWD, path) {
+			t.Errorf("%s: may hang, though it is on another mount", path)
+		}
+		if !this.mayHang(unix.AT_FDCWD, path) {
+			t.Errorf("%s: may not hang, though its mount is a server's", path)
+		}
+	}
+}

@@ -1,0 +1,48 @@
+package scanner
+
+import (
+	"errors"
+	"runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/threads"
+)
+
+// awaitThreads sees to the threads that the scanner needs, and where there may be too
+// little room waits for them: what it starts takes of the same room. A signal ends
+// that, and is to be acted on.
+func (s *Scanner) awaitThreads() (late []unix.Signal) {
+	// And what looks at directories, what makes a core or writes to standard error, and
+	// the log.
+	s.need = threads.Runtime + runtime.GOMAXPROCS(0) + 2
+	if s.ring != nil {
+		s.need++
+	}
+	s.reserve = sync.OnceFunc(func() { threads.Reserve(s.need) })
+	if !threads.Scarce() {
+		time.AfterFunc(2*startTime, s.reserve) // where the first look is not over sooner
+		return nil
+	}
+	for said := false; !threads.Reserve(s.need); said = true {
+		if !said {
+			s.warn(errors.New("too few processes may be made; waiting."))
+		}
+		select {
+		case sig := <-s.sigs:
+			return []unix.Signal{sig.(unix.Signal)}
+		case <-time.After(time.Second):
+		}
+	}
+	threads.Reserve(s.need + 2) // no more are made later, and entries may hang
+	return nil
+}
+
+// threadsFor sees to threads for so many who wait for an answer, and says whether there
+// are. To make some takes all that there are first: so many are made at once.
+func (s *Scanner) threadsFor(workers int) bool {
+	n := s.need + workers
+	return threads.Count() >= n || threads.More(n+workers/2) || threads.Count() >= n
+}

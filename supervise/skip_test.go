@@ -1,5 +1,0 @@
-package supervise
-
-import "runitbox/internal/aloud"
-
-var skip = aloud.Skip

@@ -1,0 +1,230 @@
+// Package survey tells what can be seen of the services of a tree by whoever may read
+// its files and /proc. It asks no supervisor, changes nothing, and serves runit's
+// directories as well as ours.
+package survey
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/client"
+	"runitbox/supervise/notice"
+	"runitbox/supervise/proc"
+	"runitbox/supervise/state"
+)
+
+// Service is one service as its files show it.
+type Service struct {
+	Name    string // as it is called in the tree, or was asked for
+	Path    string // of its directory
+	Target  string // where the entry of the tree leads, if it is a link
+	Linked  bool   // it has an entry in the tree
+	Err     error  // why its state is not known
+	Record  state.Record
+	HasDown bool  // there is a down file
+	DownErr error // why that is not known
+	Use     Usage
+	Log     *Service // nil where there is no log directory
+	Blocked bool     // its output is a full pipe
+	Life    Life
+}
+
+// Unsupervised says that no supervisor serves the directory, which is there.
+func (s *Service) Unsupervised() bool {
+	_, away := errors.AsType[client.Unreachable](s.Err)
+	return errors.Is(s.Err, client.ErrNotRunning) || !away && errors.Is(s.Err, unix.ENOENT)
+}
+
+// Resting says whether the service waits for its next start.
+func (s *Service) Resting() bool {
+	return s.Err == nil && s.Record.PID == 0 && s.Record.State == state.Down && s.Record.Want == state.WantUp
+}
+
+// Look is how much of a service is to be looked at.
+type Look struct {
+	Usage   bool // memory and processor time of its processes
+	Blocked bool // whether its output is blocked
+}
+
+// At looks at the service directory at path.
+func At(name, path string, look Look) *Service {
+	s := &Service{Name: name, Path: path}
+	r, err := client.Reach(path)
+	if err != nil {
+		s.Err = err
+		return s
+	}
+	defer r.Close()
+	s.fill(r, look)
+	l, err := r.Log()
+	if errors.Is(err, unix.ENOENT) {
+		return s
+	}
+	s.Log = &Service{Name: name + "/log", Path: path + "/log", Err: err}
+	if err == nil {
+		s.Log.fill(l, Look{Usage: look.Usage})
+		l.Close()
+	}
+	if look.Blocked && s.Err == nil && s.Record.PID != 0 {
+		s.Blocked, _ = client.OutputBlocked(s.Record.PID)
+	}
+	return s
+}
+
+// fill reads the files of the directory that r has reached.
+func (s *Service) fill(r *client.Remote, look Look) {
+	if s.Record, s.Err = r.Probe(); s.Err != nil {
+		return
+	}
+	s.HasDown, s.DownErr = r.HasDown()
+	if s.Record.PID != 0 && look.Usage {
+		s.Use = Measure(s.Record.PID)
+	}
+	s.Life = lifeOf(s.Path, s.Record)
+}
+
+// Tree looks at every service of the directory: those that have an entry, in the
+// order of their names, and then those that are supervised and have none.
+func Tree(dir, collection string, look Look) ([]*Service, error) {
+	entries, err := Entries(dir)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]*Service, len(entries))
+	for i, name := range entries {
+		all[i] = At(name, dir+"/"+name, look)
+		all[i].Linked = true
+		all[i].Target, _ = os.Readlink(dir + "/" + name)
+	}
+	return append(all, unlinked(dir, collection, all, look)...), nil
+}
+
+// Entries are the names in a directory of services that a runsvdir would supervise.
+func Entries(dir string) (names []string, err error) {
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, entry := range list {
+		name := entry.Name()
+		if name[0] == '.' {
+			continue
+		}
+		if entry.Type()&os.ModeSymlink != 0 || entry.Type() == os.ModeIrregular {
+			var st unix.Stat_t
+			if err := unix.Stat(dir+"/"+name, &st); err == nil && st.Mode&unix.S_IFMT != unix.S_IFDIR {
+				continue
+			}
+		} else if !entry.IsDir() {
+			continue
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+// unlinked are the services of the collection, and of the other directories that
+// the tree's links lead to, that the tree's core serves without an entry in dir.
+func unlinked(dir, collection string, linked []*Service, look Look) (found []*Service) {
+	known := map[[2]uint64]bool{}
+	places := []string{collection}
+	for _, s := range linked {
+		known[identity(s.Path)] = true
+		if s.Target != "" {
+			if !filepath.IsAbs(s.Target) {
+				s.Target = filepath.Join(dir, s.Target)
+			}
+			places = append(places, filepath.Dir(s.Target))
+		}
+	}
+	trees := sync.OnceValue(func() map[uint32]bool { // the supervisors of the tree's services
+		all := map[uint32]bool{}
+		for _, s := range linked {
+			if p, ok := recordOf(s.Path); ok && s.Err == nil {
+				all[p.Tree] = true
+			}
+		}
+		return all
+	})
+	slices.Sort(places)
+	for _, place := range slices.Compact(places) {
+		if place == "" || identity(place) == identity(dir) {
+			continue
+		}
+		names, _ := Entries(place)
+		for _, name := range names {
+			path := place + "/" + name
+			id := identity(path)
+			if known[id] || !served(path) {
+				continue
+			}
+			known[id] = true
+			if p, ok := recordOf(path); ok && !trees()[p.Tree] {
+				continue // another tree's
+			}
+			found = append(found, At(name, path, look))
+		}
+	}
+	return found
+}
+
+// served says whether a supervisor reads the directory's supervise/ok.
+func served(path string) bool {
+	fd, err := unix.Open(path+"/supervise/ok", unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err == nil {
+		unix.Close(fd)
+	}
+	return err == nil
+}
+
+// recordOf is the record of a service directory, where there is one.
+func recordOf(path string) (p state.Process, ok bool) {
+	p, ok, err := proc.Read(unix.AT_FDCWD, path+"/supervise/proc")
+	return p, ok && err == nil
+}
+
+// identity is the device and inode of what path leads to.
+func identity(path string) [2]uint64 {
+	var st unix.Stat_t
+	if unix.Stat(path, &st) != nil {
+		return [2]uint64{}
+	}
+	return [2]uint64{uint64(st.Dev), st.Ino}
+}
+
+// Scanned says whether a runsvdir looks at the directory: ours says so itself, and
+// another's is looked for among the processes.
+func Scanned(dir string) bool {
+	id := identity(dir)
+	if id == [2]uint64{} {
+		return false
+	}
+	if notice.IsUp(id[0], id[1]) {
+		return true
+	}
+	for pid := range processes() {
+		args := arguments(pid)
+		if len(args) == 0 || filepath.Base(args[0]) != "runsvdir" {
+			continue
+		}
+		for _, arg := range args[1:] {
+			if strings.HasPrefix(arg, "-") {
+				continue
+			}
+			if !filepath.IsAbs(arg) {
+				arg = inProcess(pid, "cwd") + "/" + arg
+			}
+			if identity(arg) == id {
+				return true
+			}
+			break
+		}
+	}
+	return false
+}

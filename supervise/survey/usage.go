@@ -1,0 +1,123 @@
+package survey
+
+import (
+	"bytes"
+	"iter"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/sys"
+)
+
+// Usage is what the processes of a service take: the one that is supervised and
+// what has come of it.
+type Usage struct {
+	Known     bool
+	Processes int
+	Memory    int64 // resident bytes; what processes share counts for each
+	CPU       time.Duration
+}
+
+// maxProcesses bounds how many processes of one service are counted.
+const maxProcesses = 10000
+
+// Measure adds up what pid and its descendants take.
+func Measure(pid int) (u Usage) {
+	todo := []int{pid}
+	for len(todo) > 0 && u.Processes < maxProcesses {
+		p := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		threads, ok := u.add(p)
+		if !ok {
+			continue
+		}
+		todo = append(todo, children(p, threads)...)
+	}
+	return u
+}
+
+// add counts one process, and says how many threads it has.
+func (u *Usage) add(pid int) (threads int, ok bool) {
+	b, err := sys.Slurp(unix.AT_FDCWD, "/proc/"+strconv.Itoa(pid)+"/stat", 1024)
+	if err != nil {
+		return 0, false
+	}
+	end := bytes.LastIndexByte(b, ')')
+	if end < 0 {
+		return 0, false
+	}
+	var fields [22]uint64 // from the third of the line, the state, on
+	n := 0
+	for i := end + 2; i < len(b) && n < len(fields); n++ {
+		for ; i < len(b) && b[i] != ' '; i++ {
+			if '0' <= b[i] && b[i] <= '9' {
+				fields[n] = 10*fields[n] + uint64(b[i]-'0')
+			}
+		}
+		i++
+	}
+	if n < len(fields) {
+		return 0, false
+	}
+	u.Known = true
+	u.Processes++
+	u.CPU += time.Duration(fields[11]+fields[12]) * 10 * time.Millisecond
+	u.Memory += int64(fields[21]) * int64(os.Getpagesize())
+	return int(fields[17]), true
+}
+
+// children are the processes that pid, which has so many threads, has made.
+func children(pid, threads int) (all []int) {
+	task := "/proc/" + strconv.Itoa(pid) + "/task/"
+	tids := []string{strconv.Itoa(pid)}
+	if threads > 1 {
+		if d, err := os.Open(task); err == nil {
+			tids, _ = d.Readdirnames(-1)
+			d.Close()
+		}
+	}
+	for _, tid := range tids {
+		b, _ := sys.Slurp(unix.AT_FDCWD, task+tid+"/children", 64<<10)
+		for field := range strings.FieldsSeq(string(b)) {
+			if child, err := strconv.Atoi(field); err == nil {
+				all = append(all, child)
+			}
+		}
+	}
+	return all
+}
+
+// processes are the pids that /proc shows.
+func processes() iter.Seq[int] {
+	return func(yield func(int) bool) {
+		d, err := os.Open("/proc")
+		if err != nil {
+			return
+		}
+		defer d.Close()
+		names, _ := d.Readdirnames(-1)
+		for _, name := range names {
+			if pid, err := strconv.Atoi(name); err == nil && !yield(pid) {
+				return
+			}
+		}
+	}
+}
+
+// arguments are the command line of a process.
+func arguments(pid int) []string {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
+	if err != nil || len(b) == 0 {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(string(b), "\x00"), "\x00")
+}
+
+// inProcess is the path of something that a process has, such as its cwd.
+func inProcess(pid int, what string) string {
+	return "/proc/" + strconv.Itoa(pid) + "/" + what
+}

@@ -1,0 +1,86 @@
+package survey
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Watch tells in which directories something has changed: a file was made, removed, or
+// renamed into place, as supervisors do with supervise/status.
+type Watch struct {
+	fd   int
+	dirs map[int32][]string
+	has  map[string]int32
+}
+
+// NewWatch watches nothing yet.
+func NewWatch() (*Watch, error) {
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		return nil, fmt.Errorf("unable to watch: %w", err)
+	}
+	return &Watch{fd, map[int32][]string{}, map[string]int32{}}, nil
+}
+
+// watched are the events that count.
+const watched = unix.IN_MOVED_TO | unix.IN_MOVED_FROM | unix.IN_CREATE | unix.IN_DELETE | unix.IN_DELETE_SELF | unix.IN_ONLYDIR
+
+// Add watches a directory, if it is there and may be.
+func (w *Watch) Add(dir string) error {
+	n, err := unix.InotifyAddWatch(w.fd, dir, watched)
+	if err != nil {
+		return err
+	}
+	number := int32(n)
+	if old, known := w.has[dir]; known && old == number {
+		return nil
+	}
+	w.has[dir] = number
+	w.dirs[number] = append(w.dirs[number], dir)
+	return nil
+}
+
+// FD is readable when something has changed.
+func (w *Watch) FD() int { return w.fd }
+
+// Read says in which directories something has changed since; supervise/control and
+// the like, which change nothing, do not count. Where events were lost it is all of them.
+func (w *Watch) Read() map[string]bool {
+	changed := map[string]bool{}
+	var buf [8192]byte
+	for {
+		n, err := unix.Read(w.fd, buf[:])
+		if err != nil || n < unix.SizeofInotifyEvent {
+			return changed
+		}
+		for at := 0; at+unix.SizeofInotifyEvent <= n; {
+			number := int32(binary.NativeEndian.Uint32(buf[at:]))
+			mask := binary.NativeEndian.Uint32(buf[at+4:])
+			length := int(binary.NativeEndian.Uint32(buf[at+12:]))
+			name := strings.TrimRight(string(buf[at+unix.SizeofInotifyEvent:at+unix.SizeofInotifyEvent+length]), "\x00")
+			at += unix.SizeofInotifyEvent + length
+			if mask&unix.IN_Q_OVERFLOW != 0 {
+				for dir := range w.has {
+					changed[dir] = true
+				}
+			}
+			for _, dir := range w.dirs[number] {
+				if !strings.HasSuffix(name, ".new") {
+					changed[dir] = true
+				}
+				if mask&unix.IN_IGNORED != 0 {
+					delete(w.has, dir)
+				}
+			}
+			if mask&unix.IN_IGNORED != 0 {
+				delete(w.dirs, number)
+			}
+		}
+	}
+}
+
+// Close ends the watch.
+func (w *Watch) Close() { unix.Close(w.fd) }
