@@ -19,7 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"runitbox/internal/aloud"
+	"runitbox/testdata/aloud"
 )
 
 var skip = aloud.Skip

@@ -216,7 +216,9 @@ func (s *service) restore(u *unit, was *priorState) {
 	was.pidfd, was.there = -1, false
 	u.replaced = was.verdict.stop
 	u.foreign = was.ppid != os.Getppid()
-	s.readPolicy(u)
+	if u != &s.main {
+		s.readPolicy(u)
+	}
 	if was.seen.PID == u.pid {
 		u.st.Paused, u.st.Termed = was.seen.Paused, was.seen.Termed
 	} else {

@@ -17,6 +17,9 @@ import (
 
 // hasLog says whether there is a log directory. The error is a warning.
 func (s *service) hasLog() (bool, error) {
+	if s.names.Known && !s.names.Log {
+		return false, nil
+	}
 	st, err := s.dir.Stat("log")
 	switch {
 	case errors.Is(err, unix.ENOENT):

@@ -21,6 +21,7 @@ import (
 // descriptors that the scanner has held meanwhile.
 func (s *service) open(k stash) error {
 	defer k.close()
+	s.readPolicy(&s.main)
 	hasLog, logErr := s.hasLog()
 	if servicedir.Transient(logErr) {
 		return logErr
@@ -221,6 +222,10 @@ func (s *service) begin() {
 // initial gives a unit the standing order that the files give, before any record.
 func (s *service) initial(u *unit) error {
 	u.st.Want = state.WantUp
+	if u == &s.main && s.names.Known && !s.names.Down {
+		u.want = u.st.Want
+		return nil
+	}
 	_, err := s.dir.Stat(u.prefix + "down")
 	switch {
 	case err == nil:

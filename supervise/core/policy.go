@@ -28,8 +28,10 @@ func (s *service) readPolicy(u *unit) {
 		defer unix.Close(fd)
 		dir = fd
 	}
-	p, warnings := policy.Read(dir)
-	u.policy = p
+	p, names, warnings := policy.Read(dir)
+	if u.policy = p; u == &s.main {
+		s.names = names
+	}
 	for _, err := range warnings {
 		s.warn(err)
 	}
@@ -267,23 +269,37 @@ func (s *service) endedByPolicy(u *unit, r role, ws unix.WaitStatus) bool {
 		return false
 	}
 	now := time.Now()
-	d := &u.deaths
+	if u.deaths.tooMany(p, now) {
+		s.giveUp(u, fmt.Sprintf("it has ended %d times within %v", p.GiveUpAfter+1, p.GiveUpWithin))
+		return true
+	}
+	if !u.deaths.backOff(p, now.Sub(u.began)) {
+		return false
+	}
+	s.feed(u, machine.GoneBackoff)
+	return true
+}
+
+// tooMany takes an end, and says whether the service is to be given up with it.
+func (d *deaths) tooMany(p *policy.Policy, now time.Time) bool {
 	d.times = append(d.times, now)
 	if n := len(d.times) - max(p.Deaths, p.GiveUpAfter+1); n > 0 {
 		d.times = d.times[n:]
 	}
-	if p.GiveUpAfter > 0 && len(d.times) > p.GiveUpAfter && now.Sub(d.times[len(d.times)-1-p.GiveUpAfter]) <= p.GiveUpWithin {
-		s.giveUp(u, fmt.Sprintf("it has ended %d times within %v", p.GiveUpAfter+1, p.GiveUpWithin))
-		return true
-	}
+	last := len(d.times) - 1
+	return p.GiveUpAfter > 0 && last >= p.GiveUpAfter && now.Sub(d.times[last-p.GiveUpAfter]) <= p.GiveUpWithin
+}
+
+// backOff sets the pause behind a life of that length, and says whether there is one of
+// the service's own.
+func (d *deaths) backOff(p *policy.Policy, lived time.Duration) bool {
 	if p.BackoffMax == 0 {
 		return false
 	}
-	if d.pause *= 2; d.pause == 0 || now.Sub(u.began) >= p.BackoffMax {
+	if d.pause *= 2; d.pause == 0 || lived >= p.BackoffMax {
 		d.pause = p.BackoffMin
 	}
 	d.pause = min(d.pause, p.BackoffMax)
-	s.feed(u, machine.GoneBackoff)
 	return true
 }
 

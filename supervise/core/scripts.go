@@ -84,6 +84,10 @@ func (s *service) runHook(l int, j job) {
 		j.then(false)
 		return
 	}
+	if j.hook == 'u' && s.names.Known && !s.names.Control { // it was read for this start
+		j.then(false)
+		return
+	}
 	path := "control/" + string(j.hook)
 	st, err := s.dir.Stat(path)
 	if err != nil && !errors.Is(err, unix.ENOENT) {

@@ -83,13 +83,14 @@ type service struct {
 	main        unit
 	log         *unit
 	pipe        [2]int
-	piped       bool // the pipe to the log service is open
-	unfed       bool // the log service was told to end by closing the pipe
-	badLog      bool // ./log is no directory, and that was said
-	inline      bool // what is to be made is put into orders
-	looked      bool // it was just looked for ./log
-	readOnly    bool // its file system is, and that was said
-	takenOver   bool // another core has let go of it
+	piped       bool         // the pipe to the log service is open
+	unfed       bool         // the log service was told to end by closing the pipe
+	badLog      bool         // ./log is no directory, and that was said
+	inline      bool         // what is to be made is put into orders
+	looked      bool         // its directory was just read
+	names       policy.Names // what is in it, as it was read last
+	readOnly    bool         // its file system is, and that was said
+	takenOver   bool         // another core has let go of it
 	opened      bool
 	published   bool // the status files are written and ok answers
 	detached    bool
@@ -219,6 +220,9 @@ func (s *service) do(u *unit, e machine.Effect) {
 	switch e {
 	case machine.Nothing:
 	case machine.Start:
+		if u != &s.main || !s.looked {
+			s.readPolicy(u)
+		}
 		if u == &s.main {
 			s.attachLog()
 		}

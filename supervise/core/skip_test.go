@@ -1,5 +1,5 @@
 package core
 
-import "runitbox/internal/aloud"
+import "runitbox/testdata/aloud"
 
 var skip = aloud.Skip

@@ -190,7 +190,6 @@ func (s *service) spawn(u *unit, r role) {
 		}
 		argv = []string{"./finish", code, sig}
 	} else {
-		s.readPolicy(u)
 		u.began = time.Now()
 	}
 	s.order(u, r, argv)

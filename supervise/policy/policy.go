@@ -86,11 +86,18 @@ var files = [...]struct {
 	}},
 }
 
+// Names are which of runit's own files a directory has, as its list shows them: what is
+// not in it need not be asked for.
+type Names struct {
+	Known              bool // else it could not be listed
+	Log, Down, Control bool
+}
+
 // Read reads the files of the directory at, an open descriptor. A file that cannot be
 // understood counts as absent, and there is a warning that names it and says what was
 // expected. Where there is no such file it costs four system calls, and p is nil.
-func Read(at int) (p *Policy, warnings []error) {
-	names := list(at)
+func Read(at int) (p *Policy, has Names, warnings []error) {
+	names, has := list(at)
 	for _, f := range files {
 		if !names[f.name] {
 			continue
@@ -111,7 +118,7 @@ func Read(at int) (p *Policy, warnings []error) {
 			warnings = append(warnings, fmt.Errorf("./%s: %q is not understood: it should be %w.", f.name, text, err))
 		}
 	}
-	return p, warnings
+	return p, has, warnings
 }
 
 // Timeout reads a file that holds a time in milliseconds; 0 where there is none, or it
@@ -183,15 +190,14 @@ func parseSignal(text string) (unix.Signal, error) {
 	return 0, errors.New("the name or number of a signal")
 }
 
-// list is the names of the directory at that may be such files; none where it cannot be
-// read.
-func list(at int) map[string]bool {
+// list is the names of the directory at that may be such files, and what else it has;
+// none where it cannot be read.
+func list(at int) (names map[string]bool, has Names) {
 	fd, err := sys.Open(at, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return nil
+		return nil, has
 	}
 	defer unix.Close(fd)
-	var names map[string]bool
 	var buf [2048]byte
 	for {
 		n, err := unix.Getdents(fd, buf[:])
@@ -199,13 +205,22 @@ func list(at int) map[string]bool {
 			continue
 		}
 		if err != nil || n <= 0 {
-			return names
+			has.Known = err == nil
+			return names, has
 		}
 		for b := buf[:n]; len(b) > nameAt; {
 			size := int(binary.NativeEndian.Uint16(b[16:]))
 			name := b[nameAt:size]
 			if i := bytes.IndexByte(name, 0); i >= 0 {
 				name = name[:i]
+			}
+			switch string(name) {
+			case "log":
+				has.Log = true
+			case "down":
+				has.Down = true
+			case "control":
+				has.Control = true
 			}
 			for _, f := range files {
 				if f.name == string(name) {

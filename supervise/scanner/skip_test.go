@@ -1,0 +1,5 @@
+package scanner
+
+import "runitbox/testdata/aloud"
+
+var skip = aloud.Skip
