@@ -117,7 +117,7 @@ func newSv(argv0 string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   line,
 		Short: "control services and show their state",
-		Long:  svCommands,
+		Long:  svCommands + verbsHelp(),
 		Args:  cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if identify {
@@ -300,6 +300,12 @@ func (s *svCall) control(act action, wait bool, services []string) error {
 		order, err := sender.Send(svPath(name), act.send, act.until)
 		switch {
 		case err == nil:
+			if act.kill {
+				// Its supervisor kills it then: it is given a second to be gone.
+				if own := client.StopTime(order.Path); own > 0 {
+					order.Last = s.begin.Add(own + time.Second)
+				}
+			}
 			orders = append(orders, order)
 			names[order] = name
 		case act.send == "x" && errors.Is(err, client.ErrNotRunning):
