@@ -28,7 +28,7 @@ ENTRY  := $(if $(filter amd64 arm64,$(GOARCH)),-E runitbox/procenv.entry)
 
 # A tenth of a small executable is what the compiler writes twice for speed:
 # not in packages that do their work once, if at all, and no gaps of 32 bytes.
-SMALL := runitbox/supervise/survey fmt path/filepath golang.org/x/sys/unix internal/sync reflect regexp/syntax strings text/template time github.com/spf13/cobra runitbox/applets runitbox/applets/loaders
+SMALL := fmt path/filepath golang.org/x/sys/unix internal/sync reflect regexp/syntax strings text/template time github.com/spf13/cobra runitbox/applets runitbox/applets/loaders runitbox/supervise/survey runitbox/logger/reader runitbox/applets/setup runitbox/applets/logrun runitbox/applets/syslog runitbox/applets/manual
 
 # Where the kernel makes pages huge of itself (transparent_hugepage/enabled is always)
 # Go's heap, of which there are some hundred KiB, would take 2 to 4 MB in each process:
@@ -36,14 +36,15 @@ SMALL := runitbox/supervise/survey fmt path/filepath golang.org/x/sys/unix inter
 # go.mod cannot name it, and what stands there for the runtime is replaced by this.
 GODEBUGS := containermaxprocs=0,updatemaxprocs=0,disablethp=1
 
-# SLIM=1 leaves out the manual pages and what runitbox setup writes (the tag slim), and
-# takes for cobra what stands in applets/slim/cobra.
+# SLIM=1 leaves out the manual pages, runitbox setup and sv's verbs beside runit's (the tag
+# slim), and takes for cobra what stands in applets/slim/cobra. LEAN=1 does only the latter.
 SLIM ?=
-SLIMMED = $(if $(SLIM),-tags slim '-modfile=$(OUT)/slim.mod')
+LEAN ?= $(SLIM)
+SLIMMED = $(if $(SLIM),-tags slim) $(if $(LEAN),'-modfile=$(OUT)/slim.mod')
 
 # The go command itself is not to ask git: it fails where somebody else owns the tree.
 build:
-	$(if $(SLIM),@mkdir -p '$(OUT)' && cp go.sum '$(OUT)/slim.sum' && { cat go.mod; echo 'replace github.com/spf13/cobra => ./applets/slim/cobra'; } >'$(OUT)/slim.mod')
+	$(if $(LEAN),@mkdir -p '$(OUT)' && cp go.sum '$(OUT)/slim.sum' && { cat go.mod; echo 'replace github.com/spf13/cobra => ./applets/slim/cobra'; } >'$(OUT)/slim.mod')
 	CGO_ENABLED=0 go build $(SLIMMED) -trimpath -buildvcs=false $(SMALL:%=-gcflags=%=-l) -ldflags '-s -w -funcalign=4 $(ENTRY) -X runtime.godebugDefault=$(GODEBUGS) -X runitbox/applets/loaders.Version=$(VERSION) -X runitbox/applets.serviceDirs=$(SVDIRS) $(GOLDFLAGS)' -o '$(OUT)/runitbox' .
 
 # test is all that a change must pass. What the tests need of others is fetched

@@ -26,9 +26,6 @@ func setupKind(use, short string, run func(cmd *cobra.Command, o *setupOptions, 
 		Use:   use,
 		Short: short,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if setup.Slim {
-				return fatal{"runitbox", 111, errors.New("setup: this executable was built without the files that it would write")}
-			}
 			err := run(cmd, &o, args)
 			if _, ok := errors.AsType[misuse](err); err == nil || ok {
 				return err
@@ -41,13 +38,13 @@ func setupKind(use, short string, run func(cmd *cobra.Command, o *setupOptions, 
 	f.BoolVar(&o.list, "list", false, "tell what there is and write nothing")
 	f.BoolVar(&o.dry, "dry-run", false, "tell what would be done and do nothing")
 	f.BoolVar(&o.force, "force", false, "replace files that differ")
-	f.StringVar(&o.root, "root", "/", "the root of the system that is set up")
+	f.StringVar(&o.root, "root", "/", "the `DIR` that is the root of the system")
 	return cmd
 }
 
 // newSetupBoot writes what has another init start a tree.
 func newSetupBoot() *cobra.Command {
-	const use = "boot [--list] [--dry-run] [--force] [--root DIR] [--services DIR] way"
+	const use = "boot [--list] [--dry-run] [--force] [--root DIR] [--services DIR] [way]"
 	var services string
 	cmd := setupKind(use, "have another init start a tree: systemd, sysvinit, busybox, openrc, cron",
 		func(cmd *cobra.Command, o *setupOptions, args []string) error {
@@ -60,6 +57,9 @@ func newSetupBoot() *cobra.Command {
 			runitbox, err := executableIn(o.root)
 			if err != nil {
 				return err
+			}
+			if len(args) == 0 {
+				args = initIn(o.root)
 			}
 			out := cmd.OutOrStdout()
 			var chosen *setup.Way
@@ -96,8 +96,28 @@ func newSetupBoot() *cobra.Command {
 			}
 			return nil
 		})
-	cmd.Flags().StringVar(&services, "services", "", "the directory of services (else where sv looks)")
+	cmd.Flags().StringVar(&services, "services", "", "the `DIR` of services (else where sv looks)")
 	return cmd
+}
+
+// initIn is the way for what the system below root boots with, or that cron is for it;
+// nothing if neither is known.
+func initIn(root string) []string {
+	there := func(path string) bool { return fileExists(filepath.Join(root, path)) }
+	target, _ := os.Readlink(filepath.Join(root, "sbin/init"))
+	switch name := filepath.Base(target); {
+	case name == "systemd":
+		return []string{"systemd"}
+	case there("sbin/openrc-run"): // started by an init that is another's
+		return []string{"openrc"}
+	case name == "busybox":
+		return []string{"busybox"}
+	case target == "" && there("sbin/init") && there("etc/inittab"):
+		return []string{"sysvinit"}
+	case there("etc/cron.d"):
+		return []string{"cron"}
+	}
+	return nil
 }
 
 // newSetupRecipes writes arrangements of several services.

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // TestSetupBoot is `runitbox setup boot`, called as users do.
@@ -43,8 +45,8 @@ func TestSetupBoot(t *testing.T) {
 			t.Errorf("%s: mode %v", about, info.Mode())
 		}
 	}
-	const usage = "usage: runitbox setup boot [--list] [--dry-run] [--force] [--root DIR] [--services DIR] way\n\n"
-	step("no way", usage, 100)
+	const usage = "usage: runitbox setup boot [--list] [--dry-run] [--force] [--root DIR] [--services DIR] [way]\n\n"
+	step("no way, and nothing that tells it", usage, 100)
 	step("two ways", usage, 100, "systemd", "cron")
 	step("an unknown way", "runitbox: fatal: setup: upstart: no such way (--list tells all)\n", 111, "upstart")
 	step("a directory that a line cannot hold", "runitbox: fatal: setup: /srv/my services: no path that every init takes as it stands\n", 111, "--services", "/srv/my services", "cron")
@@ -75,6 +77,41 @@ func TestSetupBoot(t *testing.T) {
 	step("a link", "runitbox: fatal: setup: nothing was changed: ROOT/etc/inittab: it is no regular file\n", 111, "sysvinit")
 }
 
+// TestSetupBootWay: without a way it is that of the machine's init.
+func TestSetupBootWay(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		files []string // with "-> " a link
+		want  []string
+	}{
+		"Debian":                        {[]string{"sbin/init -> /lib/systemd/systemd", "etc/cron.d/x", "sbin/openrc-run"}, []string{"systemd"}},
+		"sysvinit":                      {[]string{"sbin/init", "etc/inittab", "etc/cron.d/x"}, []string{"sysvinit"}},
+		"Alpine":                        {[]string{"sbin/init -> /bin/busybox", "etc/inittab", "sbin/openrc-run"}, []string{"openrc"}},
+		"Gentoo":                        {[]string{"sbin/init", "etc/inittab", "sbin/openrc-run"}, []string{"openrc"}},
+		"BusyBox alone":                 {[]string{"sbin/init -> ../bin/busybox", "etc/inittab"}, []string{"busybox"}},
+		"an init that nobody knows":     {[]string{"sbin/init -> /lib/else/init", "etc/inittab", "etc/cron.d/x"}, []string{"cron"}},
+		"a container without any":       {[]string{"etc/passwd"}, nil},
+		"sysvinit's tables, no program": {[]string{"etc/inittab"}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			for _, f := range tt.files {
+				f, to, link := strings.Cut(f, " -> ")
+				at := filepath.Join(root, f)
+				os.MkdirAll(filepath.Dir(at), 0o755)
+				if link {
+					os.Symlink(to, at)
+				} else if err := writeFile(at, nil, 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if diff := cmp.Diff(tt.want, initIn(root)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // TestSetupBootStarts: BusyBox's init and cron's line start a tree, have one of it, start
 // it again when it was killed, and what it was told to end by is its services' end too.
 func TestSetupBootStarts(t *testing.T) {
@@ -99,6 +136,8 @@ wait $C || :
 eventually sv check /service/web
 eventually grep -qx $C /run/runitbox.pid
 test "$(cat /service/web/supervise/pid)" = $pid
+cp -r /opt/second /service/ # what starts it heeds HUP
+eventually sv check /service/second
 kill -HUP "$(cat /run/runitbox.pid)"
 wait $C || test $? = 111
 eventually not kill -0 $pid
@@ -109,7 +148,7 @@ unshare --pid --fork --kill-child --mount-proc /opt/busybox init & I=$!
 eventually sv check /service/web
 pid=$(cat /service/web/supervise/pid)
 pgrep -x runsvdir
-`, map[string]string{"run": "#!/bin/sh\nexec sleep 1000\n", "busybox": string(readPeer(t, "busybox"))})
+`, map[string]string{"run": "#!/bin/sh\nexec sleep 1000\n", "second/run": "#!/bin/sh\nexec sleep 1000\n", "busybox": string(readPeer(t, "busybox"))})
 }
 
 // TestSetupBootInits: Debian's OpenRC starts the tree, starts it again when it was killed

@@ -88,7 +88,7 @@ as_joe /home/joe/.config/runitbox/tree stop
 not kill -0 $first
 not kill -0 $slow
 test "$(cat /home/joe/.config/service/slow/ended)" = well
-not pgrep -u joe
+eventually not pgrep -u joe
 as_joe /home/joe/.config/runitbox/tree stop # there is none
 as_joe not /home/joe/.config/runitbox/tree 2>said
 grep 'usage: ' said
@@ -114,7 +114,7 @@ if command -v dbus-daemon; then
 	test "$(cat /home/joe/.config/service/dbus/supervise/pid)" = "$bus"
 fi
 as_joe /home/joe/.config/runitbox/tree stop
-not pgrep -u joe
+eventually not pgrep -u joe
 `, joesFiles)
 }
 
@@ -200,14 +200,14 @@ rm /home/joe/.config/service/slow/ended
 sv -w 20 stop /service/user-joe
 not kill -0 $pid
 test "$(cat /home/joe/.config/service/slow/ended)" = well
-not pgrep -u joe
+eventually not pgrep -u joe
 # with a session's bus, which the service of joe's is
 ln -s /home/joe/.config/service/web /home/joe/.config/service/dbus
 sv start /service/user-joe
 eventually grep -qx DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/1234/bus $web/env
 pid=$(cat $web/supervise/pid)
 sv -w 20 exit /service/user-joe
-not pgrep -u joe
+eventually not pgrep -u joe
 # another place, by conf; the page's, if that is there
 rm -r /home/joe/.config
 service /home/joe/service/web
@@ -245,7 +245,7 @@ service /home/joe/.config/service/web
 as_joe runitbox setup user --x
 as_joe env WINDOW_MANAGER=/opt/wm DISPLAY=:7 /home/joe/.xinitrc
 grep -qx DISPLAY=:7 /home/joe/.config/service/web/env
-not pgrep -u joe
+eventually not pgrep -u joe
 # A session that fails at once.
 echo '#!/bin/sh' >/usr/local/bin/xinit
 sv start /service/x-joe

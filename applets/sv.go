@@ -117,7 +117,7 @@ func newSv(argv0 string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   line,
 		Short: "control services and show their state",
-		Long:  svCommands,
+		Long:  svCommands + verbsHelp(),
 		Args:  cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if identify {
@@ -133,7 +133,7 @@ func newSv(argv0 string) *cobra.Command {
 			if len(args) == 0 || !s.lsb && len(args) < 2 {
 				bare := len(args) == 1 && args[0] == "status" || len(args) == 0 && cmd.Flags().Changed("verbose")
 				if s.err = cmd.ErrOrStderr(); bare && s.isTyped() { // runit's has no answer to it
-					return s.runVerb(newSvList, cmd, nil)
+					return s.runVerb(findVerb("list"), cmd, nil)
 				}
 				return misuse{line: line, status: misused}
 			}
@@ -306,6 +306,12 @@ func (s *svCall) control(act action, wait bool, services []string) error {
 		order, err := sender.Send(svPath(name), act.send, act.until)
 		switch {
 		case err == nil:
+			if act.kill {
+				// Its supervisor kills it then: it is given a second to be gone.
+				if own := client.StopTime(order.Path); own > 0 {
+					order.Last = s.begin.Add(own + time.Second)
+				}
+			}
 			orders = append(orders, order)
 			names[order] = name
 		case act.send == "x" && errors.Is(err, client.ErrNotRunning):

@@ -306,6 +306,7 @@ type Order struct {
 	Path   string       // of the service directory
 	Until  string       // conditions to wait for, letters of the commands
 	Before state.Record // the status when the command was sent
+	Last   time.Time    // the order may take until then, if that is later than what Wait is given
 
 	control int // the command FIFO, while the command may be unread in it; or -1
 	waitState

@@ -10,6 +10,8 @@ import (
 
 // FlagSet are the options of a command.
 type FlagSet struct {
+	SortFlags bool // tells them in order of their names
+
 	all          []*Flag
 	interspersed bool // options may come behind operands
 }
@@ -127,9 +129,13 @@ func (f *FlagSet) letter(letter string) *Flag {
 	return nil
 }
 
-// VisitAll calls do with each option, in order of their names.
+// VisitAll calls do with each option.
 func (f *FlagSet) VisitAll(do func(*Flag)) {
-	for _, flag := range slices.SortedFunc(slices.Values(f.all), func(a, b *Flag) int { return strings.Compare(a.Name, b.Name) }) {
+	all := slices.Clone(f.all)
+	if f.SortFlags {
+		slices.SortFunc(all, func(a, b *Flag) int { return strings.Compare(a.Name, b.Name) })
+	}
+	for _, flag := range all {
 		do(flag)
 	}
 }
