@@ -25,3 +25,10 @@ func collection() []candidate { return nil }
 
 // verbs of sv beside runit's are none.
 var verbs [0]verb
+
+// isTyped is for who refuses words at a terminal, or explains failures there.
+func (s *svCall) isTyped() bool { return false }
+
+func noCommand(word string) string { return word }
+
+func (s *svCall) hint(string) {}
