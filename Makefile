@@ -28,7 +28,7 @@ ENTRY  := $(if $(filter amd64 arm64,$(GOARCH)),-E runitbox/procenv.entry)
 
 # A tenth of a small executable is what the compiler writes twice for speed:
 # not in packages that do their work once, if at all, and no gaps of 32 bytes.
-SMALL := fmt path/filepath golang.org/x/sys/unix internal/sync reflect regexp/syntax strings text/template time github.com/spf13/cobra runitbox/applets runitbox/applets/loaders
+SMALL := fmt path/filepath golang.org/x/sys/unix internal/sync reflect regexp/syntax strings text/template time github.com/spf13/cobra runitbox/applets runitbox/applets/loaders runitbox/supervise/survey runitbox/logger/reader runitbox/applets/setup runitbox/applets/logrun runitbox/applets/syslog runitbox/applets/manual
 
 # Where the kernel makes pages huge of itself (transparent_hugepage/enabled is always)
 # Go's heap, of which there are some hundred KiB, would take 2 to 4 MB in each process:
@@ -36,14 +36,15 @@ SMALL := fmt path/filepath golang.org/x/sys/unix internal/sync reflect regexp/sy
 # go.mod cannot name it, and what stands there for the runtime is replaced by this.
 GODEBUGS := containermaxprocs=0,updatemaxprocs=0,disablethp=1
 
-# SLIM=1 leaves out the manual pages and what runitbox setup writes (the tag slim), and
-# takes for cobra what stands in applets/slim/cobra.
+# SLIM=1 leaves out the manual pages, runitbox setup and sv's verbs beside runit's (the tag
+# slim), and takes for cobra what stands in applets/slim/cobra. LEAN=1 does only the latter.
 SLIM ?=
-SLIMMED = $(if $(SLIM),-tags slim '-modfile=$(OUT)/slim.mod')
+LEAN ?= $(SLIM)
+SLIMMED = $(if $(SLIM),-tags slim) $(if $(LEAN),'-modfile=$(OUT)/slim.mod')
 
 # The go command itself is not to ask git: it fails where somebody else owns the tree.
 build:
-	$(if $(SLIM),@mkdir -p '$(OUT)' && cp go.sum '$(OUT)/slim.sum' && { cat go.mod; echo 'replace github.com/spf13/cobra => ./applets/slim/cobra'; } >'$(OUT)/slim.mod')
+	$(if $(LEAN),@mkdir -p '$(OUT)' && cp go.sum '$(OUT)/slim.sum' && { cat go.mod; echo 'replace github.com/spf13/cobra => ./applets/slim/cobra'; } >'$(OUT)/slim.mod')
 	CGO_ENABLED=0 go build $(SLIMMED) -trimpath -buildvcs=false $(SMALL:%=-gcflags=%=-l) -ldflags '-s -w -funcalign=4 $(ENTRY) -X runtime.godebugDefault=$(GODEBUGS) -X runitbox/applets/loaders.Version=$(VERSION) -X runitbox/applets.serviceDirs=$(SVDIRS) $(GOLDFLAGS)' -o '$(OUT)/runitbox' .
 
 # test is all that a change must pass. What the tests need of others is fetched
@@ -52,7 +53,7 @@ build:
 # that have no vfork of ours.
 test: peers build
 	test -z "$$(gofmt -l .)"
-	go vet ./...
+	go vet -tags $(TAGS) ./...
 	@rm -f build/skipped
 	@diff=$$(go mod tidy -diff 2>build/why) || if test "$$diff"; then echo "$$diff"; exit 1; \
 	else echo "go mod tidy: $$(tail -n 1 build/why)" >>build/skipped; fi
@@ -67,7 +68,9 @@ test: peers build
 
 # The messages end as runit's do, some with a full stop, which ST1005 forbids.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-CHECKS      := -checks inherit,-ST1005
+CHECKS      := -checks inherit,-ST1005 -tags $(TAGS)
+# TAGS are those of the tests that make test does not run, but looks at.
+TAGS        := bench,mutants
 
 # SKIPPED says at the end what was left out and why: the first test of each reason.
 SKIPPED = if test -s build/skipped; then echo "skipped: $$(wc -l <build/skipped) (they are in build/skipped)"; \
@@ -129,7 +132,7 @@ clean:
 # below build: the machine's own apt is not touched.
 APTDIRS := -o Dir::State::lists='$(CURDIR)/build/apt/lists' -o Dir::Cache='$(CURDIR)/build/apt/cache'
 APT := apt-get -qq -o APT::Sandbox::User=root $(APTDIRS)
-peers: build/peers/.done build/peers/qemu/.done build/peers/recipes/.done build/peers/services/.done build/peers/shells/.done $(if $(shell command -v ps && command -v pgrep && command -v xz),,build/peers/.tools)
+peers: build/peers/.done build/peers/qemu/.done build/peers/recipes/.done build/peers/services/.done build/peers/shells/.done build/peers/usr/bin/promtool $(if $(shell command -v ps && command -v pgrep && command -v xz),,build/peers/.tools)
 build/peers/.done: PACKAGES := $(PEERS)
 build/peers/.tools: PACKAGES := procps libproc2-0 xz-utils
 build/peers/.done build/peers/.tools:
@@ -139,6 +142,12 @@ build/peers/.done build/peers/.tools:
 			$(APT) download $$p && dpkg -x $${p}_*.deb ../peers || echo "peers: no package $$p here"; \
 		done && touch ../../$@; \
 	else echo "peers: apt-get is not usable here: tests that need $(PACKAGES) will be skipped"; fi
+
+# Of prometheus only the program that checks what is written for it is taken.
+build/peers/usr/bin/promtool: | build/peers/.done
+	@if command -v apt-get >/dev/null && $(APT) update && cd build/apt && $(APT) download prometheus; then \
+		dpkg --fsys-tarfile prometheus_*.deb | tar -xC ../peers ./usr/bin/promtool; rm -f prometheus_*.deb; touch ../peers/usr/bin/promtool; \
+	else echo "peers: no promtool here"; fi
 
 # Qemu has a directory of its own, for libraries that this machine lacks are in it: what
 # apt-get would install here. Of the kernel's package it takes what boots.

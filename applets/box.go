@@ -57,7 +57,7 @@ func newBox() *cobra.Command {
 	for _, l := range loaders.All {
 		root.AddCommand(&cobra.Command{Use: l.Name, Short: l.Short, Run: func(*cobra.Command, []string) {}})
 	}
-	root.AddCommand(newInstall(), newUninstall(), newSetup(), newCompletion(), newComplete())
+	root.AddCommand(newInstall(), newUninstall(), newSetupCommand(), newCompletion(), newComplete())
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetHelpCommand(newHelp())
 	root.InitDefaultHelpCmd()

@@ -26,9 +26,6 @@ func setupKind(use, short string, run func(cmd *cobra.Command, o *setupOptions, 
 		Use:   use,
 		Short: short,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if setup.Slim {
-				return fatal{"runitbox", 111, errors.New("setup: this executable was built without the files that it would write")}
-			}
 			err := run(cmd, &o, args)
 			if _, ok := errors.AsType[misuse](err); err == nil || ok {
 				return err

@@ -33,9 +33,6 @@ func newSetup() *cobra.Command {
 		Short: "write service directories for well-known daemons to /etc/sv",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			all := setup.Services()
-			if len(all) == 0 {
-				return fatal{"runitbox", 111, errors.New("setup: this executable was built without service directories")}
-			}
 			chosen := slices.DeleteFunc(slices.Clone(all), func(s setup.Service) bool {
 				return len(args) > 0 && !slices.Contains(args, s.Name)
 			})

@@ -14,12 +14,12 @@ import (
 // newSetupStages writes what process 1 runs.
 func newSetupStages() *cobra.Command {
 	const use = "stages [--plain|--debian|--container] [--list] [--dry-run] [--force] [--root DIR]"
-	asked := map[string]*bool{}
+	asked := make([]bool, len(setup.StageSets))
 	cmd := setupKind(use, "write /etc/runit/1, 2, 3 and what belongs to them",
 		func(cmd *cobra.Command, o *setupOptions, args []string) error {
 			var names []string
-			for _, s := range setup.StageSets {
-				if *asked[s.Name] {
+			for i, s := range setup.StageSets {
+				if asked[i] {
 					names = append(names, s.Name)
 				}
 			}
@@ -37,8 +37,8 @@ func newSetupStages() *cobra.Command {
 			}
 			return o.write(cmd, setup.StagesDir, stageFiles(names[0]))
 		})
-	for _, s := range setup.StageSets {
-		asked[s.Name] = cmd.Flags().Bool(s.Name, false, "the stages that are "+s.About)
+	for i, s := range setup.StageSets {
+		cmd.Flags().BoolVar(&asked[i], s.Name, false, "stages: "+s.About)
 	}
 	return cmd
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"runitbox/applets/loaders"
-	"runitbox/applets/setup"
 )
 
 // The scripts that make a shell ask for completion. They are small, since all that is to
@@ -90,12 +89,27 @@ var operands = map[string][]string{
 	"shutdown":       {"now", ""},
 	"install":        {"dir", ""},
 	"setup services": {"collection"},
-	"completion":     {"bash fish zsh", ""},
-	"help":           {"applet", ""},
+	"runsvctrl":      {"command", "dir"},
+	"runsvstat":      {"dir"},
+	"svwaitup":       {"dir"},
+	"svwaitdown":     {"dir"},
+	"rsvlog":         {"dir", ""},
+	"nsvlog":         {"dir", ""},
+	"sv list":        {"service"},
+	"sv log":         {"service"},
+	"sv why":         {"service"},
+	"sv watch":       {"service"},
+	"sv metrics":     {"service"},
+	"sv lint":        {"service"},
+	"sv enable":      {"enabled"},
+	"sv disable":     {"service"},
 	"uninstall":      {"dir"},
-	"setup boot":     {"systemd sysvinit busybox openrc cron", ""},
+	"setup boot":     {"busybox cron openrc systemd sysvinit", ""},
+	"setup levels":   {"default single solo"},
 	"setup user":     {"user"},
 	"setup recipes":  {"failover postgresql-replica"},
+	"completion":     {"bash fish zsh", ""},
+	"help":           {"applet", ""},
 }
 
 // valueKinds are the kinds of an option's value, by what help calls it.
@@ -129,7 +143,26 @@ func completions(root *cobra.Command, name string, words []string) []candidate {
 		}
 		help = options(cmd)
 	}
+	if name == "sv" {
+		return ofSv(optionsIn(help), words)
+	}
 	return shifted(operandsOf(name, optionsIn(help), words), first-1)
+}
+
+// ofSv are completions for sv: behind a verb of its own, those of the verb.
+func ofSv(opts []option, words []string) []candidate {
+	for i := 0; i < len(words)-1; i++ {
+		if build := findVerb(words[i]); build != nil {
+			verb := build(&svCall{})
+			return operandsOf("sv "+words[i], optionsIn(options(verb)), words[i+1:])
+		}
+		if _, takes := takesValue(opts, words[i]); takes && strings.HasPrefix(words[i], "-") {
+			i++
+		} else if !strings.HasPrefix(words[i], "-") {
+			break
+		}
+	}
+	return operandsOf("sv", opts, words)
 }
 
 // shifted counts the number of :program from so many words more.
@@ -225,6 +258,9 @@ func optionsIn(help string) (all []option) {
 			switch {
 			case strings.HasPrefix(word, "--"):
 				o.long = word[2:]
+				if name, value, attached := strings.Cut(o.long, "="); attached {
+					o.long, o.value = name, value
+				}
 			case strings.HasPrefix(word, "-") && o.letter != "": // one of several that are told together
 				all = append(all, o)
 				o.letter = word[1:]
@@ -269,6 +305,8 @@ func ofKind(kind, word string) []candidate {
 			return []candidate{{":dirs", ""}}
 		}
 		return matching(word, plainly(directories(filepath.Dir(svPath("x")))))
+	case "enabled":
+		return matching(word, plainly(directories(svCollection())))
 	case "level":
 		dir, set := os.LookupEnv("RUNSVDIR")
 		if !set {
@@ -284,11 +322,7 @@ func ofKind(kind, word string) []candidate {
 	case "capability":
 		return nil
 	case "collection":
-		var all []candidate
-		for _, s := range setup.Services() {
-			all = append(all, candidate{s.Name, s.About})
-		}
-		return matching(word, all)
+		return matching(word, collection())
 	}
 	return matching(word, plainly(strings.Fields(kind)))
 }
@@ -316,6 +350,9 @@ func svWords() (all []string) {
 		if (len(word) > 1 || word == "1" || word == "2") && !slices.Contains(all, word) {
 			all = append(all, word)
 		}
+	}
+	for _, v := range verbs {
+		all = append(all, v.name)
 	}
 	slices.Sort(all)
 	return all

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
 	"runitbox/applets/loaders"
@@ -58,9 +57,40 @@ func TestManuals(t *testing.T) {
 			}
 		}
 	}
+	for _, v := range verbs {
+		for _, o := range optionsIn(options(v.build(&svCall{}))) {
+			if (o.letter != "" && !has(page("sv"), "-"+o.letter) || !has(page("sv"), "--"+o.long)) && o.long != "help" {
+				t.Errorf("sv.8 does not tell of -%s, --%s of %s", o.letter, o.long, v.name)
+			}
+		}
+	}
 	for _, word := range svWords() {
 		if !regexp.MustCompile(`(?m)^ {7}(.*, )?` + word + `\b`).MatchString(page("sv")) {
 			t.Errorf("sv.8 does not tell of %s", word)
+		}
+	}
+	// Options that are read by hand, in no table: each is a word of the source.
+	for _, name := range []string{"runsv", "runsvdir", "runsvchdir"} {
+		source, err := os.ReadFile(name + ".go")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, word := range regexp.MustCompile(`"(--[a-z][a-z-]*)=?"`).FindAllStringSubmatch(string(source), -1) {
+			if word[1] != "--tree" && word[1] != "--help" && (!strings.Contains(page(name), word[1]) || !strings.Contains(helpText(name), word[1])) {
+				t.Errorf("%s.8 or --help does not tell of %s", name, word[1])
+			}
+		}
+	}
+	// What a service directory may say.
+	readme, err := os.ReadFile("../supervise/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(readme), "## What a directory may say beyond runit")
+	table, _, _ = strings.Cut(table, "\n## ")
+	for _, file := range regexp.MustCompile("(?m)^\\| `([a-z-]+)/?`").FindAllStringSubmatch(table, -1) {
+		if !strings.Contains(page("runsv"), file[1]) {
+			t.Errorf("runsv.8 does not tell of %s", file[1])
 		}
 	}
 	box := newBox()
@@ -103,19 +133,29 @@ func TestHelp(t *testing.T) {
 			}
 		}
 		if build := find(name); build != nil {
-			build(name).Flags().VisitAll(func(f *pflag.Flag) {
-				if !f.Hidden && !strings.Contains(text, "--"+f.Name) {
-					t.Errorf("%s --help does not name --%s", name, f.Name)
+			for _, o := range optionsIn(build(name).Flags().FlagUsages()) {
+				if !strings.Contains(text, "--"+o.long) {
+					t.Errorf("%s --help does not name --%s", name, o.long)
 				}
-			})
+			}
 		}
 		if diff := cmp.Diff(text, helpText(name)); diff != "" {
 			t.Errorf("%s --help is not what completion reads (-help +read):\n%s", name, diff)
+		}
+		if name == "sv" {
+			for _, word := range svWords() {
+				if !regexp.MustCompile(`\b` + word + `\b`).MatchString(text) {
+					t.Errorf("sv --help does not name %s", word)
+				}
+			}
 		}
 		page := ask(t, self, nil, "runitbox", "help", name)
 		if page.Status != 0 || !strings.HasPrefix(page.Stdout, "NAME\n") || !strings.Contains(page.Stdout, name) {
 			t.Errorf("runitbox help %s: %+v", name, page)
 		}
+	}
+	if page := ask(t, self, nil, "runitbox", "help", "install"); !strings.Contains(page.Stdout, "runitbox install") {
+		t.Errorf("runitbox help install: %+v", page)
 	}
 	// A directory may have that name.
 	if err := os.MkdirAll(filepath.Join(dir, "--help/supervise"), 0o700); err != nil {
@@ -147,6 +187,17 @@ func TestCompletions(t *testing.T) {
 		"sv -w5 start w":                  {"web"},
 		"sv -vw 5 start w":                {"web"},
 		"sv -w ":                          nil,
+		"sv log --si":                     {"--since"},
+		"sv log -f w":                     {"web"},
+		"sv log -n 5 w":                   {"web"},
+		"sv -w 5 enable --wai":            {"--wait"},
+		"sv li":                           {"lint", "list"},
+		"sv start list --":                nil,
+		"runitbox sv why w":               {"web"},
+		"runsvctrl dow":                   {"down"},
+		"svwaitup -s 5 ":                  {":dirs"},
+		"runitbox setup boot --services ": {":dirs"},
+		"runitbox setup boot sys":         {"systemd", "sysvinit"},
 		"sv --js":                         {"--json"},
 		"sv -- sta":                       {"start", "status"},
 		"sv start ./w":                    {":dirs"},
@@ -154,6 +205,8 @@ func TestCompletions(t *testing.T) {
 		"runsvchdir w":                    {"web"},
 		"runsvchdir web ":                 nil,
 		"runsv ":                          {":dirs"},
+		"runsvdir --stop-on":              {"--stop-on-term"},
+		"runsvdir --stop-timeout=5 -P ":   {":dirs"},
 		"runsvdir -P ":                    {":dirs"},
 		"svlogd -tt -r _ a ":              {":dirs"},
 		"chpst -u roo":                    {"root"},

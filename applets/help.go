@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -73,8 +74,11 @@ func newHelp() *cobra.Command {
 			if len(args) > 0 {
 				name = args[0]
 			}
-			if known(name) && loaders.Known(name) {
+			switch {
+			case loaders.Known(name):
 				name = loaders.Plain(name)
+			case slices.ContainsFunc(cmd.Root().Commands(), func(c *cobra.Command) bool { return c.Name() == name && !known(name) }):
+				name = "runitbox" // whose page tells of its commands
 			}
 			page := manual.Page(name)
 			switch {

@@ -31,7 +31,7 @@ var mayImport = map[string][]string{
 	"applets/slim/cobra":   {},
 	"supervise":            {},
 	"supervise/child":      {"supervise/state"},
-	"supervise/client":     {"supervise/notice", "supervise/proc", "supervise/state", "supervise/sys"},
+	"supervise/client":     {"supervise/notice", "supervise/policy", "supervise/proc", "supervise/state", "supervise/sys"},
 	"supervise/core":       {"supervise/child", "supervise/machine", "supervise/notice", "supervise/policy", "supervise/proc", "supervise/diag", "supervise/self", "supervise/servicedir", "supervise/state", "supervise/sys", "supervise/threads", "supervise/wire"},
 	"supervise/level":      {},
 	"supervise/machine":    {"supervise/state"},

@@ -36,13 +36,14 @@ func (s *svCall) end() error {
 
 // oldCommand is the command of one of them, which takes services.
 func oldCommand(argv0, options, short string, run func(cmd *cobra.Command, services []string) error) (*cobra.Command, misuse) {
+	var identify bool
 	use := misuse{line: filepath.Base(argv0) + options + " service ...", status: 1}
 	cmd := &cobra.Command{
 		Use:   use.line,
 		Short: short,
 		Args:  cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if v, _ := cmd.Flags().GetBool("version"); v {
+			if identify {
 				return misuse{"runitbox " + version, use.line, use.status}
 			}
 			if len(args) == 0 {
@@ -51,7 +52,7 @@ func oldCommand(argv0, options, short string, run func(cmd *cobra.Command, servi
 			return run(cmd, args)
 		},
 	}
-	cmd.Flags().BoolP("version", "V", false, "show the version")
+	cmd.Flags().BoolVarP(&identify, "version", "V", false, "show the version")
 	cmd.Flags().Bool("help", false, "print this help")
 	getoptErrors(cmd, argv0, use.line, use.status)
 	return cmd, use

@@ -102,17 +102,29 @@ func logService(who, base string, cmd *cobra.Command, flags *loggerFlags) error 
 		return failed(fmt.Errorf("unable to change to %s: %w", place.Dir, errors.Unwrap(err)))
 	}
 	options, set := conf["SV_TIMESTAMP"]
-	if !set && cmd.Flags().NFlag() == 0 {
+	if !set && *flags == (loggerFlags{}) {
 		options, set = "-t", true
 	}
+	o, ok := flags.options(cmd, []string{place.Dir})
 	if set { // instead of those that it was called with
-		flags, cmd = &loggerFlags{}, &cobra.Command{}
+		*flags = loggerFlags{}
+		cmd := &cobra.Command{
+			SilenceErrors: true,
+			SilenceUsage:  true,
+			RunE: func(cmd *cobra.Command, args []string) error {
+				if len(args) > 0 {
+					return errors.New("an operand")
+				}
+				o, ok = flags.options(cmd, []string{place.Dir})
+				return nil
+			},
+		}
 		flags.add(cmd)
-		if err := cmd.ParseFlags(strings.Fields(options)); err != nil || cmd.Flags().NArg() > 0 {
+		cmd.SetArgs(strings.Fields(options))
+		if err := cmd.Execute(); err != nil {
 			return failed(fmt.Errorf("SV_TIMESTAMP=%s: these are no options of svlogd", options))
 		}
 	}
-	o, ok := flags.options(cmd, []string{place.Dir})
 	if !ok {
 		return failed(errors.New("svlogd does not take these options together"))
 	}

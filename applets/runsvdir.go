@@ -21,7 +21,9 @@ func newRunsvdir(argv0 string) *cobra.Command {
 		Short: "start and monitor a collection of services",
 		Long: "dir holds service directories, or links to them. log, of 7 characters and more, shows\n" +
 			"in ps what they write to standard error.\n" +
-			"  -P     start each process in a session of its own\n" +
+			"      --stop-on-term         TERM and HUP stop all services, and then it exits\n" +
+			"      --stop-timeout=SEC     and kill what has not ended in SEC seconds\n" +
+			"  -P                         start each process in a session of its own\n" +
 			"TERM: exit, services go on. HUP: have them exit too. ALRM: look at dir now.\n" +
 			"USR2: become the executable that has taken this one's place.",
 		DisableFlagParsing: true,

@@ -3,13 +3,8 @@ package applets
 import (
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
-	"strings"
-	"sync"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 // TestSize: the executable is small, as it is and in an initramfs, and the one without
@@ -24,8 +19,8 @@ func TestSize(t *testing.T) {
 		build        func() (string, error)
 		most, packed int
 	}{
-		{"whole", binary, 4_400_000, 1_500_000},
-		{"slim", slim, 3_500_000, 1_300_000},
+		{"whole", binary, 4_900_000, 1_640_000},
+		{"slim", slim, 3_650_000, 1_300_000},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			exe, err := tt.build()
@@ -51,61 +46,5 @@ func TestSize(t *testing.T) {
 			}
 			t.Logf("%d bytes, %d compressed", info.Size(), len(packed))
 		})
-	}
-}
-
-// slim is the path of the executable that make build SLIM=1 makes.
-var slim = sync.OnceValues(func() (string, error) {
-	dir := filepath.Join(suiteDir, "slim")
-	text, err := exec.Command("make", "-C", "..", "build", "SLIM=1", "OUT="+dir).CombinedOutput()
-	if err != nil {
-		return "", &exec.Error{Name: string(text), Err: err}
-	}
-	return filepath.Join(dir, "runitbox"), nil
-})
-
-// TestSlim: the slim executable, which has another reader of options, answers as the
-// whole one does, but that it has no manuals and no collection.
-func TestSlim(t *testing.T) {
-	t.Parallel()
-	whole := built(t)
-	small, err := slim()
-	if err != nil {
-		t.Fatal(err)
-	}
-	// None of these does anything: each is a wrong call, or one for help or the version.
-	calls := []string{
-		"sv", "sv -x", "sv -w", "sv --wait", "sv --wait=", "sv -h", "sv --nosuch", "sv --=x", "sv ---", "sv -V", "sv --version", "sv -vwx", "sv -w5", "sv -w 5 status",
-		"sv status nosuch", "sv -w=1 status nosuch", "sv --wait=1 status nosuch", "sv --wait 1 start nosuch", "sv -vw1 start nosuch", "sv -- status nosuch",
-		"sv status -v nosuch", "sv --json status nosuch", "sv --json=false status nosuch", "sv --json=nosense status nosuch", "sv --help=false status nosuch", "sv -- -w", "sv - nosuch",
-		"svlogd", "svlogd -tt", "svlogd -ttz", "svlogd -l", "svlogd -b 1 nosuch", "svlogd -r ab nosuch", "svlogd -V", "svlogd -t=3", "svlogd --timestamp=x", "svlogd nosuch",
-		"halt -x", "halt x", "reboot --nosuch", "poweroff -t", "shutdown", "shutdown -t", "shutdown -t x now", "shutdown -z", "shutdown --delay=x now", "shutdown nosense",
-		"utmpset", "utmpset -V", "utmpset --version", "utmpset -z tty", "runsv", "runsv a b", "runsv nosuch", "runsvdir", "runsvdir -P", "runsvchdir", "runsvchdir .x",
-		"runit -x", "runit --stage x", "runit-init", "runit-init -V", "init",
-		"runitbox", "runitbox -x", "runitbox nosuch -x", "runitbox -h", "runitbox -v", "runitbox --version", "runitbox --nosuch", "runitbox install", "runitbox install a b",
-		"runitbox install --nosuch x", "runitbox install --hard", "runitbox install nosuch --no-init", "runitbox install --", "runitbox setup", "runitbox setup nosuch", "runitbox setup -x",
-		"runitbox setup services --nosuch", "runitbox setup services --root", "runitbox completion", "runitbox completion bash", "runitbox completion -x", "runitbox help a b", "runitbox help -x", "runitbox help nosuch",
-		"runitbox complete sv st", "runitbox complete sv -", "runitbox complete", "runitbox complete runitbox install -",
-	}
-	for _, name := range names() {
-		calls = append(calls, name+" --help", "runitbox "+name+" --help")
-	}
-	for _, name := range []string{"install", "setup", "setup services", "completion", "help"} {
-		calls = append(calls, "runitbox "+name+" --help", "runitbox "+name+" -h")
-	}
-	env := []string{"SVDIR=" + t.TempDir(), "RUNSVDIR=" + t.TempDir()}
-	for _, call := range calls {
-		if diff := cmp.Diff(ask(t, whole, env, strings.Split(call, " ")...), ask(t, small, env, strings.Split(call, " ")...)); diff != "" {
-			t.Errorf("%s (-whole +slim):\n%s", call, diff)
-		}
-	}
-	for call, want := range map[string]answer{
-		"runitbox help sv":               {Stdout: helpText("sv")},
-		"runitbox help":                  {Stdout: ask(t, whole, nil, "runitbox").Stdout},
-		"runitbox setup services --list": {"", "runitbox: fatal: setup: this executable was built without service directories\n", 111},
-	} {
-		if diff := cmp.Diff(want, ask(t, small, nil, strings.Split(call, " ")...)); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", call, diff)
-		}
 	}
 }

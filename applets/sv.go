@@ -117,7 +117,7 @@ func newSv(argv0 string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   line,
 		Short: "control services and show their state",
-		Long:  svCommands,
+		Long:  svCommands + verbsHelp(),
 		Args:  cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if identify {
@@ -131,15 +131,21 @@ func newSv(argv0 string) *cobra.Command {
 				}
 			}
 			if len(args) == 0 || !s.lsb && len(args) < 2 {
-				return misuse{line: line, status: misused}
-			}
-			act, odd := svAction(args[0], s.lsb)
-			if act == nil || s.json && !act.status {
+				bare := len(args) == 1 && args[0] == "status" || len(args) == 0 && cmd.Flags().Changed("verbose")
+				if s.err = cmd.ErrOrStderr(); bare && s.isTyped() { // runit's has no answer to it
+					return s.runVerb(findVerb("list"), cmd, nil)
+				}
 				return misuse{line: line, status: misused}
 			}
 			s.out, s.err = bufio.NewWriter(cmd.OutOrStdout()), cmd.ErrOrStderr()
 			defer s.out.Flush()
-			if odd != "" && isTerminal(s.err) { // cron would mail it
+			act, odd := svAction(args[0], s.lsb)
+			switch {
+			case (act == nil || odd != "") && args[0] != "" && !s.lsb && s.isTyped():
+				return misuse{s.name + ": " + noCommand(args[0]), line, misused}
+			case act == nil || s.json && !act.status:
+				return misuse{line: line, status: misused}
+			case odd != "" && isTerminal(s.err): // cron would mail it
 				s.warn("%s: warning: %s: not a command, taken as %s", s.name, args[0], odd)
 			}
 			services := args[1:]
@@ -300,6 +306,12 @@ func (s *svCall) control(act action, wait bool, services []string) error {
 		order, err := sender.Send(svPath(name), act.send, act.until)
 		switch {
 		case err == nil:
+			if act.kill {
+				// Its supervisor kills it then: it is given a second to be gone.
+				if own := client.StopTime(order.Path); own > 0 {
+					order.Last = s.begin.Add(own + time.Second)
+				}
+			}
 			orders = append(orders, order)
 			names[order] = name
 		case act.send == "x" && errors.Is(err, client.ErrNotRunning):
@@ -307,6 +319,7 @@ func (s *svCall) control(act action, wait bool, services []string) error {
 		default:
 			s.failed++
 			s.say("%s", trouble(name, err))
+			s.hint(name)
 		}
 	}
 	if !wait {
@@ -335,6 +348,7 @@ func (s *svCall) report(act action, name string, o *client.Order, out client.Out
 	case client.Failed:
 		s.failed++
 		s.say("%s", trouble(name, out.Err))
+		s.hint(name)
 	case client.TimedOut:
 		s.failed++
 		what := "timeout"
@@ -342,6 +356,7 @@ func (s *svCall) report(act action, name string, o *client.Order, out client.Out
 			what = "kill"
 		}
 		s.say("%s: %s", what, s.line(name, name, o.Path, out.Status))
+		s.hint(name)
 		if act.kill {
 			if err := o.Kill(); err != nil {
 				s.say("%s", trouble(name, err))
@@ -433,7 +448,8 @@ func (s *svCall) status(services []string) error {
 			if s.json {
 				fmt.Fprintf(s.out, "{%s}\n", jsonTrouble(name, err))
 			} else {
-				fmt.Fprintln(s.out, trouble(name, err))
+				s.say("%s", trouble(name, err))
+				s.hint(name)
 			}
 			code = lsbUnknown
 			if strings.HasPrefix(trouble(name, err), "fail: ") {

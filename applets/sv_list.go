@@ -14,10 +14,14 @@ import (
 
 // newSvList is the list of services with what can be seen of each.
 func newSvList(s *svCall) *cobra.Command {
+	var follow bool
 	cmd := &cobra.Command{
-		Use:   "sv list [--json] [service ...]",
+		Use:   "sv list [-f] [--json] [service ...]",
 		Short: "show every service of the tree, or those named",
 		RunE: func(_ *cobra.Command, names []string) error {
+			if follow && !s.json {
+				return s.listFollow(names)
+			}
 			all, err := s.survey(names, survey.Look{Usage: true, Blocked: true})
 			if err != nil {
 				return err
@@ -27,11 +31,12 @@ func newSvList(s *svCall) *cobra.Command {
 					fmt.Fprintln(s.out, jsonService(one, s.begin))
 				}
 			} else {
-				listTable(s.out, screenOf(s.stdout), all, s.begin)
+				listTable(s.out, screenOf(s.stdout), all, s.begin, nil)
 			}
 			return s.count(all)
 		},
 	}
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on: at each change, and each second")
 	cmd.Flags().BoolVar(&s.json, "json", s.json, "an object for each service, a line each")
 	return cmd
 }
@@ -70,8 +75,10 @@ func (s *svCall) count(all []*survey.Service) error {
 func judge(s *survey.Service) (colour string, well bool) {
 	r := s.Record
 	switch {
-	case s.Err != nil, s.Blocked:
+	case s.Err != nil, s.Blocked, s.GivenUp:
 		return red, false
+	case s.Ready == state.NotReady:
+		return yellow, r.Want == state.WantDown
 	case r.PID != 0 && r.Paused, s.Resting():
 		return yellow, false
 	case r.State == state.Down:
@@ -99,10 +106,14 @@ func stateWord(s *survey.Service) string {
 	switch {
 	case s.Unsupervised():
 		return "unsupervised"
+	case s.Err == errRemoved:
+		return "removed"
 	case s.Err != nil:
 		return "unknown"
 	case s.Record.Paused && s.Record.PID != 0:
 		return "paused"
+	case s.GivenUp:
+		return "failed"
 	case s.Resting():
 		return "resting"
 	}
@@ -117,11 +128,13 @@ func notes(s *survey.Service) (all []string) {
 		}
 	}
 	if s.Err != nil {
-		add(!s.Unsupervised(), words(s.Err))
+		add(!s.Unsupervised() && s.Err != errRemoved, words(s.Err))
 		return all
 	}
 	rec := s.Record
 	add(s.Blocked, "blocked on its log")
+	add(s.GivenUp, "given up")
+	add(s.Ready == state.NotReady, "not ready")
 	add(!s.Linked, "not linked")
 	add(rec.PID != 0 && rec.Want == state.WantDown, "want down")
 	add(rec.PID != 0 && rec.Termed, "got TERM")
@@ -155,7 +168,8 @@ var listColumns = []column{
 }
 
 // listTable shows services to people.
-func listTable(out io.Writer, to screen, all []*survey.Service, now time.Time) {
+// Shares, by path, stand where the processor time would, if there are any.
+func listTable(out io.Writer, to screen, all []*survey.Service, now time.Time, shares map[string]string) {
 	rows := make([][]cell, len(all))
 	for i, one := range all {
 		colour, _ := judge(one)
@@ -169,6 +183,9 @@ func listTable(out io.Writer, to screen, all []*survey.Service, now time.Time) {
 		row[4].text, row[4].colour = logWord(one)
 		if one.Use.Known {
 			row[5].text, row[6].text = shortBytes(one.Use.Memory), shortCPU(one.Use.CPU)
+			if shares != nil {
+				row[6].text = shares[one.Path]
+			}
 		}
 		rows[i] = row
 	}
@@ -209,7 +226,12 @@ func jsonOf(o *object, s *survey.Service, now time.Time) {
 	if s.DownErr == nil {
 		o.raw("normally", upDown(!s.HasDown))
 	}
-	o.null("ready")
+	if s.Ready == state.NotSaid {
+		o.null("ready")
+	} else {
+		o.boolean("ready", s.Ready == state.IsReady)
+	}
+	o.boolean("givenUp", s.GivenUp)
 	if s.Use.Known {
 		o.number("processes", int64(s.Use.Processes)).number("memory", s.Use.Memory).raw("cpu", fmt.Sprintf("%.2f", s.Use.CPU.Seconds()))
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -11,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -415,6 +417,55 @@ kill -HUP $P; wait $P; echo rc=$?`)
 	}
 }
 
+// TestSvTyped tells what a person types at a terminal from what a script does there: for
+// that the first letter counts, as with runit.
+func TestSvTyped(t *testing.T) {
+	t.Parallel()
+	bin := toolbox(t, transcript{body: "sv"}, "runitbox", "runitbox")
+	dir := t.TempDir()
+	if err := os.MkdirAll(dir+"/web", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		argv []string
+		want string
+	}{
+		{[]string{"sv", "tail", "web"}, "sv: tail: no such command; the nearest is log\n"},
+		{[]string{"sv", "stats", "web"}, "sv: stats: no such command; the nearest is status\n"},
+		{[]string{"sv", "history", "web"}, "sv: history: no such command; the nearest is why\n"},
+		{[]string{"sv", "restrat", "web"}, "sv: restrat: no such command; the nearest is restart\n"},
+		{[]string{"sv", "zzzzzzzzz", "web"}, "sv: zzzzzzzzz: no such command\n"},
+		{[]string{"sh", "-c", "sv tail web; true"}, "sv: warning: tail: not a command, taken as term\n"},
+		{[]string{"sh", "-c", "sv foo web; true"}, "usage: sv [-v] [-w sec] command service ...\n"},
+		{[]string{"sv", "status", "wbe"}, "fail: wbe: unable to change to service directory: file does not exist\nsv: wbe: there is no service wbe; the nearest name is web\n"},
+		{[]string{"sv", "status", "web"}, "warning: web: unable to open supervise/ok: file does not exist\nsv: web: no runsvdir looks at " + dir + ": runsvdir " + dir + "\nsv: web: there is no ./run: write " + dir + "/web/run\n"},
+		{[]string{"sv", "status"}, "SERVICE  STATE\nweb      unsupervised\n"},
+	} {
+		master, tty := terminal(t)
+		cmd := exec.Command(filepath.Join(bin, tt.argv[0]), tt.argv[1:]...)
+		if tt.argv[0] == "sh" {
+			cmd = exec.Command("/bin/sh", tt.argv[1:]...)
+		}
+		cmd.Env = []string{"SVDIR=" + dir, "SVCOLLECTION=/none", "PATH=" + bin + ":/usr/bin:/bin", "NO_COLOR=1"}
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+		cmd.Run()
+		fmt.Fprint(tty, "end")
+		var got []byte
+		for b := make([]byte, 1024); !bytes.HasSuffix(got, []byte("end")); {
+			k, err := master.Read(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, b[:k]...)
+		}
+		tty.Close()
+		if text := strings.ReplaceAll(string(got), "\r", ""); !strings.HasPrefix(text, tt.want) {
+			t.Errorf("%q says %q, want %q", tt.argv, text, tt.want)
+		}
+	}
+}
+
 // TestSvThroughLinks is sv as an init script, by links that lead through one
 // called sv, relative ones and one found in PATH among them.
 func TestSvThroughLinks(t *testing.T) {
@@ -467,7 +518,7 @@ func TestSvThroughLinks(t *testing.T) {
 	}
 }
 
-// TestSvOddWord tells on a terminal what a word was taken for, and nothing where
+// TestSvOddWord refuses on a terminal a word that is no command, and says nothing where
 // nobody reads it at once: cron would send it as a letter.
 func TestSvOddWord(t *testing.T) {
 	t.Parallel()
@@ -482,7 +533,7 @@ func TestSvOddWord(t *testing.T) {
 	sv(tty)
 	b := make([]byte, 256)
 	k, err := master.Read(b)
-	if got, want := string(b[:k]), "sv: warning: usr1: not a command, taken as up\r\n"; got != want {
+	if got, want := string(b[:k]), "sv: usr1: no such command; the nearest is 1\r\n"; !strings.HasPrefix(got, want) {
 		t.Errorf("on a terminal it says %q, %v; want %q", got, err, want)
 	}
 	fifo := t.TempDir() + "/fifo"

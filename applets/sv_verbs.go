@@ -9,17 +9,25 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// verbs are the commands of sv that runit's has not. They count only when they are
-// written whole: by its first letter a word is what it is for runit.
-var verbs = [...]struct {
+// verb is a command of sv with options of its own.
+type verb struct {
 	name  string
 	build func(s *svCall) *cobra.Command
-}{
-	{"list", newSvList},
-	{"log", newSvLog},
-	{"why", newSvWhy},
-	{"enable", newSvEnable},
-	{"disable", newSvDisable},
+}
+
+// verbsHelp tells of them in sv's help.
+func verbsHelp() string {
+	if len(verbs) == 0 {
+		return ""
+	}
+	text := "\nWith options of their own (sv list --help), and only as whole words:\n  "
+	for i, v := range verbs {
+		if i > 0 {
+			text += ", "
+		}
+		text += v.name
+	}
+	return text
 }
 
 // findVerb builds the command of that name, nil if there is none.
@@ -40,7 +48,8 @@ func (s *svCall) runVerb(build func(s *svCall) *cobra.Command, cmd *cobra.Comman
 	verb := build(s)
 	getoptErrors(verb, s.name, verb.Use, 100)
 	verb.Flags().SortFlags = false
-	verb.SetArgs(args)
+	verb.SetHelpFunc(showHelp)
+	verb.SetArgs(append([]string{}, args...)) // nil would be os.Args
 	verb.SetOut(cmd.OutOrStdout())
 	verb.SilenceErrors, verb.SilenceUsage = true, true
 	verb.CompletionOptions.DisableDefaultCmd = true

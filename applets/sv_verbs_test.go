@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"testing"
 	"time"
 
@@ -83,11 +85,11 @@ func sampleServices() []*survey.Service {
 func TestSvListGolden(t *testing.T) {
 	for _, width := range widths {
 		var b bytes.Buffer
-		listTable(&b, screen{width: width}, sampleServices(), goldenNow)
+		listTable(&b, screen{width: width}, sampleServices(), goldenNow, nil)
 		golden(t, fmt.Sprintf("list-%d.txt", width), b.String())
 	}
 	var b bytes.Buffer
-	listTable(&b, screen{width: 80, colour: true}, sampleServices(), goldenNow)
+	listTable(&b, screen{width: 80, colour: true}, sampleServices(), goldenNow, nil)
 	golden(t, "list-colour.txt", b.String())
 	b.Reset()
 	for _, s := range sampleServices() {
@@ -101,12 +103,44 @@ func TestSvListGolden(t *testing.T) {
 	}
 }
 
+// TestSvMetrics has Prometheus' own tool read what sv metrics writes.
+func TestSvMetrics(t *testing.T) {
+	all := append(sampleServices(), &survey.Service{Name: "quo\"te\\ \n\xff"})
+	var b bytes.Buffer
+	writeMetrics(&b, all)
+	golden(t, "metrics.txt", b.String())
+	check := exec.Command(peer(t, "promtool"), "check", "metrics")
+	check.Stdin = &b
+	if out, err := check.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("promtool: %v\n%s", err, out)
+	}
+}
+
+// TestSvVerbsAsUser: who has no rights is told so, and never that something does not
+// exist.
+func TestSvVerbsAsUser(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		skip(t, "needs root")
+	}
+	bin := toolbox(t, transcript{body: "sv; runsv; runsvdir; svlogd; chpst"}, "runitbox", "runitbox")
+	out := run(t, bin, `
+mkdir sv coll; export SVDIR=$T/sv SVCOLLECTION=$T/coll; mk sv/a; ml sv/a; mk coll/b; mk sv/c
+setsid runsvdir sv >log 2>&1 </dev/null & P=$!
+until sv check a c >/dev/null 2>&1 && [ -e sv/a/log/supervise/ok ]; do sleep .05; done
+chmod 755 . sv coll sv/*; chmod 700 sv/a/supervise sv/c
+as() { chpst -u nobody sv "$@"; echo "[$1 ${2#--}] rc=$?"; }
+as list | cut -c 1-90 | sed 's/ *[0-9]*s .*//'; as why a; as why c | head -2; as log a; as log c; as enable b; as disable a; as lint c; as watch c
+sv exit a c; kill -HUP $P; wait $P`)
+	golden(t, "as-user.txt", regexp.MustCompile("/[^ :]*/(sv|coll)/").ReplaceAllString(out, "DIR/$1/"))
+}
+
 // TestTable fits tables to narrow and wide screens: no line is longer than the screen
 // wherever its columns can be cut.
 func TestTable(t *testing.T) {
 	for width := 24; width < 220; width++ {
 		var b bytes.Buffer
-		listTable(&b, screen{width: width}, sampleServices(), goldenNow)
+		listTable(&b, screen{width: width}, sampleServices(), goldenNow, nil)
 		for _, line := range bytes.Split(b.Bytes(), []byte("\n")) {
 			if n := len([]rune(string(line))); n > width && width >= 26 && n > 26 {
 				t.Errorf("width %d: a line of %d: %s", width, n, line)

@@ -96,7 +96,7 @@ func awaitEnd(one *survey.Service, until time.Time) *survey.Service {
 		return nil
 	}
 	defer watch.Close()
-	if watch.Add(one.Path+"/supervise") != nil {
+	if _, err := watch.Add(one.Path + "/supervise"); err != nil {
 		return nil
 	}
 	for {
@@ -142,7 +142,7 @@ func (e *explanation) headline() string {
 	}
 	if e.flaps {
 		text += ", flapping: it ended while it was looked at, and is started again and again"
-	} else if s.Resting() {
+	} else if s.Resting() && !s.GivenUp {
 		text += ", to be started again"
 	}
 	if s.Err == nil && s.Use.Known {

@@ -23,8 +23,6 @@ var (
 
 	raised = [3]uint32{uint32(AS), uint32(Data), uint32(NProc)}
 	given  [3]syscall.Rlimit // the limits that they had
-
-	root = [2]byte{'/'} //lint:ignore U1000 for the assembly
 )
 
 // restoreSignals ignores and blocks what was ignored and blocked.

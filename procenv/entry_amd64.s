@@ -63,37 +63,6 @@ limit:					// for each resource: raise the soft limit
 	DECL	BX
 	JNZ	limit
 
-	MOVQ	8(SP), AX		// argv[0]
-	TESTQ	AX, AX
-	JZ	few
-	MOVQ	AX, R8
-end:
-	INCQ	AX
-	CMPB	-1(AX), $0
-	JNE	end
-	SUBQ	$9, AX			// "runsvdir" and the zero
-	CMPQ	AX, R8
-	JCS	few
-	MOVQ	$0x72696476736e7572, CX	// runsvdir
-	CMPQ	CX, (AX)
-	JNE	few
-	MOVL	$2, AX			// open: a descriptor that is high, for a moment
-	LEAQ	·root(SB), DI
-	MOVL	$0x280000, SI		// O_PATH | O_CLOEXEC
-	SYSCALL
-	MOVQ	AX, R14
-	MOVL	$72, AX			// fcntl
-	MOVL	R14, DI
-	XORL	SI, SI			// F_DUPFD
-	MOVL	$1023, DX
-	SYSCALL
-	MOVL	AX, DI
-	MOVL	$3, AX			// close
-	SYSCALL
-	MOVL	R14, DI
-	MOVL	$3, AX
-	SYSCALL
-few:
 	MOVB	$1, ·recorded(SB)
 	MOVQ	R13, DX
 	JMP	_rt0_amd64_linux(SB)

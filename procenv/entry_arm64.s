@@ -66,34 +66,6 @@ limit:					// for each resource: raise the soft limit
 	SUBS	$1, R21
 	BNE	limit
 
-	MOVD	8(RSP), R4		// argv[0]
-	CBZ	R4, few
-	MOVD	R4, R5
-end:
-	MOVBU.P	1(R4), R6
-	CBNZ	R6, end
-	SUB	$9, R4			// "runsvdir" and the zero
-	CMP	R5, R4
-	BLO	few
-	MOVD	(R4), R6
-	MOVD	$0x72696476736e7572, R7	// runsvdir
-	CMP	R6, R7
-	BNE	few
-	MOVD	$-100, R0		// AT_FDCWD
-	MOVD	$·root(SB), R1
-	MOVD	$0x280000, R2		// O_PATH | O_CLOEXEC
-	MOVD	$56, R8			// openat: a descriptor that is high, for a moment
-	SVC
-	MOVD	R0, R20
-	MOVD	$0, R1			// F_DUPFD
-	MOVD	$1023, R2
-	MOVD	$25, R8			// fcntl
-	SVC
-	MOVD	$57, R8			// close
-	SVC
-	MOVD	R20, R0
-	SVC
-few:
 	MOVD	$1, R4
 	MOVB	R4, ·recorded(SB)
 	MOVD	R19, R0

@@ -235,3 +235,31 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestSeen: the table of README.md tells of services that there are, and of nothing that
+// did not hold.
+func TestSeen(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]bool{}
+	for _, s := range Services() {
+		known[s.Name] = true
+	}
+	seen := 0
+	_, table, _ := strings.Cut(string(text), "|---|")
+	for line := range strings.Lines(table) {
+		cells := strings.Split(line, " | ")
+		if len(cells) != 9 {
+			continue
+		}
+		seen++
+		if name := strings.TrimPrefix(cells[0], "| "); !known[name] || strings.Contains(line, "[") {
+			t.Errorf("%s", line)
+		}
+	}
+	if seen < 40 {
+		t.Errorf("%d services were tried, want 40", seen)
+	}
+}

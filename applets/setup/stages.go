@@ -1,14 +1,10 @@
 package setup
 
 import (
-	_ "embed"
 	"io/fs"
 	"strconv"
 	"strings"
 )
-
-//go:embed stages.txt
-var stagesText string
 
 // StagesDir is where process 1 looks for its stages, below the root.
 const StagesDir = "etc/runit"

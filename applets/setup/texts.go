@@ -1,16 +1,15 @@
-//go:build !slim
-
 package setup
 
 import _ "embed"
 
-// Slim says that the executable was built without the files that it could write.
-const Slim = false
-
-// What starts a tree, what is for users, and the recipes.
+// The collection of service directories, what starts a tree, what is for users, and the recipes.
 var (
+	//go:embed services.txt
+	servicesText string
 	//go:embed boot.txt
 	bootText string
+	//go:embed stages.txt
+	stagesText string
 	//go:embed user.txt
 	userText string
 	//go:embed recipes.txt

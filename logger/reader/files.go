@@ -5,7 +5,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -18,11 +17,11 @@ func rotated(name string) (end int64, ok bool) {
 	if len(name) < 27 || name[0] != '@' || name[25] != '.' || name[26] != 's' && name[26] != 'u' {
 		return 0, false
 	}
-	if rest := name[27:]; rest != "" && unpackers[strings.TrimPrefix(rest, ".")] == "" {
+	if rest := name[27:]; rest != "" && !slices.Contains(suffixes, rest) {
 		return 0, false
 	}
 	for i := 1; i < 25; i++ {
-		if digits[name[i]] < 0 {
+		if digits[name[i]] == 0 {
 			return 0, false
 		}
 	}
@@ -32,8 +31,8 @@ func rotated(name string) (end int64, ok bool) {
 	return end, true
 }
 
-// unpackers are the programs that undo a processor's work, by the suffix of the name.
-var unpackers = map[string]string{"gz": "gzip", "xz": "xz", "zst": "zstd", "bz2": "bzip2", "lz4": "lz4"}
+// suffixes are those that a packed log may have besides.
+var suffixes = []string{".gz", ".xz", ".zst", ".bz2", ".lz4"}
 
 // magics are how packed files begin. A processor's file has no other name than that of
 // the log, so only its contents tell.

@@ -31,28 +31,23 @@ func (c *calendar) parse(line []byte) (ns int64, text int) {
 	return noTime, 0
 }
 
-// digits are the values of hexadecimal digits, -1 of everything else.
-var digits = func() (all [256]int8) {
-	for i := range all {
-		all[i] = -1
-	}
-	for i, c := range []byte("0123456789abcdef") {
-		all[c] = int8(i)
-	}
-	return all
-}()
+// digits are the values of lower-case hexadecimal digits, plus one; 0 is everything else.
+var digits = [256]int8{
+	'0': 1, '1': 2, '2': 3, '3': 4, '4': 5, '5': 6, '6': 7, '7': 8, '8': 9, '9': 10,
+	'a': 11, 'b': 12, 'c': 13, 'd': 14, 'e': 15, 'f': 16,
+}
 
 // parseTAI reads @ and the 24 digits of a TAI64N label.
 func parseTAI(line []byte) (ns int64, text int) {
 	var seconds, nanos uint64
 	bad := int8(0)
 	for _, c := range line[1:17] {
-		d := digits[c]
+		d := digits[c] - 1
 		bad |= d
 		seconds = seconds<<4 | uint64(d&15)
 	}
 	for _, c := range line[17:25] {
-		d := digits[c]
+		d := digits[c] - 1
 		bad |= d
 		nanos = nanos<<4 | uint64(d&15)
 	}

@@ -156,6 +156,23 @@ func OutputBlocked(pid int) (blocked, known bool) {
 	return n == 0, err == nil
 }
 
+// OutputBacklog is how many bytes a process has written to a pipe, as to its log service,
+// that nobody has read yet. Whose rights do not allow to look does not know.
+func OutputBacklog(pid int) (bytes int, known bool) {
+	path := fmt.Sprintf("/proc/%d/fd/1", pid)
+	var st unix.Stat_t
+	if unix.Stat(path, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFIFO {
+		return 0, false
+	}
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, false
+	}
+	defer unix.Close(fd)
+	n, err := unix.IoctlGetInt(fd, unix.TIOCINQ)
+	return n, err == nil
+}
+
 // probeExpected is ProbeUntil for a service, at path, that is to be started: also
 // one that nobody supervises yet is waited for, where a runsvdir is about to.
 func (r *Remote) probeExpected(path string, limit time.Time) (state.Record, error) {
@@ -289,6 +306,7 @@ type Order struct {
 	Path   string       // of the service directory
 	Until  string       // conditions to wait for, letters of the commands
 	Before state.Record // the status when the command was sent
+	Last   time.Time    // the order may take until then, if that is later than what Wait is given
 
 	control int // the command FIFO, while the command may be unread in it; or -1
 	waitState

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/supervise/policy"
 	"runitbox/supervise/state"
 	"runitbox/supervise/sys"
 )
@@ -91,25 +92,54 @@ func (c *Client) Wait(orders []*Order, until time.Time, say func(*Order, Outcome
 		w.attend(o)
 	}
 	round(true) // for what happened before there was a watch
+	over := func(o *Order) bool { return !time.Now().Before(o.last(until)) }
 	for len(orders) > 0 {
-		if time.Now().After(until) {
+		if slices.ContainsFunc(orders, over) {
 			round(true)
-			for _, o := range orders {
-				say(o, w.late(o))
-				w.drop(o)
-			}
-			return
+			orders = slices.DeleteFunc(orders, func(o *Order) bool {
+				late := over(o)
+				if late {
+					say(o, w.late(o))
+					w.drop(o)
+				}
+				return late
+			})
+			continue
 		}
-		next := until
+		next := orders[0].last(until)
 		for _, o := range orders {
 			w.attend(o)
-			if o.due.Before(next) {
-				next = o.due
+			for _, t := range []time.Time{o.due, o.last(until)} {
+				if t.Before(next) {
+					next = t
+				}
 			}
 		}
 		w.sleep(time.Until(next))
 		round(false)
 	}
+}
+
+// last is when the wait for an order ends, of which all may take the time until.
+func (o *Order) last(until time.Time) time.Time {
+	if o.Last.After(until) {
+		return o.Last
+	}
+	return until
+}
+
+// StopTime is the time that a service has to stop by its file timeout-kill, 0 if it tells none.
+func StopTime(dir string) time.Duration {
+	at, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0
+	}
+	defer unix.Close(at)
+	d, err := policy.Timeout(at, policy.TimeoutKill)
+	if err != nil {
+		return 0
+	}
+	return d
 }
 
 // waiter holds what a Wait watches with.

@@ -95,6 +95,7 @@ func TestCommandsWait(t *testing.T) {
 	}
 	unix.Write(fd, []byte("?ux"))
 	sc.drain(u)
+	sc.repairTimer.Stop()
 	look("all obeyed")
 	want := []moment{{"record", 2}, {"./run", 1}, {"all obeyed", 0}}
 	if d := cmp.Diff(want, got); d != "" {

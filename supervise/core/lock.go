@@ -105,7 +105,9 @@ func (s *service) waitForLock(u *unit, refused error) (l int, err error) {
 	wait, ask := 2*time.Millisecond, 4*time.Millisecond
 	l, err = -1, refused
 	for deadline := begun.Add(patience); errors.Is(err, unix.EAGAIN) && time.Now().Before(deadline); {
-		if time.Since(begun) > ask && !s.core.isOrphaned() { // it may not have known yet that its scanner is gone
+		// It may not have known yet that its scanner is gone. Where this core's is gone too
+		// it takes only what that has told to exit.
+		if time.Since(begun) > ask && (!s.core.isOrphaned() || s.exits || s.inbox.hasExit()) {
 			s.askFor(u.prefix)
 			ask *= 2
 		}

@@ -34,70 +34,21 @@ func (s *service) open(k stash) error {
 		}
 		s.held = held
 	}
-	was, err := s.lock(&s.main, k)
-	if err != nil {
-		if errors.Is(err, unix.EACCES) {
-			if err := s.dir.Enter(); err != nil {
-				return err
-			}
-		}
-		return err
-	}
+	was, wasLog := priorState{pidfd: -1}, priorState{pidfd: -1}
 	defer s.leaveRunning(&was)
-	if err := s.initial(&s.main); err != nil {
-		return err
-	}
-	s.main.since = time.Now()
-	s.looked = true
-	wasLog := priorState{pidfd: -1}
 	defer s.leaveRunning(&wasLog)
-	switch {
-	case logErr != nil:
-		s.warnOfLog(logErr)
-	case hasLog:
-		if wasLog, err = s.openLog(k); err != nil {
-			return err
-		}
-	}
-	if err := s.judge(&was, &wasLog); err != nil {
+	if err := s.lockUnits(k, &was, &wasLog, hasLog, logErr); err != nil {
 		return err
 	}
-	if err := s.findPipe(k, was, wasLog); err != nil {
+	if err := s.restoreUnits(k, &was, &wasLog); err != nil {
 		return err
-	}
-	for _, r := range []*priorState{&was, &wasLog} {
-		if err := s.core.rescueLog(r); err != nil {
-			return err
-		}
-	}
-	var hooks []leftHook
-	if was.ok {
-		if hooks, err = s.leftHooks(); err != nil {
-			return err
-		}
-	}
-	s.restore(&s.main, &was)
-	s.restoreHooks(hooks)
-	if s.log != nil {
-		s.restore(s.log, &wasLog)
-		if s.log.st.Want == state.WantExit && s.main.st.Want != state.WantExit { // it stays after all
-			s.log.st.Want = state.WantUp
-		}
 	}
 	for _, u := range s.units() {
 		s.restoreNotify(u, k)
-	}
-	if err := s.control(&s.main, k.take("control")); err != nil {
-		return err
-	}
-	if err := s.makeOK(&s.main, k.take("ok")); err != nil {
-		return err
-	}
-	if s.log != nil {
-		if err := s.control(s.log, k.take("log/control")); err != nil {
+		if err := s.control(u, k.take(u.prefix+"control")); err != nil {
 			return err
 		}
-		if err := s.makeOK(s.log, k.take("log/ok")); err != nil {
+		if err := s.makeOK(u, k.take(u.prefix+"ok")); err != nil {
 			return err
 		}
 	}
@@ -159,6 +110,63 @@ func (s *service) close() {
 		}
 	}
 	unix.Close(s.dir.FD)
+}
+
+// lockUnits takes the locks of the service and of its log service, and what the files
+// say of their orders.
+func (s *service) lockUnits(k stash, was, wasLog *priorState, hasLog bool, logErr error) (err error) {
+	if *was, err = s.lock(&s.main, k); err != nil {
+		if errors.Is(err, unix.EACCES) {
+			if err := s.dir.Enter(); err != nil {
+				return err
+			}
+		}
+		return err
+	}
+	if err := s.initial(&s.main); err != nil {
+		return err
+	}
+	s.main.since = time.Now()
+	s.looked = true
+	switch {
+	case logErr != nil:
+		s.warnOfLog(logErr)
+	case hasLog:
+		*wasLog, err = s.openLog(k)
+	}
+	return err
+}
+
+// restoreUnits takes up what an earlier core has left of the service and of its log
+// service.
+func (s *service) restoreUnits(k stash, was, wasLog *priorState) error {
+	if err := s.judge(was, wasLog); err != nil {
+		return err
+	}
+	if err := s.findPipe(k, *was, *wasLog); err != nil {
+		return err
+	}
+	for _, r := range []*priorState{was, wasLog} {
+		if err := s.core.rescueLog(r); err != nil {
+			return err
+		}
+	}
+	var hooks []leftHook
+	if was.ok {
+		var err error
+		if hooks, err = s.leftHooks(); err != nil {
+			return err
+		}
+	}
+	s.restore(&s.main, was)
+	s.restoreHooks(hooks)
+	if s.log != nil {
+		s.restore(s.log, wasLog)
+		if s.log.st.Want == state.WantExit && s.main.st.Want != state.WantExit { // it stays after all
+			s.log.st.Want = state.WantUp
+		}
+	}
+	return nil
 }
 
 // publish has others see the service: its status files, and then that they are

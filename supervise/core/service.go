@@ -93,6 +93,7 @@ type service struct {
 	takenOver   bool         // another core has let go of it
 	opened      bool
 	published   bool // the status files are written and ok answers
+	exits       bool // it is opened only to exit
 	detached    bool
 	deleted     bool
 	waits       bool   // it has no ./run that can be executed, and is not started until it has

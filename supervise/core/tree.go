@@ -92,7 +92,7 @@ func (c *Core) handle(m wire.Message) {
 // add takes a service in. What cannot be opened is told and gone.
 func (c *Core) add(key, name string, dir servicedir.Dir, k stash, state string) {
 	s := newService(c, name, key, dir)
-	s.waits = state == wire.StateWaits
+	s.waits, s.exits = state == wire.StateWaits, state == wire.StateExit
 	if c.services.add(s) == smallTree+1 {
 		// Who waits for a child to become a program keeps a processor of the scheduler's
 		// for a while.

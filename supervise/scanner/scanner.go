@@ -95,6 +95,7 @@ func (s *Scanner) Run() int {
 	}
 	self.IgnorePipe()
 	s.files = self.RaiseFiles()
+	go self.GrowTable(tableSize)
 	s.voice = &diag.Queue{Say: s.Say}
 	s.Say = s.voice.Tell
 	defer s.voice.Finish(diag.FinishTime)
@@ -170,6 +171,9 @@ func (s *Scanner) Run() int {
 		}
 	}
 }
+
+// tableSize is room for the descriptors of a tree of some hundred services.
+const tableSize = 1024
 
 // startTime is how long the first look waits for the core to be started.
 const startTime = 50 * time.Millisecond

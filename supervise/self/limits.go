@@ -94,3 +94,18 @@ func Shortage(name string, limit int) error {
 	return fmt.Errorf("%w: %s waits until another service is gone, and so does what comes after it: the limit is %d, each service needs %d, and %d more with a log service.",
 		ErrShortage, name, limit, NeedMain, NeedLog)
 }
+
+// GrowTable makes room for so many descriptors. A table that grows while the process has
+// threads takes up to a hundredth of a second each time, in which nobody opens a
+// descriptor for which there is no room yet: so it grows once, beside what else is done at
+// the start.
+func GrowTable(n int) {
+	fd, err := unix.Open("/", unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	if high, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, n-1); err == nil {
+		unix.Close(high)
+	}
+}

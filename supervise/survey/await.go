@@ -28,7 +28,7 @@ func Await(path string, until time.Time, there func() bool) bool {
 	for {
 		most := lookBlind
 		if w != nil {
-			if w.Add(path) == nil {
+			if _, err := w.Add(path); err == nil {
 				most = lookWatched
 			}
 			w.Add(path + "/supervise") // once it is there; until then path tells

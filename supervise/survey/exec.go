@@ -136,11 +136,13 @@ func inPath(program string) bool {
 	return false
 }
 
-// machines are the numbers in ELF files of what kernels execute, by GOARCH: their own
-// and the smaller one.
-var machines = map[string][]uint16{
-	"amd64": {62, 3}, "386": {3}, "arm64": {183, 40}, "arm": {40}, "riscv64": {243}, "ppc64le": {21}, "ppc64": {21, 20},
-	"s390x": {22}, "loong64": {258}, "mips": {8}, "mipsle": {8}, "mips64": {8}, "mips64le": {8},
+// machines are the numbers in ELF files of what this machine's kernel executes: its own
+// and the smaller one's.
+func machines() []uint16 {
+	return map[string][]uint16{
+		"amd64": {62, 3}, "386": {3}, "arm64": {183, 40}, "arm": {40}, "riscv64": {243}, "ppc64le": {21}, "ppc64": {21, 20},
+		"s390x": {22}, "loong64": {258}, "mips": {8}, "mipsle": {8}, "mips64": {8}, "mips64le": {8},
+	}[runtime.GOARCH]
 }
 
 // elf says what is wrong with a compiled program.
@@ -152,7 +154,7 @@ func elf(name string, head []byte) []Cause {
 	if head[5] == 2 {
 		order = binary.BigEndian
 	}
-	machine, known := order.Uint16(head[18:]), machines[runtime.GOARCH]
+	machine, known := order.Uint16(head[18:]), machines()
 	fits := len(known) == 0
 	for _, m := range known {
 		fits = fits || m == machine

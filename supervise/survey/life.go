@@ -41,7 +41,7 @@ func lifeOf(path string, rec state.Record) Life {
 	}
 	p, ok := recordOf(path)
 	// The record of one that was never started has the status 0 too.
-	ended := p.Word == state.ProcEnded || p.Word == state.ProcFinish || p.Word == state.ProcDown && (p.Status != 0 || rec.Want == state.WantUp)
+	ended := p.Word == state.ProcEnded || p.Word == state.ProcFinish || p.Word == state.ProcFailed || p.Word == state.ProcDown && (p.Status != 0 || rec.Want == state.WantUp)
 	if ok && ended {
 		l.Ends = []End{{At: rec.Since, Status: p.Status}}
 	}

@@ -32,6 +32,8 @@ type Service struct {
 	Use     Usage
 	Log     *Service // nil where there is no log directory
 	Blocked bool     // its output is a full pipe
+	GivenUp bool     // it has ended too often, or for good, and is not started again
+	Ready   state.Readiness
 	Life    Life
 }
 
@@ -86,6 +88,10 @@ func (s *Service) fill(r *client.Remote, look Look) {
 	if s.Record.PID != 0 && look.Usage {
 		s.Use = Measure(s.Record.PID)
 	}
+	if s.Record.State == state.Run {
+		s.Ready = r.Readiness()
+	}
+	s.GivenUp = s.Resting() && r.GivenUp()
 	s.Life = lifeOf(s.Path, s.Record)
 }
 
@@ -165,7 +171,7 @@ func unlinked(dir, collection string, linked []*Service, look Look) (found []*Se
 				continue
 			}
 			known[id] = true
-			if p, ok := recordOf(path); ok && !trees()[p.Tree] {
+			if p, ok := recordOf(path); ok && len(trees()) > 0 && !trees()[p.Tree] {
 				continue // another tree's
 			}
 			found = append(found, At(name, path, look))

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -42,8 +43,10 @@ func Measure(pid int) (u Usage) {
 
 // add counts one process, and says how many threads it has.
 func (u *Usage) add(pid int) (threads int, ok bool) {
-	b, err := sys.Slurp(unix.AT_FDCWD, "/proc/"+strconv.Itoa(pid)+"/stat", 1024)
-	if err != nil {
+	scratch.Lock()
+	defer scratch.Unlock()
+	b, ok := slurp("/proc/" + strconv.Itoa(pid) + "/stat")
+	if !ok {
 		return 0, false
 	}
 	end := bytes.LastIndexByte(b, ')')
@@ -80,15 +83,41 @@ func children(pid, threads int) (all []int) {
 			d.Close()
 		}
 	}
+	scratch.Lock()
+	defer scratch.Unlock()
 	for _, tid := range tids {
-		b, _ := sys.Slurp(unix.AT_FDCWD, task+tid+"/children", 64<<10)
-		for field := range strings.FieldsSeq(string(b)) {
-			if child, err := strconv.Atoi(field); err == nil {
-				all = append(all, child)
+		b, _ := slurp(task + tid + "/children")
+		child := 0
+		for _, c := range b { // each number has a blank behind it
+			if c != ' ' {
+				child = 10*child + int(c-'0')
+				continue
 			}
+			all = append(all, child)
+			child = 0
 		}
 	}
 	return all
+}
+
+// scratch is what the files of many processes are read into, one after the other.
+var scratch struct {
+	sync.Mutex
+	b []byte
+}
+
+// slurp reads a file of /proc into the scratch, which its caller has locked.
+func slurp(path string) ([]byte, bool) {
+	fd, err := sys.Open(unix.AT_FDCWD, path, unix.O_RDONLY, 0)
+	if err != nil {
+		return nil, false
+	}
+	defer unix.Close(fd)
+	if scratch.b == nil {
+		scratch.b = make([]byte, 64<<10)
+	}
+	n, err := unix.Read(fd, scratch.b)
+	return scratch.b[:max(n, 0)], err == nil
 }
 
 // processes are the pids that /proc shows.

@@ -25,22 +25,25 @@ func NewWatch() (*Watch, error) {
 	return &Watch{fd, map[int32][]string{}, map[string]int32{}}, nil
 }
 
-// watched are the events that count.
-const watched = unix.IN_MOVED_TO | unix.IN_MOVED_FROM | unix.IN_CREATE | unix.IN_DELETE | unix.IN_DELETE_SELF | unix.IN_ONLYDIR
+// watched are the events that count. That a reader of supervise/ok has closed it tells the
+// end of a supervisor; what this process itself opens there is for writing. Readiness is
+// written into supervise/proc.
+const watched = unix.IN_CLOSE_NOWRITE | unix.IN_CLOSE_WRITE | unix.IN_MOVED_TO | unix.IN_MOVED_FROM | unix.IN_CREATE | unix.IN_DELETE | unix.IN_DELETE_SELF | unix.IN_ONLYDIR
 
-// Add watches a directory, if it is there and may be.
-func (w *Watch) Add(dir string) error {
+// Add watches a directory, if it is there and may be. It is fresh when it was not
+// watched before: what happened there until then no event tells.
+func (w *Watch) Add(dir string) (fresh bool, err error) {
 	n, err := unix.InotifyAddWatch(w.fd, dir, watched)
 	if err != nil {
-		return err
+		return false, err
 	}
 	number := int32(n)
 	if old, known := w.has[dir]; known && old == number {
-		return nil
+		return false, nil
 	}
 	w.has[dir] = number
 	w.dirs[number] = append(w.dirs[number], dir)
-	return nil
+	return true, nil
 }
 
 // FD is readable when something has changed.
@@ -68,7 +71,7 @@ func (w *Watch) Read() map[string]bool {
 				}
 			}
 			for _, dir := range w.dirs[number] {
-				if !strings.HasSuffix(name, ".new") {
+				if counts(mask, name) {
 					changed[dir] = true
 				}
 				if mask&unix.IN_IGNORED != 0 {
@@ -80,6 +83,17 @@ func (w *Watch) Read() map[string]bool {
 			}
 		}
 	}
+}
+
+// counts says whether an event may be a change of a service.
+func counts(mask uint32, name string) bool {
+	switch {
+	case mask&unix.IN_CLOSE_NOWRITE != 0:
+		return name == "ok"
+	case mask&unix.IN_CLOSE_WRITE != 0:
+		return name == "proc"
+	}
+	return !strings.HasSuffix(name, ".new")
 }
 
 // Close ends the watch.

@@ -199,6 +199,9 @@ func (w *why) running() {
 	} else if rec.Want == state.WantDown {
 		w.say("once", "it runs once: when it ends it is not started again", "sv up "+s.Name)
 	}
+	if s.Ready == state.NotReady {
+		w.say("not-ready", fmt.Sprintf("it runs for %s and has not said on its notification-fd that it is ready", span(w.now.Sub(rec.Since))), "")
+	}
 	switch processState(rec.PID) {
 	case 'T', 't':
 		if rec.Paused {
@@ -237,7 +240,9 @@ func (w *why) resting() {
 	if end, known := s.Life.Last(); known && len(problems) == 0 {
 		w.ended(end)
 	}
-	if text, err := sys.Slurp(unix.AT_FDCWD, s.Path+"/backoff", 64); err == nil {
+	if s.GivenUp {
+		w.say("given-up", "it is given up: it ended too often, or its ./finish said that it is for good (exit status 125)", "sv up "+s.Name)
+	} else if text, err := sys.Slurp(unix.AT_FDCWD, s.Path+"/backoff", 64); err == nil {
 		w.say("backs-off", "it is not started again at once: backoff says "+strings.TrimSpace(string(text))+" ms", "sv up "+s.Name)
 	}
 	w.descriptors()
@@ -254,30 +259,34 @@ func (w *why) needs() (waits []string) {
 	return waits
 }
 
-// codes are what exit statuses mean by custom.
-var codes = map[int]string{
-	0:   "it ended by itself: a program that puts itself into the background looks so too",
-	78:  "its configuration is wrong, by the custom of sysexits.h",
-	100: "it was called with wrong arguments, by the custom of runit's programs",
-	111: "a system call failed, by the custom of runit's programs, or ./run could not be executed",
-	125: "by custom it is not to be started again",
-	126: "a command in it could not be executed, by the custom of shells",
-	127: "a command in it was not found, by the custom of shells",
+// codeWords are what an exit status means by custom, "" where there is none.
+func codeWords(code int) string {
+	return map[int]string{
+		0:   "it ended by itself: a program that puts itself into the background looks so too",
+		78:  "its configuration is wrong, by the custom of sysexits.h",
+		100: "it was called with wrong arguments, by the custom of runit's programs",
+		111: "a system call failed, by the custom of runit's programs, or ./run could not be executed",
+		125: "by custom it is not to be started again",
+		126: "a command in it could not be executed, by the custom of shells",
+		127: "a command in it was not found, by the custom of shells",
+	}[code]
 }
 
-// signals are what signals that end a process mean.
-var signals = map[unix.Signal]string{
-	unix.SIGSEGV: "it used memory that it does not have: a fault of the program",
-	unix.SIGBUS:  "a fault of the program, or of a disk below its memory",
-	unix.SIGILL:  "an instruction that this processor has not, or a fault of the program",
-	unix.SIGFPE:  "a fault of the program",
-	unix.SIGABRT: "it gave up by itself, or a watchdog had enough",
-	unix.SIGKILL: "by somebody, or by the kernel for lack of memory",
-	unix.SIGTERM: "by somebody who asked it to end",
-	unix.SIGXCPU: "it used up its limit of processor time",
-	unix.SIGXFSZ: "it wrote a file beyond its limit",
-	unix.SIGSYS:  "it made a system call that is forbidden to it (seccomp)",
-	unix.SIGPIPE: "nobody read what it wrote",
+// signalWords are what a signal that ends a process means, "" where that says nothing.
+func signalWords(sig unix.Signal) string {
+	return map[unix.Signal]string{
+		unix.SIGSEGV: "it used memory that it does not have: a fault of the program",
+		unix.SIGBUS:  "a fault of the program, or of a disk below its memory",
+		unix.SIGILL:  "an instruction that this processor has not, or a fault of the program",
+		unix.SIGFPE:  "a fault of the program",
+		unix.SIGABRT: "it gave up by itself, or a watchdog had enough",
+		unix.SIGKILL: "by somebody, or by the kernel for lack of memory",
+		unix.SIGTERM: "by somebody who asked it to end",
+		unix.SIGXCPU: "it used up its limit of processor time",
+		unix.SIGXFSZ: "it wrote a file beyond its limit",
+		unix.SIGSYS:  "it made a system call that is forbidden to it (seccomp)",
+		unix.SIGPIPE: "nobody read what it wrote",
+	}[sig]
 }
 
 // ended tells of the end of the last life.
@@ -288,7 +297,7 @@ func (w *why) ended(end End) {
 		text := fmt.Sprintf("./run ended %s with exit status %d", ago, code)
 		if code > 128 && code <= 128+64 {
 			text += fmt.Sprintf(": a command in it was killed by signal %d", code-128)
-		} else if words := codes[code]; words != "" {
+		} else if words := codeWords(code); words != "" {
 			text += ": " + words
 		}
 		w.say("exit-"+strconv.Itoa(code), text, "")
@@ -300,7 +309,7 @@ func (w *why) ended(end End) {
 		name = strconv.Itoa(int(sig))
 	}
 	text := fmt.Sprintf("./run was killed %s by signal %s", ago, name)
-	if words := signals[sig]; words != "" {
+	if words := signalWords(sig); words != "" {
 		text += ": " + words
 	}
 	if end.Status.CoreDump() {
@@ -396,7 +405,7 @@ func (w *why) log() {
 	other := &why{s: l, dir: w.dir, collection: w.collection, now: w.now}
 	switch {
 	case l.Err != nil && !l.Unsupervised():
-		other.say("log", l.Err.Error(), "")
+		other.unreachable()
 	case l.Err != nil:
 		other.all = append(other.all, Program(l.Path, "run")...)
 		other.say("unsupervised", "nobody supervises it", "")

@@ -90,7 +90,7 @@ func (c *Command) Root() *Command {
 // Flags are the options.
 func (c *Command) Flags() *FlagSet {
 	if c.flags == nil {
-		c.flags = &FlagSet{interspersed: true}
+		c.flags = &FlagSet{SortFlags: true, interspersed: true}
 	}
 	return c.flags
 }

@@ -10,6 +10,8 @@ import (
 
 // FlagSet are the options of a command.
 type FlagSet struct {
+	SortFlags bool // tells them in order of their names
+
 	all          []*Flag
 	interspersed bool // options may come behind operands
 }
@@ -40,11 +42,14 @@ func (f *FlagSet) MarkHidden(name string) error {
 }
 
 // Bool adds an option that takes no value.
-func (f *FlagSet) Bool(name string, value bool, usage string) { f.BoolP(name, "", value, usage) }
+func (f *FlagSet) Bool(name string, value bool, usage string) *bool {
+	return f.BoolP(name, "", value, usage)
+}
 
 // BoolP is Bool with a letter.
-func (f *FlagSet) BoolP(name, letter string, value bool, usage string) {
+func (f *FlagSet) BoolP(name, letter string, value bool, usage string) *bool {
 	f.BoolVarP(&value, name, letter, value, usage)
+	return &value
 }
 
 // BoolVar is Bool with a place for it.
@@ -124,9 +129,13 @@ func (f *FlagSet) letter(letter string) *Flag {
 	return nil
 }
 
-// VisitAll calls do with each option, in order of their names.
+// VisitAll calls do with each option.
 func (f *FlagSet) VisitAll(do func(*Flag)) {
-	for _, flag := range slices.SortedFunc(slices.Values(f.all), func(a, b *Flag) int { return strings.Compare(a.Name, b.Name) }) {
+	all := slices.Clone(f.all)
+	if f.SortFlags {
+		slices.SortFunc(all, func(a, b *Flag) int { return strings.Compare(a.Name, b.Name) })
+	}
+	for _, flag := range all {
 		do(flag)
 	}
 }

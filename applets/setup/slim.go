@@ -1,6 +1,0 @@
-//go:build slim
-
-package setup
-
-// servicesText is empty in the executable that leaves out what it can.
-const servicesText = ""
