@@ -113,7 +113,8 @@ func runLogger(o logger.Options, verbose bool, before int) error {
 	debug.SetGCPercent(-1)
 
 	e := voice{verbose: verbose}
-	threads.Await(threads.Runtime+runtime.GOMAXPROCS(0), func(err error) { e.report(logger.Warning, err.Error(), nil) })
+	least := threads.Runtime + min(2, runtime.NumCPU()) + 2 // the engine, and what it leaves to others
+	threads.Await(least, func(err error) { e.report(logger.Warning, err.Error(), nil) })
 
 	// Signals are taken first, before anything of theirs can be missed. Each waits
 	// in a place of its own: a storm of one must not cost another. SIGPIPE is
@@ -128,7 +129,6 @@ func runLogger(o logger.Options, verbose bool, before int) error {
 	if err != nil {
 		return fatal{"svlogd", 111, errors.New("unable to open current working directory: " + words(err))}
 	}
-	least := threads.Runtime + min(2, runtime.NumCPU()) + 2 // the engine, and what it leaves to others
 	go threads.Reserve(least)
 	var processors atomic.Int32
 	start := func(c logger.Child) (func() (unix.WaitStatus, bool), error) {
@@ -182,7 +182,9 @@ func runLogger(o logger.Options, verbose bool, before int) error {
 			engine.Reap()
 		}
 	}()
-	spareThreads(waiters)
+	if !threads.Scarce() { // else it has them
+		spareThreads(waiters)
+	}
 	boundMemory(before + 3*o.Buffer)
 	if err := engine.Run(); err != nil {
 		return fatal{"svlogd", 111, err}

@@ -36,7 +36,7 @@ func TestThreads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"limit", "unmade"} {
+	for _, name := range []string{"limit", "unmade", "start", "floor"} {
 		t.Run(name, func(t *testing.T) { script(t, "../testdata/threads/"+name+".txt", bin+":"+tools) })
 	}
 }

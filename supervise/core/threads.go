@@ -21,6 +21,7 @@ func (c *Core) awaitThreads() {
 	c.spare = spareThreads
 	c.mu.Unlock()
 	need := c.needThreads()
+	defer threads.OneProcessor()()
 	for said := false; !threads.Reserve(need + poolLeast); said = true {
 		if !said {
 			c.Say(diag.Warning, "", errors.New("too few processes may be made for a supervisor; waiting."))

@@ -26,6 +26,7 @@ func (s *Scanner) awaitThreads() (late []unix.Signal) {
 		time.AfterFunc(2*startTime, s.reserve) // where the first look is not over sooner
 		return nil
 	}
+	defer threads.OneProcessor()()
 	for said := false; !threads.Reserve(s.need); said = true {
 		if !said {
 			s.warn(errors.New("too few processes may be made; waiting."))

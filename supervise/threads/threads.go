@@ -86,12 +86,54 @@ func Await(n int, say func(error)) {
 	if !Scarce() {
 		return
 	}
+	defer OneProcessor()()
 	for said := false; !makeTemplate() || !Reserve(n+1); said = true {
 		if !said {
 			say(errors.New("too few processes may be made; waiting."))
 		}
 		time.Sleep(time.Second)
 	}
+}
+
+// OneProcessor has the runtime use one processor until it is told otherwise. For another
+// one that is idle it makes a thread where none is at rest, as those that were just
+// reserved are not yet: so threads are reserved this way where there is room for few.
+func OneProcessor() (restore func()) {
+	n := runtime.GOMAXPROCS(1)
+	return func() {
+		settle()
+		runtime.GOMAXPROCS(n)
+	}
+}
+
+// settle waits, a tenth of a second at most, until all threads but the calling one wait.
+func settle() {
+	for range 100 {
+		time.Sleep(time.Millisecond)
+		if atRest() {
+			return
+		}
+	}
+}
+
+// atRest says whether they do; true where that cannot be seen.
+func atRest() bool {
+	tasks, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return true
+	}
+	awake := 0
+	for _, task := range tasks {
+		b, err := os.ReadFile("/proc/self/task/" + task.Name() + "/stat")
+		if err != nil {
+			continue
+		}
+		// The state stands behind the name, which may hold anything but ends with ") ".
+		if i := strings.LastIndex(string(b), ") "); i >= 0 && i+2 < len(b) && b[i+2] == 'R' {
+			awake++
+		}
+	}
+	return awake <= 1
 }
 
 // makeTemplate sees to the thread by which the runtime makes others where a goroutine
