@@ -191,7 +191,7 @@ func TestCompletions(t *testing.T) {
 		"sv log -f w":                     {"web"},
 		"sv log -n 5 w":                   {"web"},
 		"sv -w 5 enable --wai":            {"--wait"},
-		"sv li":                           {"list"},
+		"sv li":                           {"lint", "list"},
 		"sv start list --":                nil,
 		"runitbox sv why w":               {"web"},
 		"runsvctrl dow":                   {"down"},
