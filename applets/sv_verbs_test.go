@@ -207,3 +207,16 @@ func TestSvWhyGolden(t *testing.T) {
 	}
 	golden(t, "why.json", b.String())
 }
+
+// TestSvChartGolden draws when services began.
+func TestSvChartGolden(t *testing.T) {
+	for _, width := range widths {
+		var b bytes.Buffer
+		barsOf(sampleServices()[1:6]).text(&b, screen{width: width})
+		golden(t, fmt.Sprintf("chart-%d.txt", width), b.String())
+	}
+	var b bytes.Buffer
+	barsOf(sampleServices()[:6]).svg(&b)
+	golden(t, "chart.svg", b.String())
+	barsOf(nil).text(&b, screen{})
+}
