@@ -3,7 +3,6 @@ package applets
 import (
 	"bytes"
 	"fmt"
-	"html"
 	"io"
 	"os"
 	"slices"
@@ -113,6 +112,11 @@ func shortOffset(d time.Duration) string {
 	return shortAge(d)
 }
 
+// markup is text as it stands in a picture.
+func markup(text string) string {
+	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&#34;").Replace(text)
+}
+
 // svg draws it as a picture.
 func (c chart) svg(out io.Writer) {
 	const row, left, wide = 18, 200, 1000
@@ -123,8 +127,8 @@ func (c chart) svg(out io.Writer) {
 		if !b.runs {
 			fill = "#ca4"
 		}
-		fmt.Fprintf(out, "<text x=\"4\" y=\"%d\">%s</text>", row*i+14, html.EscapeString(printable(b.name)))
-		fmt.Fprintf(out, "<rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" fill=\"%s\"><title>%s, began at %s</title></rect>", left+at, row*i+3, wide-at, row-5, fill, html.EscapeString(b.word), b.begin.UTC().Format(time.RFC3339Nano))
+		fmt.Fprintf(out, "<text x=\"4\" y=\"%d\">%s</text>", row*i+14, markup(printable(b.name)))
+		fmt.Fprintf(out, "<rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" fill=\"%s\"><title>%s, began at %s</title></rect>", left+at, row*i+3, wide-at, row-5, fill, markup(b.word), b.begin.UTC().Format(time.RFC3339Nano))
 		fmt.Fprintf(out, "<text x=\"%d\" y=\"%d\">+%s</text>\n", left+at+3, row*i+14, shortOffset(b.begin.Sub(c.first)))
 	}
 	fmt.Fprintln(out, "</svg>")
