@@ -53,7 +53,7 @@ build:
 # that have no vfork of ours.
 test: peers build
 	test -z "$$(gofmt -l .)"
-	go vet ./...
+	go vet -tags $(TAGS) ./...
 	@rm -f build/skipped
 	@diff=$$(go mod tidy -diff 2>build/why) || if test "$$diff"; then echo "$$diff"; exit 1; \
 	else echo "go mod tidy: $$(tail -n 1 build/why)" >>build/skipped; fi
@@ -68,7 +68,9 @@ test: peers build
 
 # The messages end as runit's do, some with a full stop, which ST1005 forbids.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-CHECKS      := -checks inherit,-ST1005
+CHECKS      := -checks inherit,-ST1005 -tags $(TAGS)
+# TAGS are those of the tests that make test does not run, but looks at.
+TAGS        := bench,mutants
 
 # SKIPPED says at the end what was left out and why: the first test of each reason.
 SKIPPED = if test -s build/skipped; then echo "skipped: $$(wc -l <build/skipped) (they are in build/skipped)"; \

@@ -33,7 +33,7 @@ func TestBenchHugePages(t *testing.T) {
 			tr := plant(t, c, 20)
 			time.Sleep(5 * time.Second)
 			_, supervisors := tr.parts()
-			settle(t, supervisors)
+			comeToRest(t, supervisors)
 			memory = float64(private(t, supervisors)) / 1024
 			dir, err := os.MkdirTemp("/dev/shm", "bench")
 			if err != nil {

@@ -441,9 +441,9 @@ func wakeups(of []task) int {
 	return sum
 }
 
-// settle waits until the processes have slept for two seconds: what follows a
+// comeToRest waits until the processes have slept for two seconds: what follows a
 // start is over.
-func settle(t *testing.T, of []task) {
+func comeToRest(t *testing.T, of []task) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); ; {
 		before := wakeups(of)
@@ -647,7 +647,7 @@ func TestBenchRunning(t *testing.T) {
 				f := &figures{private: -1, kernel: -1, wake: -1}
 				time.Sleep(5 * time.Second) // services are older than a second, and memory was given back
 				services, supervisors := tr.parts()
-				settle(t, supervisors)
+				comeToRest(t, supervisors)
 				if len(services) != n {
 					t.Fatalf("%d services run, want %d", len(services), n)
 				}

@@ -77,7 +77,7 @@ func TestBenchTurns(t *testing.T) {
 			tr := plant(t, c.contender, size.n)
 			time.Sleep(5 * time.Second)
 			services, supervisors := tr.parts()
-			settle(t, supervisors)
+			comeToRest(t, supervisors)
 			kernel := 0
 			if tr.group != "" {
 				kernel, _ = kernelMemory(tr.group)

@@ -132,6 +132,7 @@ test "$(cat /run/runitbox.pid)" = $C
 pid=$(cat /service/web/supervise/pid)
 kill -9 $C
 wait $C || :
+eventually runitbox setlock -n /run/runitbox.lock true
 /bin/sh -c "$(cat line)" & C=$!
 eventually sv check /service/web
 eventually grep -qx $C /run/runitbox.pid
@@ -166,9 +167,9 @@ runitbox setup boot openrc
 rc-service --nodeps runitbox start
 eventually sv check /service/web
 pid=$(cat /service/web/supervise/pid)
-tree=$(pgrep -x runsvdir)
+tree=$(pgrep -o -x runsvdir)
 kill -9 $tree
-eventually sh -c "new=\$(pgrep -x runsvdir) && test \"\$new\" != $tree"
+eventually sh -c "new=\$(pgrep -o -x runsvdir) && test \"\$new\" != $tree"
 eventually sv check /service/web
 test "$(cat /service/web/supervise/pid)" = $pid
 rc-service --nodeps runitbox status | grep started
@@ -181,9 +182,9 @@ runitbox setup boot sysvinit
 unshare --pid --fork --kill-child --mount-proc /usr/sbin/init &
 eventually sv check /service/web
 pid=$(cat /service/web/supervise/pid)
-tree=$(pgrep -x runsvdir)
+tree=$(pgrep -o -x runsvdir)
 kill -9 $tree
-eventually sh -c "new=\$(pgrep -x runsvdir) && test \"\$new\" != $tree"
+eventually sh -c "new=\$(pgrep -o -x runsvdir) && test \"\$new\" != $tree"
 eventually sv check /service/web
 test "$(cat /service/web/supervise/pid)" = $pid
 ! command -v systemd-analyze || test -z "$(systemd-analyze verify --man=no /etc/systemd/system/runitbox.service 2>&1)"

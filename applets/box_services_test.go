@@ -30,11 +30,9 @@ var collected = map[string]string{
 	"sshd":      "sshd",
 }
 
-// collecting is how many services are tried at a time: mostly they wait.
-var collecting = make(chan bool, 6)
-
 // TestCollection tries service directories of the collection with Debian's daemons, each in
-// a container of its own: testdata/services/try says what must hold.
+// a container of its own: testdata/services/try says what must hold. Mostly they wait, so
+// all are tried at a time.
 func TestCollection(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -58,8 +56,6 @@ func TestCollection(t *testing.T) {
 	for name, user := range collected {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			collecting <- true
-			defer func() { <-collecting }()
 			root := servicesRoot(t, from, exe, user)
 			if out, err := exec.Command(exe, "setup", "services", "--root", root, name).CombinedOutput(); err != nil {
 				t.Fatalf("setup: %v: %s", err, out)

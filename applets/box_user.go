@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"runitbox/applets/setup"
 )
@@ -66,6 +67,10 @@ func setupOwn(cmd *cobra.Command, o *setupOptions, options []string) error {
 	home, err := filepath.EvalSymlinks(os.Getenv("HOME"))
 	if err != nil || !filepath.IsAbs(home) {
 		return errors.New("unable to find the home directory: HOME must name it")
+	}
+	var at unix.Stat_t // sudo may leave HOME as it was, and root's files there would help nobody
+	if err := unix.Stat(home, &at); err != nil || int(at.Uid) != os.Geteuid() {
+		return fmt.Errorf("HOME: %s is another user's", home)
 	}
 	config, err := xdg("XDG_CONFIG_HOME", filepath.Join(home, ".config"))
 	if err != nil {

@@ -66,12 +66,15 @@ first=$(cat $pid)
 tree=$(cat /home/joe/.local/state/runitbox/pid)
 as_joe /home/joe/.config/runitbox/tree start
 as_joe sh -lc true
+# those that found it running have ended
+eventually not pgrep -u joe -f 'runitbox/tree|setlock'
 as_joe /home/joe/.config/runitbox/tree run # ends at once, since there is one
 test "$(cat /home/joe/.local/state/runitbox/pid)" = $tree
 test "$(cat $pid)" = $first
 
 # Killed, it is started again, and what it ran lives on.
 kill -9 $tree
+eventually as_joe runitbox setlock -n .local/state/runitbox/lock true
 as_joe /home/joe/.config/runitbox/tree start
 eventually not grep -qx $tree /home/joe/.local/state/runitbox/pid
 eventually sv check /home/joe/.config/service/web
@@ -133,6 +136,7 @@ refused() { # MESSAGE COMMAND...: exit 111 with it, and no file is there
 touch -d '-1 hour' /home/joe # what is made is newer than this
 touch -d '-1 minute' /stamp
 refused 'HOME must name it' as_joe env -u HOME runitbox setup user
+refused "HOME: /home/joe is another user's" env HOME=/home/joe runitbox setup user
 refused 'XDG_CONFIG_HOME: /etc/xdg is not below /home/joe' as_joe env XDG_CONFIG_HOME=/etc/xdg runitbox setup user
 refused 'XDG_CONFIG_HOME: etc is no absolute path' as_joe env XDG_CONFIG_HOME=etc runitbox setup user
 ln -s /etc /home/joe/.config
