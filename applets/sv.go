@@ -133,7 +133,7 @@ func newSv(argv0 string) *cobra.Command {
 			if len(args) == 0 || !s.lsb && len(args) < 2 {
 				bare := len(args) == 1 && args[0] == "status" || len(args) == 0 && cmd.Flags().Changed("verbose")
 				if s.err = cmd.ErrOrStderr(); bare && s.isTyped() { // runit's has no answer to it
-					return s.runVerb(findVerb("list"), cmd, nil)
+					return s.runVerb(findVerb("list"), cmd, []string{})
 				}
 				return misuse{line: line, status: misused}
 			}

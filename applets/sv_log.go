@@ -215,6 +215,8 @@ func (l *logCall) find(watch *survey.Watch, later bool) error {
 		if len(dirs) == 0 && len(l.names) > 0 && !later {
 			l.s.failed++
 			l.s.say("%s", l.missing(one))
+		} else if err := hiddenLog(one); len(dirs) == 0 && err != nil && !later {
+			l.warn(fmt.Errorf("%s: %w", one.Name, err))
 		}
 		for _, dir := range dirs {
 			if l.dirs[dir] {
@@ -237,6 +239,16 @@ func (l *logCall) find(watch *survey.Watch, later bool) error {
 			if many || l.follow && len(l.names) == 0 || len(dirs) > 1 {
 				l.prefix[len(l.prefix)-1] = printable(name) + ": "
 			}
+		}
+	}
+	return nil
+}
+
+// hiddenLog is why rights do not allow to find the log of a service, nil if they do.
+func hiddenLog(one *survey.Service) error {
+	for ; one != nil; one = one.Log {
+		if errors.Is(one.Err, unix.EACCES) || errors.Is(one.Err, unix.EPERM) {
+			return one.Err
 		}
 	}
 	return nil

@@ -130,7 +130,7 @@ setsid runsvdir sv >log 2>&1 </dev/null & P=$!
 until sv check a c >/dev/null 2>&1 && [ -e sv/a/log/supervise/ok ]; do sleep .05; done
 chmod 755 . sv coll sv/*; chmod 700 sv/a/supervise sv/c
 as() { chpst -u nobody sv "$@"; echo "[$1 ${2#--}] rc=$?"; }
-as list | cut -c 1-90 | sed 's/ *[0-9]*s .*//'; as why a; as why c | head -2; as log a; as log c; as enable b; as disable a; as lint c; as watch c
+as list | cut -c 1-90 | sed 's/ *[0-9]*s .*//'; as why a; as why c | head -2; as log 2>&1; as log a; as log c; as enable b; as disable a; as lint c; as watch c
 sv exit a c; kill -HUP $P; wait $P`)
 	golden(t, "as-user.txt", regexp.MustCompile("/[^ :]*/(sv|coll)/").ReplaceAllString(out, "DIR/$1/"))
 }
@@ -206,4 +206,17 @@ func TestSvWhyGolden(t *testing.T) {
 		}
 	}
 	golden(t, "why.json", b.String())
+}
+
+// TestSvChartGolden draws when services began.
+func TestSvChartGolden(t *testing.T) {
+	for _, width := range widths {
+		var b bytes.Buffer
+		barsOf(sampleServices()[1:6]).text(&b, screen{width: width})
+		golden(t, fmt.Sprintf("chart-%d.txt", width), b.String())
+	}
+	var b bytes.Buffer
+	barsOf(sampleServices()[:6]).svg(&b)
+	golden(t, "chart.svg", b.String())
+	barsOf(nil).text(&b, screen{})
 }

@@ -23,6 +23,7 @@ var verbs = [...]verb{
 	{"log", newSvLog},
 	{"why", newSvWhy},
 	{"watch", newSvWatch},
+	{"chart", newSvChart},
 	{"metrics", newSvMetrics},
 	{"lint", newSvLint},
 	{"enable", newSvEnable},
