@@ -325,7 +325,7 @@ func TestLeastLimits(t *testing.T) {
 	for _, sh := range []string{
 		"ulimit -v 800000; exec chpst echo it runs",
 		"ulimit -d 48000; exec chpst echo it runs",
-		"ulimit -Sv 5000; exec chpst -m 1000000000 echo it runs",
+		"ulimit -Sv 5400; exec chpst -m 1000000000 echo it runs",
 		"chpst -u :54322:54322 sh -c 'ulimit -p 6; exec chpst echo it runs'",
 		"chpst -p 1 -u :54323:54323 chpst echo it runs",
 	} {
