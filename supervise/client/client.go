@@ -68,13 +68,13 @@ func (r *Remote) HasDown() (bool, error) { return r.has("down") }
 // GivenUp says whether the service has been given up: it stays down until an order
 // starts it.
 func (r *Remote) GivenUp() bool {
-	p, ok, err := proc.Look(r.fd, "supervise/proc")
+	p, ok, err := proc.Read(r.fd, "supervise/proc")
 	return err == nil && ok && p.Word == state.ProcFailed
 }
 
 // Readiness is whether the service's process has said that it is ready.
 func (r *Remote) Readiness() state.Readiness {
-	p, ok, err := proc.Look(r.fd, "supervise/proc")
+	p, ok, err := proc.Read(r.fd, "supervise/proc")
 	if err != nil || !ok {
 		return state.NotSaid
 	}

@@ -95,32 +95,19 @@ func WriteReady(at int, path string, r state.Readiness) error {
 }
 
 // Read reads the file at path; ok is false where it is absent or garbage. What
-// cannot be read at present is an error.
+// cannot be read at present is an error. It takes no lock: who makes a process must not
+// find the record held.
 func Read(at int, path string) (l state.Process, ok bool, err error) {
-	l, ok, err = ReadSettled(at, path)
-	if err == ErrBeingMade {
-		fd := -1
-		if fd, err = sys.Open(at, path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0); err == nil {
-			defer unix.Close(fd)
-			l, ok, err = readFrom(fd, path)
-		}
-	}
-	return l, ok, err
+	return read(at, path, false)
 }
 
-// Look reads the file at path for one who does not take the service over: it takes no
-// lock, so that nobody who makes a process finds it held.
-func Look(at int, path string) (l state.Process, ok bool, err error) {
-	fd, err := sys.Open(at, path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return state.Process{}, false, fmt.Errorf("unable to open %s: %w", path, err)
-	}
-	defer unix.Close(fd)
-	return readFrom(fd, path)
-}
-
-// ReadSettled is Read, or ErrBeingMade where the record may still change.
+// ReadSettled is Read for who takes the service over and has its lock, or ErrBeingMade
+// where the record may still change.
 func ReadSettled(at int, path string) (l state.Process, ok bool, err error) {
+	return read(at, path, true)
+}
+
+func read(at int, path string, settled bool) (l state.Process, ok bool, err error) {
 	fd, err := sys.Open(at, path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
 	switch err {
 	case nil:
@@ -130,7 +117,7 @@ func ReadSettled(at int, path string) (l state.Process, ok bool, err error) {
 		return state.Process{}, false, fmt.Errorf("unable to open %s: %w", path, err)
 	}
 	defer unix.Close(fd)
-	if unix.Flock(fd, unix.LOCK_SH|unix.LOCK_NB) == unix.EWOULDBLOCK {
+	if settled && unix.Flock(fd, unix.LOCK_SH|unix.LOCK_NB) == unix.EWOULDBLOCK {
 		return state.Process{}, false, ErrBeingMade
 	}
 	return readFrom(fd, path)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -99,4 +100,33 @@ func TestWorldOfOwn(t *testing.T) {
 	if err1 != nil || err2 != nil || a != b || a.Boot == 0 || a.Space == 0 {
 		t.Errorf("%+v, %v; %+v, %v", a, err1, b, err2)
 	}
+}
+
+// Who only reads a record keeps nobody from making a process.
+func TestReadHoldsNoLock(t *testing.T) {
+	path := t.TempDir() + "/proc"
+	over := make(chan struct{})
+	var readers sync.WaitGroup
+	for range 2 {
+		readers.Go(func() {
+			for {
+				select {
+				case <-over:
+					return
+				default:
+					Read(unix.AT_FDCWD, path)
+				}
+			}
+		})
+	}
+	for range 5000 {
+		m, err := WriteMaking(unix.AT_FDCWD, path, state.Process{Word: state.ProcMaking})
+		if err != nil {
+			t.Error(err)
+			break
+		}
+		m.Close()
+	}
+	close(over)
+	readers.Wait()
 }
