@@ -281,6 +281,7 @@ func (s *service) answered(ev event) {
 		s.fatal(unexecuted(u, ev))
 		if ev.role == isRun {
 			u.since = time.Now()
+			s.noteEnd(u, 111<<8)
 		}
 		s.ended(u, ev.role, 111<<8)
 	}

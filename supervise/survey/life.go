@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"runitbox/supervise/state"
+	"runitbox/supervise/sys"
 )
 
 // End is the end of one life of a service.
@@ -16,12 +17,9 @@ type End struct {
 }
 
 // Life is what is known of the past of a service.
-//
-// A core that keeps a history in its record is to be read here: all that tells of
-// ends, restarts and flapping goes by this value.
 type Life struct {
 	Ends     []End // the last ones, the newest last
-	Restarts int   // in the last hour, -1 where nobody counts them
+	Restarts int   // ends in the last hour, of the last ones; -1 where nobody notes them
 }
 
 // Last is the newest end.
@@ -36,6 +34,18 @@ func (l Life) Last() (e End, known bool) {
 // the record tells the end of a service that is down.
 func lifeOf(path string, rec state.Record) Life {
 	l := Life{Restarts: -1}
+	if b, err := sys.Slurp(unix.AT_FDCWD, path+"/supervise/history", state.EndedMost*state.EndedSize); err == nil {
+		l.Restarts = 0
+		for _, e := range state.ParseHistory(b) {
+			l.Ends = append(l.Ends, End{At: e.At, Status: e.Status, Lived: e.Lived})
+			if time.Since(e.At) < time.Hour {
+				l.Restarts++
+			}
+		}
+		if len(l.Ends) > 0 {
+			return l
+		}
+	}
 	if rec.State == state.Run {
 		return l
 	}
