@@ -103,7 +103,7 @@ func (v *Queue) Settle() {
 }
 
 // patient is how long what follows a message waits for it to be said.
-const patient = 200 * time.Millisecond
+const patient = 500 * time.Millisecond
 
 // Finish waits until all is said, but no longer than limit.
 func (v *Queue) Finish(limit time.Duration) {
