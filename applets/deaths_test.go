@@ -34,7 +34,16 @@ umount -l m
 	if err := writeFile(file, []byte(begin+body+"\n"+end+"-- "+files), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	script(t, file, bin)
+	// A file system that stops answering between the answer that a child has had of it and
+	// the scanner's own call holds that up: seldom, and hardly twice.
+	err = tryScript(t, file, bin)
+	if err != nil {
+		t.Log("once more, after:", err)
+		err = tryScript(t, file, bin)
+	}
+	if err != nil {
+		t.Error(err)
+	}
 }
 
 // TestOpeningHangs: a service whose directory does not answer holds up the ends of

@@ -358,6 +358,14 @@ func peer(t *testing.T, name string) string {
 // Files called run, finish, check, or below control/ or bin/ are executable.
 func script(t *testing.T, path, bin string) {
 	t.Helper()
+	if err := tryScript(t, path, bin); err != nil {
+		t.Error(err)
+	}
+}
+
+// tryScript is script for who plays it again where it fails.
+func tryScript(t *testing.T, path, bin string) error {
+	t.Helper()
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -388,8 +396,9 @@ func script(t *testing.T, path, bin string) {
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
-		t.Errorf("%s: %v\n%s", path, err, out.String())
+		return fmt.Errorf("%s: %w\n%s", path, err, out.String())
 	}
+	return nil
 }
 
 // writeFile is os.WriteFile for what may be executed. No process is forked
