@@ -29,8 +29,9 @@ func (s *service) noteEnd(u *unit, ws unix.WaitStatus) {
 }
 
 // restoreDeaths has the ends count that an earlier core has noted, where the service says
-// that some number of them is too many.
-func (s *service) restoreDeaths(u *unit) {
+// that some number of them is too many. One that is not acted on yet, as the word of the
+// record tells, will be counted then.
+func (s *service) restoreDeaths(u *unit, word string) {
 	if u.policy == nil || u.policy.GiveUpAfter == 0 {
 		return
 	}
@@ -42,5 +43,9 @@ func (s *service) restoreDeaths(u *unit) {
 		if time.Since(e.At) <= u.policy.GiveUpWithin {
 			u.deaths.times = append(u.deaths.times, e.At)
 		}
+	}
+	pending := word == state.ProcEnded || word == state.ProcFinishing || word == state.ProcFinish
+	if n := len(u.deaths.times); pending && n > 0 {
+		u.deaths.times = u.deaths.times[:n-1]
 	}
 }
