@@ -78,9 +78,7 @@ func (s *service) close() {
 			u.rest.Stop()
 		}
 		u.stopDeadline()
-		if u.notify != 0 {
-			u.closeNotify()
-		}
+		u.dropNotify()
 		if u.pidfd >= 0 {
 			s.core.poller.close(u.pidfd)
 		}

@@ -214,17 +214,26 @@ func (s *service) tellReady(u *unit) {
 	u.write()
 }
 
-// closeNotify ends the wait for readiness.
+// closeNotify ends the wait for readiness of a service that goes on: the scanner is to
+// keep the descriptors that it still has.
 func (u *unit) closeNotify() {
+	if u.notify != 0 {
+		u.svc.core.awaitStash(u.svc)
+		u.dropNotify()
+		u.svc.core.stashSoon(u.svc)
+	}
+}
+
+// dropNotify ends the wait for readiness. The scanner has, or needs, no descriptors of
+// the service that are still to be sent.
+func (u *unit) dropNotify() {
 	if u.late != nil {
 		u.late.Stop()
 		u.late = nil
 	}
 	if u.notify != 0 {
-		u.svc.core.awaitStash(u.svc)
 		u.svc.core.poller.close(u.notify)
 		u.notify = 0
-		u.svc.core.stashSoon(u.svc)
 	}
 }
 
