@@ -240,9 +240,11 @@ select undef, undef, undef, .01 until fcntl $f, 1024, 1;
 open my $t, '>', 'taken';
 select undef, undef, undef, .01 until -e ($ARGV[1] // 'go');
 `
+	frozen := "#!/bin/sh\n# A process is not stopped before all of its threads are.\nuntil ! grep -h ^State: /proc/$1/task/*/status | grep -qv 'T (stopped)'; do sleep .01; done\n"
 	not := "#!/bin/sh\nif \"$@\"; then exit 1; fi\n"
 	return dir, errors.Join(
 		writeFile(filepath.Join(dir, "eventually"), []byte(eventually), 0o755),
+		writeFile(filepath.Join(dir, "frozen"), []byte(frozen), 0o755),
 		writeFile(filepath.Join(dir, "hold"), []byte(hold), 0o755),
 		writeFile(filepath.Join(dir, "not"), []byte(not), 0o755))
 })

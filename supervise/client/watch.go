@@ -1,7 +1,6 @@
 package client
 
 import (
-	"encoding/binary"
 	"errors"
 	"slices"
 	"time"
@@ -411,20 +410,17 @@ func (w *waiter) drain() {
 		if err != nil || n < unix.SizeofInotifyEvent {
 			return
 		}
-		for at := 0; at+unix.SizeofInotifyEvent <= n; {
-			number := int32(binary.NativeEndian.Uint32(buf[at:]))
-			mask := binary.NativeEndian.Uint32(buf[at+4:])
-			at += unix.SizeofInotifyEvent + int(binary.NativeEndian.Uint32(buf[at+12:]))
-			orders := w.watches[number]
-			if mask&unix.IN_Q_OVERFLOW != 0 {
+		for ev := range sys.InotifyEvents(buf[:n]) {
+			orders := w.watches[ev.Watch]
+			if ev.Mask&unix.IN_Q_OVERFLOW != 0 {
 				for _, some := range w.watches {
 					wake(some)
 				}
 				continue
 			}
 			wake(orders)
-			if mask&unix.IN_IGNORED != 0 { // the directory is gone, perhaps replaced
-				delete(w.watches, number)
+			if ev.Mask&unix.IN_IGNORED != 0 { // the directory is gone, perhaps replaced
+				delete(w.watches, ev.Watch)
 				for _, o := range orders {
 					o.watch = -1
 				}

@@ -2,9 +2,10 @@ package core
 
 import (
 	"bytes"
-	"encoding/binary"
 	"path"
 	"strconv"
+
+	"runitbox/supervise/sys"
 
 	"golang.org/x/sys/unix"
 )
@@ -152,23 +153,19 @@ func (c *Core) removals() {
 			return
 		}
 		c.mu.Lock()
-		for at := 0; at+unix.SizeofInotifyEvent <= n; {
-			number := int32(binary.NativeEndian.Uint32(buf[at:]))
-			mask := binary.NativeEndian.Uint32(buf[at+4:])
-			name := buf[at+unix.SizeofInotifyEvent:][:binary.NativeEndian.Uint32(buf[at+12:])]
-			at += unix.SizeofInotifyEvent + len(name)
+		for ev := range sys.InotifyEvents(buf[:n]) {
 			// What has a dot in its name is removed by the core itself.
-			if u := c.guarded[number]; u != nil && !bytes.Contains(name, []byte{'.'}) {
+			if u := c.guarded[ev.Watch]; u != nil && !bytes.Contains(ev.Name, []byte{'.'}) {
 				u.svc.post(event{kind: evRemoved})
 			}
-			if c.linkDirs[number] && (len(name) == 0 || string(bytes.TrimRight(name, "\x00")) == "supervise") {
+			if c.linkDirs[ev.Watch] && (len(ev.Name) == 0 || string(ev.Name) == "supervise") {
 				for u := range c.linked {
 					u.svc.post(event{kind: evRemoved})
 				}
 			}
-			if mask&unix.IN_IGNORED != 0 {
-				delete(c.guarded, number)
-				delete(c.linkDirs, number)
+			if ev.Mask&unix.IN_IGNORED != 0 {
+				delete(c.guarded, ev.Watch)
+				delete(c.linkDirs, ev.Watch)
 			}
 		}
 		c.mu.Unlock()

@@ -3,8 +3,6 @@ package core
 import (
 	"bytes"
 	"fmt"
-	"os"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -363,23 +361,14 @@ func (s *service) endStrays(u *unit, pid int) {
 
 // strays are the living processes of the session that the process of that number has led.
 func strays(leader int) (pids []int) {
-	dir, err := os.Open("/proc")
-	if err != nil {
-		return nil
-	}
-	defer dir.Close()
-	names, _ := dir.Readdirnames(-1)
-	for _, name := range names {
-		pid, err := strconv.Atoi(name)
-		if err != nil || pid == leader {
-			continue
-		}
-		if sid, err := unix.Getsid(pid); err != nil || sid != leader {
-			continue
+	eachProcess(func(pid int) error {
+		if sid, err := unix.Getsid(pid); err != nil || sid != leader || pid == leader {
+			return nil
 		}
 		if st, ok, err := proc.StatOf(pid); err == nil && ok && st.State != 'Z' && st.State != 'X' {
 			pids = append(pids, pid)
 		}
-	}
+		return nil
+	})
 	return pids
 }

@@ -21,16 +21,17 @@ func (c *Core) awaitThreads() {
 	c.spare = spareThreads
 	c.mu.Unlock()
 	need := c.needThreads()
-	defer threads.OneProcessor()()
-	for said := false; !threads.Reserve(need + poolLeast); said = true {
-		if !said {
-			c.Say(diag.Warning, "", errors.New("too few processes may be made for a supervisor; waiting."))
+	threads.Wait(func() bool {
+		if !threads.Reserve(need + poolLeast) {
+			return false
 		}
-		time.Sleep(time.Second)
-	}
-	for c.pool.ready = poolLeast; c.pool.ready < poolMax && threads.Reserve(need+c.pool.ready+1); {
-		c.pool.ready++
-	}
+		for c.pool.ready = poolLeast; c.pool.ready < poolMax && threads.Reserve(need+c.pool.ready+1); {
+			c.pool.ready++
+		}
+		return true
+	}, func() {
+		c.Say(diag.Warning, "", errors.New("too few processes may be made for a supervisor; waiting."))
+	}, nil)
 }
 
 // spareThreads are for calls of the kernel that never wait: where the machine is busy

@@ -157,29 +157,14 @@ func parseTwo(text string) (a, b uint64, ok bool) {
 	return a, b, err1 == nil && err2 == nil && a <= timeMax && b <= timeMax
 }
 
-// signals are the names of the signals that a process may be sent, without SIG.
-var signals = [...]struct {
-	name string
-	sig  unix.Signal
-}{
-	{"HUP", unix.SIGHUP}, {"INT", unix.SIGINT}, {"QUIT", unix.SIGQUIT}, {"ILL", unix.SIGILL}, {"TRAP", unix.SIGTRAP},
-	{"ABRT", unix.SIGABRT}, {"BUS", unix.SIGBUS}, {"FPE", unix.SIGFPE}, {"KILL", unix.SIGKILL}, {"USR1", unix.SIGUSR1},
-	{"SEGV", unix.SIGSEGV}, {"USR2", unix.SIGUSR2}, {"PIPE", unix.SIGPIPE}, {"ALRM", unix.SIGALRM}, {"TERM", unix.SIGTERM},
-	{"CHLD", unix.SIGCHLD}, {"CONT", unix.SIGCONT}, {"STOP", unix.SIGSTOP}, {"TSTP", unix.SIGTSTP}, {"TTIN", unix.SIGTTIN},
-	{"TTOU", unix.SIGTTOU}, {"URG", unix.SIGURG}, {"XCPU", unix.SIGXCPU}, {"XFSZ", unix.SIGXFSZ}, {"VTALRM", unix.SIGVTALRM},
-	{"PROF", unix.SIGPROF}, {"WINCH", unix.SIGWINCH}, {"IO", unix.SIGIO}, {"PWR", unix.SIGPWR}, {"SYS", unix.SIGSYS},
-}
-
 // parseSignal takes a number, or a name in any case, with SIG or without.
 func parseSignal(text string) (unix.Signal, error) {
 	if n, err := strconv.Atoi(text); err == nil && n >= 1 && n <= 64 {
 		return unix.Signal(n), nil
 	}
 	name := strings.TrimPrefix(strings.ToUpper(text), "SIG")
-	for _, s := range signals {
-		if s.name == name {
-			return s.sig, nil
-		}
+	if sig := unix.SignalNum("SIG" + name); sig != 0 {
+		return sig, nil
 	}
 	if rest, ok := strings.CutPrefix(name, "RTMIN"); ok {
 		n, err := strconv.Atoi("0" + strings.TrimPrefix(rest, "+"))

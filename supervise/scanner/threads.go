@@ -26,18 +26,16 @@ func (s *Scanner) awaitThreads() (late []unix.Signal) {
 		time.AfterFunc(2*startTime, s.reserve) // where the first look is not over sooner
 		return nil
 	}
-	defer threads.OneProcessor()()
-	for said := false; !threads.Reserve(s.need); said = true {
-		if !said {
-			s.warn(errors.New("too few processes may be made; waiting."))
+	sig := threads.Wait(func() bool {
+		if !threads.Reserve(s.need) {
+			return false
 		}
-		select {
-		case sig := <-s.sigs:
-			return []unix.Signal{sig.(unix.Signal)}
-		case <-time.After(time.Second):
-		}
+		threads.Reserve(s.need + 2) // no more are made later, and entries may hang
+		return true
+	}, func() { s.warn(errors.New("too few processes may be made; waiting.")) }, s.sigs)
+	if sig != nil {
+		return []unix.Signal{sig.(unix.Signal)}
 	}
-	threads.Reserve(s.need + 2) // no more are made later, and entries may hang
 	return nil
 }
 

@@ -1,7 +1,6 @@
 package scanner
 
 import (
-	"encoding/binary"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"runitbox/supervise/child"
+	"runitbox/supervise/sys"
 )
 
 // watcher see by inotify what changes: the directory itself, every link on the way to
@@ -201,11 +201,8 @@ func (e *watcher) read(f *os.File, see func(wd int32, mask uint32, name string))
 		if err != nil {
 			return
 		}
-		for b := buf[:n]; len(b) >= unix.SizeofInotifyEvent; {
-			size := int(binary.NativeEndian.Uint32(b[12:]))
-			name := strings.TrimRight(string(b[unix.SizeofInotifyEvent:unix.SizeofInotifyEvent+size]), "\x00")
-			see(int32(binary.NativeEndian.Uint32(b)), binary.NativeEndian.Uint32(b[4:]), name)
-			b = b[unix.SizeofInotifyEvent+size:]
+		for ev := range sys.InotifyEvents(buf[:n]) {
+			see(ev.Watch, ev.Mask, string(ev.Name))
 		}
 	}
 }

@@ -1,9 +1,10 @@
 package survey
 
 import (
-	"encoding/binary"
 	"fmt"
 	"strings"
+
+	"runitbox/supervise/sys"
 
 	"golang.org/x/sys/unix"
 )
@@ -59,27 +60,22 @@ func (w *Watch) Read() map[string]bool {
 		if err != nil || n < unix.SizeofInotifyEvent {
 			return changed
 		}
-		for at := 0; at+unix.SizeofInotifyEvent <= n; {
-			number := int32(binary.NativeEndian.Uint32(buf[at:]))
-			mask := binary.NativeEndian.Uint32(buf[at+4:])
-			length := int(binary.NativeEndian.Uint32(buf[at+12:]))
-			name := strings.TrimRight(string(buf[at+unix.SizeofInotifyEvent:at+unix.SizeofInotifyEvent+length]), "\x00")
-			at += unix.SizeofInotifyEvent + length
-			if mask&unix.IN_Q_OVERFLOW != 0 {
+		for ev := range sys.InotifyEvents(buf[:n]) {
+			if ev.Mask&unix.IN_Q_OVERFLOW != 0 {
 				for dir := range w.has {
 					changed[dir] = true
 				}
 			}
-			for _, dir := range w.dirs[number] {
-				if counts(mask, name) {
+			for _, dir := range w.dirs[ev.Watch] {
+				if counts(ev.Mask, string(ev.Name)) {
 					changed[dir] = true
 				}
-				if mask&unix.IN_IGNORED != 0 {
+				if ev.Mask&unix.IN_IGNORED != 0 {
 					delete(w.has, dir)
 				}
 			}
-			if mask&unix.IN_IGNORED != 0 {
-				delete(w.dirs, number)
+			if ev.Mask&unix.IN_IGNORED != 0 {
+				delete(w.dirs, ev.Watch)
 			}
 		}
 	}

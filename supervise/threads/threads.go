@@ -86,24 +86,33 @@ func Await(n int, say func(error)) {
 	if !Scarce() {
 		return
 	}
-	defer OneProcessor()()
-	for said := false; !makeTemplate() || !Reserve(n+1); said = true {
-		if !said {
-			say(errors.New("too few processes may be made; waiting."))
-		}
-		time.Sleep(time.Second)
-	}
+	Wait(func() bool { return makeTemplate() && Reserve(n+1) },
+		func() { say(errors.New("too few processes may be made; waiting.")) }, nil)
 }
 
-// OneProcessor has the runtime use one processor until it is told otherwise. For another
-// one that is idle it makes a thread where none is at rest, as those that were just
-// reserved are not yet: so threads are reserved this way where there is room for few.
-func OneProcessor() (restore func()) {
-	n := runtime.GOMAXPROCS(1)
-	return func() {
+// Wait tries each second to reserve threads, until reserve says that there are enough, or
+// a signal ends that, which it returns. say is called, once, where it has to wait. It is
+// for where there is room for few.
+//
+// Meanwhile the runtime uses one processor. For another one that is idle it would make a
+// thread where none is at rest, as those that were just reserved are not yet.
+func Wait(reserve func() bool, say func(), end <-chan os.Signal) os.Signal {
+	processors := runtime.GOMAXPROCS(1)
+	defer func() {
 		settle()
-		runtime.GOMAXPROCS(n)
+		runtime.GOMAXPROCS(processors)
+	}()
+	for said := false; !reserve(); said = true {
+		if !said {
+			say()
+		}
+		select {
+		case sig := <-end:
+			return sig
+		case <-time.After(time.Second):
+		}
 	}
+	return nil
 }
 
 // settle waits, a tenth of a second at most, until all threads but the calling one wait.
