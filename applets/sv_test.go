@@ -394,7 +394,8 @@ func TestSvReplaced(t *testing.T) {
 mkdir sv; mk sv/a 'trap "echo >>../../hups" HUP; : >>../../starts; while :; do sleep .05; done'
 setsid runsvdir sv >log 2>&1 </dev/null & P=$!; export SVDIR=$T/sv
 until sv check a >/dev/null 2>&1 && [ -e starts ]; do sleep .05; done; : >hups
-core() { ps -o pid=,args= --ppid $P | awk '/runsv/{print $1}'; }
+# One that was killed is no core any more, and the next takes a moment.
+core() { until c=$(ps -o pid=,args= --ppid $P | awk '/runsv --tree/{print $1}'); [ -n "$c" ]; do sleep .01; done; echo $c; }
 for i in 1 2 3 4; do
 	pid=$(cat sv/a/supervise/pid)
 	(sleep .00$((3*i)); kill -9 $(core)) & sv hup a; echo rc=$?; wait $!
