@@ -150,6 +150,7 @@ build/peers/.done build/peers/.tools:
 
 # Of prometheus only the program that checks what is written for it is taken.
 build/peers/usr/bin/promtool: | build/peers/.done
+	@mkdir -p build/apt/lists/partial build/apt/cache/archives/partial
 	@if command -v apt-get >/dev/null && $(APT) update && cd build/apt && $(APT) download prometheus; then \
 		dpkg --fsys-tarfile prometheus_*.deb | tar -xC ../peers ./usr/bin/promtool; rm -f prometheus_*.deb; touch ../peers/usr/bin/promtool; \
 	else echo "peers: no promtool here"; fi
