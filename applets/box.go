@@ -29,10 +29,8 @@ func box(argv []string) error {
 		return call(argv[1], argv[1:])
 	}
 	root := newBox()
-	root.SetArgs(argv[1:])
 	root.SetOut(os.Stdout)
-	root.SilenceErrors, root.SilenceUsage = true, true
-	return root.Execute()
+	return execute(root, argv[1:])
 }
 
 // newBox is the command runitbox, with all that it can be called as.
@@ -58,7 +56,6 @@ func newBox() *cobra.Command {
 		root.AddCommand(&cobra.Command{Use: l.Name, Short: l.Short, Run: func(*cobra.Command, []string) {}})
 	}
 	root.AddCommand(newInstall(), newUninstall(), newSetupCommand(), newCompletion(), newComplete())
-	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetHelpCommand(newHelp())
 	root.InitDefaultHelpCmd()
 	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
