@@ -111,7 +111,6 @@ func call(name string, argv []string) error {
 	}
 	cmd := find(name)(argv[0])
 	cmd.Flags().SetInterspersed(false)
-	cmd.SetHelpFunc(showHelp)
 	cmd.SetOut(os.Stdout)
 	return execute(cmd, argv[1:])
 }

@@ -44,7 +44,7 @@ func newBox() *cobra.Command {
 			if len(args) > 0 {
 				return fatal{"runitbox", 127, fmt.Errorf("%s: applet not found", args[0])}
 			}
-			return cmd.Help()
+			return showHelp(cmd)
 		},
 	}
 	getoptErrors(root, "runitbox", "runitbox [--help | --version | applet [arg ...]]", 100)
@@ -55,17 +55,7 @@ func newBox() *cobra.Command {
 	for _, l := range loaders.All {
 		root.AddCommand(&cobra.Command{Use: l.Name, Short: l.Short, Run: func(*cobra.Command, []string) {}})
 	}
-	root.AddCommand(newInstall(), newUninstall(), newSetupCommand(), newCompletion(), newComplete())
-	root.SetHelpCommand(newHelp())
-	root.InitDefaultHelpCmd()
-	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
-		switch {
-		case cmd == root:
-			showBox(cmd, args)
-		default:
-			showHelp(cmd, args)
-		}
-	})
+	root.AddCommand(newInstall(), newUninstall(), newSetupCommand(), newCompletion(), newComplete(), newHelp())
 	return root
 }
 

@@ -20,7 +20,7 @@ func execute(root *cobra.Command, args []string) error {
 		return cmd.FlagErrorFunc()(cmd, err)
 	}
 	if help, _ := cmd.Flags().GetBool("help"); help {
-		return cmd.Help()
+		return showHelp(cmd)
 	}
 	if cmd.Version != "" {
 		if version, _ := cmd.Flags().GetBool("version"); version {
@@ -38,7 +38,7 @@ func execute(root *cobra.Command, args []string) error {
 		return cmd.RunE(cmd, args)
 	}
 	if cmd.Run == nil {
-		return cmd.Help()
+		return showHelp(cmd)
 	}
 	cmd.Run(cmd, args)
 	return nil

@@ -48,7 +48,6 @@ func (s *svCall) runVerb(build func(s *svCall) *cobra.Command, cmd *cobra.Comman
 	verb := build(s)
 	getoptErrors(verb, s.name, verb.Use, 100)
 	verb.Flags().SortFlags = false
-	verb.SetHelpFunc(showHelp)
 	verb.SetOut(cmd.OutOrStdout())
 	return execute(verb, args)
 }

@@ -3,6 +3,7 @@ package setup
 import (
 	"io/fs"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 )
@@ -49,7 +50,7 @@ func Services() []Service {
 	for n := 2; n <= 6; n++ { // tells by its name which terminal it is for
 		all = append(all, renamed(all, "agetty-tty1", "agetty-tty"+strconv.Itoa(n)))
 	}
-	slices.SortFunc(all, func(a, b Service) int { return strings.Compare(a.Name, b.Name) })
+	sort.SliceStable(all, func(i, j int) bool { return all[i].Name < all[j].Name })
 	return all
 }
 

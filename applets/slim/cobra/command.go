@@ -31,9 +31,7 @@ type Command struct {
 	flags     *FlagSet
 	parent    *Command
 	commands  []*Command
-	help      *Command
 	out       io.Writer
-	helpFunc  func(*Command, []string)
 	errorFunc func(*Command, error) error
 }
 
@@ -115,21 +113,8 @@ func (c *Command) initFlag(name, letter, usage string) {
 	c.Flags().BoolP(name, letter, false, usage)
 }
 
-// SetHelpCommand says which command InitDefaultHelpCmd adds.
-func (c *Command) SetHelpCommand(cmd *Command) { c.help = cmd }
-
-// InitDefaultHelpCmd adds the command for help.
-func (c *Command) InitDefaultHelpCmd() {
-	if c.help != nil && c.help.parent == nil {
-		c.AddCommand(c.help)
-	}
-}
-
 // SetOut says where it writes to.
 func (c *Command) SetOut(w io.Writer) { c.out = w }
-
-// SetHelpFunc says what shows help of it, and of its commands.
-func (c *Command) SetHelpFunc(f func(*Command, []string)) { c.helpFunc = f }
 
 // SetFlagErrorFunc says what becomes of a wrong option.
 func (c *Command) SetFlagErrorFunc(f func(*Command, error) error) { c.errorFunc = f }
@@ -146,17 +131,6 @@ func (c *Command) OutOrStdout() io.Writer {
 
 // ErrOrStderr is where it tells of errors.
 func (c *Command) ErrOrStderr() io.Writer { return os.Stderr }
-
-// Help shows help.
-func (c *Command) Help() error {
-	for at := c; at != nil; at = at.parent {
-		if at.helpFunc != nil {
-			at.helpFunc(c, nil)
-			return nil
-		}
-	}
-	return nil
-}
 
 // Find is the command that the arguments name, and what is left of them.
 func (c *Command) Find(args []string) (*Command, []string, error) {
