@@ -22,7 +22,7 @@ type Service struct {
 func Services() []Service {
 	var all []Service
 	var logRun File
-	for _, f := range parse(servicesText) {
+	for _, f := range parse(text("services.txt")) {
 		name, file, _ := strings.Cut(f.Path, "/")
 		if name == "log" { // is not a service but of all of them
 			logRun = f
