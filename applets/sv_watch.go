@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -232,7 +233,7 @@ func (s *svCall) listFollow(names []string) error {
 		all := append([]*survey.Service(nil), w.all...)
 		rows := terminalRows(s.stdout) - 1
 		if len(all) >= rows { // what is not well must be seen
-			slices.SortStableFunc(all, func(a, b *survey.Service) int { return rank(a) - rank(b) })
+			sort.SliceStable(all, func(i, j int) bool { return rank(all[i]) < rank(all[j]) })
 			all = all[:max(0, rows-1)]
 		}
 		shares, used := map[string]string{}, map[string]time.Duration{}
