@@ -188,8 +188,10 @@ func (s *service) restore(u *unit, was *priorState) {
 		u.making = true
 		return
 	case state.ProcDown:
+		u.restoreOver(was.record)
 		return
 	case state.ProcFailed:
+		u.restoreOver(was.record)
 		u.st, _ = machine.Step(u.st, machine.FoundFailed)
 		return
 	case state.ProcEnded, state.ProcFinishing:

@@ -314,7 +314,7 @@ func (d *deaths) backOff(p *policy.Policy, lived time.Duration) bool {
 func (s *service) giveUp(u *unit, why string) {
 	s.fatal(fmt.Errorf("%sgiven up: %s; sv up starts it again.", u.prefix, why))
 	u.deaths = deaths{}
-	s.record(u, state.Process{Word: state.ProcFailed, Status: u.ws})
+	s.record(u, state.Process{Word: state.ProcFailed, Status: u.ws, Ticks: 1})
 	s.feed(u, machine.Failed)
 }
 

@@ -37,6 +37,7 @@ type unit struct {
 	foreign  bool        // the adopted process is no child of the scanner
 	unread   bool        // bytes were left in the FIFO on purpose
 	more     bool        // bytes may be left in the FIFO, to be read next
+	hasEnded bool        // ./run has run, and ended
 	left     bool        // the record is not written, and the scanner has it; the owner of the service knows
 	told     atomic.Bool // of bytes in the FIFO, and has not looked since
 	ws       unix.WaitStatus
@@ -251,6 +252,8 @@ func (s *service) do(u *unit, e machine.Effect) {
 		u.restFor(10 * time.Second)
 	case machine.TellHeld:
 		s.tellHeld()
+	case machine.Over:
+		s.tellOver(u)
 	default:
 		if send := sends[e]; send.sig != 0 {
 			s.hook(u, send.lane, job{hook: send.hook, of: u.pid, then: s.sent(u, u.pid, e)})
@@ -267,6 +270,7 @@ func (u *unit) restFor(d time.Duration) {
 
 // ended tells the machine that ./run or ./finish is over.
 func (s *service) ended(u *unit, r role, ws unix.WaitStatus) {
+	u.hasEnded = true
 	if r == isRun {
 		u.ws = ws
 		if u == &s.main && s.dir.Readable("finish") {

@@ -114,6 +114,7 @@ const (
 	Await              // Rested after ten seconds
 	TellUnready        // say why ./run cannot be executed
 	TellHeld           // warn of the control script that the end waits for
+	Over               // it has ended, and is not started again without an order
 	SendKill           // from here on: the control script of that name, then the signal
 	SendStop
 	SendCont
@@ -161,9 +162,10 @@ type change struct {
 	paused  mark
 	termed  mark
 	failed  mark
-	only    bool // the flags change in phase Running only
-	except  bool // the flags change in every phase but Running
-	notLogs bool // a log service ignores the event: it ends when its pipe does
+	only    bool   // the flags change in phase Running only
+	except  bool   // the flags change in every phase but Running
+	notLogs bool   // a log service ignores the event: it ends when its pipe does
+	last    Effect // what is done where the service then stays down
 }
 
 // changes is the first half of the machine: what an event changes wherever it comes.
@@ -180,11 +182,13 @@ var changes = [events]change{
 	TermSent:    {termed: set, only: true},
 	Spawned:     {paused: unset, termed: unset}, // flags are of one process
 	Died:        {paused: unset, termed: unset},
-	Gone:        {paused: unset, termed: unset},
-	GoneSoon:    {paused: unset, termed: unset},
-	GoneBackoff: {paused: unset, termed: unset},
+	Gone:        {paused: unset, termed: unset, last: Over},
+	GoneSoon:    {paused: unset, termed: unset, last: Over},
+	GoneBackoff: {paused: unset, termed: unset, last: Over},
 	Failed:      {paused: unset, termed: unset, failed: set},
 	FoundFailed: {failed: set},
+	Begin:       {last: Over}, // an earlier core may not have told that
+	BeginSoon:   {last: Over},
 }
 
 // moves is the other half: the next phase and what is to be done. A pair that is
@@ -198,6 +202,7 @@ var moves = [phases][events]*Row{
 		BeginSoon:    {next: Resting, Do: RestOn, when: ifUp},
 		BeginUnready: {next: Idle, Do: TellUnready, when: ifWanted},
 		FoundMaking:  {next: Starting, Do: Start, when: ifWanted, Record: true},
+		FoundFailed:  {next: Idle, Do: Over},
 		FoundRun:     {next: Running},
 		FoundFinish:  {next: Finishing},
 	},
@@ -209,7 +214,7 @@ var moves = [phases][events]*Row{
 		Gone:        {next: Starting, Do: Start, when: ifUp, Later: true},
 		GoneSoon:    {next: Resting, Do: Rest, when: ifUp},
 		GoneBackoff: {next: Resting, Do: RestBackoff, when: ifUp},
-		Failed:      {next: Idle},
+		Failed:      {next: Idle, Do: Over},
 	},
 	Running: {
 		CmdDown:     {next: Running, Do: Stop},
@@ -232,7 +237,7 @@ var moves = [phases][events]*Row{
 		Gone:        {next: Starting, Do: Start, when: ifUp, Later: true},
 		GoneSoon:    {next: Resting, Do: Rest, when: ifUp},
 		GoneBackoff: {next: Resting, Do: RestBackoff, when: ifUp},
-		Failed:      {next: Idle},
+		Failed:      {next: Idle, Do: Over},
 	},
 	Ending: { // it shows as running, so that what its script does with supervise/pid meets no other process
 		Rested:      {next: Ending, Do: TellHeld},
@@ -240,7 +245,7 @@ var moves = [phases][events]*Row{
 		Gone:        {next: Starting, Do: Start, when: ifUp, Later: true},
 		GoneSoon:    {next: Resting, Do: Rest, when: ifUp},
 		GoneBackoff: {next: Resting, Do: RestBackoff, when: ifUp},
-		Failed:      {next: Idle},
+		Failed:      {next: Idle, Do: Over},
 	},
 	Finishing: { // ./finish runs whatever is wanted
 		Spawned:     {next: Finishing},
@@ -249,13 +254,13 @@ var moves = [phases][events]*Row{
 		Gone:        {next: Starting, Do: Start, when: ifUp, Later: true},
 		GoneSoon:    {next: Resting, Do: Rest, when: ifUp},
 		GoneBackoff: {next: Resting, Do: RestBackoff, when: ifUp},
-		Failed:      {next: Idle},
+		Failed:      {next: Idle, Do: Over},
 	},
 	Resting: {
 		CmdUp:   {next: Starting, Do: Start},
 		CmdOnce: {next: Starting, Do: Start, Record: true},
-		CmdDown: {next: Idle},
-		CmdExit: {next: Idle},
+		CmdDown: {next: Idle, Do: Over},
+		CmdExit: {next: Idle, Do: Over},
 		Unfed:   {next: Idle},
 		Rested:  {next: Starting, Do: Start, when: ifWanted},
 	},
@@ -280,7 +285,7 @@ func Step(s Status, ev Event) (Status, Row) {
 	}
 	r := *m
 	if !r.when.holds(s) {
-		r = Row{next: Idle}
+		r = Row{next: Idle, Do: c.last}
 		if m.when == ifAgainst {
 			r.next = m.next
 		}

@@ -28,7 +28,7 @@ var (
 	effectNames = [...]string{
 		Nothing: "-", Start: "Start", Spawn: "Spawn", SpawnFinish: "SpawnFinish", Stop: "Stop", Rest: "Rest", RestLong: "RestLong", RestOn: "RestOn",
 		RestBackoff: "RestBackoff", SendReload: "SendReload", Await: "Await", TellUnready: "TellUnready", TellHeld: "TellHeld", SendKill: "SendKill", SendStop: "SendStop", SendCont: "SendCont",
-		SendHup: "SendHup", SendAlarm: "SendAlarm", SendInt: "SendInt", SendQuit: "SendQuit", SendUsr1: "SendUsr1", SendUsr2: "SendUsr2",
+		SendHup: "SendHup", SendAlarm: "SendAlarm", SendInt: "SendInt", SendQuit: "SendQuit", SendUsr1: "SendUsr1", SendUsr2: "SendUsr2", Over: "Over",
 	}
 	conditionNames = [...]string{always: "", ifUp: " if-up", ifWanted: " if-wanted", ifAgainst: " if-against"}
 	wantNames      = [...]string{state.WantUp: "up", state.WantDown: "down", state.WantOnce: "once", state.WantExit: "exit"}
@@ -50,7 +50,7 @@ func printMachine() string {
 		}{
 			{c.gives, "want=" + wantNames[c.want]},
 			{c.failed != same, "failed=" + flagNames[c.failed]}, {c.paused != same, "paused=" + flagNames[c.paused]}, {c.termed != same, "termed=" + flagNames[c.termed]},
-			{c.only, "in-Running"}, {c.except, "not-in-Running"}, {c.notLogs, "not-of-a-log"},
+			{c.only, "in-Running"}, {c.except, "not-in-Running"}, {c.notLogs, "not-of-a-log"}, {c.last != Nothing, "if-it-stays-down: " + effectNames[c.last]},
 		} {
 			if part.there {
 				b.WriteString(" " + part.text)

@@ -31,6 +31,24 @@ type Policy struct {
 	BackoffMax     time.Duration // backoff; 0: a restart rests as runsv's
 	GiveUpAfter    int           // give-up: more ends than that
 	GiveUpWithin   time.Duration // within that
+	Essential      Essential     // essential: the tree ends with the service
+}
+
+// Essential is with which end of a service the tree ends.
+type Essential byte
+
+// The ends that there are to choose from.
+const (
+	EndsAlone       Essential = iota // the tree goes on
+	EndsTree                         // every end
+	EndsWithSuccess                  // when ./run has exited 0
+	EndsWithFailure                  // when it has not
+)
+
+// Holds says whether the tree ends with a service whose ./run has exited so, 128 and more
+// for a signal.
+func (e Essential) Holds(code int) bool {
+	return e == EndsTree || e == EndsWithSuccess && code == 0 || e == EndsWithFailure && code != 0
 }
 
 // The files that hold a time in milliseconds, which is read when it begins to run.
@@ -82,6 +100,19 @@ var files = [...]struct {
 			return errors.New("how many ends (1 to 4095), and within how many milliseconds")
 		}
 		p.GiveUpAfter, p.GiveUpWithin = int(n), time.Duration(ms)*time.Millisecond
+		return nil
+	}},
+	{"essential", func(p *Policy, text string) error {
+		switch text {
+		case "":
+			p.Essential = EndsTree
+		case "success":
+			p.Essential = EndsWithSuccess
+		case "failure":
+			p.Essential = EndsWithFailure
+		default:
+			return errors.New("empty, success or failure")
+		}
 		return nil
 	}},
 }

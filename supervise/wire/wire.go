@@ -44,6 +44,8 @@ import (
 //	                   kept is kept then
 //	seen PID 0         the death is recorded, the corpse may be reaped
 //	thread TID 0       the thread by which the core's end is seen
+//	over STATUS 0 NAME an essential service has ended for good: the tree is to
+//	                   stop, and runsvdir to exit with STATUS
 //
 // Nobody waits for the other end to read: what does not go at once stays with
 // who has it to say, and is sent, in its order, when the link takes it.
