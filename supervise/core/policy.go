@@ -29,6 +29,7 @@ func (s *service) readPolicy(u *unit) {
 	p, names, warnings := policy.Read(dir)
 	if u.policy = p; u == &s.main {
 		s.names = names
+		s.readNeeds()
 	}
 	for _, err := range warnings {
 		s.warn(err)
@@ -210,6 +211,9 @@ func (s *service) tellReady(u *unit) {
 	s.noteRecord(u, err)
 	u.written.status = [state.StatusSize]byte{}
 	u.write()
+	if u == &s.main {
+		s.tellStanding()
+	}
 }
 
 // closeNotify ends the wait for readiness of a service that goes on: the scanner is to

@@ -91,6 +91,8 @@ type service struct {
 	inline      bool         // what is to be made is put into orders
 	looked      bool         // its directory was just read
 	names       policy.Names // what is in it, as it was read last
+	needs       bool         // it needs others
+	needed      bool         // others need it
 	readOnly    bool         // its file system is, and that was said
 	takenOver   bool         // another core has let go of it
 	opened      bool
@@ -208,6 +210,9 @@ func (s *service) feed(u *unit, ev machine.Event) {
 			u.since = time.Now()
 		}
 	}
+	if before.Phase == machine.Waiting && st.Phase != before.Phase && row.Do != machine.Start {
+		s.core.needs.leave(s)
+	}
 	if before.Want != st.Want || row.Record && st.Want == state.WantOnce {
 		s.recordWant(u)
 	}
@@ -215,6 +220,9 @@ func (s *service) feed(u *unit, ev machine.Event) {
 	s.do(u, row.Do) // first: that down is wanted is written together with the TERM
 	if !row.Later {
 		u.write()
+	}
+	if u == &s.main {
+		s.tellStanding()
 	}
 }
 
@@ -228,6 +236,9 @@ func (s *service) do(u *unit, e machine.Effect) {
 		}
 		if u == &s.main {
 			s.attachLog()
+			if s.waitForNeeds() {
+				return
+			}
 		}
 		s.hook(u, laneUp, job{hook: 'u', then: func(bool) { s.feed(u, machine.Ready) }})
 	case machine.Spawn:
@@ -252,6 +263,8 @@ func (s *service) do(u *unit, e machine.Effect) {
 		u.restFor(10 * time.Second)
 	case machine.TellHeld:
 		s.tellHeld()
+	case machine.TellNeeds:
+		s.tellNeeds(s.lacks(), true)
 	case machine.Over:
 		s.tellOver(u)
 	default:

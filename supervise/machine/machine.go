@@ -17,6 +17,7 @@ const (
 	Ending                 // ./run has ended, a control script that was to end it has not
 	Finishing              // ./finish runs or is being made
 	Resting                // down, until a second has passed or an order comes
+	Waiting                // down, until what it needs is ready
 
 	phases = iota
 )
@@ -93,6 +94,8 @@ const (
 	Resumed                          // ./run was taken over, and no control script of it runs
 	Scripted                         // the same, and a control script of it goes on
 	FoundFailed                      // an earlier core has given it up
+	Lacking                          // something that it needs is not ready
+	Met                              // all that it needs is ready
 
 	events = iota + 0x80
 )
@@ -103,7 +106,7 @@ type Effect byte
 // The effects.
 const (
 	Nothing     Effect = iota
-	Start              // control/u, then Ready
+	Start              // Lacking, where something that it needs is not ready; else control/u, then Ready
 	Spawn              // make ./run
 	SpawnFinish        // make ./finish
 	Stop               // control/t, TERM; then CONT and control/d or control/x, as is wanted
@@ -114,6 +117,7 @@ const (
 	Await              // Rested after ten seconds
 	TellUnready        // say why ./run cannot be executed
 	TellHeld           // warn of the control script that the end waits for
+	TellNeeds          // warn of what it needs and will not be ready by itself
 	Over               // it has ended, and is not started again without an order
 	SendKill           // from here on: the control script of that name, then the signal
 	SendStop
@@ -215,6 +219,7 @@ var moves = [phases][events]*Row{
 		GoneSoon:    {next: Resting, Do: Rest, when: ifUp},
 		GoneBackoff: {next: Resting, Do: RestBackoff, when: ifUp},
 		Failed:      {next: Idle, Do: Over},
+		Lacking:     {next: Waiting, Do: Rest, when: ifWanted},
 	},
 	Running: {
 		CmdDown:     {next: Running, Do: Stop},
@@ -264,6 +269,40 @@ var moves = [phases][events]*Row{
 		Unfed:   {next: Idle},
 		Rested:  {next: Starting, Do: Start, when: ifWanted},
 	},
+	Waiting: { // an order to start looks anew at what it needs
+		CmdUp:   {next: Starting, Do: Start},
+		CmdOnce: {next: Starting, Do: Start, Record: true},
+		CmdDown: {next: Idle, Do: Over},
+		CmdExit: {next: Idle, Do: Over},
+		Rested:  {next: Waiting, Do: TellNeeds},
+		Met:     {next: Starting, Do: Start, when: ifWanted},
+	},
+}
+
+// Standing is what a service is to those that need it.
+type Standing byte
+
+// The standings.
+const (
+	Absent  Standing = iota // nobody supervises it
+	Coming                  // it is about to be ready, by itself
+	Reached                 // it is ready, or runs and does not say when it is
+	Stopped                 // it is down until somebody starts it
+	GivenUp                 // the same, since it has failed
+)
+
+// Standing says what a service of that status is to those that need it; ready is false
+// for one that has yet to say that it is ready.
+func (s Status) Standing(ready bool) Standing {
+	switch {
+	case s.Phase == Running && ready && !s.Termed:
+		return Reached
+	case s.Phase == Idle && s.Failed:
+		return GivenUp
+	case s.Phase == Idle && s.Want != state.WantUp:
+		return Stopped
+	}
+	return Coming
 }
 
 // Step decides what an event means. It starts nothing and reads no clock. The row

@@ -122,6 +122,7 @@ var files = [...]struct {
 type Names struct {
 	Known              bool // else it could not be listed
 	Log, Down, Control bool
+	Needs              bool // of ours: the directory of what it needs
 }
 
 // Read reads the files of the directory at, an open descriptor. A file that cannot be
@@ -237,6 +238,8 @@ func list(at int) (names map[string]bool, has Names) {
 				has.Down = true
 			case "control":
 				has.Control = true
+			case "needs":
+				has.Needs = true
 			}
 			for _, f := range files {
 				if f.name == string(name) {

@@ -27,7 +27,8 @@ import (
 //	                   supervise the directory that comes along; behind it
 //	                   what was kept of it. STATE true: and have it exit;
 //	                   waits: and do not start it before it is ready
-//	drop KEY 0         have it exit
+//	drop KEY 0         have it exit; in place of 0, where all are dropped, for how many
+//	                   milliseconds those exit first that need others
 //	ready KEY 0        what was missing for its start is there
 //	died PID STATUS    a child that the scanner inherited has ended
 //	stop MILLISECONDS 0
