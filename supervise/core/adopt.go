@@ -183,13 +183,19 @@ func (s *service) restore(u *unit, was *priorState) {
 	s.restoreDeaths(u, was.record.Word)
 	u.ws = was.record.Status
 	switch was.record.Word {
+	case state.ProcWaits:
+		u.restoreOver(was.record)
+		u.making = true
+		return
 	case state.ProcMaking: // no process came of it
 		u.began = time.Time{} // it has rested
 		u.making = true
 		return
 	case state.ProcDown:
+		u.restoreOver(was.record)
 		return
 	case state.ProcFailed:
+		u.restoreOver(was.record)
 		u.st, _ = machine.Step(u.st, machine.FoundFailed)
 		return
 	case state.ProcEnded, state.ProcFinishing:

@@ -54,6 +54,7 @@ type Core struct {
 
 	mu        sync.Mutex
 	orphaned  bool          // the scanner is gone
+	dropping  bool          // all services were told to exit
 	stopping  bool          // when the last service is gone, so is the core
 	spare     int           // threads beside those that are needed
 	changed   chan struct{} // of one: a service is gone, or the scanner
@@ -69,6 +70,7 @@ type Core struct {
 	commands peeker
 	outbox   outbox
 	stashes  stashes
+	needs    needs
 }
 
 // newCore starts what all services share: the worker pool, the reaper, the poller.
@@ -216,13 +218,17 @@ func (t Tree) Run() error {
 	})
 }
 
+// exitTime is how long the order in which services need each other counts when all are to
+// exit, where nobody says it.
+const exitTime = 8 * time.Second
+
 // serve acts on signals until all is over.
 func (c *Core) serve(sigs <-chan os.Signal) {
 	for {
 		select {
 		case sig := <-sigs:
 			if sig == unix.SIGTERM { // as if each runsv of the tree got it
-				c.services.post(event{kind: evCommand, cmd: machine.CmdExit})
+				go c.exitAll(exitTime)
 			}
 		case <-c.changed:
 			c.mu.Lock()

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"runitbox/supervise/diag"
-	"runitbox/supervise/machine"
 )
 
 // quit ends the process without touching a service. What is on its way is
@@ -38,12 +37,22 @@ func (c *Core) stopAll(limit time.Duration) {
 	c.mu.Lock()
 	c.stopping = true
 	c.mu.Unlock()
-	c.services.post(event{kind: evCommand, cmd: machine.CmdExit})
+	go c.exitAll(limit - limit/8)
 	c.notice()
 	time.Sleep(limit - limit/8)
 	c.procs.kill(false)
 	time.Sleep(limit / 8)
 	c.procs.kill(true)
+}
+
+// dropAll has every service exit, once: the scanner says it of each.
+func (c *Core) dropAll(limit time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.dropping {
+		c.dropping = true
+		go c.exitAll(limit)
+	}
 }
 
 func (c *Core) isOrphaned() bool {
