@@ -46,11 +46,11 @@ func (s *svCall) tellChange(one *survey.Service) {
 		return
 	}
 	p := linePrinter{}
-	text := string(p.appendStamp(nil, now.UnixNano())) + printable(one.Name) + ": " + stateWord(one)
+	text := string(p.appendStamp(nil, now.UnixNano())) + printable(one.Name) + ": " + shownState(one)
 	if one.Err == nil && one.Record.PID != 0 {
 		text += fmt.Sprintf(" (pid %d)", one.Record.PID)
 	}
-	for _, note := range notes(one) {
+	for _, note := range notes(one, now) {
 		text += ", " + printable(note)
 	}
 	fmt.Fprintln(s.out, text)

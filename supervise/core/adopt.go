@@ -180,7 +180,7 @@ func (s *service) restore(u *unit, was *priorState) {
 		s.record(u, now)
 	}
 	u.began = time.Now().Add(-max(0, time.Since(u.since)))
-	s.restoreDeaths(u, was.record.Word)
+	s.restoreHistory(u, was.record.Word)
 	u.ws = was.record.Status
 	switch was.record.Word {
 	case state.ProcWaits:

@@ -38,6 +38,8 @@ type Core struct {
 	descriptors budget
 	poller      poller
 	procs       *processes
+	oom         oomCounter
+	monotonic   monotonic
 	pool        pool
 	slots       child.Slots
 	start       func(order)            // has a process made in place of the pool; nil but in tests
@@ -94,6 +96,8 @@ func newCore(say func(diag.Level, string, error), pid int, session bool) (*Core,
 	c.openGuards()
 	c.private = []int{c.poller.epoll}
 	c.procs.kernel.signal = self.NotifyDeaths(c.procs.deaths, c.procs.given)
+	c.oom.open()
+	c.monotonic.start()
 	go c.procs.reap()
 	go c.poll()
 	return c, nil
