@@ -3,6 +3,7 @@ package applets
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -51,8 +52,15 @@ func newRunsvdir(argv0 string) *cobra.Command {
 				return misuse{line: argv0 + " [-P] dir", status: 1}
 			}
 			s.Dir = args[0]
+			at := len(os.Args) - len(args)
+			if i := slices.Index(args[:min(len(args), 3)], "--"); i > 0 {
+				if s.Command = args[i+1:]; len(s.Command) == 0 {
+					return misuse{line: argv0 + " [-P] dir -- command", status: 1}
+				}
+				args = args[:i]
+			}
 			if len(args) > 1 {
-				s.Log = len(os.Args) - len(args) + 1
+				s.Log = at + 1
 			}
 			s.Say = sayOf("runsvdir", s.Dir)
 			return exit(s.Run())

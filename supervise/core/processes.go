@@ -357,15 +357,17 @@ func (ps *processes) making() int {
 	return ps.expecting
 }
 
-// kill kills what runs: the services' processes, or the log services'.
-func (ps *processes) kill(log bool) {
+// kill kills what runs, and returns it: the services' processes, or the log services'.
+func (ps *processes) kill(log bool) (late []*process) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	for _, p := range ps.known {
 		if p.unit != nil && !p.over && (p.unit.prefix != "") == log {
 			proc.SendSignal(p.pid, p.pidfd, unix.SIGKILL)
+			late = append(late, p)
 		}
 	}
+	return late
 }
 
 // reap has owners told of the ends of children, for ever.
