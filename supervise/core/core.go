@@ -93,6 +93,7 @@ func newCore(say func(diag.Level, string, error), pid int, session bool) (*Core,
 	}
 	c.pool.ready, c.pool.grow = poolMax+urgentMax, c.growPool
 	c.slots = child.NewSlots(c.poller.epoll, poolMax)
+	c.pool.onSlow, c.procs.held = c.procs.heldUp, c.pool.hangs
 	c.openGuards()
 	c.private = []int{c.poller.epoll}
 	c.procs.kernel.signal = self.NotifyDeaths(c.procs.deaths, c.procs.given)
