@@ -9,20 +9,36 @@ import (
 	"runitbox/supervise/sys"
 )
 
-// noteEnd writes the end of ./run into supervise/history, for who asks what has happened.
-// Where it cannot be written nothing is lost but that.
+// noteEnd takes note of the end of ./run, for who asks what has happened. It is written
+// before the status that follows it, which is when the next process has been made where
+// there is one at once; and at once where it says whether the service is given up.
 func (s *service) noteEnd(u *unit, ws unix.WaitStatus) {
+	u.writeEnd()
 	now := time.Now()
-	if u.ends == 0 {
-		b, _ := sys.Slurp(s.dir.FD, u.prefix+"supervise/history", state.EndedMost*state.EndedSize)
-		u.ends = int8(1 + state.NextEnded(b))
+	u.ended = &state.Ended{At: now, Lived: max(0, now.Sub(u.began)), Status: ws}
+	if u.policy != nil && u.policy.GiveUpAfter > 0 {
+		u.writeEnd()
 	}
-	fd, err := sys.Open(s.dir.FD, u.prefix+"supervise/history", unix.O_WRONLY|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o644)
+}
+
+// writeEnd writes what noteEnd has taken note of into supervise/history. Where it cannot
+// be written nothing is lost but that.
+func (u *unit) writeEnd() {
+	if u.ended == nil {
+		return
+	}
+	line := u.ended.Bytes()
+	u.ended = nil
+	fd, err := sys.Open(u.svc.dir.FD, u.prefix+"supervise/history", unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o644)
 	if err != nil {
 		return
 	}
 	defer unix.Close(fd)
-	line := state.Ended{At: now, Lived: max(0, now.Sub(u.began)), Status: ws}.Bytes()
+	if u.ends == 0 {
+		b := make([]byte, state.EndedMost*state.EndedSize)
+		n, _ := unix.Pread(fd, b, 0)
+		u.ends = int8(1 + state.NextEnded(b[:max(n, 0)]))
+	}
 	if n, _ := unix.Pwrite(fd, line[:], int64(u.ends-1)*state.EndedSize); n == len(line) {
 		u.ends = u.ends%state.EndedMost + 1
 	}

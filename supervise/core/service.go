@@ -52,10 +52,11 @@ type unit struct {
 	rests    int            // the number of the last rest
 	policy   *policy.Policy // what the directory says beyond runit; nil: nothing
 	deaths   deaths
-	ends     int8        // behind 1: which line of supervise/history is next; 0: not known yet
-	deadline *time.Timer // of what runs, once it is to end
-	notify   int         // the end for reading of the pipe by which ./run says that it is ready; 0: none
-	late     *time.Timer // until it has to
+	ended    *state.Ended // of ./run, to be written into supervise/history
+	ends     int8         // behind 1: which line of supervise/history is next; 0: not known yet
+	deadline *time.Timer  // of what runs, once it is to end
+	notify   int          // the end for reading of the pipe by which ./run says that it is ready; 0: none
+	late     *time.Timer  // until it has to
 
 	records  sync.Mutex      // guards the following, and is held while the record is written
 	rec      state.Process   // the record
