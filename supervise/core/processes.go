@@ -55,13 +55,14 @@ type process struct {
 	unreported  bool   // its service does not know of it yet
 	over        bool   // it has ended, with ws
 	ws          unix.WaitStatus
-	asked       bool // the scanner waits until the end is recorded
+	use         proc.Usage // what it has used, of a child
+	asked       bool       // the scanner waits until the end is recorded
 }
 
 // kernel is what processes asks of the kernel.
 type kernel struct {
-	wait    func() (pid int, ws unix.WaitStatus, ok bool) // waits for an end; not ok: there is no child
-	peek    func(pid int) (ws unix.WaitStatus, ended bool)
+	wait    func(use *proc.Usage) (pid int, ws unix.WaitStatus, ok bool) // waits for an end; not ok: there is no child
+	peek    func(pid int, use *proc.Usage) (ws unix.WaitStatus, ended bool)
 	collect func(pid int)
 	list    func() []int  // all children
 	signal  func(on bool) // has SIGCHLD come, or not
@@ -76,7 +77,7 @@ func newProcesses(given bool) *processes {
 		seen: func(int) {},
 	}
 	ps.kernel = kernel{
-		wait: func() (int, unix.WaitStatus, bool) { return proc.PeekDead(0) },
+		wait: func(use *proc.Usage) (int, unix.WaitStatus, bool) { return proc.PeekDead(0, use) },
 		peek: proc.PeekChild,
 		collect: func(pid int) {
 			for {
@@ -118,7 +119,7 @@ func (pl *expected) holds(pid int, u *unit, r role) *process {
 	ps.known[pid] = p
 	if len(ps.corpses) > 0 { // it may be among them, or behind one that hides it
 		delete(ps.corpses, pid)
-		if ws, ended := ps.kernel.peek(pid); ended {
+		if ws, ended := ps.kernel.peek(pid, &p.use); ended {
 			ps.corpses[pid] = p
 			p.end(ws)
 		}
@@ -150,7 +151,7 @@ func (pl *expected) shut() {
 		case ps.expecting == 0 && !ps.leaving:
 			ps.collect(pid)
 		default:
-			if _, ended := ps.kernel.peek(pid); !ended {
+			if _, ended := ps.kernel.peek(pid, nil); !ended {
 				delete(ps.corpses, pid)
 			}
 		}
@@ -387,22 +388,25 @@ func (ps *processes) making() int {
 	return ps.expecting
 }
 
-// kill kills what runs: the services' processes, or the log services'.
-func (ps *processes) kill(log bool) {
+// kill kills what runs, and returns it: the services' processes, or the log services'.
+func (ps *processes) kill(log bool) (late []*process) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	for _, p := range ps.known {
 		if p.unit != nil && !p.over && (p.unit.prefix != "") == log {
 			proc.SendSignal(p.pid, p.pidfd, unix.SIGKILL)
+			late = append(late, p)
 		}
 	}
+	return late
 }
 
 // reap has owners told of the ends of children, for ever.
 func (ps *processes) reap() {
 	patience := time.NewTimer(0)
 	for {
-		pid, ws, ok := ps.kernel.wait()
+		var use proc.Usage
+		pid, ws, ok := ps.kernel.wait(&use)
 		if !ok { // there is no child
 			select {
 			case <-ps.wake:
@@ -410,7 +414,7 @@ func (ps *processes) reap() {
 			}
 			continue
 		}
-		ps.died(pid, ws)
+		ps.died(pid, ws, use)
 		// The kernel tells of a corpse that is left again and again, and of none
 		// behind it. As a rule it is collected in less time than any other way to
 		// look for those would take. A timer is only for where somebody is held up already,
@@ -473,8 +477,9 @@ func (ps *processes) look() {
 		pids = append(pids, ps.kernel.list()...)
 	}
 	for _, pid := range pids {
-		if ws, ended := ps.kernel.peek(pid); ended {
-			ps.died(pid, ws)
+		var use proc.Usage
+		if ws, ended := ps.kernel.peek(pid, &use); ended {
+			ps.died(pid, ws, use)
 		}
 	}
 }
@@ -488,7 +493,7 @@ func (ps *processes) left() bool {
 }
 
 // died takes the end of a child, whose corpse is there.
-func (ps *processes) died(pid int, ws unix.WaitStatus) {
+func (ps *processes) died(pid int, ws unix.WaitStatus, use proc.Usage) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	p := ps.known[pid]
@@ -499,6 +504,7 @@ func (ps *processes) died(pid int, ws unix.WaitStatus) {
 	case p != nil && p.unit != nil:
 		if !p.over {
 			ps.corpses[pid] = p
+			p.use = use
 			p.end(ws)
 		}
 	case p == nil && ps.expecting > 0 || ps.leaving:

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"runitbox/supervise/proc"
 	"runitbox/supervise/servicedir"
 )
 
@@ -31,7 +32,7 @@ type dead struct {
 
 func (d *dead) kernel() kernel {
 	return kernel{
-		wait: func() (int, unix.WaitStatus, bool) {
+		wait: func(*proc.Usage) (int, unix.WaitStatus, bool) {
 			d.mu.Lock()
 			defer d.mu.Unlock()
 			for d.asked++; len(d.pids) == 0; {
@@ -42,7 +43,7 @@ func (d *dead) kernel() kernel {
 			}
 			return d.pids[0], d.ws[d.pids[0]], true
 		},
-		peek: func(pid int) (unix.WaitStatus, bool) {
+		peek: func(pid int, _ *proc.Usage) (unix.WaitStatus, bool) {
 			d.mu.Lock()
 			defer d.mu.Unlock()
 			d.asked++

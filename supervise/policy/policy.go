@@ -31,6 +31,24 @@ type Policy struct {
 	BackoffMax     time.Duration // backoff; 0: a restart rests as runsv's
 	GiveUpAfter    int           // give-up: more ends than that
 	GiveUpWithin   time.Duration // within that
+	Essential      Essential     // essential: the tree ends with the service
+}
+
+// Essential is with which end of a service the tree ends.
+type Essential byte
+
+// The ends that there are to choose from.
+const (
+	EndsAlone       Essential = iota // the tree goes on
+	EndsTree                         // every end
+	EndsWithSuccess                  // when ./run has exited 0
+	EndsWithFailure                  // when it has not
+)
+
+// Holds says whether the tree ends with a service whose ./run has exited so, 128 and more
+// for a signal.
+func (e Essential) Holds(code int) bool {
+	return e == EndsTree || e == EndsWithSuccess && code == 0 || e == EndsWithFailure && code != 0
 }
 
 // The files that hold a time in milliseconds, which is read when it begins to run.
@@ -84,6 +102,19 @@ var files = [...]struct {
 		p.GiveUpAfter, p.GiveUpWithin = int(n), time.Duration(ms)*time.Millisecond
 		return nil
 	}},
+	{"essential", func(p *Policy, text string) error {
+		switch text {
+		case "":
+			p.Essential = EndsTree
+		case "success":
+			p.Essential = EndsWithSuccess
+		case "failure":
+			p.Essential = EndsWithFailure
+		default:
+			return errors.New("empty, success or failure")
+		}
+		return nil
+	}},
 }
 
 // Names are which files of ours and of runit's own a directory has, as its list shows
@@ -91,9 +122,12 @@ var files = [...]struct {
 type Names struct {
 	Known              bool // else it could not be listed
 	Log, Down, Control bool
+	Needs              bool   // of ours: the directory of what it needs
 	files              uint16 // which of files, one bit for each
 	changed            int64  // its ctime, where another list is needed only when that is another; else 0
 }
+
+const _ = uint16(1 << (len(files) - 1)) // there is a bit for each
 
 // Now is the names as they are now, of the directory at, an open descriptor. Where they
 // were listed before, that costs one system call as long as the directory has not been
@@ -243,6 +277,8 @@ func List(at int) (has Names) {
 				has.Down = true
 			case "control":
 				has.Control = true
+			case "needs":
+				has.Needs = true
 			}
 			for i := range files {
 				if files[i].name == string(name) {
