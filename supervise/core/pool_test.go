@@ -206,3 +206,32 @@ func TestCrewGrows(t *testing.T) {
 		synctest.Wait()
 	})
 }
+
+// TestPoolSlow: what takes longer than it may is told at once, and hurries the others
+// until it is done.
+func TestPoolSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		told := 0
+		c := pool{onSlow: func() { told++ }}
+		over := make(chan struct{})
+		for range 2 {
+			c.runFirst(func(*worker) { <-over })
+		}
+		c.runFirst(func(*worker) {})
+		time.Sleep(slowTime / 2)
+		synctest.Wait()
+		if told != 0 || c.hangs() {
+			t.Errorf("told %d times before its time", told)
+		}
+		time.Sleep(slowTime)
+		synctest.Wait()
+		if told != 2 || !c.hangs() || c.patience() != slowTime/4 {
+			t.Errorf("two that hang were told %d times, and the next has %v", told, c.patience())
+		}
+		close(over)
+		synctest.Wait()
+		if c.hangs() || c.patience() != slowTime {
+			t.Errorf("when both are done the next has %v", c.patience())
+		}
+	})
+}
