@@ -3,6 +3,7 @@ package core
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -211,8 +212,8 @@ func TestCrewGrows(t *testing.T) {
 // until it is done.
 func TestPoolSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		told := 0
-		c := pool{onSlow: func() { told++ }}
+		var told atomic.Int32
+		c := pool{onSlow: func() { told.Add(1) }}
 		over := make(chan struct{})
 		for range 2 {
 			c.runFirst(func(*worker) { <-over })
@@ -220,13 +221,13 @@ func TestPoolSlow(t *testing.T) {
 		c.runFirst(func(*worker) {})
 		time.Sleep(slowTime / 2)
 		synctest.Wait()
-		if told != 0 || c.hangs() {
-			t.Errorf("told %d times before its time", told)
+		if told.Load() != 0 || c.hangs() {
+			t.Errorf("told %d times before its time", told.Load())
 		}
 		time.Sleep(slowTime)
 		synctest.Wait()
-		if told != 2 || !c.hangs() || c.patience() != slowTime/4 {
-			t.Errorf("two that hang were told %d times, and the next has %v", told, c.patience())
+		if told.Load() != 2 || !c.hangs() || c.patience() != slowTime/4 {
+			t.Errorf("two that hang were told %d times, and the next has %v", told.Load(), c.patience())
 		}
 		close(over)
 		synctest.Wait()
