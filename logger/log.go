@@ -217,7 +217,7 @@ func (l *log) adopt(c Config) {
 		l.udp.close()
 		l.udp = nil
 	}
-	if c.UDP.IsValid() {
+	if c.UDP != (Address{}) {
 		l.udp = newForwarder(c.UDP)
 	}
 	if l.deadline.IsZero() && c.Age > 0 {
