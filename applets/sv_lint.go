@@ -1,11 +1,11 @@
 package applets
 
 import (
-	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
 
+	"runitbox/fmt"
 	"runitbox/supervise/survey"
 )
 

@@ -1,9 +1,10 @@
 package logger
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
+
+	"runitbox/fmt"
 )
 
 // Address is where datagrams go: the 4 or 16 bytes of an IP address, none for nowhere, and

@@ -6,12 +6,13 @@ package setup
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"strings"
+
+	"runitbox/fmt"
 )
 
 // File is a file, a link or a directory to be made.
