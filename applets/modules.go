@@ -82,7 +82,7 @@ func modules(cmdline string, dirs []string) ([]string, error) {
 	}
 	files := map[string]string{} // by their names
 	for _, dir := range slices.Backward(dirs) {
-		entries, err := os.ReadDir(dir)
+		entries, err := readDir(dir)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}

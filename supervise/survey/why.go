@@ -175,7 +175,7 @@ func (w *why) entries() (found []string) {
 	if id == [2]uint64{} {
 		return nil
 	}
-	list, _ := os.ReadDir(w.dir)
+	list, _ := sys.ReadDir(w.dir)
 	for _, entry := range list {
 		if identity(w.dir+"/"+entry.Name()) == id {
 			found = append(found, entry.Name())

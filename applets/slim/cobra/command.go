@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"sort"
 	"strings"
 )
 
@@ -55,7 +56,7 @@ func (c *Command) AddCommand(commands ...*Command) {
 		cmd.parent = c
 		c.commands = append(c.commands, cmd)
 	}
-	slices.SortFunc(c.commands, func(a, b *Command) int { return strings.Compare(a.Name(), b.Name()) })
+	sort.SliceStable(c.commands, func(i, j int) bool { return c.commands[i].Name() < c.commands[j].Name() })
 }
 
 // Commands are those that were added.

@@ -3,6 +3,7 @@ package cobra
 import (
 	"errors"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 )
@@ -139,7 +140,7 @@ func (f *FlagSet) letter(letter string) *Flag {
 func (f *FlagSet) VisitAll(do func(*Flag)) {
 	all := slices.Clone(f.all)
 	if f.SortFlags {
-		slices.SortFunc(all, func(a, b *Flag) int { return strings.Compare(a.Name, b.Name) })
+		sort.SliceStable(all, func(i, j int) bool { return all[i].Name < all[j].Name })
 	}
 	for _, flag := range all {
 		do(flag)
