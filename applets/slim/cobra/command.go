@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"slices"
 	"sort"
 	"strings"
 )
@@ -132,19 +131,6 @@ func (c *Command) OutOrStdout() io.Writer {
 
 // ErrOrStderr is where it tells of errors.
 func (c *Command) ErrOrStderr() io.Writer { return os.Stderr }
-
-// Find is the command that the arguments name, and what is left of them.
-func (c *Command) Find(args []string) (*Command, []string, error) {
-	cmd := c
-	for len(args) > 0 {
-		at := slices.IndexFunc(cmd.commands, func(sub *Command) bool { return sub.Name() == args[0] })
-		if at < 0 {
-			break
-		}
-		cmd, args = cmd.commands[at], args[1:]
-	}
-	return cmd, args, nil
-}
 
 // ParseFlags reads the options.
 func (c *Command) ParseFlags(args []string) error {
