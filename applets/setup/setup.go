@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"runitbox/fmt"
 )
 
@@ -88,7 +90,7 @@ func (t *Target) Plan(files []File) ([]Step, error) {
 		s := Step{File: f}
 		s.Path = path.Join(t.name, f.Path)
 		s.Path = path.Join(t.real(path.Dir(s.Path)), path.Base(s.Path))
-		info, err := t.root.Lstat(s.Path)
+		info, err := t.lstat(s.Path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			s.State = Absent
@@ -128,26 +130,62 @@ func (t *Target) text(name string, kind fs.FileMode) (string, error) {
 	case fs.ModeDir:
 		return "", nil
 	case fs.ModeSymlink:
-		return t.root.Readlink(name)
+		return t.readlink(name)
 	}
 	text, err := t.root.ReadFile(name)
 	return string(text), err
 }
 
+// handle opens what name is, a link itself, without reading it. With O_DIRECTORY a link is
+// followed. What is seen through it needs no Stat and Readlink of os.Root, for each of which
+// the executable has the walk along a path once more.
+func (t *Target) handle(name string, flags int) (*os.File, error) {
+	return t.root.OpenFile(name, unix.O_PATH|flags, 0)
+}
+
+func (t *Target) lstat(name string) (fs.FileInfo, error) {
+	f, err := t.handle(name, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.Stat()
+}
+
+// isDir says why name is no directory, nor a link to one.
+func (t *Target) isDir(name string) error {
+	f, err := t.handle(name, unix.O_DIRECTORY)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+func (t *Target) readlink(name string) (string, error) {
+	f, err := t.handle(name, 0)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	to := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(int(f.Fd()), "", to)
+	return string(to[:max(n, 0)]), err
+}
+
 // reachable says why no file can be made in dir: something on the way is no directory.
 func (t *Target) reachable(dir string) error {
 	for ; dir != "."; dir = path.Dir(dir) {
-		info, err := t.root.Stat(dir)
-		switch {
-		case err == nil && info.IsDir():
+		err := t.isDir(dir)
+		if err == nil {
 			return nil
-		case err == nil:
+		}
+		_, missing := t.lstat(dir)
+		switch {
+		case missing == nil && errors.Is(err, unix.ENOTDIR):
 			return fmt.Errorf("%s is no directory", dir)
-		case errors.Is(err, fs.ErrNotExist):
-			if _, err := t.root.Lstat(dir); err == nil {
-				return fmt.Errorf("%s is a link that leads nowhere", dir)
-			}
-		default:
+		case missing == nil && errors.Is(err, fs.ErrNotExist):
+			return fmt.Errorf("%s is a link that leads nowhere", dir)
+		case !errors.Is(err, fs.ErrNotExist):
 			return fmt.Errorf("%s: %w", dir, bare(err))
 		}
 	}
@@ -208,7 +246,7 @@ func (t *Target) mkdir(dir string, made *[]string) error {
 	if dir == "." {
 		return nil
 	}
-	if info, err := t.root.Stat(dir); err == nil && info.IsDir() {
+	if t.isDir(dir) == nil {
 		return nil
 	}
 	if err := t.mkdir(path.Dir(dir), made); err != nil {
