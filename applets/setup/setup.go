@@ -152,6 +152,32 @@ func (t *Target) lstat(name string) (fs.FileInfo, error) {
 	return f.Stat()
 }
 
+// within opens the directory that name is in, and calls do with that and the rest of name.
+func (t *Target) within(name string, do func(at int, base string) error) error {
+	dir, err := t.handle(path.Dir(name), unix.O_DIRECTORY)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return do(int(dir.Fd()), path.Base(name))
+}
+
+// remove removes a file or an empty directory.
+func (t *Target) remove(name string) error {
+	return t.within(name, func(at int, base string) error {
+		err := unix.Unlinkat(at, base, 0)
+		if err == unix.EISDIR {
+			err = unix.Unlinkat(at, base, unix.AT_REMOVEDIR)
+		}
+		return err
+	})
+}
+
+// rename gives a file another name in its directory.
+func (t *Target) rename(name, to string) error {
+	return t.within(name, func(at int, base string) error { return unix.Renameat(at, base, at, to) })
+}
+
 // isDir says why name is no directory, nor a link to one.
 func (t *Target) isDir(name string) error {
 	f, err := t.handle(name, unix.O_DIRECTORY)
@@ -202,7 +228,7 @@ func (t *Target) Write(steps []Step) (err error) {
 	var made []string // files and directories, in order
 	defer func() {
 		for i := len(made) - 1; err != nil && i >= 0; i-- {
-			t.root.Remove(made[i])
+			t.remove(made[i])
 		}
 	}()
 	todo := make([]Step, 0, len(steps))
@@ -231,7 +257,7 @@ func (t *Target) Write(steps []Step) (err error) {
 		if s.Mode.IsDir() {
 			continue
 		}
-		if err := t.root.Rename(s.Path+suffix, s.Path); err != nil {
+		if err := t.rename(s.Path+suffix, path.Base(s.Path)); err != nil {
 			return fmt.Errorf("unable to rename %s: %w", s.Path, bare(err))
 		}
 		if s.State == Absent {
@@ -252,7 +278,7 @@ func (t *Target) mkdir(dir string, made *[]string) error {
 	if err := t.mkdir(path.Dir(dir), made); err != nil {
 		return err
 	}
-	if err := t.root.Mkdir(dir, 0o755); err != nil {
+	if err := t.within(dir, func(at int, base string) error { return unix.Mkdirat(at, base, 0o755) }); err != nil {
 		return fmt.Errorf("unable to make %s: %w", dir, bare(err))
 	}
 	*made = append(*made, dir)
@@ -263,11 +289,11 @@ func (t *Target) mkdir(dir string, made *[]string) error {
 // replaced.
 func (t *Target) write(s Step) error {
 	name := s.Path + suffix
-	if err := t.root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := t.remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if s.Mode.Type() == fs.ModeSymlink {
-		return t.root.Symlink(s.Text, name)
+		return t.within(name, func(at int, base string) error { return unix.Symlinkat(s.Text, at, base) })
 	}
 	f, err := t.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
