@@ -2,13 +2,13 @@ package core
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/fmt"
 	"runitbox/supervise/machine"
 	"runitbox/supervise/servicedir"
 	"runitbox/supervise/state"

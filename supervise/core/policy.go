@@ -2,11 +2,11 @@ package core
 
 import (
 	"bytes"
-	"fmt"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/fmt"
 	"runitbox/supervise/machine"
 	"runitbox/supervise/policy"
 	"runitbox/supervise/proc"

@@ -54,7 +54,7 @@ func (l *Lint) Service(name, path string) (all []Cause) {
 		}
 		all = append(all, l.logDirs(name, path)...)
 	}
-	hooks, _ := os.ReadDir(path + "/control")
+	hooks, _ := sys.ReadDir(path + "/control")
 	for _, hook := range hooks {
 		if len(hook.Name()) == 1 {
 			all = append(all, Program(path, "control/"+hook.Name())...)
@@ -226,7 +226,7 @@ func (l *Lint) logDirs(name, path string) (all []Cause) {
 
 // needs looks for the services in needs/.
 func (l *Lint) needs(path string) (all []Cause) {
-	list, _ := os.ReadDir(path + "/needs")
+	list, _ := sys.ReadDir(path + "/needs")
 	for _, entry := range list {
 		if _, err := os.Stat(l.Tree + "/" + entry.Name()); os.IsNotExist(err) {
 			all = append(all, Cause{"no-such-need", "it needs " + entry.Name() + ", which is not in " + l.Tree, "sv enable " + entry.Name()})
