@@ -13,8 +13,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"runitbox/applets/loaders"
+	"runitbox/applets/slim/fmt"
 	_ "runitbox/applets/turns"
-	"runitbox/fmt"
 )
 
 // version is what -V prints.

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"runitbox/applets/loaders"
-	"runitbox/fmt"
+	"runitbox/applets/slim/fmt"
 )
 
 // box is runitbox called by its own name: an applet as the first argument, or

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"runitbox/applets/setup"
-	"runitbox/fmt"
+	"runitbox/applets/slim/fmt"
 )
 
 // setupOptions are those of every kind of setup.

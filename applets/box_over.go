@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"runitbox/fmt"
+	"runitbox/applets/slim/fmt"
 )
 
 // places are where distributions have runit's programs.

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"runitbox/applets/setup"
-	"runitbox/fmt"
+	"runitbox/applets/slim/fmt"
 )
 
 // newSetup writes what the executable brings for a whole system.

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"runitbox/applets/setup"
-	"runitbox/fmt"
+	"runitbox/applets/slim/fmt"
 )
 
 // newSetupStages writes what process 1 runs.

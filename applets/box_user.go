@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"runitbox/applets/setup"
-	"runitbox/fmt"
+	"runitbox/applets/slim/fmt"
 )
 
 // newSetupUser writes what a tree of one user's needs: his own files or, with names, a

@@ -12,7 +12,7 @@ import (
 
 	"runitbox/applets/loaders"
 	"runitbox/applets/manual"
-	"runitbox/fmt"
+	"runitbox/applets/slim/fmt"
 )
 
 // showHelp is --help of all applets in one form: the usage, a sentence, what the

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"runitbox/fmt"
+	"runitbox/applets/slim/fmt"
 )
 
 // moduleDirs hold files of the kernel modules that are to be loaded. A file

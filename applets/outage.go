@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"runitbox/applets/slim/fmt"
 	"runitbox/applets/syslog"
-	"runitbox/fmt"
 )
 
 // outagePatience is how long lines wait for syslog, from the first that cannot

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"runitbox/applets/logrun"
-	"runitbox/fmt"
+	"runitbox/applets/slim/fmt"
 )
 
 // newRsvlog is a whole log service: linked as log/run it finds the directory

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"runitbox/fmt"
+	"runitbox/applets/slim/fmt"
 	"runitbox/initstage"
 	"runitbox/procenv"
 	"runitbox/supervise/threads"

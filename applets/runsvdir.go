@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"runitbox/fmt"
+	"runitbox/applets/slim/fmt"
 	"runitbox/procenv"
 	"runitbox/supervise/scanner"
 )

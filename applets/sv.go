@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"runitbox/fmt"
+	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/client"
 	"runitbox/supervise/state"
 )

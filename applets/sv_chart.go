@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"runitbox/fmt"
+	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/state"
 	"runitbox/supervise/survey"
 )

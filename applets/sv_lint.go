@@ -3,7 +3,7 @@ package applets
 import (
 	"github.com/spf13/cobra"
 
-	"runitbox/fmt"
+	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/survey"
 )
 

@@ -14,8 +14,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"runitbox/applets/slim/fmt"
 	"runitbox/applets/syslog"
-	"runitbox/fmt"
 	"runitbox/procenv"
 )
 

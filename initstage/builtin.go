@@ -15,7 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"runitbox/fmt"
+	"runitbox/applets/slim/fmt"
 )
 
 // Stage is one of the stages that are built in. It runs in a child of process

@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"runitbox/fmt"
+	"runitbox/applets/slim/fmt"
 )
 
 // SeedDir is where the kernel's random numbers of one boot are kept for the next.

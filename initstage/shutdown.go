@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"runitbox/fmt"
+	"runitbox/applets/slim/fmt"
 )
 
 // End is one end of the system, as halt, poweroff, reboot and shutdown ask for it.

@@ -4,7 +4,7 @@ import (
 	"strconv"
 	"strings"
 
-	"runitbox/fmt"
+	"runitbox/applets/slim/fmt"
 )
 
 // Address is where datagrams go: the 4 or 16 bytes of an IP address, none for nowhere, and

@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"runitbox/fmt"
+	"runitbox/applets/slim/fmt"
 )
 
 // A line whose begin is in current when current is full, and that may fit into

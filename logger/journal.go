@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"runitbox/fmt"
+	"runitbox/applets/slim/fmt"
 )
 
 // A logger that is killed leaves in the input pipe what it has not finished: a

@@ -3,7 +3,7 @@ package logger
 import (
 	"bytes"
 
-	"runitbox/fmt"
+	"runitbox/applets/slim/fmt"
 )
 
 // plain says that lines go into the file as they come.

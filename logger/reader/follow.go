@@ -5,7 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"runitbox/fmt"
+	"runitbox/applets/slim/fmt"
 )
 
 // watcher knows in which directories something has happened.

@@ -11,7 +11,7 @@ import (
 	"os"
 	"time"
 
-	"runitbox/fmt"
+	"runitbox/applets/slim/fmt"
 )
 
 // Entry is a line, or a piece of one that is very long.

@@ -7,7 +7,7 @@ import (
 	"os"
 	"slices"
 
-	"runitbox/fmt"
+	"runitbox/applets/slim/fmt"
 )
 
 // line is one of a block: where it ends, where its text begins behind the stamp, its

@@ -6,7 +6,7 @@ import (
 	"runtime/debug"
 	"time"
 
-	"runitbox/fmt"
+	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/diag"
 )
 

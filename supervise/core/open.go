@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"runitbox/fmt"
+	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/machine"
 	"runitbox/supervise/servicedir"
 	"runitbox/supervise/state"

@@ -5,7 +5,7 @@ import (
 	"syscall"
 	"unsafe"
 
-	"runitbox/fmt"
+	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/wire"
 
 	"golang.org/x/sys/unix"

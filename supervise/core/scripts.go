@@ -5,7 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"runitbox/fmt"
+	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/machine"
 	"runitbox/supervise/state"
 )

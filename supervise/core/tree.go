@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"runitbox/fmt"
+	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/diag"
 	"runitbox/supervise/machine"
 	"runitbox/supervise/self"

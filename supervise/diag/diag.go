@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"runitbox/fmt"
+	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/self"
 )
 

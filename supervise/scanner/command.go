@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"runitbox/fmt"
+	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/diag"
 	"runitbox/supervise/self"
 )

@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"runitbox/fmt"
+	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/wire"
 )
 

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"runitbox/fmt"
+	"runitbox/applets/slim/fmt"
 )
 
 // TAIEpoch is the TAI64 label of the Unix epoch as runit counts it: 2^62 and

@@ -3,7 +3,7 @@ package survey
 import (
 	"strings"
 
-	"runitbox/fmt"
+	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/sys"
 
 	"golang.org/x/sys/unix"

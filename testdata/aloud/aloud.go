@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"runitbox/fmt"
+	"runitbox/applets/slim/fmt"
 )
 
 // Skip skips the test, and writes down which and why for make test, which counts that.
