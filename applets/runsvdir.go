@@ -43,7 +43,9 @@ func newRunsvdir(argv0 string) *cobra.Command {
 				switch {
 				case strings.HasPrefix(args[0], "-P"):
 					s.Session = true
-					args = args[1:]
+					if args, err = longOptions(&s, args[1:]); err != nil {
+						return misuse{note: argv0 + ": " + err.Error(), line: argv0 + " [-P] dir", status: 1}
+					}
 				case strings.HasPrefix(args[0], "--"):
 					args = args[1:]
 				}
