@@ -34,7 +34,7 @@ func newRunsvdir(argv0 string) *cobra.Command {
 		DisableFlagParsing: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 && args[0] == "--help" {
-				return cmd.Help()
+				return showHelp(cmd)
 			}
 			keepIgnored()
 			procenv.NoHugePages()

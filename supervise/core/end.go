@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"runitbox/supervise/diag"
-	"runitbox/supervise/machine"
 )
 
 // quit ends the process without touching a service. What is on its way is
@@ -39,7 +38,7 @@ func (c *Core) stopAll(limit time.Duration) {
 	c.mu.Lock()
 	c.stopping = true
 	c.mu.Unlock()
-	c.services.post(event{kind: evCommand, cmd: machine.CmdExit})
+	go c.exitAll(limit - limit/8)
 	c.notice()
 	time.Sleep(limit - limit/8)
 	c.killLate(false)
@@ -58,6 +57,16 @@ func (c *Core) killLate(log bool) {
 			what = "a control script"
 		}
 		c.Say(diag.Warning, p.unit.svc.name, errors.New(what+" has not ended in time: killed."))
+	}
+}
+
+// dropAll has every service exit, once: the scanner says it of each.
+func (c *Core) dropAll(limit time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.dropping {
+		c.dropping = true
+		go c.exitAll(limit)
 	}
 }
 

@@ -33,7 +33,7 @@ func (s *Scanner) reap() {
 		}
 	}
 	for {
-		pid, ws, ok := proc.PeekDead(unix.WNOHANG)
+		pid, ws, ok := proc.PeekDead(unix.WNOHANG, nil)
 		switch {
 		case !ok:
 			return
@@ -64,7 +64,7 @@ func (s *Scanner) lookBehind() {
 			s.collectLost(pid)
 			continue
 		}
-		if ws, ended := proc.PeekChild(pid); ended && !s.tellEnd(pid, ws) {
+		if ws, ended := proc.PeekChild(pid, nil); ended && !s.tellEnd(pid, ws) {
 			return
 		}
 	}
