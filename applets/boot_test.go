@@ -35,6 +35,7 @@ import (
 //	container ARG...  and as process 1 of a PID namespace, started so
 //	oracle            the container shows the same with Debian's runit
 //	uncapable         the container may neither call reboot(2) nor mount
+//	limits WORD...    the container may do less (see limit)
 //	readonly          the container's root file system is read-only, and /run a tmpfs
 //	mapped            the container's root is an ordinary user of the machine
 //	terminal          the container's console is a terminal
@@ -63,6 +64,7 @@ type recipe struct {
 	oracle    bool
 	uncapable bool
 	readonly  bool
+	limits    []string
 	mapped    bool
 	terminal  string // "", "lent" or "own"
 	steps     []bootStep
@@ -128,6 +130,8 @@ func readRecipe(t *testing.T, file, init string) *recipe {
 			r.uncapable = true
 		case "readonly":
 			r.readonly = true
+		case "limits":
+			r.limits = args
 		case "mapped":
 			r.mapped = true
 		case "terminal":
@@ -684,7 +688,9 @@ func containerInit(argv []string) int {
 			return failed("mount", err)
 		}
 	}
-	if err := unix.Mount("proc", filepath.Join(root, "proc"), "proc", 0, ""); err != nil && !errors.Is(err, unix.EPERM) { // a user's namespace may have none
+	if slices.Contains(limits, "noproc") {
+		// none
+	} else if err := unix.Mount("proc", filepath.Join(root, "proc"), "proc", 0, ""); err != nil && !errors.Is(err, unix.EPERM) { // a user's namespace may have none
 		return failed("mount", err)
 	}
 	if tty, err := os.Readlink("/proc/self/fd/0"); err == nil && strings.HasPrefix(tty, "/dev/pts/") {
@@ -706,6 +712,9 @@ func containerInit(argv []string) int {
 			}
 		}
 	}
+	if err := limit(limits); err != nil {
+		return failed("limit", err)
+	}
 	return failed(argv[0], syscall.Exec(argv[0], argv, os.Environ()))
 }
 
@@ -725,7 +734,7 @@ func bootContainer(t *testing.T, r *recipe, who string) *guest {
 	if len(argv) == 0 {
 		argv = []string{"/sbin/runit"}
 	}
-	limits := "limits"
+	limits := strings.Join(append([]string{"limits"}, r.limits...), " ")
 	if r.uncapable {
 		limits += " uncapable"
 	}

@@ -2,6 +2,7 @@ package applets
 
 import (
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,14 +19,17 @@ import (
 // are runit's: of the first argument only the second character counts.
 func newRunsvdir(argv0 string) *cobra.Command {
 	return &cobra.Command{
-		Use:   "runsvdir [-P] dir [log]",
+		Use:   "runsvdir [-P] dir [log] [-- command ...]",
 		Short: "start and monitor a collection of services",
 		Long: "dir holds service directories, or links to them. log, of 7 characters and more, shows\n" +
 			"in ps what they write to standard error.\n" +
 			"      --stop-on-term         TERM and HUP stop all services, and then it exits\n" +
 			"      --stop-timeout=SEC     and kill what has not ended in SEC seconds\n" +
+			"      --env-dir=DIR          write the environment into DIR, for chpst -e\n" +
 			"  -P                         start each process in a session of its own\n" +
 			"TERM: exit, services go on. HUP: have them exit too. ALRM: look at dir now.\n" +
+			"Behind dir [log] may be: -- command arg ..., the main command: it runs beside the\n" +
+			"services, and when it ends they are stopped, and runsvdir exits as it has.\n" +
 			"USR2: become the executable that has taken this one's place.",
 		DisableFlagParsing: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -43,7 +47,9 @@ func newRunsvdir(argv0 string) *cobra.Command {
 				switch {
 				case strings.HasPrefix(args[0], "-P"):
 					s.Session = true
-					args = args[1:]
+					if args, err = longOptions(&s, args[1:]); err != nil {
+						return misuse{note: argv0 + ": " + err.Error(), line: argv0 + " [-P] dir", status: 1}
+					}
 				case strings.HasPrefix(args[0], "--"):
 					args = args[1:]
 				}
@@ -82,12 +88,43 @@ func longOptions(s *scanner.Scanner, args []string) ([]string, error) {
 			s.StopTime = time.Duration(n) * time.Second
 		case args[0] == "--stop-on-term":
 			s.StopOnTerm = true
+		case strings.HasPrefix(args[0], "--env-dir="):
+			if err := writeEnv(args[0][len("--env-dir="):]); err != nil {
+				return nil, fmt.Errorf("--env-dir: %s", words(err))
+			}
 		default:
 			return args, nil
 		}
 		args = args[1:]
 	}
 	return args, nil
+}
+
+// writeEnv writes the environment into a directory, for chpst -e: a file for each
+// variable, which only the own user may read, since there are passwords among them. A
+// line's end in a value is a NUL there.
+func writeEnv(dir string) error {
+	if os.Getenv(scanner.StateVar) != "" { // an upgrade: it was written
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for _, v := range os.Environ() {
+		name, value, _ := strings.Cut(v, "=")
+		if name == "" || name[0] == '.' || strings.Contains(name, "/") { // no name of a file that chpst reads
+			continue
+		}
+		path := filepath.Join(dir, name)
+		err := os.WriteFile(path+".new", []byte(strings.ReplaceAll(value, "\n", "\x00")+"\n"), 0o600)
+		if err == nil {
+			err = os.Rename(path+".new", path)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // stopTime reads how many seconds process 1 gives its services to stop: 8,

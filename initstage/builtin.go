@@ -185,8 +185,11 @@ func (s *Stage) serve() {
 		s.code = 111 // process 1 tries again: someone may make one
 		return
 	}
-	log := "log: " + strings.Repeat(".", 395)
-	err := unix.Exec(Executable(), []string{"runsvdir", "-P", dir, log}, os.Environ())
+	argv := []string{"runsvdir", "-P", dir}
+	if !inContainer() { // there nobody reads titles, and standard error is kept
+		argv = append(argv, "log: "+strings.Repeat(".", 395))
+	}
+	err := unix.Exec(Executable(), argv, os.Environ())
 	s.warn("run runsvdir", err)
 	s.code = 111
 }

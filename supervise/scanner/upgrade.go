@@ -16,8 +16,9 @@ import (
 	"runitbox/supervise/diag"
 )
 
-// stateVar hands what the scanner holds over to the new executable.
-const stateVar = "RUNSVDIR_STATE"
+// StateVar is the variable by which an upgrade hands what the scanner holds over to the
+// new executable.
+const StateVar = "RUNSVDIR_STATE"
 
 // upgrade ends the core in an orderly way and becomes what the executable's
 // path leads to now: same process, same arguments, and everything kept.
@@ -107,7 +108,7 @@ func (s *Scanner) become() {
 				fmt.Fprintf(&numbers, ",%d", sig)
 			}
 		}
-		env := append(os.Environ(), fmt.Sprintf("%s=%d,%d%s", stateVar, memfd, ringFD, numbers.String()))
+		env := append(os.Environ(), fmt.Sprintf("%s=%d,%d%s", StateVar, memfd, ringFD, numbers.String()))
 		s.files.Lower()
 		s.voice.Finish(diag.FinishTime)
 		err = syscall.Exec(s.self, s.Args, env)
@@ -150,8 +151,8 @@ const lateTime = 5 * time.Millisecond
 // resume takes over what upgrade has left, and sets up the log. It returns the
 // signals that came too late for the program before.
 func (s *Scanner) resume() (again []unix.Signal) {
-	state := strings.Split(os.Getenv(stateVar), ",")
-	os.Unsetenv(stateVar)
+	state := strings.Split(os.Getenv(StateVar), ",")
+	os.Unsetenv(StateVar)
 	memfd, ringFD := -1, -1
 	if len(state) > 1 {
 		memfd, _ = strconv.Atoi(state[0])
