@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"runitbox/supervise/machine"
+	"runitbox/supervise/policy"
 	"runitbox/supervise/proc"
 	"runitbox/supervise/state"
 	"runitbox/supervise/sys"
@@ -16,22 +17,40 @@ import (
 // another whose scanner is gone. Every other supervisor ignores it.
 const byteDetach machine.Event = 0x04
 
-// lock locks the unit and says what an earlier core has left of it. A core
-// that still holds it but has lost its scanner is asked to let go.
-func (s *service) lock(u *unit, k stash) (was priorState, err error) {
+// lock locks the unit and says what an earlier core has left of it. has is what its
+// directory has. The earlier core's lock is given up first, by the descriptor that the
+// scanner has kept of it: that core may be killed and not quite gone, if one of its
+// threads waits for a disk. A core that still holds it but has lost its scanner is asked
+// to let go.
+func (s *service) lock(u *unit, k stash, has policy.Names) (was priorState, err error) {
 	was.pidfd = -1
-	if u.fresh, err = s.dir.MakeSupervise(u.prefix); err != nil {
-		return was, err
-	}
-	if !u.fresh { // from here on the end of its process is not missed
-		if was, err = s.earlier(u, k); err != nil {
-			was.close()
+	if !has.Supervise {
+		if u.fresh, err = s.dir.MakeSupervise(u.prefix); err != nil {
 			return was, err
 		}
 	}
-	_, u.stashed = k[u.prefix+"lock"]
-	l, err := s.takeLock(u.prefix, k)
+	kept := k.take(u.prefix + "lock")
+	u.stashed = kept >= 0
+	if u.stashed {
+		defer unix.Close(kept)
+		unix.Flock(kept, unix.LOCK_UN)
+	} else if !u.fresh {
+		if err = s.before(u, k, &was); err != nil {
+			return was, err
+		}
+	}
+	l, err := s.dir.Lock(u.prefix)
+	if errors.Is(err, unix.ENOENT) && has.Supervise { // it has been removed a moment ago
+		if u.fresh, err = s.dir.MakeSupervise(u.prefix); err == nil {
+			l, err = s.dir.Lock(u.prefix)
+		}
+	}
 	if errors.Is(err, unix.EAGAIN) && s.core.link != nil && !s.opened {
+		if u.stashed { // another has taken it
+			if err := s.before(u, k, &was); err != nil {
+				return was, err
+			}
+		}
 		l, err = s.waitForLock(u, err)
 	}
 	if err != nil {
@@ -47,14 +66,37 @@ func (s *service) lock(u *unit, k stash) (was priorState, err error) {
 		err = s.settled(u, k, &was)
 	}
 	if err != nil {
+		if !was.read && !u.fresh {
+			s.before(u, k, &was)
+		}
 		s.leaveRunning(&was)
 		u.unlock(false)
 		u.lock = -1
+		if u.stashed { // until the next try the scanner has it
+			unix.Flock(kept, unix.LOCK_EX|unix.LOCK_NB)
+		}
 	}
 	return was, err
 }
 
-// settled brings what was seen of a unit before its lock was taken up to date:
+// before looks for what an earlier core has left of a unit while another may have its
+// lock: from here on the end of its process is not missed.
+func (s *service) before(u *unit, k stash, was *priorState) error {
+	place, err := s.place(u.prefix)
+	if err != nil {
+		return err
+	}
+	life, found, err := proc.Read(s.dir.FD, u.prefix+"supervise/proc")
+	if err != nil {
+		return err
+	}
+	if *was, err = s.earlier(u, k, place, life, found); err != nil {
+		was.close()
+	}
+	return err
+}
+
+// settled brings what was seen of a unit before its lock was taken, if anything was, up to date:
 // nobody writes the record any more, and what was being made has lost its parent.
 func (s *service) settled(u *unit, k stash, was *priorState) error {
 	life, found, err := proc.ReadSettled(s.dir.FD, u.prefix+"supervise/proc")
@@ -62,8 +104,8 @@ func (s *service) settled(u *unit, k stash, was *priorState) error {
 		return err
 	}
 	making := life.Word == state.ProcMaking || life.Word == state.ProcFinishing
-	if life != was.told || making {
-		now, err := s.earlier(u, k)
+	if !was.read || life != was.told || making {
+		now, err := s.earlier(u, k, u.rec.Place, life, found)
 		if err != nil {
 			now.close()
 			return err
@@ -131,17 +173,6 @@ func (s *service) waitForLock(u *unit, refused error) (l int, err error) {
 	}
 	s.takenOver = s.takenOver || left
 	return l, nil
-}
-
-// takeLock takes the unit's lock. The earlier core's is given up first, by the
-// descriptor that the scanner has kept of it: that core may be killed and not quite
-// gone, if one of its threads waits for a disk.
-func (s *service) takeLock(prefix string, k stash) (int, error) {
-	if fd := k.take(prefix + "lock"); fd >= 0 {
-		unix.Flock(fd, unix.LOCK_UN)
-		unix.Close(fd)
-	}
-	return s.dir.Lock(prefix)
 }
 
 // askFor asks the core that holds the lock to let go; log services go with

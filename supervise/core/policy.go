@@ -15,24 +15,17 @@ import (
 )
 
 // readPolicy reads what the service's directory, or its log service's, says beyond runit.
-// What runs keeps what it was started with; a core that takes it over reads anew.
-func (s *service) readPolicy(u *unit) {
-	dir := s.dir.FD
-	if u != &s.main {
-		fd, err := sys.Open(dir, "log", unix.O_PATH|unix.O_DIRECTORY, 0)
-		if err != nil {
-			return
-		}
-		defer unix.Close(fd)
-		dir = fd
-	}
-	p, names, warnings := policy.Read(dir)
-	if u.policy = p; u == &s.main {
-		s.names = names
+// What runs keeps what it was started with; a core that takes it over reads anew. has is
+// what else is there.
+func (s *service) readPolicy(u *unit) (has policy.Names) {
+	var warnings []error
+	if u.policy, has, warnings = policy.Read(s.dir.FD, "./"+u.prefix); u == &s.main {
+		s.names = has
 	}
 	for _, err := range warnings {
 		s.warn(err)
 	}
+	return has
 }
 
 // downSignal is what asks ./run to end.
@@ -169,6 +162,7 @@ func (s *service) restoreNotify(u *unit, k stash) {
 	fd := k.take(u.prefix + "notify")
 	if fd < 0 && u.policy != nil && u.policy.NotificationFD != 0 {
 		fd, _ = sys.ReopenPipe(fmt.Sprintf("/proc/%d/fd/%d", u.pid, u.policy.NotificationFD), unix.O_RDONLY)
+		s.renewed = true
 	}
 	if fd < 0 {
 		return

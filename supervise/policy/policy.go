@@ -91,12 +91,19 @@ var files = [...]struct {
 type Names struct {
 	Known              bool // else it could not be listed
 	Log, Down, Control bool
+	LogDir, Supervise  bool // log, and supervise, are directories and no links, where the file system tells that
 }
 
-// Read reads the files of the directory at, an open descriptor. A file that cannot be
-// understood counts as absent, and there is a warning that names it and says what was
-// expected. Where there is no such file it costs four system calls, and p is nil.
-func Read(at int) (p *Policy, has Names, warnings []error) {
+// Read reads the files of the directory at path, relative to the open descriptor at. A
+// file that cannot be understood counts as absent, and there is a warning that names it
+// and says what was expected. Where there is no such file it costs four system calls, and
+// p is nil.
+func Read(at int, path string) (p *Policy, has Names, warnings []error) {
+	at, err := sys.Open(at, path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, has, nil
+	}
+	defer unix.Close(at)
 	names, has := list(at)
 	for _, f := range files {
 		if !names[f.name] {
@@ -175,14 +182,9 @@ func parseSignal(text string) (unix.Signal, error) {
 	return 0, errors.New("the name or number of a signal")
 }
 
-// list is the names of the directory at that may be such files, and what else it has;
-// none where it cannot be read.
-func list(at int) (names map[string]bool, has Names) {
-	fd, err := sys.Open(at, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, has
-	}
-	defer unix.Close(fd)
+// list is the names of the directory that may be such files, and what else it has; none
+// where it cannot be read.
+func list(fd int) (names map[string]bool, has Names) {
 	var buf [2048]byte
 	for {
 		n, err := unix.Getdents(fd, buf[:])
@@ -199,9 +201,12 @@ func list(at int) (names map[string]bool, has Names) {
 			if i := bytes.IndexByte(name, 0); i >= 0 {
 				name = name[:i]
 			}
+			isDir := b[nameAt-1] == unix.DT_DIR
 			switch string(name) {
 			case "log":
-				has.Log = true
+				has.Log, has.LogDir = true, isDir
+			case "supervise":
+				has.Supervise = isDir
 			case "down":
 				has.Down = true
 			case "control":

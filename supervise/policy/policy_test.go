@@ -48,7 +48,7 @@ func TestRead(t *testing.T) {
 		{"too many to remember", files{"max-death-tally": "5000"}, &Policy{Deaths: 20}, []string{`./max-death-tally: "5000" is not understood: it should be a number from 1 to 4096.`}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, has, warnings := Read(dir(t, tt.files))
+			got, has, warnings := Read(dir(t, tt.files), ".")
 			if want := (Names{Known: true, Down: tt.files["run"] != ""}); has != want {
 				t.Errorf("it has %+v, want %+v", has, want)
 			}

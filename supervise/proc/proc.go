@@ -92,18 +92,27 @@ func parseStat(b []byte) (Stat, bool) {
 	if l < 0 || r < l {
 		return Stat{}, false
 	}
-	f := bytes.Fields(b[r+1:])
-	if len(f) < 20 || len(f[0]) != 1 {
-		return Stat{}, false
+	st := Stat{Comm: string(b[l+1 : r])}
+	var bad [3]error
+	n := 0
+	for f := range bytes.FieldsSeq(b[r+1:]) {
+		switch n {
+		case 0:
+			if st.State = f[0]; len(f) != 1 {
+				bad[0] = strconv.ErrSyntax
+			}
+		case 1:
+			st.PPID, bad[1] = strconv.Atoi(string(f))
+		case 19:
+			st.Ticks, bad[2] = strconv.ParseUint(string(f), 10, 64)
+			st.Ticks -= uint64(clockShift.Load())
+		case 49:
+			code, _ := strconv.ParseUint(string(f), 10, 16)
+			st.Status = unix.WaitStatus(code)
+		}
+		n++
 	}
-	ppid, err1 := strconv.Atoi(string(f[1]))
-	ticks, err2 := strconv.ParseUint(string(f[19]), 10, 64)
-	st := Stat{string(b[l+1 : r]), f[0][0], ppid, ticks - uint64(clockShift.Load()), 0}
-	if len(f) > 49 {
-		code, _ := strconv.ParseUint(string(f[49]), 10, 16)
-		st.Status = unix.WaitStatus(code)
-	}
-	return st, err1 == nil && err2 == nil
+	return st, n >= 20 && bad == [3]error{}
 }
 
 // mineProc says that /proc was found to be this namespace's.
