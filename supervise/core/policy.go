@@ -360,7 +360,7 @@ func (s *service) endStrays(u *unit, pid int) {
 
 // strays are the living processes of the session that the process of that number has led.
 func strays(leader int) (pids []int) {
-	eachProcess(func(pid int) error {
+	proc.Each(func(pid int) error {
 		if sid, err := unix.Getsid(pid); err != nil || sid != leader || pid == leader {
 			return nil
 		}
