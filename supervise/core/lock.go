@@ -39,44 +39,51 @@ func (s *service) lock(u *unit, k stash, has policy.Names) (was priorState, err 
 			return was, err
 		}
 	}
+	if u.lock, err = s.takeLock(u, k, has, &was); err == nil {
+		err = s.hold(u, k, &was)
+	}
+	if err == nil {
+		return was, nil
+	}
+	u.unlock(false)
+	if u.stashed { // until the next try the scanner has it
+		unix.Flock(kept, unix.LOCK_EX|unix.LOCK_NB)
+		if !was.read && !u.fresh {
+			s.before(u, k, &was)
+		}
+	}
+	s.leaveRunning(&was)
+	return was, err
+}
+
+// takeLock takes the unit's lock. has is what its directory had a moment ago.
+func (s *service) takeLock(u *unit, k stash, has policy.Names, was *priorState) (int, error) {
 	l, err := s.dir.Lock(u.prefix)
-	if errors.Is(err, unix.ENOENT) && has.Supervise { // it has been removed a moment ago
+	if errors.Is(err, unix.ENOENT) && has.Supervise { // it has been removed meanwhile
 		if u.fresh, err = s.dir.MakeSupervise(u.prefix); err == nil {
 			l, err = s.dir.Lock(u.prefix)
 		}
 	}
-	if errors.Is(err, unix.EAGAIN) && s.core.link != nil && !s.opened {
-		if u.stashed { // another has taken it
-			if err := s.before(u, k, &was); err != nil {
-				return was, err
-			}
-		}
-		l, err = s.waitForLock(u, err)
+	if !errors.Is(err, unix.EAGAIN) || s.core.link == nil || s.opened {
+		return l, err
 	}
-	if err != nil {
-		s.leaveRunning(&was)
-		return was, err
-	}
-	u.lock = l
-	u.rec.Place, err = s.place(u.prefix)
-	if err == nil {
-		_, err = s.core.here()
-	}
-	if err == nil && (!u.fresh || u.stashed) {
-		err = s.settled(u, k, &was)
-	}
-	if err != nil {
-		if !was.read && !u.fresh {
-			s.before(u, k, &was)
-		}
-		s.leaveRunning(&was)
-		u.unlock(false)
-		u.lock = -1
-		if u.stashed { // until the next try the scanner has it
-			unix.Flock(kept, unix.LOCK_EX|unix.LOCK_NB)
+	if u.stashed { // somebody else has it
+		if err := s.before(u, k, was); err != nil {
+			return -1, err
 		}
 	}
-	return was, err
+	return s.waitForLock(u, err)
+}
+
+// hold takes note of where a unit is whose lock was just taken, and of what is left of it.
+func (s *service) hold(u *unit, k stash, was *priorState) (err error) {
+	if u.rec.Place, err = s.place(u.prefix); err != nil {
+		return err
+	}
+	if _, err = s.core.here(); err != nil || u.fresh && !u.stashed {
+		return err
+	}
+	return s.settled(u, k, was)
 }
 
 // before looks for what an earlier core has left of a unit while another may have its
@@ -96,8 +103,8 @@ func (s *service) before(u *unit, k stash, was *priorState) error {
 	return err
 }
 
-// settled brings what was seen of a unit before its lock was taken, if anything was, up to date:
-// nobody writes the record any more, and what was being made has lost its parent.
+// settled brings what was seen of a unit before its lock was taken, if anything was, up
+// to date: nobody writes the record any more, and what was being made has lost its parent.
 func (s *service) settled(u *unit, k stash, was *priorState) error {
 	life, found, err := proc.ReadSettled(s.dir.FD, u.prefix+"supervise/proc")
 	if err != nil {

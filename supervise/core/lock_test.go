@@ -29,58 +29,74 @@ func openService(t *testing.T, c *Core) (s *service, path string) {
 	return newService(c, "web", "key", dir), path
 }
 
-// A service whose record may still change is tried again later. Until then the scanner has
-// its lock as before, so that no other supervisor comes in, and the process that the record
-// names is kept for it.
+// Where a service cannot be opened now, as one whose record may still change, it is tried
+// again later. Until then the scanner has its lock as before, so that no other supervisor
+// comes in, and the process that the record names is kept for it.
 func TestKeptLockIsGivenBack(t *testing.T) {
-	c := bareCore(t)
-	s, path := openService(t, c)
-	ours, err := s.dir.Lock("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(ours) // the scanner's
-	kept, err := unix.Dup(ours)
-	if err != nil {
-		t.Fatal(err)
-	}
-	place, err := s.place("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	st, ok, err := proc.StatOf(os.Getpid())
-	if !ok || err != nil {
-		t.Fatal(ok, err)
-	}
-	at, err := c.here()
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := proc.WriteMaking(s.dir.FD, "supervise/proc", state.Process{
-		Word: state.ProcRun, PID: os.Getpid(), Ticks: st.Ticks, World: at.world, Tree: at.tree, Place: place, Core: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close()
+	for _, tt := range []struct {
+		name string
+		lock bool // supervise/lock cannot be opened; else a process is still being made
+		want error
+	}{
+		{"being made", false, proc.ErrBeingMade},
+		{"the lock cannot be opened", true, unix.EISDIR},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := bareCore(t)
+			s, path := openService(t, c)
+			scanners, err := s.dir.Lock("")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(scanners)
+			kept, err := unix.Dup(scanners)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lock := filepath.Join(path, "supervise/lock")
+			other, err := unix.Open(lock, unix.O_RDWR|unix.O_CLOEXEC, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(other)
+			place, err := s.place("")
+			if err != nil {
+				t.Fatal(err)
+			}
+			st, ok, err := proc.StatOf(os.Getpid())
+			if !ok || err != nil {
+				t.Fatal(ok, err)
+			}
+			at, err := c.here()
+			if err != nil {
+				t.Fatal(err)
+			}
+			m, err := proc.WriteMaking(s.dir.FD, "supervise/proc", state.Process{
+				Word: state.ProcRun, PID: os.Getpid(), Ticks: st.Ticks, World: at.world, Tree: at.tree, Place: place, Core: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer m.Close()
+			if tt.lock {
+				if err := errors.Join(os.Remove(lock), os.Mkdir(lock, 0o700)); err != nil {
+					t.Fatal(err)
+				}
+			}
 
-	if _, err := s.lock(&s.main, stash{"lock": kept}, policy.Names{Supervise: true}); !errors.Is(err, proc.ErrBeingMade) {
-		t.Fatalf("locked with %v, want %v", err, proc.ErrBeingMade)
-	}
-	other, err := servicedir.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(other.FD)
-	if fd, err := other.Lock(""); !errors.Is(err, unix.EAGAIN) {
-		unix.Close(fd)
-		t.Errorf("another supervisor gets the lock: %v", err)
-	}
-	if p := c.procs.known[os.Getpid()]; p == nil || p.reservedFor != "key" {
-		t.Errorf("its process is not kept for it: %+v", p)
-	}
-	c.procs.unreserve("key")
-	if c.procs.known[os.Getpid()] != nil || c.procs.reserved != 0 {
-		t.Errorf("it is still kept, and %d in all", c.procs.reserved)
+			if _, err := s.lock(&s.main, stash{"lock": kept}, policy.Names{Supervise: true}); !errors.Is(err, tt.want) {
+				t.Fatalf("locked with %v, want %v", err, tt.want)
+			}
+			if err := unix.Flock(other, unix.LOCK_EX|unix.LOCK_NB); err != unix.EWOULDBLOCK {
+				t.Errorf("another supervisor gets the lock: %v", err)
+			}
+			if p := c.procs.known[os.Getpid()]; p == nil || p.reservedFor != "key" {
+				t.Errorf("its process is not kept for it: %+v", p)
+			}
+			c.procs.unreserve("key")
+			if c.procs.known[os.Getpid()] != nil || c.procs.reserved != 0 {
+				t.Errorf("it is still kept, and %d in all", c.procs.reserved)
+			}
+		})
 	}
 }
 
