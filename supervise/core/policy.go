@@ -18,11 +18,17 @@ import (
 // What runs keeps what it was started with; a core that takes it over reads anew. has is
 // what else is there.
 func (s *service) readPolicy(u *unit) (has policy.Names) {
-	var warnings []error
-	if u.policy, has, warnings = policy.Read(s.dir.FD, "./"+u.prefix); u == &s.main {
+	if u == &s.main && s.opened {
+		has = s.names.Now(s.dir.FD)
+	} else {
+		has = policy.List(s.dir.FD, "./"+u.prefix)
+	}
+	if u == &s.main {
 		s.names = has
 		s.readNeeds()
 	}
+	p, warnings := policy.Read(s.dir.FD, u.prefix, has)
+	u.policy = p
 	for _, err := range warnings {
 		s.warn(err)
 	}

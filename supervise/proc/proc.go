@@ -4,6 +4,7 @@ package proc
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -93,26 +94,30 @@ func parseStat(b []byte) (Stat, bool) {
 		return Stat{}, false
 	}
 	st := Stat{Comm: string(b[l+1 : r])}
-	var bad [3]error
 	n := 0
+	var err error
 	for f := range bytes.FieldsSeq(b[r+1:]) {
-		switch n {
-		case 0:
-			if st.State = f[0]; len(f) != 1 {
-				bad[0] = strconv.ErrSyntax
-			}
+		switch n++; n { // as proc(5) counts them, less two
 		case 1:
-			st.PPID, bad[1] = strconv.Atoi(string(f))
-		case 19:
-			st.Ticks, bad[2] = strconv.ParseUint(string(f), 10, 64)
+			if st.State = f[0]; len(f) != 1 {
+				return Stat{}, false
+			}
+		case 2:
+			st.PPID, err = strconv.Atoi(string(f))
+		case 20:
+			var e error
+			st.Ticks, e = strconv.ParseUint(string(f), 10, 64)
+			err = errors.Join(err, e)
 			st.Ticks -= uint64(clockShift.Load())
-		case 49:
+		case 50:
 			code, _ := strconv.ParseUint(string(f), 10, 16)
 			st.Status = unix.WaitStatus(code)
 		}
-		n++
 	}
-	return st, n >= 20 && bad == [3]error{}
+	if n < 20 {
+		return Stat{}, false
+	}
+	return st, err == nil
 }
 
 // mineProc says that /proc was found to be this namespace's.
