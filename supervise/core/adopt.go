@@ -1,7 +1,6 @@
 package core
 
 import (
-	"os"
 	"strings"
 	"time"
 
@@ -25,6 +24,7 @@ func (s *service) leaveRunning(was *priorState) {
 // priorState is what an earlier core has left of a unit.
 type priorState struct {
 	record    state.Process
+	read      bool          // it was looked for
 	ok        bool          // there is a record, and it counts
 	trust     trust         // of the record
 	verdict   verdict       // on it
@@ -48,46 +48,28 @@ func (was *priorState) close() {
 
 // earlier looks for the traces of a core that did not let go. A process is
 // held by its pidfd from here on, so that its end is not missed. What cannot be
-// read at present is an error: it does not count as absent.
-func (s *service) earlier(u *unit, k stash) (was priorState, err error) {
+// read at present is an error: it does not count as absent. life is the record, if it
+// was found, and place where that is.
+func (s *service) earlier(u *unit, k stash, place state.Place, life state.Process, found bool) (was priorState, err error) {
 	prefix := u.prefix
-	was.pidfd = -1
+	was.pidfd, was.read = -1, true
 	at, err := s.core.here()
 	if err != nil {
 		return was, err
 	}
-	place, err := s.place(prefix)
-	if err != nil {
-		return was, err
-	}
-	life, found, err := proc.Read(s.dir.FD, prefix+"supervise/proc")
 	if l, ok := s.core.services.unwrittenOf(s.key, prefix); ok {
 		life, found, was.unwritten = l, true, true
 	}
-	if err != nil || !found {
-		return was, err
+	if !found {
+		return was, nil
 	}
 	was.told, was.record = life, life
 	if was.trust = trustOf(life, at.world, place); was.trust == untrusted {
 		return was, nil
 	}
 	was.ok = true
-	for _, f := range []struct {
-		name  string
-		limit int
-		to    func([]byte)
-	}{
-		{"status", state.StatusSize + 1, func(b []byte) { was.state = b; was.seen, _ = state.ParseRecord(b) }},
-		{"stat", 64, func(b []byte) { was.stat = string(b) }},
-	} {
-		b, err := sys.Slurp(s.dir.FD, prefix+"supervise/"+f.name, f.limit)
-		if err != nil {
-			if err = sys.Unless(sys.Absent, "supervise/"+f.name, err); err != nil {
-				return was, err
-			}
-			continue
-		}
-		f.to(b)
+	if err := s.readStatus(prefix, &was); err != nil {
+		return was, err
 	}
 	if life.Former {
 		was.record.Want = was.seen.Want
@@ -124,6 +106,34 @@ func (s *service) earlier(u *unit, k stash) (was priorState, err error) {
 		was.pidfd = k.take(pidTag(u, was.record.PID)) // it has ended, and this can tell how
 	}
 	return was, nil
+}
+
+// readStatus reads supervise/status and supervise/stat. Of the latter the size tells
+// enough where nothing was asked for: no other line is as short.
+func (s *service) readStatus(prefix string, was *priorState) (err error) {
+	if was.state, err = s.slurp(prefix, "status", state.StatusSize+1); err != nil {
+		return err
+	}
+	was.seen, _ = state.ParseRecord(was.state)
+	plain := state.Record{State: was.seen.State}.Text()
+	if !was.record.Former && was.seen.State != state.Finish && was.seen.Text() == plain {
+		if st, err := s.dir.Stat(prefix + "supervise/stat"); err == nil && st.Size == int64(len(plain)) {
+			was.stat = plain
+			return nil
+		}
+	}
+	b, err := s.slurp(prefix, "stat", 64)
+	was.stat = string(b)
+	return err
+}
+
+// slurp reads a small file below supervise/; it is empty where it is absent.
+func (s *service) slurp(prefix, name string, limit int) ([]byte, error) {
+	b, err := sys.Slurp(s.dir.FD, prefix+"supervise/"+name, limit)
+	if err != nil {
+		return nil, sys.Unless(sys.Absent, "supervise/"+name, err)
+	}
+	return b, nil
 }
 
 // judge says what the records of the service and its log service mean.
@@ -227,10 +237,8 @@ func (s *service) restore(u *unit, was *priorState) {
 	u.pid, u.pidfd = p.pid, p.pidfd
 	was.pidfd, was.there = -1, false
 	u.replaced = was.verdict.stop
-	u.foreign = was.ppid != os.Getppid()
-	if u != &s.main {
-		s.readPolicy(u)
-	}
+	u.foreign = was.ppid != s.core.whose
+	s.renewed = s.renewed || u.foreign
 	if was.seen.PID == u.pid {
 		u.st.Paused, u.st.Termed = was.seen.Paused, was.seen.Termed
 	} else {

@@ -106,7 +106,7 @@ type leftHook struct {
 
 // leftHooks are those that still run. What cannot be read at present is an error.
 func (s *service) leftHooks() (left []leftHook, err error) {
-	if !s.dir.Has("control") {
+	if s.names.Known && !s.names.Control || !s.dir.Has("control") {
 		return nil, nil
 	}
 	at, err := s.core.here()

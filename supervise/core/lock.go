@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"runitbox/supervise/machine"
+	"runitbox/supervise/policy"
 	"runitbox/supervise/proc"
 	"runitbox/supervise/state"
 	"runitbox/supervise/sys"
@@ -16,54 +17,102 @@ import (
 // another whose scanner is gone. Every other supervisor ignores it.
 const byteDetach machine.Event = 0x04
 
-// lock locks the unit and says what an earlier core has left of it. A core
-// that still holds it but has lost its scanner is asked to let go.
-func (s *service) lock(u *unit, k stash) (was priorState, err error) {
+// lock locks the unit and says what an earlier core has left of it. has is what its
+// directory has. The earlier core's lock is given up first, by the descriptor that the
+// scanner has kept of it: that core may be killed and not quite gone, if one of its
+// threads waits for a disk. A core that still holds it but has lost its scanner is asked
+// to let go.
+func (s *service) lock(u *unit, k stash, has policy.Names) (was priorState, err error) {
 	was.pidfd = -1
-	if u.fresh, err = s.dir.MakeSupervise(u.prefix); err != nil {
-		return was, err
-	}
-	if !u.fresh { // from here on the end of its process is not missed
-		if was, err = s.earlier(u, k); err != nil {
-			was.close()
+	if !has.Supervise {
+		if u.fresh, err = s.dir.MakeSupervise(u.prefix); err != nil {
 			return was, err
 		}
 	}
-	_, u.stashed = k[u.prefix+"lock"]
-	l, err := s.takeLock(u.prefix, k)
-	if errors.Is(err, unix.EAGAIN) && s.core.link != nil && !s.opened {
-		l, err = s.waitForLock(u, err)
+	kept := k.take(u.prefix + "lock")
+	u.stashed = kept >= 0
+	if u.stashed {
+		defer unix.Close(kept)
+		unix.Flock(kept, unix.LOCK_UN)
+	} else if !u.fresh {
+		if err = s.before(u, k, &was); err != nil {
+			return was, err
+		}
 	}
-	if err != nil {
-		s.leaveRunning(&was)
-		return was, err
+	if u.lock, err = s.takeLock(u, k, has, &was); err == nil {
+		err = s.hold(u, k, &was)
 	}
-	u.lock = l
-	u.rec.Place, err = s.place(u.prefix)
 	if err == nil {
-		_, err = s.core.here()
+		return was, nil
 	}
-	if err == nil && (!u.fresh || u.stashed) {
-		err = s.settled(u, k, &was)
+	u.unlock(false)
+	if u.stashed { // until the next try the scanner has it
+		unix.Flock(kept, unix.LOCK_EX|unix.LOCK_NB)
+		if !was.read && !u.fresh {
+			s.before(u, k, &was)
+		}
 	}
-	if err != nil {
-		s.leaveRunning(&was)
-		u.unlock(false)
-		u.lock = -1
-	}
+	s.leaveRunning(&was)
 	return was, err
 }
 
-// settled brings what was seen of a unit before its lock was taken up to date:
-// nobody writes the record any more, and what was being made has lost its parent.
+// takeLock takes the unit's lock. has is what its directory had a moment ago.
+func (s *service) takeLock(u *unit, k stash, has policy.Names, was *priorState) (int, error) {
+	l, err := s.dir.Lock(u.prefix)
+	if errors.Is(err, unix.ENOENT) && has.Supervise { // it has been removed meanwhile
+		if u.fresh, err = s.dir.MakeSupervise(u.prefix); err == nil {
+			l, err = s.dir.Lock(u.prefix)
+		}
+	}
+	if !errors.Is(err, unix.EAGAIN) || s.core.link == nil || s.opened {
+		return l, err
+	}
+	if u.stashed { // somebody else has it
+		if err := s.before(u, k, was); err != nil {
+			return -1, err
+		}
+	}
+	return s.waitForLock(u, err)
+}
+
+// hold takes note of where a unit is whose lock was just taken, and of what is left of it.
+func (s *service) hold(u *unit, k stash, was *priorState) (err error) {
+	if u.rec.Place, err = s.place(u.prefix); err != nil {
+		return err
+	}
+	if _, err = s.core.here(); err != nil || u.fresh && !u.stashed {
+		return err
+	}
+	return s.settled(u, k, was)
+}
+
+// before looks for what an earlier core has left of a unit while another may have its
+// lock: from here on the end of its process is not missed.
+func (s *service) before(u *unit, k stash, was *priorState) error {
+	place, err := s.place(u.prefix)
+	if err != nil {
+		return err
+	}
+	life, found, err := proc.Read(s.dir.FD, u.prefix+"supervise/proc")
+	if err != nil {
+		return err
+	}
+	if *was, err = s.earlier(u, k, place, life, found); err != nil {
+		was.close()
+	}
+	return err
+}
+
+// settled brings what was seen of a unit before its lock was taken, if anything was, up
+// to date: nobody writes the record any more, and what was being made has lost its parent.
 func (s *service) settled(u *unit, k stash, was *priorState) error {
 	life, found, err := proc.ReadSettled(s.dir.FD, u.prefix+"supervise/proc")
 	if err != nil {
 		return err
 	}
 	making := life.Word == state.ProcMaking || life.Word == state.ProcFinishing
-	if life != was.told || making {
-		now, err := s.earlier(u, k)
+	if !was.read || life != was.told || making {
+		now, err := s.earlier(u, k, u.rec.Place, life, found)
 		if err != nil {
 			now.close()
 			return err
@@ -131,17 +180,6 @@ func (s *service) waitForLock(u *unit, refused error) (l int, err error) {
 	}
 	s.takenOver = s.takenOver || left
 	return l, nil
-}
-
-// takeLock takes the unit's lock. The earlier core's is given up first, by the
-// descriptor that the scanner has kept of it: that core may be killed and not quite
-// gone, if one of its threads waits for a disk.
-func (s *service) takeLock(prefix string, k stash) (int, error) {
-	if fd := k.take(prefix + "lock"); fd >= 0 {
-		unix.Flock(fd, unix.LOCK_UN)
-		unix.Close(fd)
-	}
-	return s.dir.Lock(prefix)
 }
 
 // askFor asks the core that holds the lock to let go; log services go with

@@ -17,8 +17,8 @@ import (
 
 // hasLog says whether there is a log directory. The error is a warning.
 func (s *service) hasLog() (bool, error) {
-	if s.names.Known && !s.names.Log {
-		return false, nil
+	if s.names.Known && !s.names.Log || s.names.LogDir {
+		return s.names.LogDir, nil
 	}
 	st, err := s.dir.Stat("log")
 	switch {
@@ -40,13 +40,14 @@ func (s *service) openLog(k stash) (was priorState, err error) {
 	}
 	s.taken += self.NeedLog
 	u := &unit{svc: s, prefix: "log/", control: -1, ok: -1, lock: -1, pidfd: -1, since: time.Now(), st: machine.Status{Log: true}}
-	if was, err = s.lock(u, k); err != nil {
+	has := s.readPolicy(u)
+	if was, err = s.lock(u, k, has); err != nil {
 		s.core.descriptors.give(self.NeedLog)
 		s.taken -= self.NeedLog
 		return was, err
 	}
 	s.log = u
-	return was, s.initial(u)
+	return was, s.initial(u, has)
 }
 
 func (s *service) warnOfLog(err error) {
@@ -154,7 +155,16 @@ func (s *service) findPipe(k stash, was, wasLog priorState) error {
 		return nil
 	}
 	w, err := -1, error(nil)
-	if was.there && was.record.Pipe != 0 { // else, or where it is another, ./run has turned elsewhere
+	if kept, ok := k["pipe"]; ok && was.record.Pipe != 0 && inode(true, kept) == was.record.Pipe {
+		// It is the one that ./run has, unless that has turned elsewhere.
+		w = k.take("pipe")
+		if r, err := sys.Open(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(w), unix.O_RDONLY, 0); err == nil {
+			s.pipe, s.piped = [2]int{r, w}, true
+			return nil
+		}
+	}
+	s.renewed = true
+	if w < 0 && was.there && was.record.Pipe != 0 { // else, or where it is another, ./run has turned elsewhere
 		w, err = openPipe(was.record, "1")
 	}
 	if w < 0 && err == nil {

@@ -10,6 +10,7 @@ import (
 
 	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/machine"
+	"runitbox/supervise/policy"
 	"runitbox/supervise/servicedir"
 	"runitbox/supervise/state"
 	"runitbox/supervise/sys"
@@ -21,7 +22,7 @@ import (
 // descriptors that the scanner has held meanwhile.
 func (s *service) open(k stash) error {
 	defer k.close()
-	s.readPolicy(&s.main)
+	has := s.readPolicy(&s.main)
 	hasLog, logErr := s.hasLog()
 	if servicedir.Transient(logErr) {
 		return logErr
@@ -37,7 +38,7 @@ func (s *service) open(k stash) error {
 	was, wasLog := priorState{pidfd: -1}, priorState{pidfd: -1}
 	defer s.leaveRunning(&was)
 	defer s.leaveRunning(&wasLog)
-	if err := s.lockUnits(k, &was, &wasLog, hasLog, logErr); err != nil {
+	if err := s.lockUnits(k, &was, &wasLog, has, hasLog, logErr); err != nil {
 		return err
 	}
 	if err := s.restoreUnits(k, &was, &wasLog); err != nil {
@@ -53,7 +54,7 @@ func (s *service) open(k stash) error {
 		}
 	}
 	s.opened = true
-	if s.piped { // what is started from here on has it
+	if s.piped && s.renewed { // what is started from here on has it
 		s.core.stashNow(s)
 	} else {
 		s.core.stashSoon(s)
@@ -113,8 +114,8 @@ func (s *service) close() {
 
 // lockUnits takes the locks of the service and of its log service, and what the files
 // say of their orders.
-func (s *service) lockUnits(k stash, was, wasLog *priorState, hasLog bool, logErr error) (err error) {
-	if *was, err = s.lock(&s.main, k); err != nil {
+func (s *service) lockUnits(k stash, was, wasLog *priorState, has policy.Names, hasLog bool, logErr error) (err error) {
+	if *was, err = s.lock(&s.main, k, has); err != nil {
 		if errors.Is(err, unix.EACCES) {
 			if err := s.dir.Enter(); err != nil {
 				return err
@@ -122,7 +123,7 @@ func (s *service) lockUnits(k stash, was, wasLog *priorState, hasLog bool, logEr
 		}
 		return err
 	}
-	if err := s.initial(&s.main); err != nil {
+	if err := s.initial(&s.main, has); err != nil {
 		return err
 	}
 	s.main.since = time.Now()
@@ -200,6 +201,9 @@ func (s *service) show() {
 	for _, u := range units {
 		u.write()
 	}
+	if !s.renewed { // the scanner has had all but the locks, which go to it soon
+		return
+	}
 	s.core.awaitStash(s) // commands come from here on
 	for _, u := range units {
 		if err := s.openOK(u); err != nil {
@@ -227,9 +231,9 @@ func (s *service) begin() {
 }
 
 // initial gives a unit the standing order that the files give, before any record.
-func (s *service) initial(u *unit) error {
+func (s *service) initial(u *unit, has policy.Names) error {
 	u.st.Want = state.WantUp
-	if u == &s.main && s.names.Known && !s.names.Down {
+	if has.Known && !has.Down {
 		u.want = u.st.Want
 		return nil
 	}
@@ -276,6 +280,7 @@ func (s *service) control(u *unit, kept int) error {
 	if same {
 		u.control = kept
 	} else {
+		s.renewed = true
 		if kept >= 0 {
 			unix.Close(kept)
 		}
@@ -310,6 +315,7 @@ func (s *service) makeOK(u *unit, kept int) error {
 	if kept >= 0 {
 		unix.Close(kept)
 	}
+	s.renewed = true
 	return s.dir.MakeFIFO(name)
 }
 

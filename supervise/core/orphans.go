@@ -1,7 +1,6 @@
 package core
 
 import (
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -80,7 +79,7 @@ func (s *service) findMade(prefix string, l state.Process) (pid int, ticks uint6
 	if ours, err := proc.IsOwn(); !ours {
 		return 0, 0, err
 	}
-	err = eachProcess(look)
+	err = proc.Each(look)
 	return pid, ticks, err
 }
 
@@ -134,7 +133,7 @@ func (c *Core) findOrphans() (map[[2]uint64]state.Process, error) {
 	if ours, err := proc.IsOwn(); !ours {
 		return all, err
 	}
-	err = eachProcess(func(pid int) error {
+	err = proc.Each(func(pid int) error {
 		st, found, err := proc.StatOf(pid)
 		if err != nil || !found || !parents[st.PPID] || st.State == 'Z' {
 			return err
@@ -154,25 +153,4 @@ func (c *Core) findOrphans() (map[[2]uint64]state.Process, error) {
 		c.orphans.found = all
 	}
 	return all, err
-}
-
-// eachProcess calls look for each process that /proc shows, but for this one.
-func eachProcess(look func(pid int) error) error {
-	proc, err := os.Open("/proc")
-	if err != nil {
-		return sys.Unless(sys.Hides, "/proc", err)
-	}
-	defer proc.Close()
-	names, err := proc.Readdirnames(-1)
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		if pid, err := strconv.Atoi(name); err == nil && pid != os.Getpid() {
-			if err := look(pid); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

@@ -15,33 +15,24 @@ import (
 )
 
 // readPolicy reads what the service's directory, or its log service's, says beyond runit.
-// What runs keeps what it was started with; a core that takes it over reads anew.
-func (s *service) readPolicy(u *unit) {
-	dir := s.dir.FD
-	if u != &s.main {
-		fd, err := sys.Open(dir, "log", unix.O_PATH|unix.O_DIRECTORY, 0)
-		if err != nil {
-			return
-		}
-		defer unix.Close(fd)
-		dir = fd
-	}
-	var names policy.Names
-	switch {
-	case u != &s.main || !s.opened:
-		names = policy.List(dir)
-	default:
-		names = s.names.Now(dir)
+// What runs keeps what it was started with; a core that takes it over reads anew. has is
+// what else is there.
+func (s *service) readPolicy(u *unit) (has policy.Names) {
+	if u == &s.main && s.opened {
+		has = s.names.Now(s.dir.FD)
+	} else {
+		has = policy.List(s.dir.FD, "./"+u.prefix)
 	}
 	if u == &s.main {
-		s.names = names
+		s.names = has
 		s.readNeeds()
 	}
-	p, warnings := policy.Read(dir, names)
+	p, warnings := policy.Read(s.dir.FD, u.prefix, has)
 	u.policy = p
 	for _, err := range warnings {
 		s.warn(err)
 	}
+	return has
 }
 
 // downSignal is what asks ./run to end.
@@ -178,6 +169,7 @@ func (s *service) restoreNotify(u *unit, k stash) {
 	fd := k.take(u.prefix + "notify")
 	if fd < 0 && u.policy != nil && u.policy.NotificationFD != 0 {
 		fd, _ = sys.ReopenPipe(fmt.Sprintf("/proc/%d/fd/%d", u.pid, u.policy.NotificationFD), unix.O_RDONLY)
+		s.renewed = true
 	}
 	if fd < 0 {
 		return
@@ -374,7 +366,7 @@ func (s *service) endStrays(u *unit, pid int) {
 
 // strays are the living processes of the session that the process of that number has led.
 func strays(leader int) (pids []int) {
-	eachProcess(func(pid int) error {
+	proc.Each(func(pid int) error {
 		if sid, err := unix.Getsid(pid); err != nil || sid != leader || pid == leader {
 			return nil
 		}

@@ -40,6 +40,7 @@ type processes struct {
 	finished  []int                   // corpses that the reaper is to collect
 	leaving   bool                    // the process ends soon: who is dead and not recorded is left to the scanner
 	openings  int                     // services that are being opened, and may adopt processes
+	reserved  int                     // how many are kept for services that could not be opened
 	unclaimed map[int]unix.WaitStatus // ends that the scanner has told of, of processes that nobody has adopted yet
 	seen      func(pid int)           // tells the scanner that it may collect a process; must not wait
 }
@@ -202,7 +203,8 @@ func (ps *processes) recorded(p *process) {
 // remove takes a process out and has its corpse collected, by the scanner where
 // that has inherited it.
 func (ps *processes) remove(p *process) {
-	p.unit, p.pidfd = nil, -1
+	ps.count(p.reservedFor, -1)
+	p.unit, p.pidfd, p.reservedFor = nil, -1, ""
 	if ps.known[p.pid] == p {
 		delete(ps.known, p.pid)
 	}
@@ -270,6 +272,7 @@ func (ps *processes) adopt(pid, pidfd int, u *unit, r role) *process {
 	if old != nil && old.adopted {
 		p.asked = over || old.asked
 		ws, over = old.ws, old.over
+		ps.count(old.reservedFor, -1)
 	}
 	ps.known[pid] = p
 	if over {
@@ -289,12 +292,24 @@ func (ps *processes) reserve(pid int, heir string) {
 	ws, over := ps.unclaimed[pid]
 	delete(ps.unclaimed, pid)
 	ps.known[pid] = &process{pid: pid, adopted: true, pidfd: -1, reservedFor: heir, over: over, ws: ws, asked: over}
+	ps.count(heir, 1)
+}
+
+// count counts those that are kept for a service, so that nobody looks for them where
+// there are none. (The service of a runsv has no key, and nobody asks for it.)
+func (ps *processes) count(heir string, n int) {
+	if heir != "" {
+		ps.reserved += n
+	}
 }
 
 // unreserve lets go of what was bequeathed to a service and that it has not taken.
 func (ps *processes) unreserve(heir string) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
+	if ps.reserved == 0 { // as a rule: all services ask when they are opened
+		return
+	}
 	for _, p := range ps.known {
 		if p.unit == nil && p.adopted && p.reservedFor == heir {
 			ps.remove(p)
@@ -315,6 +330,7 @@ func (ps *processes) forget(s *service) {
 			p.unit = nil
 		case p.adopted && !s.opened:
 			p.unit, p.pidfd, p.reservedFor = nil, -1, s.key
+			ps.count(s.key, 1)
 		case p.over || p.adopted:
 			ps.remove(p)
 		default:

@@ -84,6 +84,7 @@ type service struct {
 	name        string // as messages tell it
 	key         string // device and inode, for the scanner
 	dir         servicedir.Dir
+	placeDir    uint32 // the name of that in records; 0: not known yet
 	main        unit
 	log         *unit
 	pipe        [2]int
@@ -97,6 +98,7 @@ type service struct {
 	needed      bool         // others need it
 	readOnly    bool         // its file system is, and that was said
 	takenOver   bool         // another core has let go of it
+	renewed     bool         // it has descriptors that the scanner had not kept of an earlier core, beside its locks
 	opened      bool
 	published   bool // the status files are written and ok answers
 	exits       bool // it is opened only to exit
@@ -233,7 +235,7 @@ func (s *service) do(u *unit, e machine.Effect) {
 	switch e {
 	case machine.Nothing:
 	case machine.Start:
-		if u != &s.main || !s.looked {
+		if !s.looked {
 			s.readPolicy(u)
 		}
 		if u == &s.main {

@@ -121,11 +121,14 @@ func identity(at int, path string) (uint32, error) {
 // without its time of birth where its key says what it is: on an overlay that time
 // changes when something is written in it.
 func (s *service) place(prefix string) (p state.Place, err error) {
-	var st unix.Stat_t
-	if err := unix.Fstat(s.dir.FD, &st); err != nil {
-		return p, fmt.Errorf("unable to stat the directory: %w", err)
+	if s.placeDir == 0 {
+		var st unix.Stat_t
+		if err := unix.Fstat(s.dir.FD, &st); err != nil {
+			return p, fmt.Errorf("unable to stat the directory: %w", err)
+		}
+		s.placeDir = state.Hash(strconv.FormatUint(uint64(st.Dev), 10) + " " + strconv.FormatUint(st.Ino, 10))
 	}
-	p.Dir = state.Hash(strconv.FormatUint(uint64(st.Dev), 10) + " " + strconv.FormatUint(st.Ino, 10))
+	p.Dir = s.placeDir
 	p.Lock, err = identity(s.dir.FD, prefix+"supervise/lock")
 	return p, err
 }

@@ -122,6 +122,7 @@ var files = [...]struct {
 type Names struct {
 	Known              bool // else it could not be listed
 	Log, Down, Control bool
+	LogDir, Supervise  bool   // log, and supervise, are directories and no links, where the file system tells that
 	Needs              bool   // of ours: the directory of what it needs
 	files              uint16 // which of files, one bit for each
 	changed            int64  // its ctime, where another list is needed only when that is another; else 0
@@ -135,13 +136,13 @@ const _ = uint16(1 << (len(files) - 1)) // there is a bit for each
 func (n Names) Now(at int) Names {
 	var x unix.Statx_t
 	if unix.Statx(at, "", unix.AT_EMPTY_PATH|unix.AT_STATX_FORCE_SYNC, unix.STATX_CTIME, &x) != nil || x.Mask&unix.STATX_CTIME == 0 {
-		return List(at)
+		return List(at, ".")
 	}
 	changed := x.Ctime.Sec*1e9 + int64(x.Ctime.Nsec)
 	if n.changed != 0 && n.changed == changed {
 		return n
 	}
-	n = List(at)
+	n = List(at, ".")
 	if n.Known && time.Since(time.Unix(0, changed)) > tick && keepsTime(at) {
 		n.changed = changed
 	}
@@ -166,15 +167,15 @@ func keepsTime(at int) bool {
 	return false
 }
 
-// Read reads those of our files that the directory at, an open descriptor, has. A file
-// that cannot be understood counts as absent, and there is a warning that names it and
+// Read reads those of our files that the directory has, whose path relative to at, with a
+// slash, is prefix. A file that cannot be understood counts as absent, and there is a warning that names it and
 // says what was expected. Where there is no such file p is nil.
-func Read(at int, has Names) (p *Policy, warnings []error) {
+func Read(at int, prefix string, has Names) (p *Policy, warnings []error) {
 	for i, f := range files {
 		if has.files&(1<<i) == 0 {
 			continue
 		}
-		b, err := sys.Slurp(at, f.name, sizeMax)
+		b, err := sys.Slurp(at, prefix+f.name, sizeMax)
 		if err == unix.ENOENT {
 			continue
 		}
@@ -247,9 +248,9 @@ func parseSignal(text string) (unix.Signal, error) {
 	return 0, errors.New("the name or number of a signal")
 }
 
-// List lists the directory at, an open descriptor, in four system calls.
-func List(at int) (has Names) {
-	fd, err := sys.Open(at, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
+// List lists the directory at path, relative to at, in four system calls.
+func List(at int, path string) (has Names) {
+	fd, err := sys.Open(at, path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return Names{}
 	}
@@ -270,9 +271,12 @@ func List(at int) (has Names) {
 			if i := bytes.IndexByte(name, 0); i >= 0 {
 				name = name[:i]
 			}
+			isDir := b[nameAt-1] == unix.DT_DIR
 			switch string(name) {
 			case "log":
-				has.Log = true
+				has.Log, has.LogDir = true, isDir
+			case "supervise":
+				has.Supervise = isDir
 			case "down":
 				has.Down = true
 			case "control":

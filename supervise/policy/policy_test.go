@@ -52,8 +52,8 @@ func TestRead(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			at := dir(t, tt.files)
-			has := List(at)
-			got, warnings := Read(at, has)
+			has := List(at, ".")
+			got, warnings := Read(at, "", has)
 			has.files = 0
 			if want := (Names{Known: true, Down: tt.files["run"] != ""}); has != want {
 				t.Errorf("it has %+v, want %+v", has, want)
@@ -121,7 +121,7 @@ func TestNamesNow(t *testing.T) {
 		}
 		unix.Close(fd)
 	}
-	n := List(at).Now(at)
+	n := List(at, ".").Now(at)
 	if n.changed != 0 {
 		t.Error("a change of the last moment is taken for the last one")
 	}

@@ -194,6 +194,27 @@ func (s Sight) hidden(l state.Process) (found bool, ppid int, err error) {
 	return unix.Kill(l.PID, 0) != unix.ESRCH, 0, nil
 }
 
+// Each calls look for each process that /proc shows, but for this one.
+func Each(look func(pid int) error) error {
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return sys.Unless(sys.Hides, "/proc", err)
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if pid, err := strconv.Atoi(name); err == nil && pid != os.Getpid() {
+			if err := look(pid); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // Ancestors are the processes that may have inherited a killed core's child:
 // process 1, or a subreaper above this process.
 func Ancestors() (map[int]bool, error) {

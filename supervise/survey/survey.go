@@ -219,23 +219,31 @@ func Scanned(dir string) bool {
 	if notice.IsUp(id[0], id[1]) {
 		return true
 	}
-	for pid := range processes() {
-		args := arguments(pid)
-		if len(args) == 0 || filepath.Base(args[0]) != "runsvdir" {
+	return proc.Each(func(pid int) error {
+		if looksAt(pid, id) {
+			return errFound
+		}
+		return nil
+	}) == errFound
+}
+
+// errFound ends a look through the processes.
+var errFound = errors.New("found")
+
+// looksAt says whether a process is a runsvdir of the directory of that identity.
+func looksAt(pid int, id [2]uint64) bool {
+	args := arguments(pid)
+	if len(args) == 0 || filepath.Base(args[0]) != "runsvdir" {
+		return false
+	}
+	for _, arg := range args[1:] {
+		if strings.HasPrefix(arg, "-") {
 			continue
 		}
-		for _, arg := range args[1:] {
-			if strings.HasPrefix(arg, "-") {
-				continue
-			}
-			if !filepath.IsAbs(arg) {
-				arg = inProcess(pid, "cwd") + "/" + arg
-			}
-			if identity(arg) == id {
-				return true
-			}
-			break
+		if !filepath.IsAbs(arg) {
+			arg = inProcess(pid, "cwd") + "/" + arg
 		}
+		return identity(arg) == id
 	}
 	return false
 }

@@ -2,7 +2,6 @@ package survey
 
 import (
 	"bytes"
-	"iter"
 	"os"
 	"strconv"
 	"strings"
@@ -118,23 +117,6 @@ func slurp(path string) ([]byte, bool) {
 	}
 	n, err := unix.Read(fd, scratch.b)
 	return scratch.b[:max(n, 0)], err == nil
-}
-
-// processes are the pids that /proc shows.
-func processes() iter.Seq[int] {
-	return func(yield func(int) bool) {
-		d, err := os.Open("/proc")
-		if err != nil {
-			return
-		}
-		defer d.Close()
-		names, _ := d.Readdirnames(-1)
-		for _, name := range names {
-			if pid, err := strconv.Atoi(name); err == nil && !yield(pid) {
-				return
-			}
-		}
-	}
 }
 
 // arguments are the command line of a process.
