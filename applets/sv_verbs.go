@@ -3,7 +3,6 @@ package applets
 import (
 	"bufio"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -54,22 +53,6 @@ func (s *svCall) runVerb(build func(s *svCall) *cobra.Command, cmd *cobra.Comman
 	verb.SilenceErrors, verb.SilenceUsage = true, true
 	verb.CompletionOptions.DisableDefaultCmd = true
 	return verb.Execute()
-}
-
-// svDir is the directory in which bare names are looked up: SVDIR, or the first of
-// the list that exists. The empty text is nowhere.
-func svDir() string {
-	dir, set := os.LookupEnv("SVDIR")
-	if set {
-		return dir
-	}
-	list := filepath.SplitList(serviceDirs)
-	for _, d := range list {
-		if _, err := os.Stat(d); err == nil {
-			return d
-		}
-	}
-	return list[0]
 }
 
 // svCollection is the directory of all service directories, linked or not.
