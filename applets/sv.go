@@ -418,7 +418,7 @@ func (s *svCall) flaps(o *client.Order) string {
 	if n == 0 {
 		return ""
 	}
-	return fmt.Sprintf("flapping, %d ends, last %s", n, lifeWords(last))
+	return flapWords(n, last)
 }
 
 // line is the status line of the service at path.

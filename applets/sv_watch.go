@@ -49,7 +49,7 @@ func (s *svCall) tellChange(one *survey.Service) {
 	if one.Err == nil && one.Record.PID != 0 {
 		text += fmt.Sprintf(" (pid %d)", one.Record.PID)
 	}
-	for _, note := range notes(one, now) {
+	for _, note := range notes(one) {
 		text += ", " + printable(note)
 	}
 	fmt.Fprintln(s.out, text)

@@ -27,30 +27,30 @@ var states = [...]string{"down", "run", "finish"}
 // file or without, at the second now.
 func AppendLine(b []byte, name string, s Status, down bool, now int64) []byte {
 	if int(s.State) < len(states) {
-		b = append(append(b, states[s.State]...), ": "...)
+		b = appendText(b, states[s.State]+": ")
 	}
-	b = append(append(b, name...), ": "...)
+	b = appendText(b, name+": ")
 	if s.State != 0 {
-		b = append(appendNumber(append(b, "(pid "...), int64(s.PID)), ") "...)
+		b = appendText(appendNumber(appendText(b, "(pid "), int64(s.PID)), ") ")
 	}
-	b = append(appendNumber(b, max(0, now-s.Since)), 's')
-	for _, flag := range [...]struct {
-		set  bool
-		text string
-	}{
-		{s.PID != 0 && down, ", normally down"},
-		{s.PID == 0 && !down, ", normally up"},
-		{s.PID != 0 && s.Paused, ", paused"},
-		{s.PID == 0 && s.WantUp, ", want up"},
-		{s.PID != 0 && s.WantDown, ", want down"},
-		{s.PID != 0 && s.Termed, ", got TERM"},
-	} {
-		if flag.set {
-			b = append(b, flag.text...)
-		}
+	b = appendText(appendNumber(b, max(0, now-s.Since)), "s")
+	runs := s.PID != 0
+	b = appendIf(b, runs && down, ", normally down")
+	b = appendIf(b, !runs && !down, ", normally up")
+	b = appendIf(b, runs && s.Paused, ", paused")
+	b = appendIf(b, !runs && s.WantUp, ", want up")
+	b = appendIf(b, runs && s.WantDown, ", want down")
+	return appendIf(b, runs && s.Termed, ", got TERM")
+}
+
+func appendIf(b []byte, holds bool, text string) []byte {
+	if holds {
+		return appendText(b, text)
 	}
 	return b
 }
+
+func appendText(b []byte, text string) []byte { return append(b, text...) }
 
 // appendNumber appends n, which is not negative, in decimal digits.
 func appendNumber(b []byte, n int64) []byte {
