@@ -322,7 +322,11 @@ func (s *svCall) control(act action, wait bool, services []string) error {
 	}
 	var orders []*client.Order
 	names := map[*client.Order]string{}
+	asked := map[string]bool{}
 	for _, name := range services {
+		if act.wait && strings.Contains(act.send, "u") { // up and once are orders to this one alone
+			s.startNeeds(sender, name, svPath(name), asked)
+		}
 		order, err := sender.Send(svPath(name), act.send, act.until)
 		switch {
 		case err == nil:
@@ -351,6 +355,25 @@ func (s *svCall) control(act action, wait bool, services []string) error {
 		s.report(act, names[o], o, out)
 	})
 	return s.code()
+}
+
+// startNeeds starts what a service that is about to be started needs, and says so.
+func (s *svCall) startNeeds(sender *client.Client, name, path string, asked map[string]bool) {
+	for _, need := range client.Needs(path) {
+		if asked[need.Path] || need.Ready {
+			continue
+		}
+		asked[need.Path] = true
+		s.startNeeds(sender, need.Name, need.Path, asked)
+		if !need.Asks {
+			continue
+		}
+		if _, err := sender.Send(need.Path, "u", ""); err != nil {
+			s.warn("%s", trouble(need.Name, err))
+			continue
+		}
+		s.say("start: %s: %s needs it", need.Name, name)
+	}
 }
 
 // report tells what has become of an order.
@@ -432,7 +455,7 @@ func (s *svCall) line(shown, name, path string, rec state.Record) string {
 	if !ok {
 		return ""
 	}
-	return svLine(shown, rec, down, time.Now()) + givenUp(rec, r)
+	return svLine(shown, rec, down, time.Now()) + givenUp(rec, r) + waitsFor(lacks(rec, r, path))
 }
 
 // hasDown looks for the service's down file.
@@ -451,6 +474,27 @@ func givenUp(rec state.Record, r *client.Remote) string {
 		return ", given up"
 	}
 	return ""
+}
+
+// lacks are the names of what a service that waits needs and is not ready.
+func lacks(rec state.Record, r *client.Remote, path string) (names []string) {
+	if rec.State != state.Down || rec.Want != state.WantUp || !r.Waits() {
+		return nil
+	}
+	for _, need := range client.Needs(path) {
+		if !need.Ready {
+			names = append(names, need.Name)
+		}
+	}
+	return names
+}
+
+// waitsFor is what the line of a service says of them.
+func waitsFor(names []string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	return ", waits for " + strings.Join(names, ", ")
 }
 
 // svLine tells a status in words.
@@ -510,7 +554,7 @@ func (s *svCall) show(name string, r *client.Remote, patience time.Time) (code i
 	line := ""
 	down, ok := s.hasDown(name, r)
 	if ok {
-		line = svLine(name, rec, down, time.Now()) + givenUp(rec, r)
+		line = svLine(name, rec, down, time.Now()) + givenUp(rec, r) + waitsFor(lacks(rec, r, svPath(name)))
 	} else {
 		code = lsbUnknown
 	}
@@ -527,6 +571,9 @@ func (s *svCall) show(name string, r *client.Remote, patience time.Time) (code i
 	if s.json {
 		if givenUp(rec, r) != "" {
 			log = `,"givenUp":true` + log
+		}
+		if names := lacks(rec, r, svPath(name)); len(names) > 0 {
+			log = `,"waits":` + jsonTexts(names) + log
 		}
 		fmt.Fprintf(s.out, "{%s%s}\n", jsonStatus(name, rec, down, ok, time.Now()), log)
 	} else {
@@ -599,6 +646,18 @@ func upDown(up bool) string {
 		return `"up"`
 	}
 	return `"down"`
+}
+
+// jsonTexts is an array of texts.
+func jsonTexts(all []string) string {
+	b := []byte{'['}
+	for i, text := range all {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, jsonText(text)...)
+	}
+	return string(append(b, ']'))
 }
 
 // jsonText is a JSON string. Bytes that are no UTF-8 become U+FFFD.

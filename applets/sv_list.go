@@ -115,6 +115,8 @@ func stateWord(s *survey.Service) string {
 		return "paused"
 	case s.GivenUp:
 		return "failed"
+	case len(s.Waits) > 0:
+		return "waiting"
 	case s.Resting():
 		return "resting"
 	}
@@ -146,6 +148,7 @@ func notes(s *survey.Service) (all []string) {
 	add(s.Blocked, "blocked on its log")
 	add(s.GivenUp, "given up")
 	add(s.Ready == state.NotReady, "not ready")
+	add(len(s.Waits) > 0, "waits for "+strings.Join(needNames(s), ", "))
 	add(!s.Linked, "not linked")
 	add(rec.PID != 0 && rec.Want == state.WantDown, "want down")
 	add(rec.PID != 0 && rec.Termed, "got TERM")
@@ -156,6 +159,14 @@ func notes(s *survey.Service) (all []string) {
 	add(rec.PID != 0 && s.HasDown, "normally down")
 	add(rec.PID == 0 && rec.Want == state.WantDown && !s.HasDown && s.DownErr == nil, "normally up")
 	return all
+}
+
+// needNames are the names of what a service waits for.
+func needNames(s *survey.Service) (names []string) {
+	for _, need := range s.Waits {
+		names = append(names, need.Name)
+	}
+	return names
 }
 
 // logWord is the state of a service's log service in one word.
@@ -244,6 +255,7 @@ func jsonOf(o *object, s *survey.Service, now time.Time) {
 		o.boolean("ready", s.Ready == state.IsReady)
 	}
 	o.boolean("givenUp", s.GivenUp)
+	o.raw("waits", jsonTexts(needNames(s)))
 	if s.Use.Known {
 		o.number("processes", int64(s.Use.Processes)).number("memory", s.Use.Memory).raw("cpu", fmt.Sprintf("%.2f", s.Use.CPU.Seconds()))
 	}

@@ -20,7 +20,7 @@ type metric struct {
 }
 
 // states are the values of the label of the state.
-var states = []string{"run", "down", "finish", "paused", "resting", "failed", "unsupervised", "unknown"}
+var states = []string{"run", "down", "finish", "paused", "resting", "waiting", "failed", "unsupervised", "unknown"}
 
 // metrics are told in this order.
 var metrics = []metric{

@@ -144,7 +144,7 @@ func (e *explanation) headline() string {
 		text += ", " + flapWords(s.Life.Flaps, end)
 	} else if e.flaps {
 		text += ", flapping: it ended while it was looked at, and is started again and again"
-	} else if s.Resting() && !s.GivenUp {
+	} else if s.Resting() && !s.GivenUp && len(s.Waits) == 0 {
 		text += ", to be started again"
 	}
 	if s.Err == nil && s.Use.Known {

@@ -56,6 +56,7 @@ type Core struct {
 
 	mu        sync.Mutex
 	orphaned  bool          // the scanner is gone
+	dropping  bool          // all services were told to exit
 	stopping  bool          // when the last service is gone, so is the core
 	spare     int           // threads beside those that are needed
 	changed   chan struct{} // of one: a service is gone, or the scanner
@@ -71,6 +72,7 @@ type Core struct {
 	commands peeker
 	outbox   outbox
 	stashes  stashes
+	needs    needs
 }
 
 // newCore starts what all services share: the worker pool, the reaper, the poller.
@@ -91,6 +93,7 @@ func newCore(say func(diag.Level, string, error), pid int, session bool) (*Core,
 	}
 	c.pool.ready, c.pool.grow = poolMax+urgentMax, c.growPool
 	c.slots = child.NewSlots(c.poller.epoll, poolMax)
+	c.pool.onSlow, c.procs.held = c.procs.heldUp, c.pool.hangs
 	c.openGuards()
 	c.private = []int{c.poller.epoll}
 	c.procs.kernel.signal = self.NotifyDeaths(c.procs.deaths, c.procs.given)
@@ -220,13 +223,17 @@ func (t Tree) Run() error {
 	})
 }
 
+// exitTime is how long the order in which services need each other counts when all are to
+// exit, where nobody says it.
+const exitTime = 8 * time.Second
+
 // serve acts on signals until all is over.
 func (c *Core) serve(sigs <-chan os.Signal) {
 	for {
 		select {
 		case sig := <-sigs:
 			if sig == unix.SIGTERM { // as if each runsv of the tree got it
-				c.services.post(event{kind: evCommand, cmd: machine.CmdExit})
+				go c.exitAll(exitTime)
 			}
 		case <-c.changed:
 			c.mu.Lock()

@@ -32,6 +32,8 @@ const (
 	evNotified                 // ./run of who has written to its notification-fd
 	evLate                     // ./run of who, pid, has not said in time that it is ready
 	evStraysGone               // what ./run has left behind has ended
+	evAsked                    // others need the service
+	evNeeds                    // what it needs is not as it was
 )
 
 // event is what happens to a service.
@@ -183,6 +185,11 @@ func (s *service) handle(ev event) {
 			s.strays = false
 			s.release()
 		}
+	case evAsked:
+		s.needed = true
+		s.tellStanding()
+	case evNeeds:
+		s.needsChanged()
 	case evSpawned, evUnmade, evUnexecuted:
 		s.ordered--
 		s.answered(ev)

@@ -2,6 +2,7 @@ package core
 
 import (
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,14 +25,19 @@ import (
 // is expected any more the corpses that nobody has asked for are collected.
 type processes struct {
 	kernel kernel
-	wake   chan struct{} // of one: no corpse is left, or there may be a child
+	wake   chan struct{} // of one: a corpse is to be collected or none is left, or there may be a child
+	slow   chan struct{} // of one: an owner has been held up
+	held   func() bool   // whether an owner is
 	deaths chan os.Signal
 	given  bool // as process 1 or a subreaper it gets children that it has not made
+
+	collecting sync.Mutex // is held by who collects, without the other
 
 	mu        sync.Mutex
 	known     map[int]*process
 	expecting int                     // children whose numbers are not known yet
 	corpses   map[int]*process        // seen and left where they are; nil: of nobody known
+	finished  []int                   // corpses that the reaper is to collect
 	leaving   bool                    // the process ends soon: who is dead and not recorded is left to the scanner
 	openings  int                     // services that are being opened, and may adopt processes
 	unclaimed map[int]unix.WaitStatus // ends that the scanner has told of, of processes that nobody has adopted yet
@@ -66,7 +72,7 @@ type kernel struct {
 // that it has not made; otherwise SIGCHLD costs nothing but where it is needed.
 func newProcesses(given bool) *processes {
 	ps := &processes{
-		given: given, wake: make(chan struct{}, 1), deaths: make(chan os.Signal, 1),
+		given: given, wake: make(chan struct{}, 1), slow: make(chan struct{}, 1), held: func() bool { return false }, deaths: make(chan os.Signal, 1),
 		known: map[int]*process{}, corpses: map[int]*process{}, unclaimed: map[int]unix.WaitStatus{},
 		seen: func(int) {},
 	}
@@ -209,16 +215,41 @@ func (ps *processes) remove(p *process) {
 	}
 }
 
-// collect has the kernel forget a child that has ended.
+// collect has the reaper have the kernel forget a child that has ended: who has recorded
+// the end goes on meanwhile.
 func (ps *processes) collect(pid int) {
-	ps.kernel.collect(pid)
-	delete(ps.corpses, pid)
+	if !slices.Contains(ps.finished, pid) {
+		ps.finished = append(ps.finished, pid)
+	}
 	ps.poke()
 }
 
-func (ps *processes) poke() {
+// collectNow does what the reaper is to do soon: until it is collected a child that has
+// ended counts at the limits of processes.
+func (ps *processes) collectNow() {
+	ps.collecting.Lock()
+	defer ps.collecting.Unlock()
+	ps.mu.Lock()
+	pids := ps.finished
+	ps.finished = nil
+	for _, pid := range pids {
+		delete(ps.corpses, pid) // from here on the number may be another's
+	}
+	ps.mu.Unlock()
+	for _, pid := range pids {
+		ps.kernel.collect(pid)
+	}
+}
+
+func (ps *processes) poke() { poke(ps.wake) }
+
+// heldUp says that an owner has been held up for a while: behind a corpse that it keeps
+// may be others.
+func (ps *processes) heldUp() { poke(ps.slow) }
+
+func poke(c chan struct{}) {
 	select {
-	case ps.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -357,15 +388,17 @@ func (ps *processes) making() int {
 	return ps.expecting
 }
 
-// kill kills what runs: the services' processes, or the log services'.
-func (ps *processes) kill(log bool) {
+// kill kills what runs, and returns it: the services' processes, or the log services'.
+func (ps *processes) kill(log bool) (late []*process) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	for _, p := range ps.known {
 		if p.unit != nil && !p.over && (p.unit.prefix != "") == log {
 			proc.SendSignal(p.pid, p.pidfd, unix.SIGKILL)
+			late = append(late, p)
 		}
 	}
+	return late
 }
 
 // reap has owners told of the ends of children, for ever.
@@ -384,13 +417,24 @@ func (ps *processes) reap() {
 		ps.died(pid, ws, use)
 		// The kernel tells of a corpse that is left again and again, and of none
 		// behind it. As a rule it is collected in less time than any other way to
-		// look for those would take.
-		patience.Reset(proc.GraceTime)
+		// look for those would take. A timer is only for where somebody is held up already,
+		// since the runtime wakes another thread to look after it.
+		select {
+		case <-ps.slow:
+		default:
+		}
+		var late <-chan time.Time
+		if ps.held() {
+			patience.Reset(proc.GraceTime)
+			late = patience.C
+		}
 		for left := ps.left(); left; left = ps.left() {
 			select {
 			case <-ps.wake:
 				continue
-			case <-patience.C:
+			case <-ps.slow:
+				ps.lookAround()
+			case <-late:
 				ps.lookAround()
 			}
 			break
@@ -440,8 +484,9 @@ func (ps *processes) look() {
 	}
 }
 
-// left says whether there are corpses that are left.
+// left collects what is to be, and says whether there are corpses that are left.
 func (ps *processes) left() bool {
+	ps.collectNow()
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	return len(ps.corpses) > 0

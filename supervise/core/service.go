@@ -37,6 +37,7 @@ type unit struct {
 	foreign  bool        // the adopted process is no child of the scanner
 	unread   bool        // bytes were left in the FIFO on purpose
 	more     bool        // bytes may be left in the FIFO, to be read next
+	hasEnded bool        // ./run has run, and ended
 	left     bool        // the record is not written, and the scanner has it; the owner of the service knows
 	told     atomic.Bool // of bytes in the FIFO, and has not looked since
 	ws       unix.WaitStatus
@@ -91,6 +92,8 @@ type service struct {
 	inline      bool         // what is to be made is put into orders
 	looked      bool         // its directory was just read
 	names       policy.Names // what is in it, as it was read last
+	needs       bool         // it needs others
+	needed      bool         // others need it
 	readOnly    bool         // its file system is, and that was said
 	takenOver   bool         // another core has let go of it
 	opened      bool
@@ -208,6 +211,9 @@ func (s *service) feed(u *unit, ev machine.Event) {
 			u.since = time.Now()
 		}
 	}
+	if before.Phase == machine.Waiting && st.Phase != before.Phase && row.Do != machine.Start {
+		s.core.needs.leave(s)
+	}
 	if before.Want != st.Want || row.Record && st.Want == state.WantOnce {
 		s.recordWant(u)
 	}
@@ -215,6 +221,9 @@ func (s *service) feed(u *unit, ev machine.Event) {
 	s.do(u, row.Do) // first: that down is wanted is written together with the TERM
 	if !row.Later {
 		u.write()
+	}
+	if u == &s.main {
+		s.tellStanding()
 	}
 }
 
@@ -228,6 +237,9 @@ func (s *service) do(u *unit, e machine.Effect) {
 		}
 		if u == &s.main {
 			s.attachLog()
+			if s.waitForNeeds() {
+				return
+			}
 		}
 		s.hook(u, laneUp, job{hook: 'u', then: func(bool) { s.feed(u, machine.Ready) }})
 	case machine.Spawn:
@@ -252,6 +264,10 @@ func (s *service) do(u *unit, e machine.Effect) {
 		u.restFor(10 * time.Second)
 	case machine.TellHeld:
 		s.tellHeld()
+	case machine.TellNeeds:
+		s.tellNeeds(s.lacks(), true)
+	case machine.Over:
+		s.tellOver(u)
 	default:
 		if send := sends[e]; send.sig != 0 {
 			s.hook(u, send.lane, job{hook: send.hook, of: u.pid, then: s.sent(u, u.pid, e)})
@@ -268,6 +284,7 @@ func (u *unit) restFor(d time.Duration) {
 
 // ended tells the machine that ./run or ./finish is over.
 func (s *service) ended(u *unit, r role, ws unix.WaitStatus) {
+	u.hasEnded = true
 	if r == isRun {
 		u.ws = ws
 		if u == &s.main && s.dir.Readable("finish") {

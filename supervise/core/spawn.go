@@ -123,9 +123,13 @@ func (c *Core) make(o order) event {
 	if o.session && !o.leads {
 		start = ch.StartInSession
 	}
-	begun := proc.TicksNow()
+	begun := life.Ticks
 	h := c.slots.Take()
 	pid, err := start(h, c.files)
+	if err == unix.EAGAIN { // the one before it may be what was too much
+		c.procs.collectNow()
+		pid, err = start(h, c.files)
+	}
 	c.slots.Put(h)
 	var made *process
 	switch err {

@@ -45,6 +45,9 @@ func TestRead(t *testing.T) {
 		{"back-off", files{"backoff": "100 30000\n"}, &Policy{Deaths: 20, BackoffMin: 100 * time.Millisecond, BackoffMax: 30 * time.Second}, nil},
 		{"back-off the wrong way round", files{"backoff": "500 100"}, &Policy{Deaths: 20}, []string{`./backoff: "500 100" is not understood: it should be two times in milliseconds, the least pause and the longest.`}},
 		{"when to give up", files{"give-up": "3 10000", "max-death-tally": "50"}, &Policy{Deaths: 50, GiveUpAfter: 3, GiveUpWithin: 10 * time.Second}, nil},
+		{"essential", files{"essential": ""}, &Policy{Deaths: 20, Essential: EndsTree}, nil},
+		{"essential when it fails", files{"essential": "failure\n"}, &Policy{Deaths: 20, Essential: EndsWithFailure}, nil},
+		{"essential in another way", files{"essential": "yes"}, &Policy{Deaths: 20}, []string{`./essential: "yes" is not understood: it should be empty, success or failure.`}},
 		{"too many to remember", files{"max-death-tally": "5000"}, &Policy{Deaths: 20}, []string{`./max-death-tally: "5000" is not understood: it should be a number from 1 to 4096.`}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -22,6 +22,10 @@ type inherited struct {
 
 // reap collects children. The core's own end is acted on.
 func (s *Scanner) reap() {
+	if s.command.starting { // its end may be among them, by a number that is not known yet
+		return
+	}
+	s.collectCommand()
 	if s.core != 0 {
 		var ws unix.WaitStatus
 		if pid, err := unix.Wait4(s.core, &ws, unix.WNOHANG, nil); err == nil && pid == s.core {
@@ -36,6 +40,8 @@ func (s *Scanner) reap() {
 		case pid == s.core:
 			unix.Wait4(pid, &ws, unix.WNOHANG, nil)
 			s.coreDied(ws)
+		case pid == s.command.pid:
+			s.collectCommand()
 		case s.coreWatch.lost[pid]:
 			s.collectLost(pid)
 		case s.behind:
@@ -51,7 +57,7 @@ func (s *Scanner) reap() {
 func (s *Scanner) lookBehind() {
 	s.behind = true
 	for _, pid := range proc.Children() {
-		if pid == s.core || s.told[pid] {
+		if pid == s.core || pid == s.command.pid || s.told[pid] {
 			continue
 		}
 		if s.coreWatch.lost[pid] {

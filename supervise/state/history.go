@@ -3,6 +3,7 @@ package state
 import (
 	"bytes"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -97,7 +98,7 @@ func ParseHistory(b []byte) (all []Ended) {
 			all = append(all, e)
 		}
 	}
-	slices.SortStableFunc(all, func(a, b Ended) int { return a.At.Compare(b.At) })
+	sort.SliceStable(all, func(i, j int) bool { return all[i].At.Before(all[j].At) })
 	return all
 }
 

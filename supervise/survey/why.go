@@ -235,8 +235,12 @@ func (w *why) resting() {
 	s := w.s
 	problems := Program(s.Path, "run")
 	w.all = append(w.all, problems...)
-	if waits := w.needs(); len(waits) > 0 {
-		w.say("waits", "it waits for "+strings.Join(waits, ", "), "sv why "+strings.Join(waits, " "))
+	for _, need := range s.Waits {
+		mend := "sv why " + need.Name
+		if need.Asks {
+			mend = "sv up " + need.Name
+		}
+		w.say("waits", "it waits for "+need.Name+", which it needs and which "+need.Why, mend)
 	}
 	if end, known := s.Life.Last(); known && s.Life.Flaps == 0 && len(problems) == 0 {
 		w.ended(end)
@@ -244,7 +248,7 @@ func (w *why) resting() {
 	w.flaps()
 	if s.GivenUp {
 		w.say("given-up", "it is given up: it ended too often, or its ./finish said that it is for good (exit status 125)", "sv up "+s.Name)
-	} else if text, err := sys.Slurp(unix.AT_FDCWD, s.Path+"/backoff", 64); err == nil {
+	} else if text, err := sys.Slurp(unix.AT_FDCWD, s.Path+"/backoff", 64); err == nil && len(s.Waits) == 0 {
 		w.say("backs-off", "it is not started again at once: backoff says "+strings.TrimSpace(string(text))+" ms", "sv up "+s.Name)
 	}
 	w.descriptors()
@@ -257,17 +261,6 @@ func (w *why) flaps() {
 		w.ended(end)
 		w.say("flaps", fmt.Sprintf("it is started again and again: it has ended %d times after short lives", n), "sv log "+w.s.Name)
 	}
-}
-
-// needs are the services in needs/ that do not run.
-func (w *why) needs() (waits []string) {
-	list, _ := os.ReadDir(w.s.Path + "/needs")
-	for _, entry := range list {
-		if other := At(entry.Name(), w.dir+"/"+entry.Name(), Look{}); other.Err != nil || other.Record.State != state.Run {
-			waits = append(waits, entry.Name())
-		}
-	}
-	return waits
 }
 
 // codeWords are what an exit status means by custom, "" where there is none.
