@@ -74,6 +74,7 @@ func (s *service) close() {
 	}
 	s.core.procs.forget(s)
 	for _, u := range units {
+		u.writeEnd()
 		if u.rest != nil {
 			u.rest.Stop()
 		}

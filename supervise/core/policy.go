@@ -26,11 +26,19 @@ func (s *service) readPolicy(u *unit) {
 		defer unix.Close(fd)
 		dir = fd
 	}
-	p, names, warnings := policy.Read(dir)
-	if u.policy = p; u == &s.main {
+	var names policy.Names
+	switch {
+	case u != &s.main || !s.opened:
+		names = policy.List(dir)
+	default:
+		names = s.names.Now(dir)
+	}
+	if u == &s.main {
 		s.names = names
 		s.readNeeds()
 	}
+	p, warnings := policy.Read(dir, names)
+	u.policy = p
 	for _, err := range warnings {
 		s.warn(err)
 	}
