@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"runitbox/applets/quick"
 	"runitbox/applets/setup"
 	"runitbox/applets/slim/fmt"
 )
@@ -158,7 +159,7 @@ func recipeNames() (names []string) {
 // servicesIn is the directory of services of the system below root: the first of those
 // in which sv looks that is there, else the first.
 func servicesIn(root string) string {
-	all := filepath.SplitList(serviceDirs)
+	all := filepath.SplitList(quick.Dirs)
 	for _, dir := range all {
 		if info, err := os.Stat(filepath.Join(root, dir)); err == nil && info.IsDir() {
 			return dir

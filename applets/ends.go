@@ -1,6 +1,7 @@
 package applets
 
 import (
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -39,4 +40,9 @@ func lifeWords(e state.Ended) string {
 		text += " (out of memory)"
 	}
 	return text
+}
+
+// flapWords tells of the loop of short lives that a service is in: how many, and the last.
+func flapWords(n int, last state.Ended) string {
+	return "flapping, " + strconv.Itoa(n) + " ends, last " + lifeWords(last)
 }

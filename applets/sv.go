@@ -14,14 +14,11 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"runitbox/applets/quick"
 	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/client"
 	"runitbox/supervise/state"
 )
-
-// serviceDirs are the directories where sv looks for bare service names when
-// SVDIR is not set: the first that exists. The build can set another list.
-var serviceDirs = "/service:/var/service:/etc/service"
 
 // action is what sv does for a command word.
 type action struct {
@@ -246,21 +243,27 @@ func svPath(name string) string {
 	if name == "" || name[0] == '/' || name[0] == '.' || name[len(name)-1] == '/' {
 		return name
 	}
-	dir, set := os.LookupEnv("SVDIR")
-	if !set {
-		list := filepath.SplitList(serviceDirs)
-		dir = list[0]
-		for _, d := range list {
-			if err := unix.Access(d, unix.F_OK); err == nil {
-				dir = d
-				break
-			}
-		}
-	}
+	dir := svDir()
 	if dir == "" {
 		return ""
 	}
 	return dir + "/" + name
+}
+
+// svDir is the directory in which bare names are looked up: SVDIR, or the first of
+// the list that exists. The empty text is nowhere.
+func svDir() string {
+	dir, set := os.LookupEnv("SVDIR")
+	if set {
+		return dir
+	}
+	list := filepath.SplitList(quick.Dirs)
+	for _, d := range list {
+		if unix.Access(d, unix.F_OK) == nil {
+			return d
+		}
+	}
+	return list[0]
 }
 
 // svCall is one call of sv.
@@ -438,7 +441,7 @@ func (s *svCall) flaps(o *client.Order) string {
 	if n == 0 {
 		return ""
 	}
-	return fmt.Sprintf("flapping, %d ends, last %s", n, lifeWords(last))
+	return flapWords(n, last)
 }
 
 // line is the status line of the service at path.
@@ -496,31 +499,9 @@ func waitsFor(names []string) string {
 
 // svLine tells a status in words.
 func svLine(name string, rec state.Record, down bool, now time.Time) string {
-	var b strings.Builder
-	if rec.State <= state.Finish {
-		b.WriteString(rec.State.String() + ": ")
-	}
-	b.WriteString(name + ": ")
-	if rec.State != state.Down {
-		fmt.Fprintf(&b, "(pid %d) ", rec.PID)
-	}
-	fmt.Fprintf(&b, "%ds", max(0, now.Unix()-rec.Since.Unix()))
-	for _, flag := range []struct {
-		set  bool
-		text string
-	}{
-		{rec.PID != 0 && down, "normally down"},
-		{rec.PID == 0 && !down, "normally up"},
-		{rec.PID != 0 && rec.Paused, "paused"},
-		{rec.PID == 0 && rec.Want == state.WantUp, "want up"},
-		{rec.PID != 0 && rec.Want == state.WantDown, "want down"},
-		{rec.PID != 0 && rec.Termed, "got TERM"},
-	} {
-		if flag.set {
-			b.WriteString(", " + flag.text)
-		}
-	}
-	return b.String()
+	s := quick.Status{Since: rec.Since.Unix(), PID: uint32(rec.PID), Paused: rec.Paused, WantUp: rec.Want == state.WantUp,
+		WantDown: rec.Want == state.WantDown, Termed: rec.Termed, State: byte(rec.State)}
+	return string(quick.AppendLine(nil, name, s, down, now.Unix()))
 }
 
 // The exit statuses of an init script's status, as the LSB has them.

@@ -133,14 +133,8 @@ func shownState(s *survey.Service) string {
 	return word
 }
 
-// flapWords tells of the loop that a service is in: flapping, 7 ends in 12s, the last exit 1.
-func flapWords(l survey.Life, now time.Time) string {
-	first, last := l.Ends[len(l.Ends)-l.Flaps], l.Ends[len(l.Ends)-1]
-	return fmt.Sprintf("flapping, %d ends in %s, last %s", l.Flaps, shortAge(now.Sub(first.At)), lifeWords(last))
-}
-
 // notes are what else there is to say of a service, the most important first.
-func notes(s *survey.Service, now time.Time) (all []string) {
+func notes(s *survey.Service) (all []string) {
 	add := func(holds bool, text string) {
 		if holds {
 			all = append(all, text)
@@ -158,9 +152,8 @@ func notes(s *survey.Service, now time.Time) (all []string) {
 	add(!s.Linked, "not linked")
 	add(rec.PID != 0 && rec.Want == state.WantDown, "want down")
 	add(rec.PID != 0 && rec.Termed, "got TERM")
-	if end, known := s.Life.Last(); s.Life.Flaps > 0 {
-		add(true, strings.TrimPrefix(flapWords(s.Life, now), "flapping, "))
-	} else if known {
+	if end, known := s.Life.Last(); known {
+		add(s.Life.Flaps > 0, strconv.Itoa(s.Life.Flaps)+" ends")
 		add(true, "last "+lifeWords(end))
 	}
 	add(rec.PID != 0 && s.HasDown, "normally down")
@@ -203,7 +196,7 @@ func listTable(out io.Writer, to screen, all []*survey.Service, now time.Time, s
 	rows := make([][]cell, len(all))
 	for i, one := range all {
 		colour, _ := judge(one)
-		row := []cell{{text: printable(one.Name)}, {shownState(one), colour}, {}, {}, {}, {}, {}, {text: printable(strings.Join(notes(one, now), ", "))}}
+		row := []cell{{text: printable(one.Name)}, {shownState(one), colour}, {}, {}, {}, {}, {}, {text: printable(strings.Join(notes(one), ", "))}}
 		if one.Err == nil {
 			row[3].text = shortAge(now.Sub(one.Record.Since))
 			if one.Record.PID != 0 {

@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"runitbox/applets/quick"
 	"runitbox/supervise/state"
 )
 
@@ -112,8 +113,8 @@ func FuzzSvAction(f *testing.F) {
 
 func TestSvPath(t *testing.T) {
 	first, second := t.TempDir(), t.TempDir()
-	defer func(was string) { serviceDirs = was }(serviceDirs)
-	serviceDirs = "/nosuch:" + first + ":" + second
+	defer func(was string) { quick.Dirs = was }(quick.Dirs)
+	quick.Dirs = "/nosuch:" + first + ":" + second
 	for _, tt := range []struct{ svdir, name, want string }{
 		{"-", "web", first + "/web"},
 		{"-", "web/log", first + "/web/log"},
@@ -135,7 +136,7 @@ func TestSvPath(t *testing.T) {
 			t.Errorf("SVDIR=%s: %q is %q, want %q", tt.svdir, tt.name, got, tt.want)
 		}
 	}
-	serviceDirs = "/nosuch:/none"
+	quick.Dirs = "/nosuch:/none"
 	os.Unsetenv("SVDIR")
 	if got := svPath("web"); got != "/nosuch/web" {
 		t.Errorf("with none of the directories: %q", got)

@@ -3,7 +3,6 @@ package applets
 import (
 	"bufio"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -50,22 +49,6 @@ func (s *svCall) runVerb(build func(s *svCall) *cobra.Command, cmd *cobra.Comman
 	verb.Flags().SortFlags = false
 	verb.SetOut(cmd.OutOrStdout())
 	return execute(verb, args)
-}
-
-// svDir is the directory in which bare names are looked up: SVDIR, or the first of
-// the list that exists. The empty text is nowhere.
-func svDir() string {
-	dir, set := os.LookupEnv("SVDIR")
-	if set {
-		return dir
-	}
-	list := filepath.SplitList(serviceDirs)
-	for _, d := range list {
-		if _, err := os.Stat(d); err == nil {
-			return d
-		}
-	}
-	return list[0]
 }
 
 // svCollection is the directory of all service directories, linked or not.

@@ -138,7 +138,7 @@ setsid runsvdir sv >log 2>&1 </dev/null & P=$!
 until sv check a c >/dev/null 2>&1 && [ -e sv/a/log/supervise/ok ]; do sleep .05; done
 chmod 755 . sv coll sv/*; chmod 700 sv/a/supervise sv/c
 as() { chpst -u nobody sv "$@"; echo "[$1 ${2#--}] rc=$?"; }
-as list | cut -c 1-90 | sed 's/ *[0-9]*s .*//'; as why a; as why c | head -2; as log 2>&1; as log a; as log c; as enable b; as disable a; as lint c; as watch c
+as list | cut -c 1-90 | sed 's/ *[0-9]*s .*//'; as why a; as why c | head -2; as log 2>&1; as log a; as log c; as enable b; as disable a; as lint c; as watch c; as chart a c; as metrics a | grep -v "^#"; as status a c; as check -w 1 c; as start a
 sv exit a c; kill -HUP $P; wait $P`)
 	golden(t, "as-user.txt", regexp.MustCompile("/[^ :]*/(sv|coll)/").ReplaceAllString(out, "DIR/$1/"))
 }
@@ -227,5 +227,17 @@ func TestSvChartGolden(t *testing.T) {
 	var b bytes.Buffer
 	barsOf(sampleServices()[:6]).svg(&b)
 	golden(t, "chart.svg", b.String())
+	past := barsOf(sampleServices())
+	past.addPast(goldenNow)
+	for _, width := range widths {
+		var b bytes.Buffer
+		c := past
+		c.first, c.bars = goldenNow.Add(-12*time.Second), past.bars[len(past.bars)-4:]
+		c.text(&b, screen{width: width})
+		golden(t, fmt.Sprintf("chart-past-%d.txt", width), b.String())
+	}
+	b.Reset()
+	past.svg(&b)
+	golden(t, "chart-past.svg", b.String())
 	barsOf(nil).text(&b, screen{})
 }

@@ -26,7 +26,7 @@ func newSvWatch(s *svCall) *cobra.Command {
 		RunE: func(_ *cobra.Command, names []string) error {
 			return s.watchTree(names, survey.Look{}, func(w *treeWatch) error {
 				for _, one := range w.changed {
-					s.tellChange(one)
+					s.tellChange(one, time.Now())
 				}
 				return s.out.Flush()
 			})
@@ -37,8 +37,7 @@ func newSvWatch(s *svCall) *cobra.Command {
 }
 
 // tellChange tells the state that a service has come to.
-func (s *svCall) tellChange(one *survey.Service) {
-	now := time.Now()
+func (s *svCall) tellChange(one *survey.Service, now time.Time) {
 	if s.json {
 		o := newObject().time("time", now)
 		jsonOf(o, one, now)
@@ -50,7 +49,7 @@ func (s *svCall) tellChange(one *survey.Service) {
 	if one.Err == nil && one.Record.PID != 0 {
 		text += fmt.Sprintf(" (pid %d)", one.Record.PID)
 	}
-	for _, note := range notes(one, now) {
+	for _, note := range notes(one) {
 		text += ", " + printable(note)
 	}
 	fmt.Fprintln(s.out, text)
@@ -217,7 +216,7 @@ func (s *svCall) listFollow(names []string) error {
 	if !to.moves {
 		return s.watchTree(names, survey.Look{}, func(w *treeWatch) error {
 			for _, one := range w.changed {
-				s.tellChange(one)
+				s.tellChange(one, time.Now())
 			}
 			return s.out.Flush()
 		})

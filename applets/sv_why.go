@@ -140,8 +140,8 @@ func (e *explanation) headline() string {
 			text += fmt.Sprintf(", pid %d", s.Record.PID)
 		}
 	}
-	if s.Life.Flaps > 0 {
-		text += ", " + flapWords(s.Life, e.now)
+	if end, known := s.Life.Last(); known && s.Life.Flaps > 0 {
+		text += ", " + flapWords(s.Life.Flaps, end)
 	} else if e.flaps {
 		text += ", flapping: it ended while it was looked at, and is started again and again"
 	} else if s.Resting() && !s.GivenUp && len(s.Waits) == 0 {

@@ -81,8 +81,9 @@ func listFiles(dir string) ([]string, error) {
 	return slices.CompactFunc(names, func(a, b string) bool { return a[:25] == b[:25] }), nil
 }
 
-// survey opens current and lists the finished logs, so that the one follows the others:
-// a rotation in between is noticed.
+// survey opens current and lists the finished logs that were there before it. What was
+// opened and is current no more when they have been listed is among them in the next list;
+// those before it were there all the time, and so in any list.
 func survey(dir string) (names []string, now *os.File, err error) {
 	for range 100 {
 		now, err = os.Open(dir + "/" + current)
@@ -92,16 +93,26 @@ func survey(dir string) (names []string, now *os.File, err error) {
 		if names, err = listFiles(dir); err != nil {
 			break
 		}
+		if now != nil && isAt(now, dir+"/"+current) {
+			return names, now, nil
+		}
+		var later []string
+		if later, err = listFiles(dir); err != nil {
+			break
+		}
 		if now == nil {
-			if _, err := os.Lstat(dir + "/" + current); os.IsNotExist(err) {
+			if _, err := os.Lstat(dir + "/" + current); os.IsNotExist(err) && slices.Equal(names, later) {
 				return names, nil, nil
 			}
 			continue
 		}
-		if isAt(now, dir+"/"+current) {
-			return names, now, nil
+		for i := len(later) - 1; i >= 0; i-- {
+			if isAt(now, dir+"/"+later[i]) {
+				return later[:i], now, nil
+			}
 		}
 		now.Close()
+		now = nil
 	}
 	if now != nil {
 		now.Close()

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -428,4 +429,93 @@ func TestIsPlain(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestTwoWriters: two that write into one directory, each of which rotates it, lose no line
+// of each other's to who reads meanwhile, nor have one told twice.
+func TestTwoWriters(t *testing.T) {
+	dir := t.TempDir()
+	var got said
+	r := newReader(t, &got)
+	if err := r.Follow(); err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir, "current", "")
+	if _, err := r.Add(dir, time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Read(); err != nil {
+		t.Fatal(err)
+	}
+	const lines = 300
+	var writers sync.WaitGroup
+	for w := range 2 {
+		writers.Go(func() {
+			for i := range lines {
+				f, err := os.OpenFile(dir+"/current", os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if i%20 == 10*w {
+					os.Rename(dir+"/current", fmt.Sprintf("%s/%s.s", dir, label(at(2*i+w))))
+				}
+				fmt.Fprintf(f, "%s %d-%d\n", label(at(2*i+w)), w, i)
+				f.Close()
+				time.Sleep(100 * time.Microsecond)
+			}
+		})
+	}
+	over := make(chan struct{})
+	go func() { writers.Wait(); close(over) }()
+	for idle := 0; idle < 20; {
+		n := len(got.lines)
+		unix.Poll([]unix.PollFd{{Fd: int32(r.FD()), Events: unix.POLLIN}}, 20)
+		if err := r.Pump(); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-over:
+			if idle++; len(got.lines) > n {
+				idle = 0
+			}
+		default:
+		}
+	}
+	count := map[string]int{}
+	for _, line := range got.lines {
+		count[line]++
+	}
+	for w := range 2 {
+		for i := range lines {
+			if line := fmt.Sprintf("0 %d-%d", w, i); count[line] != 1 {
+				t.Errorf("%s is told %d times", line, count[line])
+			}
+		}
+	}
+	r.Close()
+}
+
+// TestDeleted: what is deleted between the look at a directory and the reading is not
+// missed aloud, and the rest is read.
+func TestDeleted(t *testing.T) {
+	dir := t.TempDir()
+	for i := range 50 {
+		write(t, dir, label(at(i))+".s", fmt.Sprintf("%s %d\n", label(at(i)), i))
+	}
+	var got said
+	r := newReader(t, &got)
+	if _, err := r.Add(dir, time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 25 {
+		os.Remove(dir + "/" + label(at(i)) + ".s")
+	}
+	if err := r.Read(); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(got.lines); n < 25 || got.lines[n-1] != "0 49" {
+		t.Errorf("%d lines: %q", n, got.lines)
+	}
+	r.Close()
 }

@@ -34,6 +34,9 @@ type source struct {
 	live  bool         // the file is current and may grow
 	after int64        // of the first file: begin at this byte
 
+	previous *os.File // the current before, which another writer may still have open
+	resumed  *os.File // current, while something late is read from that
+
 	buf    []byte
 	have   int // bytes in buf
 	parsed int // of which so many are in lines
@@ -86,6 +89,9 @@ func (s *source) fill() bool {
 		case s.live && s.r.following && errors.Is(err, io.EOF):
 			switch s.atEnd() {
 			case waits:
+				if s.have == 0 && !s.rest && s.late() {
+					continue
+				}
 				return false
 			case goesOn:
 				continue
@@ -142,6 +148,20 @@ func (s *source) atEnd() int {
 	return isOver
 }
 
+// late turns to the current before, where another writer has added something to it.
+func (s *source) late() bool {
+	if s.previous == nil {
+		return false
+	}
+	info, err := s.previous.Stat()
+	at, _ := s.previous.Seek(0, io.SeekCurrent)
+	if err != nil || info.Size() <= at {
+		return false
+	}
+	s.resumed, s.file, s.in, s.live = s.file, s.previous, s.previous, false
+	return true
+}
+
 // unseen are those finished logs that came after current was opened.
 func (s *source) unseen(names []string) (fresh []string) {
 	for _, name := range names {
@@ -182,7 +202,16 @@ func (s *source) finish(err error) {
 			s.r.warn(fmt.Errorf("unable to unpack %s/%s: %w", s.dir, s.name, err))
 		}
 	}
-	s.file.Close()
+	switch {
+	case s.file == s.previous:
+	case s.live && s.r.following:
+		if s.previous != nil {
+			s.previous.Close()
+		}
+		s.previous = s.file
+	default:
+		s.file.Close()
+	}
 	s.file, s.in, s.done, s.live = nil, nil, nil, false
 }
 
@@ -191,6 +220,9 @@ func (s *source) next() bool {
 	for {
 		var err error
 		switch {
+		case s.resumed != nil:
+			s.name, s.file, s.in, s.live, s.resumed = current, s.resumed, s.resumed, true, nil
+			return true
 		case len(s.files) > 0:
 			s.name, s.files = s.files[0], s.files[1:]
 			s.file, err = openFinished(s.dir, s.name)
@@ -294,8 +326,10 @@ func (s *source) close() {
 	if s.file != nil {
 		s.finish(io.EOF)
 	}
-	if s.now != nil {
-		s.now.Close()
-		s.now = nil
+	for _, f := range []*os.File{s.now, s.previous, s.resumed} {
+		if f != nil {
+			f.Close()
+		}
 	}
+	s.now, s.previous, s.resumed = nil, nil, nil
 }

@@ -190,13 +190,13 @@ func OutputBacklog(pid int) (bytes int, known bool) {
 // probeExpected is ProbeUntil for a service, at path, that is to be started: also
 // one that nobody supervises yet is waited for, where a runsvdir is about to.
 func (r *Remote) probeExpected(path string, limit time.Time) (state.Record, error) {
-	for {
+	for pause := quickFirst; ; pause = min(2*pause, 5*time.Millisecond) {
 		rec, err := r.ProbeUntil(limit)
 		absent := errors.Is(err, ErrNotRunning) || errors.Is(err, unix.ENOENT)
 		if !absent || time.Now().After(limit) || !expected(path) {
 			return rec, err
 		}
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(pause)
 	}
 }
 

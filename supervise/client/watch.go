@@ -59,6 +59,13 @@ const (
 	checkFirst   = 20 * time.Millisecond
 )
 
+// The pauses of the first looks, some 25 ms together, and for how many orders they are made.
+const (
+	quickFirst = 500 * time.Microsecond
+	quickLast  = 10 * time.Millisecond
+	quickMost  = 16
+)
+
 // Wait waits until every order has been carried out, or until the time given,
 // and says at once what became of each. It wakes for what happens below
 // supervise/, for the end of a runsv and for the end of a ./check; where
@@ -85,6 +92,14 @@ func (c *Client) Wait(orders []*Order, until time.Time, say func(*Order, Outcome
 	round(true)
 	if len(orders) == 0 {
 		return
+	}
+	// Who has watched something by inotify is held up by the kernel for some ten
+	// milliseconds when he ends. So what is over in less is asked for.
+	for pause := quickFirst; pause < quickLast && len(orders) <= quickMost && time.Until(until) > pause; pause += pause / 2 {
+		time.Sleep(pause)
+		if round(true); len(orders) == 0 {
+			return
+		}
 	}
 	w.open()
 	for _, o := range orders {

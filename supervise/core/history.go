@@ -40,7 +40,7 @@ func (u *unit) writeEnd() {
 		e.OOM = u.svc.core.oom.rose()
 	}
 	if u.svc.writeLife(u, *e) {
-		u.ends = u.ends%max(u.remembered(), u.ends) + 1
+		u.ends = u.ends%u.remembered() + 1
 	}
 }
 
@@ -74,19 +74,15 @@ func (s *service) writeLife(u *unit, e state.Ended) bool {
 	return n == len(line)
 }
 
-// readHistory finds which line of supervise/history is the next. One that has more lines
-// than are to be remembered is written anew.
+// readHistory finds which line of supervise/history is the next. Of one that has more
+// lines than are to be remembered the rest goes.
 func (s *service) readHistory(u *unit) {
 	b, _ := proc.History(s.dir.FD, u.prefix+"supervise/history")
 	most := int(u.remembered())
-	if all := state.ParseHistory(b); len(b) > most*state.EndedSize {
-		b = nil
-		for _, e := range all[max(0, len(all)-most):] {
-			line := e.Bytes()
-			b = append(b, line[:]...)
-		}
-		if fd, err := sys.Open(s.dir.FD, u.prefix+"supervise/history", unix.O_WRONLY|unix.O_TRUNC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0); err == nil {
-			unix.Write(fd, b)
+	if size := most * state.EndedSize; len(b) > size {
+		b = b[:size]
+		if fd, err := sys.Open(s.dir.FD, u.prefix+"supervise/history", unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0); err == nil {
+			unix.Ftruncate(fd, int64(size))
 			unix.Close(fd)
 		}
 	}

@@ -2,13 +2,13 @@ package scanner
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"runtime"
 	"slices"
 	"sync/atomic"
 	"time"
 
+	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/wire"
 )
 

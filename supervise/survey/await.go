@@ -12,20 +12,22 @@ const (
 	lookFirst   = time.Millisecond
 	lookWatched = 420 * time.Millisecond
 	lookBlind   = 15 * time.Millisecond // where nothing can be watched
+	lookQuick   = 20 * time.Millisecond // for so long nothing is: closing inotify takes as long
 )
 
 // Await looks, whenever something has changed in the service directory at path, below
 // its supervise/ or with who serves it, until there is what was waited for or the time
 // is over, and says which.
 func Await(path string, until time.Time, there func() bool) bool {
-	w, err := NewWatch()
-	if err != nil {
-		w = nil
-	} else {
-		defer w.Close()
-	}
+	var w *Watch
 	pause := lookFirst
-	for {
+	for begin := time.Now(); ; {
+		if time.Since(begin) > lookQuick && w == nil {
+			if watch, err := NewWatch(); err == nil {
+				w = watch
+				defer w.Close()
+			}
+		}
 		most := lookBlind
 		if w != nil {
 			if _, err := w.Add(path); err == nil {

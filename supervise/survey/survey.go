@@ -7,9 +7,11 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -103,21 +105,48 @@ func (s *Service) fill(r *client.Remote, look Look) {
 // Tree looks at every service of the directory: those that have an entry, in the
 // order of their names, and then those that are supervised and have none.
 func Tree(dir, collection string, look Look) ([]*Service, error) {
-	entries, err := Entries(dir)
+	list, err := entries(dir)
 	if err != nil {
 		return nil, err
 	}
-	all := make([]*Service, len(entries))
-	for i, name := range entries {
-		all[i] = At(name, dir+"/"+name, look)
+	all := make([]*Service, len(list))
+	each(len(list), func(i int) {
+		path := dir + "/" + list[i].Name()
+		all[i] = At(list[i].Name(), path, look)
 		all[i].Linked = true
-		all[i].Target, _ = os.Readlink(dir + "/" + name)
-	}
+		if !list[i].IsDir() {
+			all[i].Target, _ = os.Readlink(path)
+		}
+	})
 	return append(all, unlinked(dir, collection, all, look)...), nil
+}
+
+// each does something n times, on as many processors as there are.
+func each(n int, do func(i int)) {
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), 1+n/32) {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			for i := int(next.Add(1)); i <= n; i = int(next.Add(1)) {
+				do(i - 1)
+			}
+		}()
+	}
+	all.Wait()
 }
 
 // Entries are the names in a directory of services that a runsvdir would supervise.
 func Entries(dir string) (names []string, err error) {
+	list, err := entries(dir)
+	for _, entry := range list {
+		names = append(names, entry.Name())
+	}
+	return names, err
+}
+
+func entries(dir string) (all []os.DirEntry, err error) {
 	list, err := sys.ReadDir(dir)
 	if err != nil {
 		return nil, err
@@ -135,18 +164,23 @@ func Entries(dir string) (names []string, err error) {
 		} else if !entry.IsDir() {
 			continue
 		}
-		names = append(names, name)
+		all = append(all, entry)
 	}
-	return names, nil
+	return all, nil
 }
 
 // unlinked are the services of the collection, and of the other directories that
 // the tree's links lead to, that the tree's core serves without an entry in dir.
 func unlinked(dir, collection string, linked []*Service, look Look) (found []*Service) {
-	known := map[[2]uint64]bool{}
+	known := sync.OnceValue(func() map[[2]uint64]bool {
+		all := map[[2]uint64]bool{}
+		for _, s := range linked {
+			all[identity(s.Path)] = true
+		}
+		return all
+	})
 	places := []string{collection}
 	for _, s := range linked {
-		known[identity(s.Path)] = true
 		if s.Target != "" {
 			if !filepath.IsAbs(s.Target) {
 				s.Target = filepath.Join(dir, s.Target)
@@ -172,10 +206,10 @@ func unlinked(dir, collection string, linked []*Service, look Look) (found []*Se
 		for _, name := range names {
 			path := place + "/" + name
 			id := identity(path)
-			if known[id] || !served(path) {
+			if known()[id] || !served(path) {
 				continue
 			}
-			known[id] = true
+			known()[id] = true
 			if p, ok := recordOf(path); ok && len(trees()) > 0 && !trees()[p.Tree] {
 				continue // another tree's
 			}

@@ -5,7 +5,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -42,9 +41,8 @@ func Measure(pid int) (u Usage) {
 
 // add counts one process, and says how many threads it has.
 func (u *Usage) add(pid int) (threads int, ok bool) {
-	scratch.Lock()
-	defer scratch.Unlock()
-	b, ok := slurp("/proc/" + strconv.Itoa(pid) + "/stat")
+	var room [1024]byte
+	b, ok := slurp("/proc/"+strconv.Itoa(pid)+"/stat", room[:])
 	if !ok {
 		return 0, false
 	}
@@ -82,10 +80,9 @@ func children(pid, threads int) (all []int) {
 			d.Close()
 		}
 	}
-	scratch.Lock()
-	defer scratch.Unlock()
+	var room [1024]byte
 	for _, tid := range tids {
-		b, _ := slurp(task + tid + "/children")
+		b, _ := slurp(task+tid+"/children", room[:])
 		child := 0
 		for _, c := range b { // each number has a blank behind it
 			if c != ' ' {
@@ -99,24 +96,21 @@ func children(pid, threads int) (all []int) {
 	return all
 }
 
-// scratch is what the files of many processes are read into, one after the other.
-var scratch struct {
-	sync.Mutex
-	b []byte
-}
-
-// slurp reads a file of /proc into the scratch, which its caller has locked.
-func slurp(path string) ([]byte, bool) {
+// slurp reads a file of /proc, into b if it has room for it. As the lines and numbers of
+// such a file are short, one that leaves room is whole.
+func slurp(path string, b []byte) ([]byte, bool) {
 	fd, err := sys.Open(unix.AT_FDCWD, path, unix.O_RDONLY, 0)
 	if err != nil {
 		return nil, false
 	}
 	defer unix.Close(fd)
-	if scratch.b == nil {
-		scratch.b = make([]byte, 64<<10)
+	for n := 0; ; {
+		more, err := unix.Read(fd, b[n:])
+		if n += max(more, 0); err != nil || more <= 0 || len(b)-n > 64 {
+			return b[:n], err == nil
+		}
+		b = append(b, make([]byte, 4*len(b))...)
 	}
-	n, err := unix.Read(fd, scratch.b)
-	return scratch.b[:max(n, 0)], err == nil
 }
 
 // arguments are the command line of a process.
