@@ -155,8 +155,8 @@ func (n *needs) breakUp(names []string) circle {
 }
 
 // lacks is what the service waits for, and has it told when that changes. What nobody has
-// asked for yet is asked for by ask.
-func (n *needs) lacks(s *service, ask func(name string)) (all []lack) {
+// asked for yet is asked for by ask, which says whether it is there.
+func (n *needs) lacks(s *service, ask func(name string) bool) (all []lack) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	o := n.own[s.name]
@@ -171,7 +171,9 @@ func (n *needs) lacks(s *service, ask func(name string)) (all []lack) {
 		if x == nil {
 			x = &needed{by: map[string]bool{}}
 			n.of[e.Name] = x
-			ask(e.Name)
+			if ask(e.Name) {
+				x.standing = machine.Coming
+			}
 		}
 		if x.standing != machine.Reached {
 			all = append(all, lack{e.Name, x.standing})
@@ -198,13 +200,6 @@ func (n *needs) told(name string, now machine.Standing) (who []string) {
 		return nil
 	}
 	return slices.Collect(maps.Keys(x.by))
-}
-
-// isNeeded says whether some service needs one of that name.
-func (n *needs) isNeeded(name string) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.of[name] != nil
 }
 
 // leave says that the service does not wait any more.
@@ -273,10 +268,12 @@ func (s *service) lacks() []lack {
 	if !s.needs {
 		return nil
 	}
-	return s.core.needs.lacks(s, func(name string) {
-		if other := s.core.services.named(name); other != nil {
+	return s.core.needs.lacks(s, func(name string) bool {
+		other := s.core.services.named(name)
+		if other != nil {
 			other.post(event{kind: evAsked, who: &other.main})
 		}
+		return other != nil
 	})
 }
 
@@ -320,6 +317,19 @@ func (s *service) tellStanding() {
 	if s.needed {
 		now := s.main.st.Standing(s.main.ready != state.NotReady)
 		s.core.wakeNeeding(s.core.needs.told(s.name, now))
+	}
+}
+
+// expect takes note of a service that is about to be opened, and that others may need.
+func (n *needs) expect(s *service) {
+	n.mu.Lock()
+	x := n.of[s.name]
+	if x != nil {
+		x.standing = machine.Coming
+	}
+	n.mu.Unlock()
+	if x != nil {
+		s.post(event{kind: evAsked, who: &s.main})
 	}
 }
 

@@ -37,7 +37,6 @@ type unit struct {
 	foreign  bool        // the adopted process is no child of the scanner
 	unread   bool        // bytes were left in the FIFO on purpose
 	more     bool        // bytes may be left in the FIFO, to be read next
-	hasEnded bool        // ./run has run, and ended
 	left     bool        // the record is not written, and the scanner has it; the owner of the service knows
 	told     atomic.Bool // of bytes in the FIFO, and has not looked since
 	ws       unix.WaitStatus
@@ -54,6 +53,7 @@ type unit struct {
 	policy   *policy.Policy // what the directory says beyond runit; nil: nothing
 	deaths   deaths
 	ends     int8        // behind 1: which line of supervise/history is next; 0: not known yet
+	hasEnded bool        // ./run has run, and ended
 	deadline *time.Timer // of what runs, once it is to end
 	notify   int         // the end for reading of the pipe by which ./run says that it is ready; 0: none
 	late     *time.Timer // until it has to

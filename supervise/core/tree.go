@@ -102,9 +102,7 @@ func (c *Core) add(key, name string, dir servicedir.Dir, k stash, state string) 
 		// for a while.
 		runtime.GOMAXPROCS(processors() + poolMax)
 	}
-	if c.needs.isNeeded(name) {
-		s.post(event{kind: evAsked, who: &s.main})
-	}
+	c.needs.expect(s)
 	c.tidyLater()
 	c.procs.opening()
 	c.pool.runOpen(func(t *worker) {

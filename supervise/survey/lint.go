@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/supervise/policy"
 	"runitbox/supervise/sys"
 )
 
@@ -60,7 +61,30 @@ func (l *Lint) Service(name, path string) (all []Cause) {
 			all = append(all, Program(path, "control/"+hook.Name())...)
 		}
 	}
-	return append(all, l.needs(path)...)
+	all = append(all, files(path)...)
+	return append(all, l.needs(name, path)...)
+}
+
+// files looks at the files that say what runit's cannot.
+func files(path string) (all []Cause) {
+	at, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	defer unix.Close(at)
+	_, _, warnings := policy.Read(at)
+	for _, name := range []string{policy.TimeoutKill, policy.TimeoutFinish, policy.TimeoutReady} {
+		if _, err := policy.Timeout(at, name); err != nil {
+			warnings = append(warnings, err)
+		}
+	}
+	if _, err := policy.Needs(at); err != nil {
+		warnings = append(warnings, err)
+	}
+	for _, err := range warnings {
+		all = append(all, Cause{"not-understood", err.Error(), ""})
+	}
+	return all
 }
 
 // programs looks at run, which must be there, and at others, which may.
@@ -224,12 +248,41 @@ func (l *Lint) logDirs(name, path string) (all []Cause) {
 	return all
 }
 
-// needs looks for the services in needs/.
-func (l *Lint) needs(path string) (all []Cause) {
+// needs looks for the services in needs/, and for circles.
+func (l *Lint) needs(name, path string) (all []Cause) {
+	for _, other := range names(path) {
+		if _, err := os.Stat(l.Tree + "/" + other); os.IsNotExist(err) {
+			all = append(all, Cause{"no-such-need", "it needs " + other + ", which is not in " + l.Tree, "sv enable " + other})
+		}
+	}
+	came := map[string]string{}
+	for queue := []string{path}; len(queue) > 0; queue = queue[1:] {
+		for _, other := range names(queue[0]) {
+			next := l.Tree + "/" + other
+			if _, been := came[next]; been {
+				continue
+			}
+			came[next] = queue[0]
+			if other != name {
+				queue = append(queue, next)
+				continue
+			}
+			way := name
+			for at := queue[0]; at != path; at = came[at] {
+				way = filepath.Base(at) + " needs " + way
+			}
+			return append(all, Cause{"needs-circle", name + " needs " + way + ", in a circle: it is broken where its youngest entry is", ""})
+		}
+	}
+	return all
+}
+
+// names are what the service directory at path needs.
+func names(path string) (all []string) {
 	list, _ := os.ReadDir(path + "/needs")
 	for _, entry := range list {
-		if _, err := os.Stat(l.Tree + "/" + entry.Name()); os.IsNotExist(err) {
-			all = append(all, Cause{"no-such-need", "it needs " + entry.Name() + ", which is not in " + l.Tree, "sv enable " + entry.Name()})
+		if !strings.HasPrefix(entry.Name(), ".") {
+			all = append(all, entry.Name())
 		}
 	}
 	return all
