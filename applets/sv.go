@@ -149,6 +149,11 @@ func newSv(argv0 string) *cobra.Command {
 				s.warn("%s: warning: %s: not a command, taken as %s", s.name, args[0], odd)
 			}
 			services := args[1:]
+			if !s.lsb && act.wait && strings.ContainsAny(act.until, "uC") {
+				if services = s.takeSteady(services); len(services) == 0 {
+					return misuse{line: line, status: misused}
+				}
+			}
 			if s.lsb {
 				services = []string{s.name}
 			}
@@ -167,6 +172,17 @@ func newSv(argv0 string) *cobra.Command {
 	flags.Bool("help", false, "print this help")
 	getoptErrors(cmd, argv0, line, misused)
 	return cmd
+}
+
+// takeSteady takes the option -w behind a command that waits until a service runs: it
+// counts as running when it is ready, or has lived for a second.
+func (s *svCall) takeSteady(args []string) (services []string) {
+	if len(args) < 2 || args[0] != "-w" {
+		return args
+	}
+	s.setWait(args[1], true)
+	s.steady = true
+	return args[2:]
 }
 
 // setWait takes the value of -w, if there was one, or that of SVWAIT.
@@ -253,6 +269,7 @@ type svCall struct {
 	lsb     bool // called by a service's name, as an init script is
 	json    bool // the status is for a program
 	more    bool // the status tells more than runit's
+	steady  bool // what is to run must last
 	begin   time.Time
 	wait    time.Duration
 	reports bool      // -w was given
@@ -316,6 +333,7 @@ func (s *svCall) control(act action, wait bool, services []string) error {
 					order.Last = s.begin.Add(own + time.Second)
 				}
 			}
+			order.Steady = s.steady
 			orders = append(orders, order)
 			names[order] = name
 		case act.send == "x" && errors.Is(err, client.ErrNotRunning):
@@ -367,7 +385,16 @@ func (s *svCall) report(act action, name string, o *client.Order, out client.Out
 			s.say("ok: %s: %s", name, words(out.Err))
 			return
 		}
+		flaps := s.flaps(o)
+		if flaps != "" && s.steady && act.word == "check" {
+			s.failed++
+			s.say("fail: %s: %s", name, flaps)
+			return
+		}
 		s.say("ok: %s", s.line(name, name, o.Path, out.Status))
+		if flaps != "" {
+			s.hint(name)
+		}
 	case client.Failed:
 		s.failed++
 		s.say("%s", trouble(name, out.Err))
@@ -378,7 +405,11 @@ func (s *svCall) report(act action, name string, o *client.Order, out client.Out
 		if act.kill {
 			what = "kill"
 		}
-		s.say("%s: %s", what, s.line(name, name, o.Path, out.Status))
+		line := s.line(name, name, o.Path, out.Status)
+		if flaps := s.flaps(o); flaps != "" && s.steady {
+			line += ", " + flaps
+		}
+		s.say("%s: %s", what, line)
 		s.hint(name)
 		if act.kill {
 			if err := o.Kill(); err != nil {
@@ -386,6 +417,28 @@ func (s *svCall) report(act action, name string, o *client.Order, out client.Out
 			}
 		}
 	}
+}
+
+// flaps tells of the loop of short lives that a service is in, "" if it is in none. Who
+// does not ask for it is spared the look, unless he sits at a terminal.
+func (s *svCall) flaps(o *client.Order) string {
+	if !s.steady && !isTerminal(s.err) {
+		return ""
+	}
+	r, err := client.Reach(o.Path)
+	if err != nil {
+		return ""
+	}
+	defer r.Close()
+	rec, err := r.Probe()
+	if err != nil {
+		return ""
+	}
+	n, last := r.Flaps(rec)
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("flapping, %d ends, last %s", n, lifeWords(last))
 }
 
 // line is the status line of the service at path.

@@ -47,6 +47,12 @@ var metrics = []metric{
 		}
 		return strconv.Itoa(s.Life.Restarts)
 	})},
+	{"flaps", "gauge", "How many of its last ends make up the loop of short lives that the service is in.", ofKnown(func(s *survey.Service) string {
+		if s.Life.Restarts < 0 {
+			return ""
+		}
+		return strconv.Itoa(s.Life.Flaps)
+	})},
 	{"processes", "gauge", "The processes of the service.", ofSeen(func(u survey.Usage) string { return strconv.Itoa(u.Processes) })},
 	{"memory_bytes", "gauge", "The resident memory of the processes of the service.", ofSeen(func(u survey.Usage) string { return strconv.FormatInt(u.Memory, 10) })},
 	{"cpu_seconds_total", "counter", "The processor time that the present processes of the service have used.", ofSeen(func(u survey.Usage) string {

@@ -38,6 +38,8 @@ type Core struct {
 	descriptors budget
 	poller      poller
 	procs       *processes
+	oom         oomCounter
+	monotonic   monotonic
 	pool        pool
 	slots       child.Slots
 	start       func(order)            // has a process made in place of the pool; nil but in tests
@@ -91,9 +93,12 @@ func newCore(say func(diag.Level, string, error), pid int, session bool) (*Core,
 	}
 	c.pool.ready, c.pool.grow = poolMax+urgentMax, c.growPool
 	c.slots = child.NewSlots(c.poller.epoll, poolMax)
+	c.pool.onSlow, c.procs.held = c.procs.heldUp, c.pool.hangs
 	c.openGuards()
 	c.private = []int{c.poller.epoll}
 	c.procs.kernel.signal = self.NotifyDeaths(c.procs.deaths, c.procs.given)
+	c.oom.open()
+	c.monotonic.start()
 	go c.procs.reap()
 	go c.poll()
 	return c, nil

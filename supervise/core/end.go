@@ -1,6 +1,7 @@
 package core
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime/debug"
@@ -40,9 +41,23 @@ func (c *Core) stopAll(limit time.Duration) {
 	go c.exitAll(limit - limit/8)
 	c.notice()
 	time.Sleep(limit - limit/8)
-	c.procs.kill(false)
+	c.killLate(false)
 	time.Sleep(limit / 8)
-	c.procs.kill(true)
+	c.killLate(true)
+}
+
+// killLate kills the processes of services, or of log services, that have not ended in
+// time, and says which.
+func (c *Core) killLate(log bool) {
+	for _, p := range c.procs.kill(log) {
+		what := p.unit.prefix + "run"
+		if p.role == isFinish {
+			what = p.unit.prefix + "finish"
+		} else if p.role >= isHook {
+			what = "a control script"
+		}
+		c.Say(diag.Warning, p.unit.svc.name, errors.New(what+" has not ended in time: killed."))
+	}
 }
 
 // dropAll has every service exit, once: the scanner says it of each.

@@ -209,6 +209,7 @@ func (s *service) tellReady(u *unit) {
 	}
 	u.records.Unlock()
 	s.noteRecord(u, err)
+	s.noteReady(u)
 	u.written.status = [state.StatusSize]byte{}
 	u.write()
 	if u == &s.main {

@@ -52,11 +52,12 @@ type unit struct {
 	rests    int            // the number of the last rest
 	policy   *policy.Policy // what the directory says beyond runit; nil: nothing
 	deaths   deaths
-	ends     int8        // behind 1: which line of supervise/history is next; 0: not known yet
-	hasEnded bool        // ./run has run, and ended
-	deadline *time.Timer // of what runs, once it is to end
-	notify   int         // the end for reading of the pipe by which ./run says that it is ready; 0: none
-	late     *time.Timer // until it has to
+	ends     int16         // behind 1: which line of supervise/history is next; 0: not known yet
+	hasEnded bool          // ./run has run, and ended
+	readied  time.Duration // after which time ./run was ready; 0: it has not said so
+	deadline *time.Timer   // of what runs, once it is to end
+	notify   int           // the end for reading of the pipe by which ./run says that it is ready; 0: none
+	late     *time.Timer   // until it has to
 
 	records  sync.Mutex      // guards the following, and is held while the record is written
 	rec      state.Process   // the record

@@ -102,7 +102,7 @@ func (s *Scanner) send() {
 	case s.link == nil || o.waits:
 	case s.handing != nil && !s.handing.told:
 		s.handing.told = s.tell("quit", "0", "0") == nil
-	case s.stop != nil && !o.stop:
+	case s.stopsServices() && !o.stop:
 		left := max(time.Second, time.Until(s.stop.deadline)-500*time.Millisecond)
 		o.stop = s.tell("stop", strconv.Itoa(int(left/time.Millisecond)), "0") == nil
 	}
