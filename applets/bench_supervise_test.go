@@ -164,7 +164,7 @@ type contender struct {
 	picks  bool   // finds new links by itself
 	single bool   // all services have one supervisor that can be replaced
 	logs   bool   // each service has a log service
-	chain  int // so many services in a row need the one before; 0: none does
+	chain  int    // so many services in a row need the one before; 0: none does
 }
 
 // contenders are ours and what is found of the others. The first is the

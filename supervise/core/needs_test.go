@@ -7,7 +7,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"runitbox/supervise/machine"
-	"runitbox/supervise/policy"
 )
 
 // TestCircles: services of which each line tells what one needs, and how old its entries
@@ -30,14 +29,16 @@ func TestCircles(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var n needs
+			made := map[string]int64{}
 			var got []string
 			for line := range strings.SplitSeq(tt.lines, "; ") {
 				name, entries, _ := strings.Cut(line, ": ")
-				var list []policy.Need
+				var list []string
 				for entry := range strings.SplitSeq(entries, ", ") {
-					list = append(list, policy.Need{Name: entry[:1], Made: int64(entry[2])})
+					list = append(list, entry[:1])
+					made[name+entry[:1]] = int64(entry[2])
 				}
-				for _, c := range n.set(name, list) {
+				for _, c := range n.set(name, list, func(who, what string) int64 { return made[who+what] }) {
 					got = append(got, strings.Join(c.names, " needs ")+": "+c.who+", "+c.what)
 				}
 			}
@@ -52,7 +53,7 @@ func TestCircles(t *testing.T) {
 // itself not at once.
 func TestNeedsAreToldOnce(t *testing.T) {
 	var n needs
-	n.set("web", []policy.Need{{Name: "db"}, {Name: "mail"}})
+	n.set("web", []string{"db", "mail"}, nil)
 	down, failed := lack{"db", machine.Stopped}, lack{"mail", machine.GivenUp}
 	for i, tt := range []struct {
 		lacks []lack

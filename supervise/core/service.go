@@ -213,6 +213,7 @@ func (s *service) feed(u *unit, ev machine.Event) {
 	}
 	if before.Phase == machine.Waiting && st.Phase != before.Phase && row.Do != machine.Start {
 		s.core.needs.leave(s)
+		s.showWaiting()
 	}
 	if before.Want != st.Want || row.Record && st.Want == state.WantOnce {
 		s.recordWant(u)
@@ -265,7 +266,7 @@ func (s *service) do(u *unit, e machine.Effect) {
 	case machine.TellHeld:
 		s.tellHeld()
 	case machine.TellNeeds:
-		s.tellNeeds(s.lacks(), true)
+		s.waitsOn()
 	case machine.Over:
 		s.tellOver(u)
 	default:

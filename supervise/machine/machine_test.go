@@ -84,7 +84,7 @@ func TestStep(t *testing.T) {
 		{"down ends the rest", Status{Phase: Resting}, CmdDown, down, Over},
 		{"exit ends the rest", Status{Phase: Resting}, CmdExit, Status{Want: state.WantExit}, Over},
 		{"the rest is over", Status{Phase: Resting}, Rested, Status{Phase: Starting}, Start},
-		{"what needs something that is not ready waits", Status{Phase: Starting}, Lacking, Status{Phase: Waiting}, Rest},
+		{"what needs something that is not ready waits", Status{Phase: Starting}, Lacking, Status{Phase: Waiting}, Nothing},
 		{"unless the order was taken back", Status{Phase: Starting, Want: state.WantDown}, Lacking, down, Nothing},
 		{"it waits on, and that is said", Status{Phase: Waiting}, Rested, Status{Phase: Waiting}, TellNeeds},
 		{"all that it needs is ready", Status{Phase: Waiting}, Met, Status{Phase: Starting}, Start},

@@ -215,6 +215,32 @@ func list(at int) (names map[string]bool, has Names) {
 		return nil, has
 	}
 	defer unix.Close(fd)
+	err = eachName(fd, func(name []byte) {
+		switch string(name) {
+		case "log":
+			has.Log = true
+		case "down":
+			has.Down = true
+		case "control":
+			has.Control = true
+		case "needs":
+			has.Needs = true
+		}
+		for _, f := range files {
+			if f.name == string(name) {
+				if names == nil {
+					names = map[string]bool{}
+				}
+				names[f.name] = true
+			}
+		}
+	})
+	has.Known = err == nil
+	return names, has
+}
+
+// eachName calls f with each name in the open directory fd.
+func eachName(fd int, f func(name []byte)) error {
 	var buf [2048]byte
 	for {
 		n, err := unix.Getdents(fd, buf[:])
@@ -222,8 +248,7 @@ func list(at int) (names map[string]bool, has Names) {
 			continue
 		}
 		if err != nil || n <= 0 {
-			has.Known = err == nil
-			return names, has
+			return err
 		}
 		for b := buf[:n]; len(b) > nameAt; {
 			size := int(binary.NativeEndian.Uint16(b[16:]))
@@ -231,24 +256,7 @@ func list(at int) (names map[string]bool, has Names) {
 			if i := bytes.IndexByte(name, 0); i >= 0 {
 				name = name[:i]
 			}
-			switch string(name) {
-			case "log":
-				has.Log = true
-			case "down":
-				has.Down = true
-			case "control":
-				has.Control = true
-			case "needs":
-				has.Needs = true
-			}
-			for _, f := range files {
-				if f.name == string(name) {
-					if names == nil {
-						names = map[string]bool{}
-					}
-					names[f.name] = true
-				}
-			}
+			f(name)
 			b = b[size:]
 		}
 	}

@@ -250,14 +250,14 @@ func (l *Lint) logDirs(name, path string) (all []Cause) {
 
 // needs looks for the services in needs/, and for circles.
 func (l *Lint) needs(name, path string) (all []Cause) {
-	for _, other := range names(path) {
+	for _, other := range namesIn(path) {
 		if _, err := os.Stat(l.Tree + "/" + other); os.IsNotExist(err) {
 			all = append(all, Cause{"no-such-need", "it needs " + other + ", which is not in " + l.Tree, "sv enable " + other})
 		}
 	}
 	came := map[string]string{}
 	for queue := []string{path}; len(queue) > 0; queue = queue[1:] {
-		for _, other := range names(queue[0]) {
+		for _, other := range namesIn(queue[0]) {
 			next := l.Tree + "/" + other
 			if _, been := came[next]; been {
 				continue
@@ -277,13 +277,13 @@ func (l *Lint) needs(name, path string) (all []Cause) {
 	return all
 }
 
-// names are what the service directory at path needs.
-func names(path string) (all []string) {
-	list, _ := os.ReadDir(path + "/needs")
-	for _, entry := range list {
-		if !strings.HasPrefix(entry.Name(), ".") {
-			all = append(all, entry.Name())
-		}
+// namesIn are what the service directory at path needs.
+func namesIn(path string) []string {
+	at, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
 	}
-	return all
+	defer unix.Close(at)
+	names, _ := policy.Needs(at)
+	return names
 }
