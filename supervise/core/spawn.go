@@ -165,7 +165,7 @@ func (c *Core) make(o order) event {
 			c.clock.Store(ok && begun <= st.Ticks && st.Ticks <= born)
 		}
 		o.who.records.Lock()
-		life.Want = o.who.want
+		life.Want, life.Ready = o.who.want, o.who.ready // it may have said so already
 		if recordErr == nil {
 			recordErr = record.Write(o.recordPath, life)
 		}
