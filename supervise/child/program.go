@@ -252,6 +252,9 @@ func (w way) flags() uintptr {
 	if w.shares {
 		flags |= unix.CLONE_FILES
 	}
+	if w.newPID {
+		flags |= unix.CLONE_NEWPID
+	}
 	return flags
 }
 

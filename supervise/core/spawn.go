@@ -25,6 +25,7 @@ type order struct {
 	stdout           int    // the same
 	session          bool   // in a session of its own
 	leads            bool   // and it leads that
+	newPID           bool   // as process 1 of a pid namespace
 	notify, notifyAs int    // a pipe to be made that descriptor; 0: none. It is closed then
 	recordPath       string // path of the record that is written before and after; "" for a control script
 	before           state.Process
@@ -106,7 +107,7 @@ func (c *Core) make(o order) event {
 	var bornAt unix.Timespec
 	ch := child.Child{
 		Path: o.argv[0], Argv: o.argv, Env: c.env, Files: []int{0, 1, 2}, Dir: dir,
-		Notify: o.notify, NotifyAs: o.notifyAs, Session: o.leads, Private: c.private, Born: &bornAt,
+		Notify: o.notify, NotifyAs: o.notifyAs, Session: o.leads, NewPID: o.newPID, Private: c.private, Born: &bornAt,
 	}
 	if recordErr == nil {
 		ch.Record = max(record.FD, 0)
@@ -147,6 +148,8 @@ func (c *Core) make(o order) event {
 	default:
 		if d, ok := err.(child.DirError); ok {
 			err = fmt.Errorf("%s: %w", where, d.Err)
+		} else if d, ok := err.(child.SpaceError); ok {
+			err = fmt.Errorf("unable to start %s./run in a pid namespace, as flag-newpidns says: %w", o.who.prefix, d.Err)
 		}
 		return fail(evUnexecuted, err)
 	}
@@ -215,7 +218,8 @@ func (s *service) order(u *unit, r role, argv []string) {
 		s.core.stashNow(s)
 	}
 	o := order{who: u, role: r, argv: argv, stdin: -1, stdout: -1, session: s.core.Session && r < isHook,
-		leads: r == isRun && u.policy != nil && (u.policy.KillGroup || u.policy.KillStrays)}
+		leads:  r == isRun && u.policy != nil && (u.policy.KillGroup || u.policy.KillStrays),
+		newPID: r == isRun && u.policy != nil && u.policy.NewPID}
 	switch {
 	case u != &s.main:
 		o.dir, o.stdin = "log", s.pipe[0]

@@ -26,6 +26,7 @@ type Policy struct {
 	NotificationFD int         // notification-fd: the descriptor by which ./run says that it is ready; 0: it does not
 	KillGroup      bool        // flag-timeout-killpg: the KILL of timeout-kill is the process group's
 	KillStrays     bool        // flag-kill-strays: what ./run leaves behind is ended before ./finish
+	NewPID         bool        // flag-newpidns: ./run is process 1 of a pid namespace
 	Deaths         int         // max-death-tally: how many ends are remembered
 	BackoffMin     time.Duration
 	BackoffMax     time.Duration // backoff; 0: a restart rests as runsv's
@@ -78,6 +79,7 @@ var files = [...]struct {
 	}},
 	{"flag-timeout-killpg", func(p *Policy, _ string) error { p.KillGroup = true; return nil }},
 	{"flag-kill-strays", func(p *Policy, _ string) error { p.KillStrays = true; return nil }},
+	{"flag-newpidns", func(p *Policy, _ string) error { p.NewPID = true; return nil }},
 	{"max-death-tally", func(p *Policy, text string) error {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 || n > 4096 {
