@@ -294,7 +294,7 @@ func (s *service) lacks() []lack {
 // waitForNeeds has the service wait if something that it needs is not ready.
 func (s *service) waitForNeeds() bool {
 	lacks := s.lacks()
-	if len(lacks) == 0 {
+	if len(lacks) == 0 && !s.lacksLog() {
 		return false
 	}
 	s.feed(&s.main, machine.Lacking)
@@ -302,6 +302,9 @@ func (s *service) waitForNeeds() bool {
 	s.tellNeeds(lacks, false)
 	return true
 }
+
+// lacksLog says whether the service is to write to another's log service that is not there.
+func (s *service) lacksLog() bool { return s.loan != nil && s.core.loans.waits(s.loan, s.name) }
 
 // needsBrief is how long a service waits before others are told: in a tree that begins most
 // do for a moment.
@@ -312,7 +315,7 @@ func (s *service) needsChanged() {
 	if s.main.st.Phase != machine.Waiting {
 		return
 	}
-	if lacks := s.lacks(); len(lacks) > 0 {
+	if lacks := s.lacks(); len(lacks) > 0 || s.lacksLog() {
 		s.tellNeeds(lacks, false)
 		return
 	}
@@ -326,6 +329,9 @@ func (s *service) needsChanged() {
 func (s *service) waitsOn() {
 	if s.published && s.main.rec.Word == state.ProcWaits {
 		s.tellNeeds(s.lacks(), true)
+		if s.lacksLog() {
+			s.warn(errors.New("it waits for the service whose log ./log leads to, which is not supervised"))
+		}
 		return
 	}
 	l := state.Process{Word: state.ProcWaits, Status: s.main.ws}

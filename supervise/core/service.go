@@ -94,6 +94,8 @@ type service struct {
 	names       policy.Names // what is in it, as it was read last
 	needs       bool         // it needs others
 	needed      bool         // others need it
+	lends       bool         // others write to its log service
+	loan        *loan        // of another's pipe, where that one's log service has the lines; or nil
 	readOnly    bool         // its file system is, and that was said
 	takenOver   bool         // another core has let go of it
 	opened      bool

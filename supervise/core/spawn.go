@@ -23,6 +23,7 @@ type order struct {
 	dir              string // working directory below the service's: "log", or ""
 	stdin            int    // -1 for the process's own
 	stdout           int    // the same
+	lent             int    // stdout, where it is to be closed then; 0: it is not
 	session          bool   // in a session of its own
 	leads            bool   // and it leads that
 	newPID           bool   // as process 1 of a pid namespace
@@ -69,6 +70,9 @@ var errOver = errors.New("the supervisor is about to be replaced")
 func (c *Core) make(o order) event {
 	if o.notify != 0 {
 		defer unix.Close(o.notify)
+	}
+	if o.lent != 0 {
+		defer unix.Close(o.lent)
 	}
 	fail := func(kind evKind, err error) event { return event{kind: kind, who: o.who, role: o.role, err: err} }
 	c.voice.Settle()
@@ -225,6 +229,10 @@ func (s *service) order(u *unit, r role, argv []string) {
 		o.dir, o.stdin = "log", s.pipe[0]
 	case s.piped:
 		o.stdout = s.pipe[1]
+	case s.loan != nil:
+		if fd := s.core.loans.borrow(s.loan); fd >= 0 {
+			o.stdout, o.lent = fd, fd
+		}
 	}
 	switch r {
 	case isRun:

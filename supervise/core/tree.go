@@ -103,6 +103,9 @@ func (c *Core) add(key, name string, dir servicedir.Dir, k stash, state string) 
 		runtime.GOMAXPROCS(processors() + poolMax)
 	}
 	c.needs.expect(s)
+	if c.loans.expected(key) {
+		s.post(event{kind: evLend, who: &s.main})
+	}
 	c.tidyLater()
 	c.procs.opening()
 	c.pool.runOpen(func(t *worker) {

@@ -24,7 +24,7 @@ func Needs(at int) (names []string, err error) {
 		return nil, fmt.Errorf("unable to open ./needs: %w", err)
 	}
 	defer unix.Close(fd)
-	err = eachName(fd, func(name []byte) {
+	err = eachName(fd, func(name []byte, _ byte) {
 		if name[0] != '.' {
 			names = append(names, string(name))
 		}

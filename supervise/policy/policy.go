@@ -125,6 +125,7 @@ type Names struct {
 	Known              bool // else it could not be listed
 	Log, Down, Control bool
 	Needs              bool // of ours: the directory of what it needs
+	LogLink            bool // log is a link, or may be one
 }
 
 // Read reads the files of the directory at, an open descriptor. A file that cannot be
@@ -217,10 +218,10 @@ func list(at int) (names map[string]bool, has Names) {
 		return nil, has
 	}
 	defer unix.Close(fd)
-	err = eachName(fd, func(name []byte) {
+	err = eachName(fd, func(name []byte, kind byte) {
 		switch string(name) {
 		case "log":
-			has.Log = true
+			has.Log, has.LogLink = true, kind == unix.DT_LNK || kind == unix.DT_UNKNOWN
 		case "down":
 			has.Down = true
 		case "control":
@@ -241,8 +242,8 @@ func list(at int) (names map[string]bool, has Names) {
 	return names, has
 }
 
-// eachName calls f with each name in the open directory fd.
-func eachName(fd int, f func(name []byte)) error {
+// eachName calls f with each name in the open directory fd, and with the type of the file.
+func eachName(fd int, f func(name []byte, kind byte)) error {
 	var buf [2048]byte
 	for {
 		n, err := unix.Getdents(fd, buf[:])
@@ -258,7 +259,7 @@ func eachName(fd int, f func(name []byte)) error {
 			if i := bytes.IndexByte(name, 0); i >= 0 {
 				name = name[:i]
 			}
-			f(name)
+			f(name, b[nameAt-1])
 			b = b[size:]
 		}
 	}

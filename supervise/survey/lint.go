@@ -53,7 +53,9 @@ func (l *Lint) Service(name, path string) (all []Cause) {
 		for _, c := range append(l.programs(path+"/log", "run", "finish"), script(path+"/log", "run", false)...) {
 			add("log-"+c.Code, "log: "+c.Text, c.Mend)
 		}
-		all = append(all, l.logDirs(name, path)...)
+		if !sharesLog(path) {
+			all = append(all, l.logDirs(name, path)...)
+		}
 	}
 	hooks, _ := os.ReadDir(path + "/control")
 	for _, hook := range hooks {
@@ -63,6 +65,13 @@ func (l *Lint) Service(name, path string) (all []Cause) {
 	}
 	all = append(all, files(path)...)
 	return append(all, l.needs(name, path)...)
+}
+
+// sharesLog says whether the log of the service at path is that of another service.
+func sharesLog(path string) bool {
+	var log, owner unix.Stat_t
+	return unix.Lstat(path+"/log", &log) == nil && log.Mode&unix.S_IFMT == unix.S_IFLNK && unix.Stat(path+"/log", &log) == nil &&
+		unix.Stat(path+"/log/../log", &owner) == nil && owner.Dev == log.Dev && owner.Ino == log.Ino && unix.Stat(path+"/log/../run", &owner) == nil
 }
 
 // files looks at the files that say what runit's cannot.
