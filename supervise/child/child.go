@@ -24,6 +24,7 @@ type Child struct {
 	Dir              int  // descriptor of its working directory; 0 for this process's
 	Session          bool // in a session that it leads
 	NewPID           bool // as process 1 of a pid namespace of its own
+	Group            int  // if not 0, the open cgroup.procs of the cgroup that it is to be in
 	// Record, if not 0, is the descriptor of a file: before it becomes its program
 	// the child writes its pid there, at state.ProcPID.
 	Record int
@@ -50,6 +51,14 @@ func (d DirError) Error() string { return d.Err.Error() }
 
 // Unwrap is what the system said.
 func (d DirError) Unwrap() error { return d.Err }
+
+// GroupError says that a child could not enter its cgroup.
+type GroupError struct{ Err error }
+
+func (g GroupError) Error() string { return g.Err.Error() }
+
+// Unwrap is what the system said.
+func (g GroupError) Unwrap() error { return g.Err }
 
 // SpaceError says that a child could get no pid namespace of its own.
 type SpaceError struct{ Err error }
@@ -117,6 +126,8 @@ func (c Child) make(h *Slot, files *unix.Rlimit, inSession bool) (int, error) {
 				*c.Born = h.born
 			}
 			return pid, nil
+		case failed == stepGroup:
+			return 0, GroupError{err}
 		case w.newPID && failed == stepMade && !isShort(err) && !(w.clone3 && err == unix.ENOSYS):
 			return 0, SpaceError{err}
 		case !refuse(w, failed, err):

@@ -27,6 +27,7 @@ func (s *service) readPolicy(u *unit) {
 		dir = fd
 	}
 	p, names, warnings := policy.Read(dir)
+	u.grouped = names.CGroup
 	if u.policy = p; u == &s.main {
 		s.names = names
 		s.readNeeds()

@@ -53,6 +53,7 @@ type unit struct {
 	policy   *policy.Policy // what the directory says beyond runit; nil: nothing
 	deaths   deaths
 	ends     int16         // behind 1: which line of supervise/history is next; 0: not known yet
+	grouped  bool          // ./run is to be in a cgroup of its own
 	hasEnded bool          // ./run has run, and ended
 	readied  time.Duration // after which time ./run was ready; 0: it has not said so
 	deadline *time.Timer   // of what runs, once it is to end
@@ -288,6 +289,7 @@ func (u *unit) restFor(d time.Duration) {
 // ended tells the machine that ./run or ./finish is over.
 func (s *service) ended(u *unit, r role, ws unix.WaitStatus) {
 	u.hasEnded = true
+	u.dropGroup()
 	if r == isRun {
 		u.ws = ws
 		if u == &s.main && s.dir.Readable("finish") {

@@ -27,6 +27,7 @@ type order struct {
 	session          bool   // in a session of its own
 	leads            bool   // and it leads that
 	newPID           bool   // as process 1 of a pid namespace
+	grouped          bool   // in a cgroup
 	notify, notifyAs int    // a pipe to be made that descriptor; 0: none. It is closed then
 	recordPath       string // path of the record that is written before and after; "" for a control script
 	before           state.Process
@@ -108,10 +109,18 @@ func (c *Core) make(o order) event {
 		}
 		defer unix.Close(dir)
 	}
+	group := 0
+	if o.grouped {
+		var err error
+		if group, err = c.openGroup(o.who, dir); err != nil {
+			return fail(evUnexecuted, fmt.Errorf("unable to start %s./run in a cgroup: %w", o.who.prefix, err))
+		}
+		defer unix.Close(group)
+	}
 	var bornAt unix.Timespec
 	ch := child.Child{
 		Path: o.argv[0], Argv: o.argv, Env: c.env, Files: []int{0, 1, 2}, Dir: dir,
-		Notify: o.notify, NotifyAs: o.notifyAs, Session: o.leads, NewPID: o.newPID, Private: c.private, Born: &bornAt,
+		Notify: o.notify, NotifyAs: o.notifyAs, Session: o.leads, NewPID: o.newPID, Group: group, Private: c.private, Born: &bornAt,
 	}
 	if recordErr == nil {
 		ch.Record = max(record.FD, 0)
@@ -152,6 +161,8 @@ func (c *Core) make(o order) event {
 	default:
 		if d, ok := err.(child.DirError); ok {
 			err = fmt.Errorf("%s: %w", where, d.Err)
+		} else if d, ok := err.(child.GroupError); ok {
+			err = fmt.Errorf("unable to start %s./run in a cgroup: %w", o.who.prefix, d.Err)
 		} else if d, ok := err.(child.SpaceError); ok {
 			err = fmt.Errorf("unable to start %s./run in a pid namespace, as flag-newpidns says: %w", o.who.prefix, d.Err)
 		}
@@ -222,8 +233,9 @@ func (s *service) order(u *unit, r role, argv []string) {
 		s.core.stashNow(s)
 	}
 	o := order{who: u, role: r, argv: argv, stdin: -1, stdout: -1, session: s.core.Session && r < isHook,
-		leads:  r == isRun && u.policy != nil && (u.policy.KillGroup || u.policy.KillStrays),
-		newPID: r == isRun && u.policy != nil && u.policy.NewPID}
+		leads:   r == isRun && u.policy != nil && (u.policy.KillGroup || u.policy.KillStrays),
+		grouped: r == isRun && u.grouped,
+		newPID:  r == isRun && u.policy != nil && u.policy.NewPID}
 	switch {
 	case u != &s.main:
 		o.dir, o.stdin = "log", s.pipe[0]

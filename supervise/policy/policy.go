@@ -125,6 +125,7 @@ type Names struct {
 	Known              bool // else it could not be listed
 	Log, Down, Control bool
 	Needs              bool // of ours: the directory of what it needs
+	CGroup             bool // of ours: the directory of what is written into its cgroup
 	LogLink            bool // log is a link, or may be one
 }
 
@@ -228,6 +229,8 @@ func list(at int) (names map[string]bool, has Names) {
 			has.Control = true
 		case "needs":
 			has.Needs = true
+		case "cgroup":
+			has.CGroup = true
 		}
 		for _, f := range files {
 			if f.name == string(name) {

@@ -90,6 +90,9 @@ func files(path string) (all []Cause) {
 	if _, err := policy.Needs(at); err != nil {
 		warnings = append(warnings, err)
 	}
+	if _, err := policy.CGroup(at); err != nil && !errors.Is(err, unix.ENOENT) {
+		warnings = append(warnings, err)
+	}
 	for _, err := range warnings {
 		all = append(all, Cause{"not-understood", err.Error(), ""})
 	}
