@@ -246,7 +246,7 @@ func (n *needs) trouble(name string, lacks []lack, late bool) string {
 // readNeeds reads what the service needs.
 func (s *service) readNeeds() {
 	var list []string
-	if s.names.Needs || !s.names.Known {
+	if s.names.Needs {
 		var err error
 		if list, err = policy.Needs(s.dir.FD); err != nil {
 			s.warn(err)

@@ -94,6 +94,9 @@ func files(path string) (all []Cause) {
 		warnings = append(warnings, err)
 	}
 	for _, err := range warnings {
+		if errors.Is(err, unix.EACCES) { // that is said of run already
+			continue
+		}
 		all = append(all, Cause{"not-understood", err.Error(), ""})
 	}
 	return all
