@@ -1,10 +1,11 @@
+//go:build !slim
+
 package core
 
 import (
 	"errors"
 	"fmt"
 	"os"
-	"path"
 	"strconv"
 	"strings"
 
@@ -49,7 +50,7 @@ func treeGroup() (string, error) {
 			}
 			root := strings.TrimSuffix(f[3], "/")
 			if below, ok := strings.CutPrefix(name, root); ok && (below == "" || below[0] == '/') {
-				return strings.TrimSuffix(path.Join(f[4], below), "/"+groupOfRest), nil
+				return strings.TrimSuffix(strings.TrimSuffix(f[4], "/")+strings.TrimSuffix(below, "/"), "/"+groupOfRest), nil
 			}
 		}
 	}
