@@ -389,16 +389,23 @@ func (ps *processes) making() int {
 }
 
 // kill kills what runs, and returns it: the services' processes, or the log services'.
-func (ps *processes) kill(log bool) (late []*process) {
+func (ps *processes) kill(log bool) (late []lateProcess) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	for _, p := range ps.known {
 		if p.unit != nil && !p.over && (p.unit.prefix != "") == log {
 			proc.SendSignal(p.pid, p.pidfd, unix.SIGKILL)
-			late = append(late, p)
+			late = append(late, lateProcess{unit: p.unit, role: p.role})
 		}
 	}
 	return late
+}
+
+// lateProcess is what was killed at the end of the time: whose it was, and what. The process
+// itself may be nobody's by the time that it is told of.
+type lateProcess struct {
+	unit *unit
+	role role
 }
 
 // reap has owners told of the ends of children, for ever.
