@@ -5,7 +5,6 @@ package applets
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 
 	"runitbox/applets/loaders"
 	_ "runitbox/applets/turns"
+	"runitbox/fmt"
 )
 
 // version is what -V prints.

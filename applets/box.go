@@ -1,7 +1,6 @@
 package applets
 
 import (
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"runitbox/applets/loaders"
+	"runitbox/fmt"
 )
 
 // box is runitbox called by its own name: an applet as the first argument, or

@@ -2,7 +2,6 @@ package applets
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"runitbox/applets/setup"
+	"runitbox/fmt"
 )
 
 // setupOptions are those of every kind of setup.

@@ -2,7 +2,6 @@ package applets
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -10,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"runitbox/applets/setup"
+	"runitbox/fmt"
 )
 
 // newSetup writes what the executable brings for a whole system.

@@ -1,7 +1,6 @@
 package applets
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -9,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"runitbox/applets/setup"
+	"runitbox/fmt"
 )
 
 // newSetupStages writes what process 1 runs.

@@ -2,7 +2,6 @@ package applets
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"runitbox/applets/setup"
+	"runitbox/fmt"
 )
 
 // newSetupUser writes what a tree of one user's needs: his own files or, with names, a

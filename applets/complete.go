@@ -360,7 +360,7 @@ func svWords() (all []string) {
 
 // directories are the directories in dir, and links to some, that do not begin with a dot.
 func directories(dir string) (all []string) {
-	entries, _ := os.ReadDir(dir)
+	entries, _ := readDir(dir)
 	for _, e := range entries {
 		if info, err := os.Stat(filepath.Join(dir, e.Name())); err == nil && info.IsDir() && e.Name()[0] != '.' {
 			all = append(all, e.Name())
@@ -383,7 +383,7 @@ func users(file string) (all []string) {
 
 // terminals are the names of those below /dev that somebody may log in on.
 func terminals() (all []string) {
-	entries, _ := os.ReadDir("/dev")
+	entries, _ := readDir("/dev")
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), "tty") || e.Name() == "console" {
 			all = append(all, e.Name())

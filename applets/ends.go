@@ -1,11 +1,11 @@
 package applets
 
 import (
-	"fmt"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/fmt"
 	"runitbox/supervise/state"
 )
 

@@ -2,6 +2,8 @@ package applets
 
 import (
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -10,10 +12,7 @@ import (
 // what cobra's Execute does for a suite without hooks, and leaves out what that brings for
 // completion, which the suite has of its own: scripts for four shells and who fills them.
 func execute(root *cobra.Command, args []string) error {
-	cmd, args, err := root.Find(args)
-	if err != nil {
-		return err
-	}
+	cmd, args := called(root, args)
 	cmd.InitDefaultHelpFlag()
 	cmd.InitDefaultVersionFlag()
 	if err := cmd.ParseFlags(args); err != nil {
@@ -42,4 +41,23 @@ func execute(root *cobra.Command, args []string) error {
 	}
 	cmd.Run(cmd, args)
 	return nil
+}
+
+// called is the command that args name, and args without its name. Options may stand before
+// the name; what follows one without "=" is taken for its value, as cobra's Find does.
+func called(cmd *cobra.Command, args []string) (*cobra.Command, []string) {
+	for i := 0; i < len(args) && args[i] != "--"; i++ {
+		switch arg := args[i]; {
+		case strings.HasPrefix(arg, "--") && !strings.Contains(arg, "="), len(arg) == 2 && arg[0] == '-':
+			i++
+		case arg == "" || arg[0] == '-':
+		default:
+			at := slices.IndexFunc(cmd.Commands(), func(c *cobra.Command) bool { return c.Name() == arg })
+			if at < 0 {
+				return cmd, args
+			}
+			return called(cmd.Commands()[at], slices.Delete(slices.Clone(args), i, i+1))
+		}
+	}
+	return cmd, args
 }

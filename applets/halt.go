@@ -2,13 +2,13 @@ package applets
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"runitbox/fmt"
 	"runitbox/initstage"
 )
 

@@ -1,7 +1,6 @@
 package applets
 
 import (
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -13,6 +12,7 @@ import (
 
 	"runitbox/applets/loaders"
 	"runitbox/applets/manual"
+	"runitbox/fmt"
 )
 
 // showHelp is --help of all applets in one form: the usage, a sentence, what the

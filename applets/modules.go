@@ -2,7 +2,6 @@ package applets
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,6 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
+
+	"runitbox/fmt"
 )
 
 // moduleDirs hold files of the kernel modules that are to be loaded. A file
@@ -81,7 +82,7 @@ func modules(cmdline string, dirs []string) ([]string, error) {
 	}
 	files := map[string]string{} // by their names
 	for _, dir := range slices.Backward(dirs) {
-		entries, err := os.ReadDir(dir)
+		entries, err := readDir(dir)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}

@@ -2,11 +2,11 @@ package applets
 
 import (
 	"errors"
-	"fmt"
 	"sync/atomic"
 	"time"
 
 	"runitbox/applets/syslog"
+	"runitbox/fmt"
 )
 
 // outagePatience is how long lines wait for syslog, from the first that cannot

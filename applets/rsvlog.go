@@ -2,7 +2,6 @@ package applets
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"runitbox/applets/logrun"
+	"runitbox/fmt"
 )
 
 // newRsvlog is a whole log service: linked as log/run it finds the directory

@@ -2,13 +2,13 @@ package applets
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 
 	"github.com/spf13/cobra"
 
+	"runitbox/fmt"
 	"runitbox/initstage"
 	"runitbox/procenv"
 	"runitbox/supervise/threads"

@@ -1,13 +1,13 @@
 package applets
 
 import (
-	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"runitbox/fmt"
 	"runitbox/procenv"
 	"runitbox/supervise/core"
 	"runitbox/supervise/diag"

@@ -2,12 +2,12 @@ package applets
 
 import (
 	"errors"
-	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"runitbox/fmt"
 	"runitbox/supervise/level"
 )
 

@@ -1,7 +1,6 @@
 package applets
 
 import (
-	"fmt"
 	"os"
 	"slices"
 	"strconv"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"runitbox/fmt"
 	"runitbox/procenv"
 	"runitbox/supervise/scanner"
 )

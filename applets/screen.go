@@ -1,7 +1,6 @@
 package applets
 
 import (
-	"fmt"
 	"io"
 	"os"
 	"strconv"
@@ -10,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/fmt"
 )
 
 // screen is what text for people is fitted to.

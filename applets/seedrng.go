@@ -1,13 +1,13 @@
 package applets
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 
 	"github.com/spf13/cobra"
 
+	"runitbox/fmt"
 	"runitbox/initstage"
 )
 

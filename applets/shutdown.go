@@ -3,7 +3,6 @@ package applets
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"runitbox/fmt"
 	"runitbox/initstage"
 )
 

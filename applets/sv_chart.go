@@ -2,7 +2,6 @@ package applets
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"os"
 	"sort"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"runitbox/fmt"
 	"runitbox/supervise/state"
 	"runitbox/supervise/survey"
 )

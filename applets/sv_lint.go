@@ -1,11 +1,9 @@
 package applets
 
 import (
-	"fmt"
-	"os"
-
 	"github.com/spf13/cobra"
 
+	"runitbox/fmt"
 	"runitbox/supervise/survey"
 )
 
@@ -19,7 +17,7 @@ func newSvLint(s *svCall) *cobra.Command {
 			lint := &survey.Lint{Tree: dir}
 			all := len(names) == 0
 			if all {
-				entries, err := os.ReadDir(dir)
+				entries, err := readDir(dir)
 				if err != nil {
 					return fatal{s.name, 100, fmt.Errorf("unable to open the directory of services: %w", err)}
 				}

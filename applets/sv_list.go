@@ -1,7 +1,6 @@
 package applets
 
 import (
-	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -9,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"runitbox/fmt"
 	"runitbox/supervise/state"
 	"runitbox/supervise/survey"
 )

@@ -4,12 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -17,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"runitbox/fmt"
 	"runitbox/logger/reader"
 	"runitbox/supervise/survey"
 )
@@ -94,53 +93,6 @@ func matcher(pattern string) (func([]byte) bool, error) {
 		return nil, err
 	}
 	return re.Match, nil
-}
-
-// parseTime reads a moment as people write it: a date, a time of today, a stamp, or
-// how long ago.
-func parseTime(text string, now time.Time) (time.Time, error) {
-	if text == "" {
-		return time.Time{}, nil
-	}
-	if n := len(text) - 1; n > 0 {
-		if count, err := strconv.ParseFloat(text[:n], 64); err == nil {
-			if unit, ok := map[byte]time.Duration{'s': time.Second, 'm': time.Minute, 'h': time.Hour, 'd': 24 * time.Hour, 'w': 7 * 24 * time.Hour}[text[n]]; ok {
-				return now.Add(-time.Duration(count * float64(unit))), nil
-			}
-		}
-	}
-	if seconds, ok := strings.CutPrefix(text, "@"); ok && len(text) < 25 {
-		if n, err := strconv.ParseInt(seconds, 10, 64); err == nil {
-			return time.Unix(n, 0), nil
-		}
-	}
-	if ns, ok := reader.ParseStamp(text); ok {
-		return time.Unix(0, ns), nil
-	}
-	switch text {
-	case "now":
-		return now, nil
-	case "today":
-		return dayOf(now), nil
-	case "yesterday":
-		return dayOf(now).AddDate(0, 0, -1), nil
-	}
-	for _, form := range []string{"2006-01-02 15:04:05", "2006-01-02 15:04", "2006-01-02", "2006-01-02T15:04", time.RFC3339Nano} {
-		if t, err := time.ParseInLocation(form, text, now.Location()); err == nil {
-			return t, nil
-		}
-	}
-	for _, form := range []string{"15:04:05", "15:04"} {
-		if t, err := time.Parse(form, text); err == nil {
-			return dayOf(now).Add(time.Duration(t.Hour())*time.Hour + time.Duration(t.Minute())*time.Minute + time.Duration(t.Second())*time.Second), nil
-		}
-	}
-	return time.Time{}, fmt.Errorf("%s: not a time", text)
-}
-
-// dayOf is when the day of t began.
-func dayOf(t time.Time) time.Time {
-	return time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, t.Location())
 }
 
 func (l *logCall) warn(err error) {

@@ -1,13 +1,13 @@
 package applets
 
 import (
-	"fmt"
 	"io"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"runitbox/fmt"
 	"runitbox/supervise/client"
 	"runitbox/supervise/state"
 	"runitbox/supervise/survey"

@@ -3,7 +3,6 @@ package applets
 import (
 	"bufio"
 	"bytes"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"runitbox/fmt"
 	"runitbox/logger/reader"
 	"runitbox/supervise/state"
 	"runitbox/supervise/survey"

@@ -3,7 +3,6 @@
 package applets
 
 import (
-	"fmt"
 	"maps"
 	"os"
 	"slices"
@@ -12,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/fmt"
 	"runitbox/supervise/survey"
 )
 

@@ -2,12 +2,12 @@ package applets
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"runitbox/fmt"
 	"runitbox/initstage"
 )
 

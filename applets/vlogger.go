@@ -2,7 +2,6 @@ package applets
 
 import (
 	"bytes"
-	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"runitbox/applets/syslog"
+	"runitbox/fmt"
 	"runitbox/procenv"
 )
 

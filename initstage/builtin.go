@@ -3,7 +3,6 @@ package initstage
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -15,6 +14,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/fmt"
 )
 
 // Stage is one of the stages that are built in. It runs in a child of process

@@ -1,10 +1,11 @@
 package initstage
 
 import (
-	"fmt"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/fmt"
 )
 
 // device is the console's name.

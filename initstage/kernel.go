@@ -2,7 +2,6 @@ package initstage
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -14,6 +13,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/fmt"
 )
 
 // Config is what process 1 is told by its applet.

@@ -2,12 +2,13 @@ package initstage
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"runtime/debug"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/fmt"
 )
 
 // giveUp is how often stage 3 is tried where nothing can be forked: the end

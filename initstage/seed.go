@@ -3,7 +3,6 @@ package initstage
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -13,6 +12,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/fmt"
 )
 
 // SeedDir is where the kernel's random numbers of one boot are kept for the next.

@@ -3,7 +3,6 @@ package initstage
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -14,6 +13,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/fmt"
 )
 
 // End is one end of the system, as halt, poweroff, reboot and shutdown ask for it.

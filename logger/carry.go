@@ -3,10 +3,11 @@ package logger
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/fmt"
 )
 
 // A line whose begin is in current when current is full, and that may fit into

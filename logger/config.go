@@ -2,9 +2,7 @@ package logger
 
 import (
 	"bytes"
-	"fmt"
 	"math"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -18,7 +16,7 @@ type Config struct {
 	Total     int64         // the old logs together have at most so many bytes; 0: any
 	Age       time.Duration // rotate after this time; 0: never
 	Command   string        // the processor of rotated logs
-	UDP       netip.AddrPort
+	UDP       Address
 	UDPOnly   bool // lines go by UDP and not into the file
 	Prefix    string
 	Drop      bool // a full disk drops lines instead of stopping the writer
@@ -136,43 +134,4 @@ func seconds(n int64) time.Duration {
 		return math.MaxInt64
 	}
 	return time.Duration(n) * time.Second
-}
-
-// parseAddr reads A.B.C.D[:PORT], octets and port modulo their size and
-// followed by anything, as runit does, and [IPv6][:PORT].
-func parseAddr(text string) (netip.AddrPort, error) {
-	bad := fmt.Errorf("unable to scan ip address: %s", text)
-	var addr netip.Addr
-	rest := text
-	if inner, ok := strings.CutPrefix(text, "["); ok {
-		inner, after, ok := strings.Cut(inner, "]")
-		ip, err := netip.ParseAddr(inner)
-		if !ok || err != nil || !ip.Is6() || ip.Zone() != "" {
-			return netip.AddrPort{}, bad
-		}
-		addr, rest = ip, after
-	} else {
-		var octets [4]byte
-		for i := range octets {
-			if i > 0 {
-				var ok bool
-				if rest, ok = strings.CutPrefix(rest, "."); !ok {
-					return netip.AddrPort{}, bad
-				}
-			}
-			n, digits := Digits(rest)
-			if digits == 0 {
-				return netip.AddrPort{}, bad
-			}
-			octets[i], rest = byte(n), rest[digits:]
-		}
-		addr = netip.AddrFrom4(octets)
-	}
-	port := int64(514)
-	if after, ok := strings.CutPrefix(rest, ":"); ok {
-		if port, _ = Digits(after); port == 0 {
-			return netip.AddrPort{}, fmt.Errorf("unable to scan port number: %s", after)
-		}
-	}
-	return netip.AddrPortFrom(addr, uint16(port)), nil
 }

@@ -2,12 +2,12 @@ package logger
 
 import (
 	"math"
+	"math/rand/v2"
 	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 // with is the default configuration with a change.
@@ -51,23 +51,23 @@ func TestParseConfig(t *testing.T) {
 		{"S100\nS3k", with(func(c *Config) { c.Total = 3072 }), nil},
 		{"odrop\n", with(func(c *Config) { c.Drop = true }), nil},
 		{"odrop\nowait\nonever\n", defaults(), nil},
-		{"u127.0.0.1\n", with(func(c *Config) { c.UDP = netip.MustParseAddrPort("127.0.0.1:514") }), nil},
-		{"u1.2.3.4:5 here\n", with(func(c *Config) { c.UDP = netip.MustParseAddrPort("1.2.3.4:5") }), nil},
-		{"u257.2.3.4:65537\n", with(func(c *Config) { c.UDP = netip.MustParseAddrPort("1.2.3.4:1") }), nil},
+		{"u127.0.0.1\n", with(func(c *Config) { c.UDP = address("127.0.0.1:514") }), nil},
+		{"u1.2.3.4:5 here\n", with(func(c *Config) { c.UDP = address("1.2.3.4:5") }), nil},
+		{"u257.2.3.4:65537\n", with(func(c *Config) { c.UDP = address("1.2.3.4:1") }), nil},
 		{"U1.2.3.4:5\nu1.2.3.4:6\n", with(func(c *Config) {
-			c.UDP, c.UDPOnly = netip.MustParseAddrPort("1.2.3.4:6"), true
+			c.UDP, c.UDPOnly = address("1.2.3.4:6"), true
 		}), nil},
-		{"u[::1]:99\n", with(func(c *Config) { c.UDP = netip.MustParseAddrPort("[::1]:99") }), nil},
-		{"u[2001:db8::5]\n", with(func(c *Config) { c.UDP = netip.MustParseAddrPort("[2001:db8::5]:514") }), nil},
+		{"u[::1]:99\n", with(func(c *Config) { c.UDP = address("[::1]:99") }), nil},
+		{"u[2001:db8::5]\n", with(func(c *Config) { c.UDP = address("[2001:db8::5]:514") }), nil},
 		{"u[127.0.0.1]:5\n", defaults(), []string{"unable to scan ip address: [127.0.0.1]:5"}},
 		{"u[::1\n", defaults(), []string{"unable to scan ip address: [::1"}},
 		{"ufoo\n", defaults(), []string{"unable to scan ip address: foo"}},
 		{"u1.2.3\n", defaults(), []string{"unable to scan ip address: 1.2.3"}},
 		{"u1.2.3.4:0\n", defaults(), []string{"unable to scan port number: 0"}},
-		{"u1.2.3.4:x\nu1.2.3.4:1", with(func(c *Config) { c.UDP = netip.MustParseAddrPort("1.2.3.4:1") }), []string{"unable to scan port number: x"}},
+		{"u1.2.3.4:x\nu1.2.3.4:1", with(func(c *Config) { c.UDP = address("1.2.3.4:1") }), []string{"unable to scan port number: x"}},
 	} {
 		got, problems := ParseConfig([]byte(tt.text))
-		if diff := cmp.Diff(tt.want, got, cmpopts.EquateComparable(netip.AddrPort{})); diff != "" {
+		if diff := cmp.Diff(tt.want, got); diff != "" {
 			t.Errorf("%q (-want +got):\n%s", tt.text, diff)
 		}
 		if diff := cmp.Diff(tt.problems, problems); diff != "" {
@@ -86,7 +86,7 @@ func FuzzParseConfig(f *testing.F) {
 		}
 		// A line that nobody knows changes nothing, wherever it is.
 		again, _ := ParseConfig(append(append([]byte("#x\n"), text...), "\nZ9\n"...))
-		if diff := cmp.Diff(c, again, cmpopts.EquateComparable(netip.AddrPort{})); diff != "" {
+		if diff := cmp.Diff(c, again); diff != "" {
 			t.Errorf("%q: with unknown lines (-without +with):\n%s", text, diff)
 		}
 	})
@@ -103,5 +103,36 @@ func TestSelected(t *testing.T) {
 	}
 	if !selected(nil, nil, true) || selected(nil, nil, false) {
 		t.Error("without rules the default does not hold")
+	}
+}
+
+// address is an address as net/netip reads it.
+func address(text string) Address {
+	a := netip.MustParseAddrPort(text)
+	return Address{string(a.Addr().AsSlice()), a.Port()}
+}
+
+// TestParseIPv6: what is an address is so for net/netip, and the same.
+func TestParseIPv6(t *testing.T) {
+	same := func(text string) {
+		want := ""
+		if a, err := netip.ParseAddr(text); err == nil && a.Is6() && a.Zone() == "" {
+			want = string(a.AsSlice())
+		}
+		if got := parseIPv6(text); got != want {
+			t.Errorf("%q is % x, want % x", text, got, want)
+		}
+	}
+	for _, text := range []string{"", ":", "::", ":::", "::1", "1::", "1::2::3", "1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9", "1:2:3:4:5:6:7::", "::2:3:4:5:6:7:8",
+		"1:2:3:4::5:6:7:8", "1:2:3:4:5:6:7:8::", ":1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7:8:", "12345::", "g::", "+1::", "1_0::", "fE80::aB", "fe80::1%eth0", "::ffff:1.2.3.4", "::1.2.3", "::1.2.3.4.5",
+		"::01.2.3.4", "::256.2.3.4", "1.2.3.4::", "::1.2.3.4:5", "1:2:3:4:5:6:1.2.3.4", "1:2:3:4:5:6:7:1.2.3.4", "1.2.3.4", "::1.2.3.", "00001::", "0000::0001"} {
+		same(text)
+	}
+	for range 200_000 {
+		text := make([]byte, rand.IntN(24))
+		for i := range text {
+			text[i] = "::::12af0."[rand.IntN(10)]
+		}
+		same(string(text))
 	}
 }

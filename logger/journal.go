@@ -3,7 +3,6 @@ package logger
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"hash/crc32"
 	"hash/fnv"
 	"os"
@@ -14,6 +13,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/fmt"
 )
 
 // A logger that is killed leaves in the input pipe what it has not finished: a

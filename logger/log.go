@@ -5,10 +5,11 @@ import (
 	"cmp"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/fmt"
 )
 
 // log is one log directory. It is open if fd is not below 0.
@@ -217,7 +218,7 @@ func (l *log) adopt(c Config) {
 		l.udp.close()
 		l.udp = nil
 	}
-	if c.UDP.IsValid() {
+	if c.UDP != (Address{}) {
 		l.udp = newForwarder(c.UDP)
 	}
 	if l.deadline.IsZero() && c.Age > 0 {

@@ -2,12 +2,13 @@ package logger
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/fmt"
 )
 
 // poller waits for input without a thread of its own and without a change of

@@ -2,7 +2,8 @@ package logger
 
 import (
 	"bytes"
-	"fmt"
+
+	"runitbox/fmt"
 )
 
 // plain says that lines go into the file as they come.

@@ -2,7 +2,7 @@ package logger
 
 import (
 	"encoding/binary"
-	"encoding/hex"
+	"strconv"
 	"time"
 )
 
@@ -45,17 +45,25 @@ func (l label) after() label {
 
 // appendTo appends @ and 24 hexadecimal digits to b.
 func (l label) appendTo(b []byte) []byte {
-	return hex.AppendEncode(append(b, '@'), l[:])
+	const digits = "0123456789abcdef"
+	text := [25]byte{'@'}
+	for i, c := range l {
+		text[2*i+1], text[2*i+2] = digits[c>>4], digits[c&15]
+	}
+	return append(b, text[:]...)
 }
 
 // parseLabel reads what appendTo wrote. From 2^63 on TAI64 has no labels: a
 // name like that says nothing of a time.
-func parseLabel(s string) (l label, ok bool) {
-	if len(s) != 25 || s[0] != '@' {
+func parseLabel(text string) (l label, ok bool) {
+	if len(text) != 25 || text[0] != '@' {
 		return l, false
 	}
-	_, err := hex.Decode(l[:], []byte(s[1:]))
-	return l, err == nil && l[0] < 0x80
+	s, err := strconv.ParseUint(text[1:17], 16, 63)
+	ns, err2 := strconv.ParseUint(text[17:], 16, 32)
+	binary.BigEndian.PutUint64(l[:], s)
+	binary.BigEndian.PutUint32(l[8:], uint32(ns))
+	return l, err == nil && err2 == nil
 }
 
 // appendStamp appends the time and a space to b; nothing for NoStamp.

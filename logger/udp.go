@@ -1,10 +1,6 @@
 package logger
 
-import (
-	"net/netip"
-
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // forwarder sends lines by UDP. It keeps one socket that is not connected, so
 // that no answer of the network becomes an error of the next line.
@@ -13,12 +9,12 @@ type forwarder struct {
 	to unix.Sockaddr
 }
 
-func newForwarder(to netip.AddrPort) *forwarder {
+func newForwarder(to Address) *forwarder {
 	f := &forwarder{fd: -1}
-	if to.Addr().Is4() {
-		f.to = &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}
+	if len(to.IP) == 4 {
+		f.to = &unix.SockaddrInet4{Port: int(to.Port), Addr: [4]byte([]byte(to.IP))}
 	} else {
-		f.to = &unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()}
+		f.to = &unix.SockaddrInet6{Port: int(to.Port), Addr: [16]byte([]byte(to.IP))}
 	}
 	return f
 }

@@ -2,7 +2,6 @@ package logrun
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/fmt"
 	"runitbox/procenv"
 )
 

@@ -59,7 +59,7 @@ func (t *Target) PlanLine(f File) ([]Step, error) {
 	if planErr != nil || err != nil || steps[0].State == Foreign {
 		return steps, planErr
 	}
-	info, err := t.root.Stat(name)
+	info, err := t.lstat(name)
 	if err != nil {
 		return nil, bare(err)
 	}

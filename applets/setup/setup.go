@@ -6,12 +6,15 @@ package setup
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"runitbox/fmt"
 )
 
 // File is a file, a link or a directory to be made.
@@ -87,7 +90,7 @@ func (t *Target) Plan(files []File) ([]Step, error) {
 		s := Step{File: f}
 		s.Path = path.Join(t.name, f.Path)
 		s.Path = path.Join(t.real(path.Dir(s.Path)), path.Base(s.Path))
-		info, err := t.root.Lstat(s.Path)
+		info, err := t.lstat(s.Path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			s.State = Absent
@@ -127,26 +130,88 @@ func (t *Target) text(name string, kind fs.FileMode) (string, error) {
 	case fs.ModeDir:
 		return "", nil
 	case fs.ModeSymlink:
-		return t.root.Readlink(name)
+		return t.readlink(name)
 	}
 	text, err := t.root.ReadFile(name)
 	return string(text), err
 }
 
+// handle opens what name is, a link itself, without reading it. With O_DIRECTORY a link is
+// followed. What is seen through it needs no Stat and Readlink of os.Root, for each of which
+// the executable has the walk along a path once more.
+func (t *Target) handle(name string, flags int) (*os.File, error) {
+	return t.root.OpenFile(name, unix.O_PATH|flags, 0)
+}
+
+func (t *Target) lstat(name string) (fs.FileInfo, error) {
+	f, err := t.handle(name, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.Stat()
+}
+
+// within opens the directory that name is in, and calls do with that and the rest of name.
+func (t *Target) within(name string, do func(at int, base string) error) error {
+	dir, err := t.handle(path.Dir(name), unix.O_DIRECTORY)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return do(int(dir.Fd()), path.Base(name))
+}
+
+// remove removes a file or an empty directory.
+func (t *Target) remove(name string) error {
+	return t.within(name, func(at int, base string) error {
+		err := unix.Unlinkat(at, base, 0)
+		if err == unix.EISDIR {
+			err = unix.Unlinkat(at, base, unix.AT_REMOVEDIR)
+		}
+		return err
+	})
+}
+
+// rename gives a file another name in its directory.
+func (t *Target) rename(name, to string) error {
+	return t.within(name, func(at int, base string) error { return unix.Renameat(at, base, at, to) })
+}
+
+// isDir says why name is no directory, nor a link to one.
+func (t *Target) isDir(name string) error {
+	f, err := t.handle(name, unix.O_DIRECTORY)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+func (t *Target) readlink(name string) (string, error) {
+	f, err := t.handle(name, 0)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	to := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(int(f.Fd()), "", to)
+	return string(to[:max(n, 0)]), err
+}
+
 // reachable says why no file can be made in dir: something on the way is no directory.
 func (t *Target) reachable(dir string) error {
 	for ; dir != "."; dir = path.Dir(dir) {
-		info, err := t.root.Stat(dir)
-		switch {
-		case err == nil && info.IsDir():
+		err := t.isDir(dir)
+		if err == nil {
 			return nil
-		case err == nil:
+		}
+		_, missing := t.lstat(dir)
+		switch {
+		case missing == nil && errors.Is(err, unix.ENOTDIR):
 			return fmt.Errorf("%s is no directory", dir)
-		case errors.Is(err, fs.ErrNotExist):
-			if _, err := t.root.Lstat(dir); err == nil {
-				return fmt.Errorf("%s is a link that leads nowhere", dir)
-			}
-		default:
+		case missing == nil && errors.Is(err, fs.ErrNotExist):
+			return fmt.Errorf("%s is a link that leads nowhere", dir)
+		case !errors.Is(err, fs.ErrNotExist):
 			return fmt.Errorf("%s: %w", dir, bare(err))
 		}
 	}
@@ -163,7 +228,7 @@ func (t *Target) Write(steps []Step) (err error) {
 	var made []string // files and directories, in order
 	defer func() {
 		for i := len(made) - 1; err != nil && i >= 0; i-- {
-			t.root.Remove(made[i])
+			t.remove(made[i])
 		}
 	}()
 	todo := make([]Step, 0, len(steps))
@@ -192,7 +257,7 @@ func (t *Target) Write(steps []Step) (err error) {
 		if s.Mode.IsDir() {
 			continue
 		}
-		if err := t.root.Rename(s.Path+suffix, s.Path); err != nil {
+		if err := t.rename(s.Path+suffix, path.Base(s.Path)); err != nil {
 			return fmt.Errorf("unable to rename %s: %w", s.Path, bare(err))
 		}
 		if s.State == Absent {
@@ -207,13 +272,13 @@ func (t *Target) mkdir(dir string, made *[]string) error {
 	if dir == "." {
 		return nil
 	}
-	if info, err := t.root.Stat(dir); err == nil && info.IsDir() {
+	if t.isDir(dir) == nil {
 		return nil
 	}
 	if err := t.mkdir(path.Dir(dir), made); err != nil {
 		return err
 	}
-	if err := t.root.Mkdir(dir, 0o755); err != nil {
+	if err := t.within(dir, func(at int, base string) error { return unix.Mkdirat(at, base, 0o755) }); err != nil {
 		return fmt.Errorf("unable to make %s: %w", dir, bare(err))
 	}
 	*made = append(*made, dir)
@@ -224,11 +289,11 @@ func (t *Target) mkdir(dir string, made *[]string) error {
 // replaced.
 func (t *Target) write(s Step) error {
 	name := s.Path + suffix
-	if err := t.root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := t.remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if s.Mode.Type() == fs.ModeSymlink {
-		return t.root.Symlink(s.Text, name)
+		return t.within(name, func(at int, base string) error { return unix.Symlinkat(s.Text, at, base) })
 	}
 	f, err := t.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {

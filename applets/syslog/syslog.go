@@ -4,12 +4,13 @@ package syslog
 
 import (
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/fmt"
 )
 
 // Socket is where the daemon listens.

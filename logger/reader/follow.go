@@ -2,9 +2,10 @@ package reader
 
 import (
 	"encoding/binary"
-	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/fmt"
 )
 
 // watcher knows in which directories something has happened.

@@ -6,11 +6,12 @@ package reader
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"math"
 	"os"
 	"time"
+
+	"runitbox/fmt"
 )
 
 // Entry is a line, or a piece of one that is very long.

@@ -3,10 +3,11 @@ package reader
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"slices"
+
+	"runitbox/fmt"
 )
 
 // line is one of a block: where it ends, where its text begins behind the stamp, its

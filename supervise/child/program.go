@@ -288,7 +288,11 @@ func (h *Slot) part(c Child, w way) {
 			fds = append(fds, fd)
 		}
 	}
-	slices.Sort(fds)
+	for i := range fds { // so few, and nearly in order, that slices.Sort would take longer
+		for j := i; j > 0 && fds[j] < fds[j-1]; j-- {
+			fds[j], fds[j-1] = fds[j-1], fds[j]
+		}
+	}
 	unshare := uintptr(0)
 	if w.shares {
 		unshare = unix.CLOSE_RANGE_UNSHARE

@@ -4,13 +4,13 @@ package core
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/fmt"
 	"runitbox/supervise/policy"
 	"runitbox/supervise/proc"
 	"runitbox/supervise/sys"

@@ -2,11 +2,11 @@ package core
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"runtime/debug"
 	"time"
 
+	"runitbox/fmt"
 	"runitbox/supervise/diag"
 )
 

@@ -11,8 +11,11 @@ import (
 )
 
 // guard has the service told when its supervise directories are emptied. Those
-// that were before they were watched have lost their FIFOs.
+// that were before they were watched have lost their FIFOs. What is in its directory is
+// listed once more, since that was changed when supervise was made: a restart asks then
+// whether it is another.
 func (s *service) guard() {
+	s.names = s.names.Now(s.dir.FD)
 	for _, u := range s.units() {
 		var st unix.Stat_t
 		if u.guarded == 0 && u.control >= 0 {

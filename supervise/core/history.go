@@ -11,26 +11,42 @@ import (
 	"runitbox/supervise/sys"
 )
 
-// noteEnd writes the end of ./run into supervise/history, for who asks what has happened.
-// Where it cannot be written nothing is lost but that. The process is nil where none was
-// made.
+// noteEnd takes note of the end of ./run, for who asks what has happened. It is written
+// before the status that follows it, which is when the next process has been made where
+// there is one at once; and at once where it says whether the service is given up. The
+// process is nil where none was made.
 func (s *service) noteEnd(u *unit, ws unix.WaitStatus, p *process) {
+	u.writeEnd()
 	e := s.lifeSoFar(u)
 	e.Status, e.Ready, e.Told = ws, u.readied, u.st.Termed
 	if p != nil && p.use.Known {
 		e.Memory, e.CPU = p.use.Memory, p.use.CPU
 	}
-	if killed := ws.Signal() == unix.SIGKILL || ws.ExitStatus() == 128+int(unix.SIGKILL); killed {
-		e.OOM = s.core.oom.rose()
+	u.ended, u.readied = &e, 0
+	if u.policy != nil && u.policy.GiveUpAfter > 0 {
+		u.writeEnd()
 	}
-	if s.writeLife(u, e) {
+}
+
+// writeEnd writes what noteEnd has taken note of into supervise/history. Where it cannot
+// be written nothing is lost but that.
+func (u *unit) writeEnd() {
+	e := u.ended
+	if e == nil {
+		return
+	}
+	u.ended = nil
+	if killed := e.Status.Signal() == unix.SIGKILL || e.Status.ExitStatus() == 128+int(unix.SIGKILL); killed {
+		e.OOM = u.svc.core.oom.rose()
+	}
+	if u.svc.writeLife(u, *e) {
 		u.ends = u.ends%max(u.remembered(), u.ends) + 1
 	}
-	u.readied = 0
 }
 
 // noteReady writes that ./run is ready, in the place of its end.
 func (s *service) noteReady(u *unit) {
+	u.writeEnd()
 	e := s.lifeSoFar(u)
 	u.readied = max(1, e.Lived)
 	e.Runs, e.Ready = true, u.readied

@@ -178,8 +178,8 @@ func (s *service) restoreHook(h leftHook) bool {
 		}
 		return false
 	}
-	lane := &s.lanes[h.lane]
-	lane.busy, lane.hook, lane.pid, lane.pidfd = true, h.hook, h.life.PID, max(sight.PidFD, 0)
+	lane := s.occupy(h.lane)
+	lane.hook, lane.pid, lane.pidfd = h.hook, h.life.PID, max(sight.PidFD, 0)
 	lane.rec, lane.left = h.life, h.left
 	if h.left {
 		s.repairLater()

@@ -2,12 +2,12 @@ package core
 
 import (
 	"errors"
-	"fmt"
 	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/fmt"
 	"runitbox/supervise/machine"
 	"runitbox/supervise/proc"
 	"runitbox/supervise/self"

@@ -2,13 +2,13 @@ package core
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/fmt"
 	"runitbox/supervise/machine"
 	"runitbox/supervise/servicedir"
 	"runitbox/supervise/state"
@@ -74,6 +74,7 @@ func (s *service) close() {
 	}
 	s.core.procs.forget(s)
 	for _, u := range units {
+		u.writeEnd()
 		if u.rest != nil {
 			u.rest.Stop()
 		}

@@ -2,11 +2,11 @@ package core
 
 import (
 	"bytes"
-	"fmt"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/fmt"
 	"runitbox/supervise/machine"
 	"runitbox/supervise/policy"
 	"runitbox/supervise/proc"
@@ -26,12 +26,20 @@ func (s *service) readPolicy(u *unit) {
 		defer unix.Close(fd)
 		dir = fd
 	}
-	p, names, warnings := policy.Read(dir)
+	var names policy.Names
+	switch {
+	case u != &s.main || !s.opened:
+		names = policy.List(dir)
+	default:
+		names = s.names.Now(dir)
+	}
 	u.grouped = names.CGroup
-	if u.policy = p; u == &s.main {
+	if u == &s.main {
 		s.names = names
 		s.readNeeds()
 	}
+	p, warnings := policy.Read(dir, names)
+	u.policy = p
 	for _, err := range warnings {
 		s.warn(err)
 	}

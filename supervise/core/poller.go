@@ -1,11 +1,11 @@
 package core
 
 import (
-	"fmt"
 	"sync"
 	"syscall"
 	"unsafe"
 
+	"runitbox/fmt"
 	"runitbox/supervise/wire"
 
 	"golang.org/x/sys/unix"

@@ -21,11 +21,10 @@ type pool struct {
 	// grow sees to threads for so many, and says whether there are. Where it is nil
 	// there are always.
 	grow    func(n int) bool
-	growing bool          // that is going on, or soon, or to be tried again
-	later   *time.Timer   // when
-	slow    time.Duration // how long the next job may take until another is done beside it; 0: slowTime
-	hung    time.Time     // when the last one took longer
-	onSlow  func()        // is called then, if it is not nil
+	growing bool        // that is going on, or soon, or to be tried again
+	later   *time.Timer // when
+	hung    time.Time   // when the last job took longer than it may
+	onSlow  func()      // is called then, if it is not nil
 }
 
 // poolMax is how many jobs are done at once, and urgentMax how many more of those
@@ -38,9 +37,10 @@ const (
 	poolLeast = 2
 )
 
-// slowTime is how long a job may take until another is done beside it. Each that
-// takes longer halves it, down to slowLeast, until none has for slowRest: where a
-// file system does not answer, all that hang get out of the way of the others soon.
+// slowTime is how long a job may take until another is done beside it. Each that has
+// taken longer and is not done yet halves it, down to slowLeast, until none has for
+// slowRest: where a file system does not answer, all that hang get out of the way of the
+// others soon. Where the machine is busy they are done soon, and need no more threads.
 const (
 	slowTime  = 100 * time.Millisecond
 	slowLeast = 5 * time.Millisecond
@@ -86,7 +86,7 @@ func (t *worker) done() (inTime bool) { return t.slow.Swap(nil) != nil }
 func (t *worker) overdue() {
 	c := t.pool
 	c.mu.Lock()
-	c.slow, c.hung = max(c.slow/2, slowLeast), time.Now()
+	c.hung = time.Now()
 	c.mu.Unlock()
 	t.yield()
 	if c.onSlow != nil {
@@ -226,10 +226,10 @@ func (t *worker) next() (job func(*worker)) {
 func (c *pool) patience() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.slow == 0 || time.Since(c.hung) > slowRest {
-		c.slow = slowTime
+	if time.Since(c.hung) > slowRest {
+		return slowTime
 	}
-	return c.slow
+	return max(slowTime>>(c.all-c.active), slowLeast)
 }
 
 // hangs says whether a job takes longer than it may.

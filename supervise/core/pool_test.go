@@ -3,6 +3,7 @@ package core
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -204,5 +205,34 @@ func TestCrewGrows(t *testing.T) {
 		close(over)
 		done.Wait()
 		synctest.Wait()
+	})
+}
+
+// TestPoolSlow: what takes longer than it may is told at once, and hurries the others
+// until it is done.
+func TestPoolSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told atomic.Int32
+		c := pool{onSlow: func() { told.Add(1) }}
+		over := make(chan struct{})
+		for range 2 {
+			c.runFirst(func(*worker) { <-over })
+		}
+		c.runFirst(func(*worker) {})
+		time.Sleep(slowTime / 2)
+		synctest.Wait()
+		if told.Load() != 0 || c.hangs() {
+			t.Errorf("told %d times before its time", told.Load())
+		}
+		time.Sleep(slowTime)
+		synctest.Wait()
+		if told.Load() != 2 || !c.hangs() || c.patience() != slowTime/4 {
+			t.Errorf("two that hang were told %d times, and the next has %v", told.Load(), c.patience())
+		}
+		close(over)
+		synctest.Wait()
+		if c.hangs() || c.patience() != slowTime {
+			t.Errorf("when both are done the next has %v", c.patience())
+		}
 	})
 }

@@ -2,10 +2,10 @@ package core
 
 import (
 	"errors"
-	"fmt"
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/fmt"
 	"runitbox/supervise/machine"
 	"runitbox/supervise/state"
 )
@@ -97,9 +97,23 @@ func (s *service) runHook(l int, j job) {
 		j.then(false)
 		return
 	}
-	s.lanes[l].busy, s.lanes[l].hook, s.lanes[l].then = true, j.hook, j.then
+	lane := s.occupy(l)
+	lane.hook, lane.then = j.hook, j.then
 	s.main.write() // what was put off: the script may take its time
 	s.order(&s.main, isHook+role(l), []string{path})
+}
+
+// idle are the lanes of all services that have run no script: few have any. It is never
+// written to.
+var idle [lanes]lane
+
+// occupy takes a lane, for a script that is to run in it.
+func (s *service) occupy(l int) *lane {
+	if s.lanes == &idle {
+		s.lanes = new([lanes]lane)
+	}
+	s.lanes[l].busy = true
+	return &s.lanes[l]
 }
 
 // hookOver goes on after a control script, and then with what waited for it.

@@ -1,13 +1,13 @@
 package core
 
 import (
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/fmt"
 	"runitbox/supervise/diag"
 	"runitbox/supervise/machine"
 	"runitbox/supervise/policy"
@@ -52,6 +52,7 @@ type unit struct {
 	rests    int            // the number of the last rest
 	policy   *policy.Policy // what the directory says beyond runit; nil: nothing
 	deaths   deaths
+	ended    *state.Ended  // of ./run, to be written into supervise/history
 	ends     int16         // behind 1: which line of supervise/history is next; 0: not known yet
 	grouped  bool          // ./run is to be in a cgroup of its own
 	hasEnded bool          // ./run has run, and ended
@@ -109,9 +110,9 @@ type service struct {
 	taken       int    // descriptors that are its to open
 	yield       func() // has another open what waits
 	orders      []order
-	held        stash // pipes that are held until the service is open
-	stashBatch  int   // which batch of descriptors its own are in
-	lanes       [lanes]lane
+	held        stash         // pipes that are held until the service is open
+	stashBatch  int           // which batch of descriptors its own are in
+	lanes       *[lanes]lane  // of control scripts; idle where none has run yet
 	peeked      *unit         // whose next command is being obeyed, and is in its FIFO still
 	strays      bool          // ./run has ended, and what it has left behind has not
 	repairTimer *time.Timer   // while something that could not be written waits
@@ -130,7 +131,7 @@ func (s *service) units() []*unit {
 }
 
 func newService(c *Core, name, key string, dir servicedir.Dir) *service {
-	s := &service{core: c, name: name, key: key, dir: dir}
+	s := &service{core: c, name: name, key: key, dir: dir, lanes: &idle}
 	s.inbox.owned = true // by who opens it
 	s.main.svc, s.main.control, s.main.ok, s.main.lock, s.main.pidfd = s, -1, -1, -1, -1
 	return s

@@ -37,8 +37,8 @@ func (c *Core) stashSoon(s *service) {
 	if c.link == nil {
 		return
 	}
-	var tags []string
-	var fds []int
+	var room [4]string
+	tags, fds := room[:0], make([]int, 0, 3)
 	add := func(tag string, fd int) {
 		if fd >= 0 {
 			tags, fds = append(tags, tag), append(fds, fd)

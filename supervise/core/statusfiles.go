@@ -11,6 +11,7 @@ import (
 
 // write brings pid, stat and status up to date, later where that fails now.
 func (u *unit) write() {
+	u.writeEnd()
 	if !u.svc.published {
 		return
 	}

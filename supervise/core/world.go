@@ -1,12 +1,12 @@
 package core
 
 import (
-	"fmt"
 	"os"
 	"strconv"
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/fmt"
 	"runitbox/supervise/proc"
 	"runitbox/supervise/state"
 	"runitbox/supervise/sys"
@@ -102,9 +102,10 @@ func identity(at int, path string) (uint32, error) {
 		}
 	}
 	switch {
-	case sys.Unless(sys.Absent, path, err) == nil && err != nil:
+	case err == nil:
+	case sys.Unless(sys.Absent, path, err) == nil:
 		return 0, nil
-	case err != nil:
+	default:
 		return 0, fmt.Errorf("unable to open %s: %w", path, err)
 	}
 	b := strconv.AppendUint(nil, uint64(st.Dev_major)<<32|uint64(st.Dev_minor), 10)

@@ -3,10 +3,10 @@
 package diag
 
 import (
-	"fmt"
 	"sync"
 	"time"
 
+	"runitbox/fmt"
 	"runitbox/supervise/self"
 )
 

@@ -3,11 +3,12 @@ package level
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/fmt"
 )
 
 // Switch makes name the current services directory among those of dir,

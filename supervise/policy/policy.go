@@ -8,13 +8,13 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/fmt"
 	"runitbox/supervise/sys"
 )
 
@@ -119,23 +119,63 @@ var files = [...]struct {
 	}},
 }
 
-// Names are which of runit's own files a directory has, as its list shows them: what is
-// not in it need not be asked for.
+// Names are which files of ours and of runit's own a directory has, as its list shows
+// them: what is not in it need not be asked for.
 type Names struct {
 	Known              bool // else it could not be listed
 	Log, Down, Control bool
-	Needs              bool // of ours: the directory of what it needs
-	CGroup             bool // of ours: the directory of what is written into its cgroup
-	LogLink            bool // log is a link, or may be one
+	Needs              bool   // of ours: the directory of what it needs
+	CGroup             bool   // of ours: the directory of what is written into its cgroup
+	LogLink            bool   // log is a link, or may be one
+	files              uint16 // which of files, one bit for each
+	changed            int64  // its ctime, where another list is needed only when that is another; else 0
 }
 
-// Read reads the files of the directory at, an open descriptor. A file that cannot be
-// understood counts as absent, and there is a warning that names it and says what was
-// expected. Where there is no such file it costs four system calls, and p is nil.
-func Read(at int) (p *Policy, has Names, warnings []error) {
-	names, has := list(at)
-	for _, f := range files {
-		if !names[f.name] {
+const _ = uint16(1 << (len(files) - 1)) // there is a bit for each
+
+// Now is the names as they are now, of the directory at, an open descriptor. Where they
+// were listed before, that costs one system call as long as the directory has not been
+// changed.
+func (n Names) Now(at int) Names {
+	var x unix.Statx_t
+	if unix.Statx(at, "", unix.AT_EMPTY_PATH|unix.AT_STATX_FORCE_SYNC, unix.STATX_CTIME, &x) != nil || x.Mask&unix.STATX_CTIME == 0 {
+		return List(at)
+	}
+	changed := x.Ctime.Sec*1e9 + int64(x.Ctime.Nsec)
+	if n.changed != 0 && n.changed == changed {
+		return n
+	}
+	n = List(at)
+	if n.Known && time.Since(time.Unix(0, changed)) > tick && keepsTime(at) {
+		n.changed = changed
+	}
+	return n
+}
+
+// tick is more than the time in which a second change may leave a directory's ctime as
+// it is: a file system may count whole seconds.
+const tick = 3 * time.Second
+
+// keepsTime says whether the directory is on a file system whose directories have another
+// ctime when a name comes or goes. What a server says may be anything.
+func keepsTime(at int) bool {
+	var st unix.Statfs_t
+	if unix.Fstatfs(at, &st) != nil {
+		return false
+	}
+	switch uint32(st.Type) {
+	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC, unix.TMPFS_MAGIC, unix.RAMFS_MAGIC:
+		return true
+	}
+	return false
+}
+
+// Read reads those of our files that the directory at, an open descriptor, has. A file
+// that cannot be understood counts as absent, and there is a warning that names it and
+// says what was expected. Where there is no such file p is nil.
+func Read(at int, has Names) (p *Policy, warnings []error) {
+	for i, f := range files {
+		if has.files&(1<<i) == 0 {
 			continue
 		}
 		b, err := sys.Slurp(at, f.name, sizeMax)
@@ -154,7 +194,7 @@ func Read(at int) (p *Policy, has Names, warnings []error) {
 			warnings = append(warnings, fmt.Errorf("./%s: %q is not understood: it should be %w.", f.name, text, err))
 		}
 	}
-	return p, has, warnings
+	return p, warnings
 }
 
 // Timeout reads a file that holds a time in milliseconds; 0 where there is none, or it
@@ -211,12 +251,11 @@ func parseSignal(text string) (unix.Signal, error) {
 	return 0, errors.New("the name or number of a signal")
 }
 
-// list is the names of the directory at that may be such files, and what else it has;
-// none where it cannot be read.
-func list(at int) (names map[string]bool, has Names) {
+// List lists the directory at, an open descriptor, in four system calls.
+func List(at int) (has Names) {
 	fd, err := sys.Open(at, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, has
+		return Names{}
 	}
 	defer unix.Close(fd)
 	err = eachName(fd, func(name []byte, kind byte) {
@@ -232,17 +271,14 @@ func list(at int) (names map[string]bool, has Names) {
 		case "cgroup":
 			has.CGroup = true
 		}
-		for _, f := range files {
-			if f.name == string(name) {
-				if names == nil {
-					names = map[string]bool{}
-				}
-				names[f.name] = true
+		for i := range files {
+			if files[i].name == string(name) {
+				has.files |= 1 << i
 			}
 		}
 	})
 	has.Known = err == nil
-	return names, has
+	return has
 }
 
 // eachName calls f with each name in the open directory fd, and with the type of the file.

@@ -52,7 +52,10 @@ func TestRead(t *testing.T) {
 		{"too many to remember", files{"max-death-tally": "5000"}, &Policy{Deaths: 20}, []string{`./max-death-tally: "5000" is not understood: it should be a number from 1 to 4096.`}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, has, warnings := Read(dir(t, tt.files))
+			at := dir(t, tt.files)
+			has := List(at)
+			got, warnings := Read(at, has)
+			has.files = 0
 			if want := (Names{Known: true, Down: tt.files["run"] != ""}); has != want {
 				t.Errorf("it has %+v, want %+v", has, want)
 			}
@@ -104,4 +107,46 @@ func FuzzParseSignal(f *testing.F) {
 			t.Errorf("%q is signal %d", text, sig)
 		}
 	})
+}
+
+// What is in a directory is seen at once, however late it comes; that nothing has changed
+// is believed when it cannot be otherwise.
+func TestNamesNow(t *testing.T) {
+	t.Parallel()
+	at := dir(t, map[string]string{"run": ""})
+	add := func(name string) {
+		t.Helper()
+		fd, err := unix.Openat(at, name, unix.O_CREAT|unix.O_WRONLY|unix.O_CLOEXEC, 0o644)
+		if err != nil {
+			t.Fatal(err)
+		}
+		unix.Close(fd)
+	}
+	n := List(at).Now(at)
+	if n.changed != 0 {
+		t.Error("a change of the last moment is taken for the last one")
+	}
+	add("down")
+	if n = n.Now(at); !n.Down {
+		t.Error("a name that has just come is not seen")
+	}
+	if !keepsTime(at) {
+		if n.changed != 0 {
+			t.Error("the time of a change is believed whatever the file system")
+		}
+		return
+	}
+	for begin := time.Now(); n.changed == 0; n = n.Now(at) {
+		if time.Sleep(20 * time.Millisecond); time.Since(begin) > time.Minute {
+			t.Fatal("the directory never comes to rest")
+		}
+	}
+	n.Log = true // which it has not
+	if n = n.Now(at); !n.Log {
+		t.Error("a directory that has not changed is listed again")
+	}
+	add("down-signal")
+	if n = n.Now(at); n.Log || !n.Down || n.files != 1 {
+		t.Errorf("a name that has come late: %+v", n)
+	}
 }

@@ -4,7 +4,7 @@ package proc
 
 import (
 	"bytes"
-	"fmt"
+	"errors"
 	"os"
 	"strconv"
 	"strings"
@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/fmt"
 	"runitbox/supervise/state"
 	"runitbox/supervise/sys"
 )
@@ -92,18 +93,31 @@ func parseStat(b []byte) (Stat, bool) {
 	if l < 0 || r < l {
 		return Stat{}, false
 	}
-	f := bytes.Fields(b[r+1:])
-	if len(f) < 20 || len(f[0]) != 1 {
+	st := Stat{Comm: string(b[l+1 : r])}
+	n := 0
+	var err error
+	for f := range bytes.FieldsSeq(b[r+1:]) {
+		switch n++; n { // as proc(5) counts them, less two
+		case 1:
+			if st.State = f[0]; len(f) != 1 {
+				return Stat{}, false
+			}
+		case 2:
+			st.PPID, err = strconv.Atoi(string(f))
+		case 20:
+			var e error
+			st.Ticks, e = strconv.ParseUint(string(f), 10, 64)
+			err = errors.Join(err, e)
+			st.Ticks -= uint64(clockShift.Load())
+		case 50:
+			code, _ := strconv.ParseUint(string(f), 10, 16)
+			st.Status = unix.WaitStatus(code)
+		}
+	}
+	if n < 20 {
 		return Stat{}, false
 	}
-	ppid, err1 := strconv.Atoi(string(f[1]))
-	ticks, err2 := strconv.ParseUint(string(f[19]), 10, 64)
-	st := Stat{string(b[l+1 : r]), f[0][0], ppid, ticks - uint64(clockShift.Load()), 0}
-	if len(f) > 49 {
-		code, _ := strconv.ParseUint(string(f[49]), 10, 16)
-		st.Status = unix.WaitStatus(code)
-	}
-	return st, err1 == nil && err2 == nil
+	return st, err == nil
 }
 
 // mineProc says that /proc was found to be this namespace's.

@@ -2,10 +2,10 @@ package proc
 
 import (
 	"errors"
-	"fmt"
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/fmt"
 	"runitbox/supervise/state"
 	"runitbox/supervise/sys"
 )

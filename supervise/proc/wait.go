@@ -8,6 +8,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/sys"
 )
 
 // Usage is what a child that has ended has used, with the children that it has waited
@@ -66,7 +68,7 @@ func peek(which, id, flags int, use *Usage) (pid int, ws unix.WaitStatus, ok boo
 // Children are this process's children, the dead with the living; none where the
 // kernel does not list them.
 func Children() (pids []int) {
-	tasks, err := os.ReadDir("/proc/self/task")
+	tasks, err := sys.ReadDir("/proc/self/task")
 	if err != nil {
 		return nil
 	}

@@ -1,12 +1,12 @@
 package proc
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/fmt"
 	"runitbox/supervise/state"
 	"runitbox/supervise/sys"
 )

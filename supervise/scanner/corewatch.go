@@ -2,12 +2,12 @@ package scanner
 
 import (
 	"errors"
-	"fmt"
 	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/fmt"
 	"runitbox/supervise/wire"
 )
 

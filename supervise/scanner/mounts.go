@@ -77,10 +77,10 @@ func mountType(info string, mount, dev uint64) (typ string) {
 func mountOf(line string) (id uint64, device, typ string, ok bool) {
 	// 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue
 	where, what, ok := strings.Cut(line, " - ")
-	f, t := strings.Fields(where), strings.Fields(what)
-	if !ok || len(f) < 3 || len(t) < 1 {
-		return 0, "", "", false
-	}
-	id, err := strconv.ParseUint(f[0], 10, 64)
-	return id, f[2], t[0], err == nil
+	number, where, _ := strings.Cut(where, " ")
+	_, where, _ = strings.Cut(where, " ")
+	device, _, _ = strings.Cut(where, " ")
+	typ, _, _ = strings.Cut(what, " ")
+	id, err := strconv.ParseUint(number, 10, 64)
+	return id, device, typ, ok && device != "" && typ != "" && err == nil
 }

@@ -23,7 +23,7 @@ type mounts struct {
 }
 
 func readMounts() (m mounts) {
-	m.info, _ = readOnce("/proc/self/mountinfo", 8<<10)
+	m.info, _ = readOnce("/proc/self/mountinfo", 4<<10)
 	for line := range strings.Lines(m.info) {
 		if id, _, typ, ok := mountOf(line); ok && isRemote(typ) {
 			if m.remote == nil {

@@ -2,12 +2,12 @@ package scanner
 
 import (
 	"encoding/binary"
-	"fmt"
 	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/fmt"
 	"runitbox/supervise/child"
 	"runitbox/supervise/state"
 	"runitbox/supervise/sys"

@@ -4,12 +4,12 @@ package servicedir
 
 import (
 	"errors"
-	"fmt"
 	"path"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/fmt"
 	"runitbox/supervise/proc"
 	"runitbox/supervise/sys"
 )

@@ -7,9 +7,10 @@ package state
 
 import (
 	"encoding/binary"
-	"fmt"
 	"strings"
 	"time"
+
+	"runitbox/fmt"
 )
 
 // TAIEpoch is the TAI64 label of the Unix epoch as runit counts it: 2^62 and

@@ -172,7 +172,7 @@ func elf(name string, head []byte) []Cause {
 
 // emulates says whether the kernel was told to execute programs of other machines.
 func emulates() bool {
-	entries, _ := os.ReadDir("/proc/sys/fs/binfmt_misc")
+	entries, _ := sys.ReadDir("/proc/sys/fs/binfmt_misc")
 	for _, entry := range entries {
 		if strings.HasPrefix(entry.Name(), "qemu") {
 			return true

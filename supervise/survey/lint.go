@@ -57,7 +57,7 @@ func (l *Lint) Service(name, path string) (all []Cause) {
 			all = append(all, l.logDirs(name, path)...)
 		}
 	}
-	hooks, _ := os.ReadDir(path + "/control")
+	hooks, _ := sys.ReadDir(path + "/control")
 	for _, hook := range hooks {
 		if len(hook.Name()) == 1 {
 			all = append(all, Program(path, "control/"+hook.Name())...)
@@ -81,7 +81,7 @@ func files(path string) (all []Cause) {
 		return nil
 	}
 	defer unix.Close(at)
-	_, _, warnings := policy.Read(at)
+	_, warnings := policy.Read(at, policy.List(at))
 	for _, name := range []string{policy.TimeoutKill, policy.TimeoutFinish, policy.TimeoutReady} {
 		if _, err := policy.Timeout(at, name); err != nil {
 			warnings = append(warnings, err)

@@ -17,6 +17,7 @@ import (
 	"runitbox/supervise/notice"
 	"runitbox/supervise/proc"
 	"runitbox/supervise/state"
+	"runitbox/supervise/sys"
 )
 
 // Service is one service as its files show it.
@@ -117,7 +118,7 @@ func Tree(dir, collection string, look Look) ([]*Service, error) {
 
 // Entries are the names in a directory of services that a runsvdir would supervise.
 func Entries(dir string) (names []string, err error) {
-	list, err := os.ReadDir(dir)
+	list, err := sys.ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}

@@ -1,9 +1,9 @@
 package survey
 
 import (
-	"fmt"
 	"strings"
 
+	"runitbox/fmt"
 	"runitbox/supervise/sys"
 
 	"golang.org/x/sys/unix"

@@ -2,7 +2,6 @@ package survey
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -11,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/fmt"
 	"runitbox/supervise/client"
 	"runitbox/supervise/proc"
 	"runitbox/supervise/state"
@@ -175,7 +175,7 @@ func (w *why) entries() (found []string) {
 	if id == [2]uint64{} {
 		return nil
 	}
-	list, _ := os.ReadDir(w.dir)
+	list, _ := sys.ReadDir(w.dir)
 	for _, entry := range list {
 		if identity(w.dir+"/"+entry.Name()) == id {
 			found = append(found, entry.Name())

@@ -4,12 +4,13 @@ package sys
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/fmt"
 )
 
 // Open is openat, close-on-exec and repeated when a signal breaks it off.

@@ -127,13 +127,15 @@ func settle() {
 
 // atRest says whether they do; true where that cannot be seen.
 func atRest() bool {
-	tasks, err := os.ReadDir("/proc/self/task")
+	dir, err := os.Open("/proc/self/task")
 	if err != nil {
 		return true
 	}
+	defer dir.Close()
+	tasks, _ := dir.Readdirnames(-1)
 	awake := 0
 	for _, task := range tasks {
-		b, err := os.ReadFile("/proc/self/task/" + task.Name() + "/stat")
+		b, err := os.ReadFile("/proc/self/task/" + task + "/stat")
 		if err != nil {
 			continue
 		}

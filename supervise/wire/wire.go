@@ -3,6 +3,7 @@
 package wire
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"os"
@@ -234,7 +235,7 @@ func (l *Link) Receive() ([]Message, error) {
 			}
 		}
 	}
-	var ms []Message
+	ms := make([]Message, 0, 1+bytes.Count(l.buf[:n], []byte{0}))
 	for text := range strings.SplitSeq(string(l.buf[:n]), "\x00") {
 		var m Message
 		var count string

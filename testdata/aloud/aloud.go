@@ -2,11 +2,12 @@
 package aloud
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"runitbox/fmt"
 )
 
 // Skip skips the test, and writes down which and why for make test, which counts that.

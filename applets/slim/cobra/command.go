@@ -7,7 +7,7 @@ import (
 	"errors"
 	"io"
 	"os"
-	"slices"
+	"sort"
 	"strings"
 )
 
@@ -55,7 +55,7 @@ func (c *Command) AddCommand(commands ...*Command) {
 		cmd.parent = c
 		c.commands = append(c.commands, cmd)
 	}
-	slices.SortFunc(c.commands, func(a, b *Command) int { return strings.Compare(a.Name(), b.Name()) })
+	sort.SliceStable(c.commands, func(i, j int) bool { return c.commands[i].Name() < c.commands[j].Name() })
 }
 
 // Commands are those that were added.
@@ -131,19 +131,6 @@ func (c *Command) OutOrStdout() io.Writer {
 
 // ErrOrStderr is where it tells of errors.
 func (c *Command) ErrOrStderr() io.Writer { return os.Stderr }
-
-// Find is the command that the arguments name, and what is left of them.
-func (c *Command) Find(args []string) (*Command, []string, error) {
-	cmd := c
-	for len(args) > 0 {
-		at := slices.IndexFunc(cmd.commands, func(sub *Command) bool { return sub.Name() == args[0] })
-		if at < 0 {
-			break
-		}
-		cmd, args = cmd.commands[at], args[1:]
-	}
-	return cmd, args, nil
-}
 
 // ParseFlags reads the options.
 func (c *Command) ParseFlags(args []string) error {

@@ -2,8 +2,8 @@ package cobra
 
 import (
 	"errors"
-	"fmt"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 )
@@ -140,7 +140,7 @@ func (f *FlagSet) letter(letter string) *Flag {
 func (f *FlagSet) VisitAll(do func(*Flag)) {
 	all := slices.Clone(f.all)
 	if f.SortFlags {
-		slices.SortFunc(all, func(a, b *Flag) int { return strings.Compare(a.Name, b.Name) })
+		sort.SliceStable(all, func(i, j int) bool { return all[i].Name < all[j].Name })
 	}
 	for _, flag := range all {
 		do(flag)
@@ -170,7 +170,7 @@ func (f *FlagSet) FlagUsages() string {
 		switch {
 		case flag.DefValue == "" || flag.DefValue == "false" || flag.DefValue == "0":
 		case flag.kind == "string":
-			usage += fmt.Sprintf(" (default %q)", flag.DefValue)
+			usage += " (default " + strconv.Quote(flag.DefValue) + ")"
 		default:
 			usage += " (default " + flag.DefValue + ")"
 		}
@@ -223,7 +223,7 @@ func (f *FlagSet) parse(args []string) (err error) {
 // long reads --name, --name=value or --name value.
 func (f *FlagSet) long(text string, args []string) ([]string, error) {
 	if text[0] == '-' || text[0] == '=' {
-		return nil, fmt.Errorf("bad flag syntax: --%s", text)
+		return nil, errors.New("bad flag syntax: --" + text)
 	}
 	name, value, attached := strings.Cut(text, "=")
 	flag := f.find(name)
@@ -252,14 +252,14 @@ func (f *FlagSet) letters(text string, args []string) ([]string, error) {
 		case flag == nil && letter == "h":
 			return nil, errHelp
 		case flag == nil:
-			return nil, &flagError{fmt.Sprintf("unknown shorthand flag: %q in -%s", letter[0], text), letter}
+			return nil, &flagError{"unknown shorthand flag: " + strconv.QuoteRune(rune(letter[0])) + " in -" + text, letter}
 		case len(rest) > 1 && rest[0] == '=':
 			value, rest = rest[1:], ""
 		case flag.plain():
 		case rest != "":
 			value, rest = rest, ""
 		case len(args) == 0:
-			return nil, &flagError{fmt.Sprintf("flag needs an argument: %q in -%s", letter[0], text), letter}
+			return nil, &flagError{"flag needs an argument: " + strconv.QuoteRune(rune(letter[0])) + " in -" + text, letter}
 		default:
 			value, args = args[0], args[1:]
 		}
