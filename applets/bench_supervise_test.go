@@ -164,6 +164,7 @@ type contender struct {
 	picks  bool   // finds new links by itself
 	single bool   // all services have one supervisor that can be replaced
 	logs   bool   // each service has a log service
+	chain  int    // so many services in a row need the one before; 0: none does
 }
 
 // contenders are ours and what is found of the others. The first is the
@@ -283,7 +284,14 @@ func plant(t *testing.T, c contender, n int) *tree {
 		if i%most == 0 {
 			tr.dirs = append(tr.dirs, filepath.Join(root, fmt.Sprintf("services%d", i/most)))
 		}
-		tr.service(t, tr.dirs[len(tr.dirs)-1], fmt.Sprintf("s%04d", i))
+		dir := tr.dirs[len(tr.dirs)-1]
+		tr.service(t, dir, fmt.Sprintf("s%04d", i))
+		if c.chain > 0 && i%c.chain > 0 {
+			needs := filepath.Join(dir, fmt.Sprintf("s%04d", i), "needs")
+			if err := errors.Join(os.Mkdir(needs, 0o755), os.WriteFile(filepath.Join(needs, fmt.Sprintf("s%04d", i-1)), nil, 0o644)); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 	hour := time.Now().Add(-time.Hour) // so that nobody waits for the second to be over
 	for _, dir := range tr.dirs {
@@ -628,6 +636,24 @@ func TestBenchStart(t *testing.T) {
 	if a, b := perService[100], perService[2000]; a > 0 && b > 0 {
 		target(t, "start: cost per service at 2000, times that at 100", float64(b)/float64(a), "", true, 1.3)
 	}
+}
+
+// TestBenchNeeds measures what it costs that services need each other.
+func TestBenchNeeds(t *testing.T) {
+	plain := contenders(t)["runitbox"]
+	chained := plain
+	chained.chain = 10
+	took := [2][]time.Duration{}
+	for round := range 10 {
+		for i := range 2 {
+			which := (i + round) % 2
+			t.Run(fmt.Sprint(which), func(t *testing.T) {
+				took[which] = append(took[which], plant(t, []contender{plain, chained}[which], 500).took)
+			})
+		}
+	}
+	least := func(i int) float64 { return float64(slices.Min(took[i])) }
+	target(t, "start of 500 services with needs in chains of 10, times that without", least(1)/least(0), "", true, 1.3)
 }
 
 // TestBenchRunning measures trees that run: memory, wake-ups, a killed

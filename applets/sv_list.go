@@ -255,7 +255,9 @@ func jsonOf(o *object, s *survey.Service, now time.Time) {
 		o.boolean("ready", s.Ready == state.IsReady)
 	}
 	o.boolean("givenUp", s.GivenUp)
-	o.raw("waits", jsonTexts(needNames(s)))
+	if names := needNames(s); len(names) > 0 {
+		o.raw("waits", jsonTexts(names))
+	}
 	if s.Use.Known {
 		o.number("processes", int64(s.Use.Processes)).number("memory", s.Use.Memory).raw("cpu", fmt.Sprintf("%.2f", s.Use.CPU.Seconds()))
 	}

@@ -23,6 +23,8 @@ type Child struct {
 	Notify, NotifyAs int
 	Dir              int  // descriptor of its working directory; 0 for this process's
 	Session          bool // in a session that it leads
+	NewPID           bool // as process 1 of a pid namespace of its own
+	Group            int  // if not 0, the open cgroup.procs of the cgroup that it is to be in
 	// Record, if not 0, is the descriptor of a file: before it becomes its program
 	// the child writes its pid there, at state.ProcPID.
 	Record int
@@ -49,6 +51,22 @@ func (d DirError) Error() string { return d.Err.Error() }
 
 // Unwrap is what the system said.
 func (d DirError) Unwrap() error { return d.Err }
+
+// GroupError says that a child could not enter its cgroup.
+type GroupError struct{ Err error }
+
+func (g GroupError) Error() string { return g.Err.Error() }
+
+// Unwrap is what the system said.
+func (g GroupError) Unwrap() error { return g.Err }
+
+// SpaceError says that a child could get no pid namespace of its own.
+type SpaceError struct{ Err error }
+
+func (s SpaceError) Error() string { return s.Err.Error() }
+
+// Unwrap is what the system said.
+func (s SpaceError) Unwrap() error { return s.Err }
 
 // Start makes the process. It is syscall.ForkExec without the hundred calls that
 // this makes for each, without its lock, which a program that is slow to be executed
@@ -80,6 +98,12 @@ func (c Child) make(h *Slot, files *unix.Rlimit, inSession bool) (int, error) {
 		if refused[noSession].Load() {
 			w.lead, w.inSession = false, false
 		}
+		if w.newPID = c.NewPID; w.newPID {
+			if !w.vfork { // it would not know its number here
+				return 0, SpaceError{unix.ENOSYS}
+			}
+			w.lead, w.inSession = w.lead || w.inSession, false
+		}
 		own, err := h.redirect(c)
 		if err != nil {
 			return 0, err
@@ -102,6 +126,10 @@ func (c Child) make(h *Slot, files *unix.Rlimit, inSession bool) (int, error) {
 				*c.Born = h.born
 			}
 			return pid, nil
+		case failed == stepGroup:
+			return 0, GroupError{err}
+		case w.newPID && failed == stepMade && !isShort(err) && !(w.clone3 && err == unix.ENOSYS):
+			return 0, SpaceError{err}
 		case !refuse(w, failed, err):
 			return 0, err
 		}

@@ -34,6 +34,7 @@ const (
 	stepFork                     // a second child, which goes on; the first ends
 	stepTell                     // its pid, to this process
 	stepBorn                     // the time
+	stepGroup                    // a cgroup
 	stepPart                     // descriptors that are not its own are closed
 	stepRecord                   // its pid, into the record
 	stepUnlock                   // the record, which is locked, is closed
@@ -78,6 +79,7 @@ type Slot struct {
 	inner   cloneArgs
 	failed  failure
 	pipe    [2]int // through which the child tells where it shares no memory; 0: none
+	self    byte   // what says to cgroup.procs that the writer is meant
 	taken   int    // how many of low are in use
 	room    [24]call
 	calls   []call
@@ -180,6 +182,10 @@ func (h *Slot) program(c Child, files *unix.Rlimit, w way) []call {
 	if c.Born != nil {
 		h.add(stepBorn, unix.SYS_CLOCK_GETTIME, unix.CLOCK_BOOTTIME, uintptr(unsafe.Pointer(&h.born))).optional = 1
 	}
+	if c.Group != 0 { // which it has until it parts with what is not its own
+		h.self = '0'
+		h.add(stepGroup, unix.SYS_WRITE, uintptr(c.Group), uintptr(unsafe.Pointer(&h.self)), 1)
+	}
 	h.part(c, w)
 	if c.Record != 0 {
 		h.add(stepRecord, unix.SYS_PWRITE64, append([]uintptr{uintptr(c.Record), uintptr(unsafe.Pointer(&h.tid)), unsafe.Sizeof(h.tid)}, offset(state.ProcPID)...)...)
@@ -251,6 +257,9 @@ func (w way) flags() uintptr {
 	}
 	if w.shares {
 		flags |= unix.CLONE_FILES
+	}
+	if w.newPID {
+		flags |= unix.CLONE_NEWPID
 	}
 	return flags
 }

@@ -13,6 +13,7 @@ type way struct {
 	shares    bool // and its table of descriptors, until it parts with those that it needs
 	range_    bool // it closes the descriptors that are not its own by close_range
 	lead      bool // it leads a session
+	newPID    bool // it is process 1 of a pid namespace
 	inSession bool // it is in a session that an intermediate child leads
 }
 
@@ -47,8 +48,7 @@ func bestWay() way {
 // Which errno a refusal has is up to who filters calls; those that tell of a want
 // are no refusals.
 func refuse(w way, failed childStep, err error) bool {
-	switch err {
-	case unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.ENFILE:
+	if isShort(err) {
 		return false
 	}
 	var no refusal
@@ -87,6 +87,11 @@ func refuse(w way, failed childStep, err error) bool {
 		refused[noVfork].Store(true)
 	}
 	return true
+}
+
+// isShort says whether an error tells of a want.
+func isShort(err error) bool {
+	return err == unix.EAGAIN || err == unix.ENOMEM || err == unix.EMFILE || err == unix.ENFILE
 }
 
 // memoryShared says whether a child of the old clone writes into this process's

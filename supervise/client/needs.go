@@ -33,8 +33,8 @@ func Needs(path string) (all []Need) {
 	if err != nil {
 		return nil
 	}
-	for _, entry := range list {
-		n := Need{Name: entry.Name, Path: filepath.Dir(abs) + "/" + entry.Name}
+	for _, name := range list {
+		n := Need{Name: name, Path: filepath.Dir(abs) + "/" + name}
 		n.look()
 		all = append(all, n)
 	}

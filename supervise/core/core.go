@@ -73,6 +73,7 @@ type Core struct {
 	outbox   outbox
 	stashes  stashes
 	needs    needs
+	loans    loans
 }
 
 // newCore starts what all services share: the worker pool, the reaper, the poller.

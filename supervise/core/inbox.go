@@ -34,6 +34,7 @@ const (
 	evStraysGone               // what ./run has left behind has ended
 	evAsked                    // others need the service
 	evNeeds                    // what it needs is not as it was
+	evLend                     // others are to write to its log service
 )
 
 // event is what happens to a service.
@@ -190,6 +191,9 @@ func (s *service) handle(ev event) {
 		s.tellStanding()
 	case evNeeds:
 		s.needsChanged()
+	case evLend:
+		s.lends = true
+		s.lendLog()
 	case evSpawned, evUnmade, evUnexecuted:
 		s.ordered--
 		s.answered(ev)

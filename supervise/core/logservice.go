@@ -17,8 +17,12 @@ import (
 
 // hasLog says whether there is a log directory. The error is a warning.
 func (s *service) hasLog() (bool, error) {
+	s.loan = nil
 	if s.names.Known && !s.names.Log || s.names.LogDir {
 		return s.names.LogDir, nil
+	}
+	if s.borrowLog() {
+		return false, nil
 	}
 	st, err := s.dir.Stat("log")
 	switch {
@@ -95,11 +99,15 @@ func (s *service) newPipe() error {
 		return fmt.Errorf("unable to create log pipe: %w", err)
 	}
 	s.pipe, s.piped = [2]int{p[0], sys.Lasting(p[1])}, true
+	s.lendLog()
 	return nil
 }
 
 func (s *service) closePipe() {
 	if s.piped {
+		if s.lends {
+			s.core.loans.lend(s.key, -1)
+		}
 		s.core.awaitStash(s)
 		unix.Close(s.pipe[1])
 		unix.Close(s.pipe[0])

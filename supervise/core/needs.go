@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"runitbox/supervise/diag"
 	"runitbox/supervise/machine"
 	"runitbox/supervise/policy"
@@ -33,7 +35,7 @@ type needing struct {
 // edge is that one service needs another. A broken one is of a circle, and nobody waits
 // for it.
 type edge struct {
-	policy.Need
+	name   string // what is needed
 	broken bool
 }
 
@@ -65,8 +67,9 @@ type circle struct {
 }
 
 // set takes what a service needs, as its directory says it. Circles that are in it are
-// broken, each where its youngest entry is.
-func (n *needs) set(name string, list []policy.Need) (found []circle) {
+// broken, each where its youngest entry is; made tells when that was made by which one
+// needs the other.
+func (n *needs) set(name string, list []string, made func(who, what string) int64) (found []circle) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	before := n.own[name]
@@ -84,19 +87,19 @@ func (n *needs) set(name string, list []policy.Need) (found []circle) {
 		now.said, now.late = before.said, before.late
 	}
 	for _, need := range list {
-		e := edge{Need: need}
+		e := edge{name: need}
 		if before != nil && slices.Contains(before.edges, edge{need, true}) {
-			e.broken = n.path(need.Name, name) != nil // it may be none any more
+			e.broken = n.path(need, name) != nil // it may be none any more
 		}
 		now.edges = append(now.edges, e)
 	}
 	for i := range now.edges {
 		for !now.edges[i].broken {
-			way := n.path(now.edges[i].Name, name)
+			way := n.path(now.edges[i].name, name)
 			if way == nil {
 				break
 			}
-			found = append(found, n.breakUp(append([]string{name}, way...)))
+			found = append(found, n.breakUp(append([]string{name}, way...), made))
 		}
 	}
 	return found
@@ -106,7 +109,7 @@ func (n *needs) set(name string, list []policy.Need) (found []circle) {
 func (n *needs) forgetWait(name string) {
 	if o := n.own[name]; o != nil {
 		for _, e := range o.edges {
-			if x := n.of[e.Name]; x != nil {
+			if x := n.of[e.name]; x != nil {
 				delete(x.by, name)
 			}
 		}
@@ -129,9 +132,9 @@ func (n *needs) path(from, to string) []string {
 		}
 		if o := n.own[at]; o != nil {
 			for _, e := range o.edges {
-				if _, been := came[e.Name]; !been && !e.broken {
-					came[e.Name] = at
-					queue = append(queue, e.Name)
+				if _, been := came[e.name]; !been && !e.broken {
+					came[e.name] = at
+					queue = append(queue, e.name)
 				}
 			}
 		}
@@ -140,14 +143,15 @@ func (n *needs) path(from, to string) []string {
 }
 
 // breakUp breaks the youngest edge of a circle, whose first name is also its last.
-func (n *needs) breakUp(names []string) circle {
+func (n *needs) breakUp(names []string, made func(who, what string) int64) circle {
 	var youngest *edge
+	var when int64
 	c := circle{names: names}
 	for i, name := range names[:len(names)-1] {
 		edges := n.own[name].edges
-		e := &edges[slices.IndexFunc(edges, func(e edge) bool { return e.Name == names[i+1] })]
-		if youngest == nil || e.Made > youngest.Made {
-			youngest, c.who, c.what = e, name, e.Name
+		e := &edges[slices.IndexFunc(edges, func(e edge) bool { return e.name == names[i+1] })]
+		if t := made(name, e.name); youngest == nil || t > when {
+			youngest, when, c.who, c.what = e, t, name, e.name
 		}
 	}
 	youngest.broken = true
@@ -155,8 +159,8 @@ func (n *needs) breakUp(names []string) circle {
 }
 
 // lacks is what the service waits for, and has it told when that changes. What nobody has
-// asked for yet is asked for by ask.
-func (n *needs) lacks(s *service, ask func(name string)) (all []lack) {
+// asked for yet is asked for by ask, which says whether it is there.
+func (n *needs) lacks(s *service, ask func(name string) bool) (all []lack) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	o := n.own[s.name]
@@ -167,14 +171,16 @@ func (n *needs) lacks(s *service, ask func(name string)) (all []lack) {
 		if e.broken {
 			continue
 		}
-		x := n.of[e.Name]
+		x := n.of[e.name]
 		if x == nil {
 			x = &needed{by: map[string]bool{}}
-			n.of[e.Name] = x
-			ask(e.Name)
+			n.of[e.name] = x
+			if ask(e.name) {
+				x.standing = machine.Coming
+			}
 		}
 		if x.standing != machine.Reached {
-			all = append(all, lack{e.Name, x.standing})
+			all = append(all, lack{e.name, x.standing})
 			x.by[s.name] = true
 		}
 	}
@@ -198,13 +204,6 @@ func (n *needs) told(name string, now machine.Standing) (who []string) {
 		return nil
 	}
 	return slices.Collect(maps.Keys(x.by))
-}
-
-// isNeeded says whether some service needs one of that name.
-func (n *needs) isNeeded(name string) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.of[name] != nil
 }
 
 // leave says that the service does not wait any more.
@@ -246,8 +245,8 @@ func (n *needs) trouble(name string, lacks []lack, late bool) string {
 
 // readNeeds reads what the service needs.
 func (s *service) readNeeds() {
-	var list []policy.Need
-	if s.names.Needs || !s.names.Known {
+	var list []string
+	if s.names.Needs {
 		var err error
 		if list, err = policy.Needs(s.dir.FD); err != nil {
 			s.warn(err)
@@ -260,7 +259,7 @@ func (s *service) readNeeds() {
 		return
 	}
 	s.needs = len(list) > 0
-	for _, c := range s.core.needs.set(s.name, list) {
+	for _, c := range s.core.needs.set(s.name, list, s.core.needMade) {
 		s.core.Say(diag.Warning, c.who, errors.New("needs: "+strings.Join(c.names, " needs ")+", in a circle: "+c.who+" does not wait for "+c.what))
 		if other := s.core.services.named(c.who); other != nil && other != s {
 			other.post(event{kind: evNeeds, who: &other.main})
@@ -268,44 +267,80 @@ func (s *service) readNeeds() {
 	}
 }
 
+// needMade is when the entry of needs/ was made, or last changed, by which one service
+// needs the other.
+func (c *Core) needMade(who, what string) int64 {
+	var st unix.Stat_t
+	if unix.Lstat(c.dir+"/"+who+"/needs/"+what, &st) != nil {
+		return 0
+	}
+	return st.Mtim.Nano()
+}
+
 // lacks is what the service waits for before it is started.
 func (s *service) lacks() []lack {
 	if !s.needs {
 		return nil
 	}
-	return s.core.needs.lacks(s, func(name string) {
-		if other := s.core.services.named(name); other != nil {
+	return s.core.needs.lacks(s, func(name string) bool {
+		other := s.core.services.named(name)
+		if other != nil {
 			other.post(event{kind: evAsked, who: &other.main})
 		}
+		return other != nil
 	})
 }
 
 // waitForNeeds has the service wait if something that it needs is not ready.
 func (s *service) waitForNeeds() bool {
 	lacks := s.lacks()
-	if len(lacks) == 0 {
+	if len(lacks) == 0 && !s.lacksLog() {
 		return false
 	}
-	l := state.Process{Word: state.ProcWaits, Status: s.main.ws}
-	if s.main.hasEnded {
-		l.Ticks = 1
-	}
-	s.record(&s.main, l)
 	s.feed(&s.main, machine.Lacking)
+	s.main.restFor(needsBrief)
 	s.tellNeeds(lacks, false)
 	return true
 }
+
+// lacksLog says whether the service is to write to another's log service that is not there.
+func (s *service) lacksLog() bool { return s.loan != nil && s.core.loans.waits(s.loan, s.name) }
+
+// needsBrief is how long a service waits before others are told: in a tree that begins most
+// do for a moment.
+const needsBrief = 50 * time.Millisecond
 
 // needsChanged goes on with a service that waits, if it has what it needs.
 func (s *service) needsChanged() {
 	if s.main.st.Phase != machine.Waiting {
 		return
 	}
-	if lacks := s.lacks(); len(lacks) > 0 {
+	if lacks := s.lacks(); len(lacks) > 0 || s.lacksLog() {
 		s.tellNeeds(lacks, false)
 		return
 	}
+	s.looked = s.main.rec.Word != state.ProcWaits // a moment ago
 	s.feed(&s.main, machine.Met)
+	s.looked = false
+}
+
+// waitsOn has a service that waits for more than a moment seen to do so, and after a while
+// said for what.
+func (s *service) waitsOn() {
+	if s.published && s.main.rec.Word == state.ProcWaits {
+		s.tellNeeds(s.lacks(), true)
+		if s.lacksLog() {
+			s.warn(errors.New("it waits for the service whose log ./log leads to, which is not supervised"))
+		}
+		return
+	}
+	l := state.Process{Word: state.ProcWaits, Status: s.main.ws}
+	if s.main.hasEnded {
+		l.Ticks = 1
+	}
+	s.record(&s.main, l)
+	s.showWaiting()
+	s.main.restFor(time.Second)
 }
 
 // tellNeeds says what the service waits for and will not be ready by itself.
@@ -323,12 +358,25 @@ func (s *service) tellStanding() {
 	}
 }
 
+// expect takes note of a service that is about to be opened, and that others may need.
+func (n *needs) expect(s *service) {
+	n.mu.Lock()
+	x := n.of[s.name]
+	if x != nil {
+		x.standing = machine.Coming
+	}
+	n.mu.Unlock()
+	if x != nil {
+		s.post(event{kind: evAsked, who: &s.main})
+	}
+}
+
 // forgetNeeds takes the service out of what is known.
 func (c *Core) forgetNeeds(s *service) {
 	if !c.needs.used() {
 		return
 	}
-	c.needs.set(s.name, nil)
+	c.needs.set(s.name, nil, nil)
 	c.wakeNeeding(c.needs.told(s.name, machine.Absent))
 	select {
 	case c.needs.left <- struct{}{}:
@@ -399,7 +447,7 @@ func (n *needs) dependents() map[string][]string {
 	for name, o := range n.own {
 		for _, e := range o.edges {
 			if !e.broken {
-				by[e.Name] = append(by[e.Name], name)
+				by[e.name] = append(by[e.name], name)
 			}
 		}
 	}

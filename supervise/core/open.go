@@ -174,6 +174,7 @@ func (s *service) restoreUnits(k stash, was, wasLog *priorState) error {
 // that what is started is written once and not first as down.
 func (s *service) publish() {
 	soon := s.main.st.Phase == machine.Starting && !s.lanes[laneUp].busy // control/u may take its time
+	soon = soon || s.main.st.Phase == machine.Waiting
 	if s.published || soon || s.log != nil && s.log.st.Phase == machine.Starting {
 		return
 	}
@@ -191,6 +192,13 @@ func (s *service) showStarting() {
 		if u.st.Phase == machine.Starting {
 			u.write()
 		}
+	}
+}
+
+// showWaiting has others see a service that waits for others, or did.
+func (s *service) showWaiting() {
+	if !s.published {
+		s.show()
 	}
 }
 

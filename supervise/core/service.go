@@ -37,7 +37,6 @@ type unit struct {
 	foreign  bool        // the adopted process is no child of the scanner
 	unread   bool        // bytes were left in the FIFO on purpose
 	more     bool        // bytes may be left in the FIFO, to be read next
-	hasEnded bool        // ./run has run, and ended
 	left     bool        // the record is not written, and the scanner has it; the owner of the service knows
 	told     atomic.Bool // of bytes in the FIFO, and has not looked since
 	ws       unix.WaitStatus
@@ -55,6 +54,8 @@ type unit struct {
 	deaths   deaths
 	ended    *state.Ended  // of ./run, to be written into supervise/history
 	ends     int16         // behind 1: which line of supervise/history is next; 0: not known yet
+	grouped  bool          // ./run is to be in a cgroup of its own
+	hasEnded bool          // ./run has run, and ended
 	readied  time.Duration // after which time ./run was ready; 0: it has not said so
 	deadline *time.Timer   // of what runs, once it is to end
 	notify   int           // the end for reading of the pipe by which ./run says that it is ready; 0: none
@@ -96,6 +97,8 @@ type service struct {
 	names       policy.Names // what is in it, as it was read last
 	needs       bool         // it needs others
 	needed      bool         // others need it
+	lends       bool         // others write to its log service
+	loan        *loan        // of another's pipe, where that one's log service has the lines; or nil
 	readOnly    bool         // its file system is, and that was said
 	takenOver   bool         // another core has let go of it
 	renewed     bool         // it has descriptors that the scanner had not kept of an earlier core, beside its locks
@@ -216,6 +219,7 @@ func (s *service) feed(u *unit, ev machine.Event) {
 	}
 	if before.Phase == machine.Waiting && st.Phase != before.Phase && row.Do != machine.Start {
 		s.core.needs.leave(s)
+		s.showWaiting()
 	}
 	if before.Want != st.Want || row.Record && st.Want == state.WantOnce {
 		s.recordWant(u)
@@ -268,7 +272,7 @@ func (s *service) do(u *unit, e machine.Effect) {
 	case machine.TellHeld:
 		s.tellHeld()
 	case machine.TellNeeds:
-		s.tellNeeds(s.lacks(), true)
+		s.waitsOn()
 	case machine.Over:
 		s.tellOver(u)
 	default:
@@ -288,6 +292,7 @@ func (u *unit) restFor(d time.Duration) {
 // ended tells the machine that ./run or ./finish is over.
 func (s *service) ended(u *unit, r role, ws unix.WaitStatus) {
 	u.hasEnded = true
+	u.dropGroup()
 	if r == isRun {
 		u.ws = ws
 		if u == &s.main && s.dir.Readable("finish") {

@@ -23,8 +23,11 @@ type order struct {
 	dir              string // working directory below the service's: "log", or ""
 	stdin            int    // -1 for the process's own
 	stdout           int    // the same
+	lent             int    // stdout, where it is to be closed then; 0: it is not
 	session          bool   // in a session of its own
 	leads            bool   // and it leads that
+	newPID           bool   // as process 1 of a pid namespace
+	grouped          bool   // in a cgroup
 	notify, notifyAs int    // a pipe to be made that descriptor; 0: none. It is closed then
 	recordPath       string // path of the record that is written before and after; "" for a control script
 	before           state.Process
@@ -69,6 +72,9 @@ func (c *Core) make(o order) event {
 	if o.notify != 0 {
 		defer unix.Close(o.notify)
 	}
+	if o.lent != 0 {
+		defer unix.Close(o.lent)
+	}
 	fail := func(kind evKind, err error) event { return event{kind: kind, who: o.who, role: o.role, err: err} }
 	c.voice.Settle()
 	place, ok := c.procs.expect()
@@ -103,10 +109,18 @@ func (c *Core) make(o order) event {
 		}
 		defer unix.Close(dir)
 	}
+	group := 0
+	if o.grouped {
+		var err error
+		if group, err = c.openGroup(o.who, dir); err != nil {
+			return fail(evUnexecuted, fmt.Errorf("unable to start %s./run in a cgroup: %w", o.who.prefix, err))
+		}
+		defer unix.Close(group)
+	}
 	var bornAt unix.Timespec
 	ch := child.Child{
 		Path: o.argv[0], Argv: o.argv, Env: c.env, Files: []int{0, 1, 2}, Dir: dir,
-		Notify: o.notify, NotifyAs: o.notifyAs, Session: o.leads, Private: c.private, Born: &bornAt,
+		Notify: o.notify, NotifyAs: o.notifyAs, Session: o.leads, NewPID: o.newPID, Group: group, Private: c.private, Born: &bornAt,
 	}
 	if recordErr == nil {
 		ch.Record = max(record.FD, 0)
@@ -147,6 +161,10 @@ func (c *Core) make(o order) event {
 	default:
 		if d, ok := err.(child.DirError); ok {
 			err = fmt.Errorf("%s: %w", where, d.Err)
+		} else if d, ok := err.(child.GroupError); ok {
+			err = fmt.Errorf("unable to start %s./run in a cgroup: %w", o.who.prefix, d.Err)
+		} else if d, ok := err.(child.SpaceError); ok {
+			err = fmt.Errorf("unable to start %s./run in a pid namespace, as flag-newpidns says: %w", o.who.prefix, d.Err)
 		}
 		return fail(evUnexecuted, err)
 	}
@@ -165,7 +183,7 @@ func (c *Core) make(o order) event {
 			c.clock.Store(ok && begun <= st.Ticks && st.Ticks <= born)
 		}
 		o.who.records.Lock()
-		life.Want = o.who.want
+		life.Want, life.Ready = o.who.want, o.who.ready // it may have said so already
 		if recordErr == nil {
 			recordErr = record.Write(o.recordPath, life)
 		}
@@ -215,12 +233,18 @@ func (s *service) order(u *unit, r role, argv []string) {
 		s.core.stashNow(s)
 	}
 	o := order{who: u, role: r, argv: argv, stdin: -1, stdout: -1, session: s.core.Session && r < isHook,
-		leads: r == isRun && u.policy != nil && (u.policy.KillGroup || u.policy.KillStrays)}
+		leads:   r == isRun && u.policy != nil && (u.policy.KillGroup || u.policy.KillStrays),
+		grouped: r == isRun && u.grouped,
+		newPID:  r == isRun && u.policy != nil && u.policy.NewPID}
 	switch {
 	case u != &s.main:
 		o.dir, o.stdin = "log", s.pipe[0]
 	case s.piped:
 		o.stdout = s.pipe[1]
+	case s.loan != nil:
+		if fd := s.core.loans.borrow(s.loan); fd >= 0 {
+			o.stdout, o.lent = fd, fd
+		}
 	}
 	switch r {
 	case isRun:

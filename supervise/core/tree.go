@@ -102,8 +102,9 @@ func (c *Core) add(key, name string, dir servicedir.Dir, k stash, state string) 
 		// for a while.
 		runtime.GOMAXPROCS(processors() + poolMax)
 	}
-	if c.needs.isNeeded(name) {
-		s.post(event{kind: evAsked, who: &s.main})
+	c.needs.expect(s)
+	if c.loans.expected(key) {
+		s.post(event{kind: evLend, who: &s.main})
 	}
 	c.tidyLater()
 	c.procs.opening()

@@ -219,7 +219,7 @@ var moves = [phases][events]*Row{
 		GoneSoon:    {next: Resting, Do: Rest, when: ifUp},
 		GoneBackoff: {next: Resting, Do: RestBackoff, when: ifUp},
 		Failed:      {next: Idle, Do: Over},
-		Lacking:     {next: Waiting, Do: Rest, when: ifWanted},
+		Lacking:     {next: Waiting, when: ifWanted},
 	},
 	Running: {
 		CmdDown:     {next: Running, Do: Stop},

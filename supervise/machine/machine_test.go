@@ -84,6 +84,15 @@ func TestStep(t *testing.T) {
 		{"down ends the rest", Status{Phase: Resting}, CmdDown, down, Over},
 		{"exit ends the rest", Status{Phase: Resting}, CmdExit, Status{Want: state.WantExit}, Over},
 		{"the rest is over", Status{Phase: Resting}, Rested, Status{Phase: Starting}, Start},
+		{"what needs something that is not ready waits", Status{Phase: Starting}, Lacking, Status{Phase: Waiting}, Nothing},
+		{"unless the order was taken back", Status{Phase: Starting, Want: state.WantDown}, Lacking, down, Nothing},
+		{"it waits on, and that is said", Status{Phase: Waiting}, Rested, Status{Phase: Waiting}, TellNeeds},
+		{"all that it needs is ready", Status{Phase: Waiting}, Met, Status{Phase: Starting}, Start},
+		{"up looks at once", Status{Phase: Waiting}, CmdUp, Status{Phase: Starting}, Start},
+		{"once does too", Status{Phase: Waiting}, CmdOnce, Status{Phase: Starting, Want: state.WantOnce}, Start},
+		{"down ends the wait", Status{Phase: Waiting}, CmdDown, down, Over},
+		{"so does exit", Status{Phase: Waiting}, CmdExit, Status{Want: state.WantExit}, Over},
+		{"what waits is sent no signal", Status{Phase: Waiting}, CmdKill, Status{Phase: Waiting}, Nothing},
 		{"a log service whose pipe is closed ends by itself", up, Unfed, Status{Phase: Running, Want: state.WantExit}, Nothing},
 		{"or is not started again", Status{Phase: Resting}, Unfed, Status{Want: state.WantExit}, Nothing},
 	} {
@@ -110,12 +119,15 @@ func TestStepNeverStartsTwice(t *testing.T) {
 	commands := []Event{CmdUp, CmdDown, CmdOnce, CmdExit, CmdTerm, CmdKill}
 	seen := map[world]bool{}
 	var walk func(w world, depth int)
+	lacks := false // what it needs is not ready
 	feed := func(w world, ev Event) world {
 		st, row := Step(w.st, ev)
 		w.st = st
 		switch row.Do {
 		case Start:
-			if w.st, row = Step(w.st, Ready); row.Do == Spawn {
+			if lacks {
+				w.st, _ = Step(w.st, Lacking)
+			} else if w.st, row = Step(w.st, Ready); row.Do == Spawn {
 				w.due++
 			}
 		case SpawnFinish:
@@ -133,6 +145,14 @@ func TestStepNeverStartsTwice(t *testing.T) {
 		seen[w] = true
 		for _, ev := range commands {
 			walk(feed(w, ev), depth-1)
+			lacks = true
+			other := feed(w, ev)
+			lacks = false
+			walk(other, depth-1)
+		}
+		if w.st.Phase == Waiting {
+			walk(feed(w, Rested), depth-1)
+			walk(feed(w, Met), depth-1)
 		}
 		if w.due > 0 {
 			made := w
@@ -178,6 +198,29 @@ func TestStepNeverStartsTwice(t *testing.T) {
 	}
 	if len(seen) < 20 {
 		t.Errorf("only %d worlds seen", len(seen))
+	}
+}
+
+func TestStanding(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		st    Status
+		ready bool
+		want  Standing
+	}{
+		{"runs, and does not say more", Status{Phase: Running}, true, Reached},
+		{"is not ready yet", Status{Phase: Running}, false, Coming},
+		{"is being stopped", Status{Phase: Running, Termed: true}, true, Coming},
+		{"is about to start", Status{Phase: Starting}, true, Coming},
+		{"rests", Status{Phase: Resting}, true, Coming},
+		{"waits itself", Status{Phase: Waiting}, true, Coming},
+		{"is down", Status{Want: state.WantDown}, true, Stopped},
+		{"has run once", Status{Want: state.WantOnce}, true, Stopped},
+		{"was given up", Status{Failed: true}, true, GivenUp},
+	} {
+		if got := tt.st.Standing(tt.ready); got != tt.want {
+			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
+		}
 	}
 }
 

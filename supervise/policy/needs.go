@@ -2,9 +2,7 @@ package policy
 
 import (
 	"errors"
-	"os"
 	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -12,16 +10,10 @@ import (
 	"runitbox/supervise/sys"
 )
 
-// Need is an entry of needs/: the name of a service of the same tree that is to be ready
-// before.
-type Need struct {
-	Name string
-	Made int64 // when the entry was made or last changed, in nanoseconds since 1970
-}
-
-// Needs reads the directory needs/ of the directory at, in the order of the names. Names
-// that a runsvdir would not see are left out.
-func Needs(at int) (all []Need, err error) {
+// Needs reads the names in the directory needs/ of the directory at, in their order: those
+// of services of the same tree that are to be ready before. Names that a runsvdir would
+// not see are left out.
+func Needs(at int) (names []string, err error) {
 	fd, err := sys.Open(at, "needs", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
 	switch {
 	case err == unix.ENOENT:
@@ -31,23 +23,15 @@ func Needs(at int) (all []Need, err error) {
 	case err != nil:
 		return nil, fmt.Errorf("unable to open ./needs: %w", err)
 	}
-	dir := os.NewFile(uintptr(fd), "needs")
-	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
+	defer unix.Close(fd)
+	err = eachName(fd, func(name []byte, _ byte) {
+		if name[0] != '.' {
+			names = append(names, string(name))
+		}
+	})
 	if err != nil {
 		return nil, fmt.Errorf("unable to read ./needs: %w", err)
 	}
 	slices.Sort(names)
-	for _, name := range names {
-		if strings.HasPrefix(name, ".") {
-			continue
-		}
-		n := Need{Name: name}
-		var st unix.Stat_t
-		if unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil {
-			n.Made = st.Mtim.Nano()
-		}
-		all = append(all, n)
-	}
-	return all, nil
+	return names, nil
 }

@@ -26,6 +26,7 @@ type Policy struct {
 	NotificationFD int         // notification-fd: the descriptor by which ./run says that it is ready; 0: it does not
 	KillGroup      bool        // flag-timeout-killpg: the KILL of timeout-kill is the process group's
 	KillStrays     bool        // flag-kill-strays: what ./run leaves behind is ended before ./finish
+	NewPID         bool        // flag-newpidns: ./run is process 1 of a pid namespace
 	Deaths         int         // max-death-tally: how many ends are remembered
 	BackoffMin     time.Duration
 	BackoffMax     time.Duration // backoff; 0: a restart rests as runsv's
@@ -78,6 +79,7 @@ var files = [...]struct {
 	}},
 	{"flag-timeout-killpg", func(p *Policy, _ string) error { p.KillGroup = true; return nil }},
 	{"flag-kill-strays", func(p *Policy, _ string) error { p.KillStrays = true; return nil }},
+	{"flag-newpidns", func(p *Policy, _ string) error { p.NewPID = true; return nil }},
 	{"max-death-tally", func(p *Policy, text string) error {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 || n > 4096 {
@@ -124,6 +126,8 @@ type Names struct {
 	Log, Down, Control bool
 	LogDir, Supervise  bool   // log, and supervise, are directories and no links, where the file system tells that
 	Needs              bool   // of ours: the directory of what it needs
+	CGroup             bool   // of ours: the directory of what is written into its cgroup
+	LogLink            bool   // log is a link, or may be one
 	files              uint16 // which of files, one bit for each
 	changed            int64  // its ctime, where another list is needed only when that is another; else 0
 }
@@ -255,6 +259,33 @@ func List(at int, path string) (has Names) {
 		return Names{}
 	}
 	defer unix.Close(fd)
+	err = eachName(fd, func(name []byte, kind byte) {
+		switch string(name) {
+		case "log":
+			has.Log, has.LogDir, has.LogLink = true, kind == unix.DT_DIR, kind == unix.DT_LNK || kind == unix.DT_UNKNOWN
+		case "supervise":
+			has.Supervise = kind == unix.DT_DIR
+		case "down":
+			has.Down = true
+		case "control":
+			has.Control = true
+		case "needs":
+			has.Needs = true
+		case "cgroup":
+			has.CGroup = true
+		}
+		for i := range files {
+			if files[i].name == string(name) {
+				has.files |= 1 << i
+			}
+		}
+	})
+	has.Known = err == nil
+	return has
+}
+
+// eachName calls f with each name in the open directory fd, and with the type of the file.
+func eachName(fd int, f func(name []byte, kind byte)) error {
 	var buf [2048]byte
 	for {
 		n, err := unix.Getdents(fd, buf[:])
@@ -262,8 +293,7 @@ func List(at int, path string) (has Names) {
 			continue
 		}
 		if err != nil || n <= 0 {
-			has.Known = err == nil
-			return has
+			return err
 		}
 		for b := buf[:n]; len(b) > nameAt; {
 			size := int(binary.NativeEndian.Uint16(b[16:]))
@@ -271,24 +301,7 @@ func List(at int, path string) (has Names) {
 			if i := bytes.IndexByte(name, 0); i >= 0 {
 				name = name[:i]
 			}
-			isDir := b[nameAt-1] == unix.DT_DIR
-			switch string(name) {
-			case "log":
-				has.Log, has.LogDir = true, isDir
-			case "supervise":
-				has.Supervise = isDir
-			case "down":
-				has.Down = true
-			case "control":
-				has.Control = true
-			case "needs":
-				has.Needs = true
-			}
-			for i := range files {
-				if files[i].name == string(name) {
-					has.files |= 1 << i
-				}
-			}
+			f(name, b[nameAt-1])
 			b = b[size:]
 		}
 	}

@@ -42,6 +42,7 @@ func TestRead(t *testing.T) {
 		{"no signal", files{"down-signal": "NONE\n"}, &Policy{Deaths: 20}, []string{`./down-signal: "NONE" is not understood: it should be the name or number of a signal.`}},
 		{"number 0", files{"down-signal": "0"}, &Policy{Deaths: 20}, []string{`./down-signal: "0" is not understood: it should be the name or number of a signal.`}},
 		{"flags", files{"flag-timeout-killpg": "", "flag-kill-strays": ""}, &Policy{Deaths: 20, KillGroup: true, KillStrays: true}, nil},
+		{"a pid namespace", files{"flag-newpidns": ""}, &Policy{Deaths: 20, NewPID: true}, nil},
 		{"back-off", files{"backoff": "100 30000\n"}, &Policy{Deaths: 20, BackoffMin: 100 * time.Millisecond, BackoffMax: 30 * time.Second}, nil},
 		{"back-off the wrong way round", files{"backoff": "500 100"}, &Policy{Deaths: 20}, []string{`./backoff: "500 100" is not understood: it should be two times in milliseconds, the least pause and the longest.`}},
 		{"when to give up", files{"give-up": "3 10000", "max-death-tally": "50"}, &Policy{Deaths: 50, GiveUpAfter: 3, GiveUpWithin: 10 * time.Second}, nil},

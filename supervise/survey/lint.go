@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/supervise/policy"
 	"runitbox/supervise/sys"
 )
 
@@ -52,7 +53,9 @@ func (l *Lint) Service(name, path string) (all []Cause) {
 		for _, c := range append(l.programs(path+"/log", "run", "finish"), script(path+"/log", "run", false)...) {
 			add("log-"+c.Code, "log: "+c.Text, c.Mend)
 		}
-		all = append(all, l.logDirs(name, path)...)
+		if !sharesLog(path) {
+			all = append(all, l.logDirs(name, path)...)
+		}
 	}
 	hooks, _ := sys.ReadDir(path + "/control")
 	for _, hook := range hooks {
@@ -60,7 +63,43 @@ func (l *Lint) Service(name, path string) (all []Cause) {
 			all = append(all, Program(path, "control/"+hook.Name())...)
 		}
 	}
-	return append(all, l.needs(path)...)
+	all = append(all, files(path)...)
+	return append(all, l.needs(name, path)...)
+}
+
+// sharesLog says whether the log of the service at path is that of another service.
+func sharesLog(path string) bool {
+	var log, owner unix.Stat_t
+	return unix.Lstat(path+"/log", &log) == nil && log.Mode&unix.S_IFMT == unix.S_IFLNK && unix.Stat(path+"/log", &log) == nil &&
+		unix.Stat(path+"/log/../log", &owner) == nil && owner.Dev == log.Dev && owner.Ino == log.Ino && unix.Stat(path+"/log/../run", &owner) == nil
+}
+
+// files looks at the files that say what runit's cannot.
+func files(path string) (all []Cause) {
+	at, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	defer unix.Close(at)
+	_, warnings := policy.Read(at, policy.List(at))
+	for _, name := range []string{policy.TimeoutKill, policy.TimeoutFinish, policy.TimeoutReady} {
+		if _, err := policy.Timeout(at, name); err != nil {
+			warnings = append(warnings, err)
+		}
+	}
+	if _, err := policy.Needs(at); err != nil {
+		warnings = append(warnings, err)
+	}
+	if _, err := policy.CGroup(at); err != nil && !errors.Is(err, unix.ENOENT) {
+		warnings = append(warnings, err)
+	}
+	for _, err := range warnings {
+		if errors.Is(err, unix.EACCES) { // that is said of run already
+			continue
+		}
+		all = append(all, Cause{"not-understood", err.Error(), ""})
+	}
+	return all
 }
 
 // programs looks at run, which must be there, and at others, which may.
@@ -224,13 +263,42 @@ func (l *Lint) logDirs(name, path string) (all []Cause) {
 	return all
 }
 
-// needs looks for the services in needs/.
-func (l *Lint) needs(path string) (all []Cause) {
-	list, _ := sys.ReadDir(path + "/needs")
-	for _, entry := range list {
-		if _, err := os.Stat(l.Tree + "/" + entry.Name()); os.IsNotExist(err) {
-			all = append(all, Cause{"no-such-need", "it needs " + entry.Name() + ", which is not in " + l.Tree, "sv enable " + entry.Name()})
+// needs looks for the services in needs/, and for circles.
+func (l *Lint) needs(name, path string) (all []Cause) {
+	for _, other := range namesIn(path) {
+		if _, err := os.Stat(l.Tree + "/" + other); os.IsNotExist(err) {
+			all = append(all, Cause{"no-such-need", "it needs " + other + ", which is not in " + l.Tree, "sv enable " + other})
+		}
+	}
+	came := map[string]string{}
+	for queue := []string{path}; len(queue) > 0; queue = queue[1:] {
+		for _, other := range namesIn(queue[0]) {
+			next := l.Tree + "/" + other
+			if _, been := came[next]; been {
+				continue
+			}
+			came[next] = queue[0]
+			if other != name {
+				queue = append(queue, next)
+				continue
+			}
+			way := name
+			for at := queue[0]; at != path; at = came[at] {
+				way = filepath.Base(at) + " needs " + way
+			}
+			return append(all, Cause{"needs-circle", name + " needs " + way + ", in a circle: it is broken where its youngest entry is", ""})
 		}
 	}
 	return all
+}
+
+// namesIn are what the service directory at path needs.
+func namesIn(path string) []string {
+	at, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	defer unix.Close(at)
+	names, _ := policy.Needs(at)
+	return names
 }

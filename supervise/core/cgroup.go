@@ -1,0 +1,170 @@
+//go:build !slim
+
+package core
+
+import (
+	"errors"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"runitbox/applets/slim/fmt"
+	"runitbox/supervise/policy"
+	"runitbox/supervise/proc"
+	"runitbox/supervise/sys"
+)
+
+// A service with a directory cgroup/ gets a cgroup (v2) of its own below that of the tree.
+// A cgroup that has processes itself cannot give controllers to those below it, but the
+// first of all: so, where one is needed, what runs of the tree is moved into a cgroup
+// beside those of the services.
+
+// The names of these cgroups.
+const (
+	groupOfService = "sv-"
+	groupOfRest    = "sv.rest"
+)
+
+// treeGroup is the directory of the tree's cgroup.
+func treeGroup() (string, error) {
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return "", err
+	}
+	own, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(string(own)) {
+		name, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::")
+		if !ok {
+			continue
+		}
+		for mount := range strings.Lines(string(mounts)) {
+			left, right, _ := strings.Cut(mount, " - ")
+			f := strings.Fields(left)
+			if len(f) < 5 || !strings.HasPrefix(right, "cgroup2 ") {
+				continue
+			}
+			root := strings.TrimSuffix(f[3], "/")
+			if below, ok := strings.CutPrefix(name, root); ok && (below == "" || below[0] == '/') {
+				return strings.TrimSuffix(strings.TrimSuffix(f[4], "/")+strings.TrimSuffix(below, "/"), "/"+groupOfRest), nil
+			}
+		}
+	}
+	return "", errors.New("there is no cgroup v2 here")
+}
+
+// openGroup makes the cgroup of a unit as cgroup/ of the directory dir says, and opens the
+// file by which a process gets into it.
+func (c *Core) openGroup(u *unit, dir int) (fd int, err error) {
+	settings, err := policy.CGroup(dir)
+	if err != nil {
+		return -1, err
+	}
+	tree, err := treeGroup()
+	if err != nil {
+		return -1, err
+	}
+	group := tree + "/" + u.groupName()
+	if err := unix.Mkdir(group, 0o755); err != nil && err != unix.EEXIST {
+		return -1, fmt.Errorf("unable to make %s: %w", group, err)
+	}
+	for _, s := range settings {
+		if err := c.giveController(tree, s.Name); err != nil {
+			return -1, err
+		}
+		for _, line := range s.Lines {
+			if err := writeGroup(group+"/"+s.Name, line); err != nil {
+				return -1, fmt.Errorf("unable to write %s, as cgroup/%s says: %w", group+"/"+s.Name, s.Name, err)
+			}
+		}
+	}
+	if fd, err = sys.Open(unix.AT_FDCWD, group+"/cgroup.procs", unix.O_WRONLY, 0); err != nil {
+		return -1, fmt.Errorf("unable to open %s/cgroup.procs: %w", group, err)
+	}
+	return fd, nil
+}
+
+// giveController has the cgroups below the tree's have the controller that a file is of.
+func (c *Core) giveController(tree, file string) error {
+	controller, _, _ := strings.Cut(file, ".")
+	if controller == "cgroup" || strings.HasSuffix(file, ".pressure") {
+		return nil
+	}
+	control := tree + "/cgroup.subtree_control"
+	given, err := sys.Slurp(unix.AT_FDCWD, control, 4096)
+	if err == nil && strings.Contains(" "+strings.TrimSpace(string(given))+" ", " "+controller+" ") {
+		return nil
+	}
+	if err == nil {
+		if err = writeGroup(control, "+"+controller); err == unix.EBUSY {
+			c.moveRest(tree)
+			err = writeGroup(control, "+"+controller)
+		}
+	}
+	if err == unix.ENOENT || err == unix.EINVAL {
+		return fmt.Errorf("cgroup/%s: the controller %s is not to be had in %s", file, controller, tree)
+	}
+	if err != nil {
+		return fmt.Errorf("cgroup/%s: unable to write +%s into %s: %w", file, controller, control, err)
+	}
+	return nil
+}
+
+// moveRest moves those processes of the tree that are in its cgroup itself.
+func (c *Core) moveRest(tree string) {
+	rest := tree + "/" + groupOfRest
+	unix.Mkdir(rest, 0o755)
+	list, _ := os.ReadFile(tree + "/cgroup.procs")
+	for field := range strings.FieldsSeq(string(list)) {
+		if pid, err := strconv.Atoi(field); err == nil && c.hasBelow(pid) {
+			writeGroup(rest+"/cgroup.procs", field)
+		}
+	}
+}
+
+// hasBelow says whether a process is the scanner, this one, or below one of them.
+func (c *Core) hasBelow(pid int) bool {
+	for range 1000 {
+		if pid == c.whose || pid == unix.Getpid() {
+			return true
+		}
+		st, ok, err := proc.StatOf(pid)
+		if pid <= 1 || !ok || err != nil {
+			return false
+		}
+		pid = st.PPID
+	}
+	return false
+}
+
+func (u *unit) groupName() string {
+	if u != &u.svc.main {
+		return groupOfService + u.svc.name + ".log"
+	}
+	return groupOfService + u.svc.name
+}
+
+// dropGroup removes the cgroup of what has ended, unless something is left in it.
+func (u *unit) dropGroup() {
+	if !u.grouped {
+		return
+	}
+	if tree, err := treeGroup(); err == nil {
+		unix.Rmdir(tree + "/" + u.groupName())
+	}
+}
+
+// writeGroup writes a line into a file of a cgroup.
+func writeGroup(file, line string) error {
+	fd, err := sys.Open(unix.AT_FDCWD, file, unix.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	_, err = unix.Write(fd, []byte(line))
+	return err
+}
