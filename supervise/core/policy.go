@@ -23,7 +23,7 @@ func (s *service) readPolicy(u *unit) (has policy.Names) {
 	} else {
 		has = policy.List(s.dir.FD, "./"+u.prefix)
 	}
-	u.grouped = names.CGroup
+	u.grouped = has.CGroup
 	if u == &s.main {
 		s.names = has
 		s.readNeeds()

@@ -81,7 +81,7 @@ func files(path string) (all []Cause) {
 		return nil
 	}
 	defer unix.Close(at)
-	_, warnings := policy.Read(at, policy.List(at))
+	_, warnings := policy.Read(at, "", policy.List(at, "."))
 	for _, name := range []string{policy.TimeoutKill, policy.TimeoutFinish, policy.TimeoutReady} {
 		if _, err := policy.Timeout(at, name); err != nil {
 			warnings = append(warnings, err)
