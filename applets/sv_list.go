@@ -135,12 +135,16 @@ func notes(s *survey.Service) (all []string) {
 	add(s.Blocked, "blocked on its log")
 	add(s.GivenUp, "given up")
 	add(s.Ready == state.NotReady, "not ready")
+	add(!s.Notice.Hung.IsZero(), "hangs")
+	add(s.Notice.Reloading, "reloading")
+	add(s.Notice.Stopping, "stopping")
 	add(!s.Linked, "not linked")
 	add(rec.PID != 0 && rec.Want == state.WantDown, "want down")
 	add(rec.PID != 0 && rec.Termed, "got TERM")
 	if end, known := s.Life.Last(); known {
 		add(true, "last "+endWords(end.Status))
 	}
+	add(s.Notice.Status != "", "says: "+s.Notice.Status)
 	add(rec.PID != 0 && s.HasDown, "normally down")
 	add(rec.PID == 0 && rec.Want == state.WantDown && !s.HasDown && s.DownErr == nil, "normally up")
 	return all
@@ -230,6 +234,12 @@ func jsonOf(o *object, s *survey.Service, now time.Time) {
 		o.null("ready")
 	} else {
 		o.boolean("ready", s.Ready == state.IsReady)
+		if n := s.Notice; n.Status != "" {
+			o.text("status", n.Status)
+		} else {
+			o.null("status")
+		}
+		o.boolean("reloading", s.Notice.Reloading).boolean("stopping", s.Notice.Stopping).boolean("hung", !s.Notice.Hung.IsZero())
 	}
 	o.boolean("givenUp", s.GivenUp)
 	if s.Use.Known {

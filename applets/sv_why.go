@@ -139,6 +139,9 @@ func (e *explanation) headline() string {
 		if s.Record.PID != 0 {
 			text += fmt.Sprintf(", pid %d", s.Record.PID)
 		}
+		if s.Notice.Status != "" {
+			text += ", says: " + printable(s.Notice.Status)
+		}
 	}
 	if e.flaps {
 		text += ", flapping: it ended while it was looked at, and is started again and again"

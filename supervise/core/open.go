@@ -45,12 +45,14 @@ func (s *service) open(k stash) error {
 	}
 	for _, u := range s.units() {
 		s.restoreNotify(u, k)
+		s.restoreTalk(u, k)
 		if err := s.control(u, k.take(u.prefix+"control")); err != nil {
 			return err
 		}
 		if err := s.makeOK(u, k.take(u.prefix+"ok")); err != nil {
 			return err
 		}
+		s.grantAccess(u)
 	}
 	s.opened = true
 	if s.piped { // what is started from here on has it
@@ -79,6 +81,12 @@ func (s *service) close() {
 		}
 		u.stopDeadline()
 		u.dropNotify()
+		if u.talk != nil && !s.detached {
+			s.removeTalk(u)
+		} else {
+			s.hear(u)
+		}
+		u.dropTalk()
 		if u.pidfd >= 0 {
 			s.core.poller.close(u.pidfd)
 		}

@@ -21,12 +21,15 @@ import (
 // Policy is what the files of one service say. The zero Policy is what is done where
 // there are none.
 type Policy struct {
-	DownSignal     unix.Signal // down-signal: in place of TERM; 0: TERM
-	ReloadSignal   unix.Signal // reload-signal: on reload; 0: HUP
-	NotificationFD int         // notification-fd: the descriptor by which ./run says that it is ready; 0: it does not
-	KillGroup      bool        // flag-timeout-killpg: the KILL of timeout-kill is the process group's
-	KillStrays     bool        // flag-kill-strays: what ./run leaves behind is ended before ./finish
-	Deaths         int         // max-death-tally: how many ends are remembered
+	DownSignal     unix.Signal   // down-signal: in place of TERM; 0: TERM
+	ReloadSignal   unix.Signal   // reload-signal: on reload; 0: HUP
+	NotificationFD int           // notification-fd: the descriptor by which ./run says that it is ready; 0: it does not
+	NotifySocket   bool          // notify-socket: ./run says that it is ready, and more, as sd_notify(3) does
+	Watchdog       time.Duration // watchdog: how long a ./run that is ready may be silent; 0: for ever
+	Access         []Grant       // user/access: who may use the service besides its supervisor's user
+	KillGroup      bool          // flag-timeout-killpg: the KILL of timeout-kill is the process group's
+	KillStrays     bool          // flag-kill-strays: what ./run leaves behind is ended before ./finish
+	Deaths         int           // max-death-tally: how many ends are remembered
 	BackoffMin     time.Duration
 	BackoffMax     time.Duration // backoff; 0: a restart rests as runsv's
 	GiveUpAfter    int           // give-up: more ends than that
@@ -56,6 +59,15 @@ var files = [...]struct {
 			return errors.New("a descriptor from 1 to 1023")
 		}
 		p.NotificationFD = n
+		return nil
+	}},
+	{"notify-socket", func(p *Policy, _ string) error { p.NotifySocket = true; return nil }},
+	{"watchdog", func(p *Policy, text string) error {
+		ms, err := strconv.ParseUint(text, 10, 63)
+		if err != nil || ms < 1 || ms > timeMax {
+			return errors.New("a time in milliseconds")
+		}
+		p.Watchdog = time.Duration(ms) * time.Millisecond
 		return nil
 	}},
 	{"flag-timeout-killpg", func(p *Policy, _ string) error { p.KillGroup = true; return nil }},
@@ -91,6 +103,7 @@ var files = [...]struct {
 type Names struct {
 	Known              bool // else it could not be listed
 	Log, Down, Control bool
+	User               bool // where user/access may be, which is not runit's
 }
 
 // Read reads the files of the directory at, an open descriptor. A file that cannot be
@@ -116,6 +129,20 @@ func Read(at int) (p *Policy, has Names, warnings []error) {
 		text := strings.TrimSpace(string(b))
 		if err := f.set(p, text); err != nil {
 			warnings = append(warnings, fmt.Errorf("./%s: %q is not understood: it should be %w.", f.name, text, err))
+		}
+	}
+	if p != nil && p.Watchdog != 0 && !p.NotifySocket {
+		p.Watchdog = 0
+		warnings = append(warnings, errors.New("./watchdog is for who has ./notify-socket: it counts as absent."))
+	}
+	if has.User {
+		granted, found, refused := readAccess(at)
+		warnings = append(warnings, refused...)
+		if found && p == nil {
+			p = &Policy{Deaths: DeathsDefault}
+		}
+		if found {
+			p.Access = granted
 		}
 	}
 	return p, has, warnings
@@ -206,6 +233,8 @@ func list(at int) (names map[string]bool, has Names) {
 				has.Down = true
 			case "control":
 				has.Control = true
+			case "user":
+				has.User = true
 			}
 			for _, f := range files {
 				if f.name == string(name) {
