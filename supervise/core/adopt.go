@@ -219,6 +219,7 @@ func (s *service) restore(u *unit, was *priorState) {
 	u.foreign = was.ppid != os.Getppid()
 	if u != &s.main {
 		s.readPolicy(u)
+		s.makeRoom(u) // it has them already
 	}
 	if was.seen.PID == u.pid {
 		u.st.Paused, u.st.Termed = was.seen.Paused, was.seen.Termed

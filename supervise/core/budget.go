@@ -41,11 +41,3 @@ func (b *budget) sayOnce() bool {
 	b.said = true
 	return first
 }
-
-// force reserves n descriptors that are open already, as those that an earlier core has
-// left.
-func (b *budget) force(n int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.room -= n
-}

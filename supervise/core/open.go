@@ -22,6 +22,9 @@ import (
 func (s *service) open(k stash) error {
 	defer k.close()
 	s.readPolicy(&s.main)
+	if err := s.makeRoom(&s.main); err != nil {
+		return err
+	}
 	hasLog, logErr := s.hasLog()
 	if servicedir.Transient(logErr) {
 		return logErr

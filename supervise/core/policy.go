@@ -143,21 +143,16 @@ func (s *service) openReadiness(u *unit, o *order) (err error) {
 	u.closeNotify()
 	u.closeTalk()
 	u.setReady(state.NotSaid)
-	p := u.policy
-	if p == nil || p.NotificationFD == 0 && !p.NotifySocket {
-		return nil
+	if err := s.makeRoom(u); err != nil || u.room == 0 {
+		return err
 	}
+	p := u.policy
 	if p.NotificationFD != 0 {
 		o.notify, err = s.openNotify(u)
 		o.notifyAs = p.NotificationFD
 	}
 	if err == nil && p.NotifySocket {
-		if err = s.reserve(1); err == nil {
-			if err = s.openTalk(u); err != nil {
-				s.unreserve(1)
-			}
-		}
-		if err == nil {
+		if err = s.openTalk(u); err == nil {
 			o.env = u.talkEnv(s.core.env)
 		} else if o.notify != 0 {
 			unix.Close(o.notify)
@@ -176,31 +171,36 @@ func (s *service) openReadiness(u *unit, o *order) (err error) {
 // That end can be read as well: so nobody is killed by SIGPIPE who says something while no
 // core is there.
 func (s *service) openNotify(u *unit) (fd int, err error) {
-	if err := s.reserve(1); err != nil {
-		return 0, err
-	}
 	var p [2]int
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
-		s.unreserve(1)
 		return 0, fmt.Errorf("unable to create the pipe of notification-fd: %w", err)
 	}
 	s.watchNotify(u, p[0])
 	return sys.Lasting(p[1]), nil
 }
 
-// reserve takes descriptors for the service out of those that there may be.
-func (s *service) reserve(n int) error {
-	if !s.core.descriptors.take(n) {
+// makeRoom reserves the descriptors by which ./run is to say that it is ready, for as long
+// as the service says so.
+func (s *service) makeRoom(u *unit) error {
+	need := int8(0)
+	if p := u.policy; p != nil {
+		if p.NotificationFD != 0 {
+			need++
+		}
+		if p.NotifySocket {
+			need++
+		}
+	}
+	more := int(need - u.room)
+	if more > 0 && !s.core.descriptors.take(more) {
 		return self.ErrShortage
 	}
-	s.taken += n
+	if more < 0 {
+		s.core.descriptors.give(-more)
+	}
+	s.taken += more
+	u.room = need
 	return nil
-}
-
-// unreserve gives back what reserve has taken.
-func (s *service) unreserve(n int) {
-	s.core.descriptors.give(n)
-	s.taken -= n
 }
 
 // setReady says whether ./run is ready, as the record is to tell it.
@@ -232,8 +232,6 @@ func (s *service) restoreNotify(u *unit, k stash) {
 	if fd < 0 {
 		return
 	}
-	s.core.descriptors.force(1)
-	s.taken++
 	s.watchNotify(u, fd)
 	s.post(event{kind: evNotified, who: u}) // it may have said it meanwhile
 }
@@ -290,7 +288,6 @@ func (u *unit) dropNotify() {
 	if u.notify != 0 {
 		u.svc.core.poller.close(u.notify)
 		u.notify = 0
-		u.svc.unreserve(1)
 	}
 }
 

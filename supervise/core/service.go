@@ -40,6 +40,7 @@ type unit struct {
 	left     bool        // the record is not written, and the scanner has it; the owner of the service knows
 	told     atomic.Bool // of bytes in the FIFO, and has not looked since
 	ws       unix.WaitStatus
+	room     int8  // how many descriptors are reserved for its readiness
 	granted  bool  // others were let use it
 	guarded  int32 // inotify's number for supervise; 0: none
 	pid      int

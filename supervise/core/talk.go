@@ -200,8 +200,6 @@ func (s *service) restoreTalk(u *unit, k stash) {
 			return
 		}
 	}
-	s.core.descriptors.force(1)
-	s.taken++
 	s.watchTalk(u, fd)
 	t := u.talk
 	if s.dir.Has(u.prefix + talkSocket) {
@@ -240,7 +238,6 @@ func (u *unit) dropTalk() {
 			t.watchdog.Stop()
 		}
 		u.svc.core.poller.close(t.fd)
-		u.svc.unreserve(1)
 		u.talk = nil
 	}
 }
