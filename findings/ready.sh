@@ -85,7 +85,8 @@ seen() {
 		sleep 0.1
 	done
 }
-for name in ${*:-chronyd cron dnsmasq haproxy lighttpd memcached mosquitto named nginx php-fpm redis rsyslogd sshd stunnel tor unbound}; do
+[ $# -gt 0 ] || set -- chronyd cron dnsmasq haproxy lighttpd memcached mosquitto named nginx php-fpm redis rsyslogd sshd stunnel tor unbound
+for name; do
 	rm -f "$dir/trace"
 	# A socket that is there and that nobody reads holds what a daemon says.
 	perl -MSocket -e 'socket S, AF_UNIX, SOCK_DGRAM, 0; bind S, pack_sockaddr_un "$ARGV[0]"; chmod 0666, $ARGV[0]; $| = 1; while (defined recv S, $m, 4096, 0) {}' "$dir/root/run/notify" &
@@ -94,7 +95,7 @@ for name in ${*:-chronyd cron dnsmasq haproxy lighttpd memcached mosquitto named
 	# shellcheck disable=SC2046
 	NOTIFY_SOCKET=/run/notify "$dir/root/usr/bin/strace" -f -s 200 -e trace=listen,bind,sendto,sendmsg -o "$dir/trace" chroot . $(program "$name") >"$dir/out" 2>&1 &
 	tracer=$!
-	version=$(ls "$dir/cache/$(package "$name")"_*.deb | sed 's/.*_\(.*\)_.*/\1/; s/%3a/:/')
+	version=$(find "$dir/cache" -name "$(package "$name")_*.deb" | sed 's/.*_\(.*\)_.*/\1/; s/%3a/:/')
 	if seen READY=1; then
 		ready=$(grep -n READY=1 "$dir/trace" | head -n 1 | cut -d: -f1)
 		what='listen('
@@ -103,12 +104,12 @@ for name in ${*:-chronyd cron dnsmasq haproxy lighttpd memcached mosquitto named
 		if [ -z "$first" ]; then when='and listens nowhere'
 		elif [ "$first" -lt "$ready" ]; then when='once it listens'
 		else when='before it listens'; fi
-		pid=$(cat "/proc/$tracer/task/$tracer/children" | cut -d' ' -f1)
-		kill -HUP "$pid"
+		pid=$(cut -d' ' -f1 "/proc/$tracer/task/$tracer/children" || true)
+		kill -HUP "$pid" || true
 		sleep 2
 	else
 		when='never'
-		pid=$(cat "/proc/$tracer/task/$tracer/children" | cut -d' ' -f1)
+		pid=$(cut -d' ' -f1 "/proc/$tracer/task/$tracer/children" || true)
 	fi
 	kill -TERM "$pid" 2>/dev/null || true
 	n=0
