@@ -110,13 +110,9 @@ func call(name string, argv []string) error {
 		argv = argv[:1] // leftovers of the kernel's command line, none of which may mean anything
 	}
 	cmd := find(name)(argv[0])
-	cmd.SetArgs(argv[1:])
 	cmd.Flags().SetInterspersed(false)
-	cmd.SilenceErrors, cmd.SilenceUsage = true, true
-	cmd.CompletionOptions.DisableDefaultCmd = true
-	cmd.SetHelpFunc(showHelp)
 	cmd.SetOut(os.Stdout)
-	return cmd.Execute()
+	return execute(cmd, argv[1:])
 }
 
 // fatal is an error that ends a command: "who: fatal: cause", then status.

@@ -29,10 +29,8 @@ func box(argv []string) error {
 		return call(argv[1], argv[1:])
 	}
 	root := newBox()
-	root.SetArgs(argv[1:])
 	root.SetOut(os.Stdout)
-	root.SilenceErrors, root.SilenceUsage = true, true
-	return root.Execute()
+	return execute(root, argv[1:])
 }
 
 // newBox is the command runitbox, with all that it can be called as.
@@ -46,7 +44,7 @@ func newBox() *cobra.Command {
 			if len(args) > 0 {
 				return fatal{"runitbox", 127, fmt.Errorf("%s: applet not found", args[0])}
 			}
-			return cmd.Help()
+			return showHelp(cmd)
 		},
 	}
 	getoptErrors(root, "runitbox", "runitbox [--help | --version | applet [arg ...]]", 100)
@@ -57,18 +55,7 @@ func newBox() *cobra.Command {
 	for _, l := range loaders.All {
 		root.AddCommand(&cobra.Command{Use: l.Name, Short: l.Short, Run: func(*cobra.Command, []string) {}})
 	}
-	root.AddCommand(newInstall(), newUninstall(), newSetupCommand(), newCompletion(), newComplete())
-	root.CompletionOptions.DisableDefaultCmd = true
-	root.SetHelpCommand(newHelp())
-	root.InitDefaultHelpCmd()
-	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
-		switch {
-		case cmd == root:
-			showBox(cmd, args)
-		default:
-			showHelp(cmd, args)
-		}
-	})
+	root.AddCommand(newInstall(), newUninstall(), newSetupCommand(), newCompletion(), newComplete(), newHelp())
 	return root
 }
 

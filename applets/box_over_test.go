@@ -45,7 +45,7 @@ not runitbox install --over-runit 2>said
 grep -q "unable to find programs of runit's" said
 unpack() { dpkg --force-depends --force-conflicts --force-remove-essential --unpack "$@" >/dev/null; }
 # what there is of the packages' files, with their sums and links
-files() { find /usr/bin /usr/sbin /usr/lib/runit $(test -L /sbin || echo /sbin /lib/runit) ! -type d ! -name runitbox -exec ls -ld --time-style=+ {} + ; }
+files() { find /usr/bin /usr/sbin /usr/lib/runit $(test -L /sbin || echo /sbin /lib/runit) ! -type d ! -name runitbox -exec ls -ld --time-style=+ {} + | sort; }
 unpack /opt/runit.deb
 cp /usr/bin/sv /tmp/
 files >before
@@ -112,7 +112,7 @@ func TestOverRunitFails(t *testing.T) {
 cp /opt/runitbox /usr/sbin/runitbox
 PATH=/usr/sbin:/usr/bin:/sbin:/bin:/opt
 dpkg --force-depends --unpack /opt/runit.deb >/dev/null
-files() { find /usr/bin /usr/sbin /usr/lib/runit /etc/xbps.d ! -type d -exec ls -ld --time-style=+ {} + ; }
+files() { find /usr/bin /usr/sbin /usr/lib/runit /etc/xbps.d ! -type d -exec ls -ld --time-style=+ {} + | sort; }
 mkdir -p /etc/xbps.d /var/db/xbps
 files >before
 # somebody else has diverted one

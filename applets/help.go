@@ -2,6 +2,7 @@ package applets
 
 import (
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -16,18 +17,28 @@ import (
 
 // showHelp is --help of all applets in one form: the usage, a sentence, what the
 // operands are, and a line for each option.
-func showHelp(cmd *cobra.Command, _ []string) {
-	out, line := cmd.OutOrStdout(), cmd.Use
+func showHelp(cmd *cobra.Command) error {
+	text := appletHelp
+	if cmd.HasSubCommands() && !cmd.HasParent() {
+		text = boxHelp
+	}
+	_, err := io.WriteString(cmd.OutOrStdout(), text(cmd))
+	return err
+}
+
+func appletHelp(cmd *cobra.Command) string {
+	line := cmd.Use
 	if cmd.HasParent() {
 		line = cmd.Parent().CommandPath() + " " + line
 	}
-	fmt.Fprintf(out, "usage: %s\n%s%s.\n", line, strings.ToUpper(cmd.Short[:1]), cmd.Short[1:])
+	text := "usage: " + line + "\n" + strings.ToUpper(cmd.Short[:1]) + cmd.Short[1:] + ".\n"
 	if cmd.Long != "" {
-		fmt.Fprintln(out, cmd.Long)
+		text += cmd.Long + "\n"
 	}
 	if !cmd.DisableFlagParsing {
-		fmt.Fprint(out, options(cmd))
+		text += options(cmd)
 	}
+	return text
 }
 
 // options is a line for each option of cmd.
@@ -37,17 +48,16 @@ func options(cmd *cobra.Command) string {
 	return cmd.LocalFlags().FlagUsages()
 }
 
-// showBox is the help of runitbox itself: what it can be called as.
-func showBox(cmd *cobra.Command, _ []string) {
-	out := cmd.OutOrStdout()
-	fmt.Fprintf(out, "usage: %s\nAll of runit in one executable. It does what the name it is called with says: link\n"+
-		"it under these names, or give one as the first argument.\n", cmd.Use)
+// boxHelp is the help of runitbox itself: what it can be called as.
+func boxHelp(cmd *cobra.Command) string {
+	text := "usage: " + cmd.Use + "\nAll of runit in one executable. It does what the name it is called with says: link\n" +
+		"it under these names, or give one as the first argument.\n"
 	for _, c := range cmd.Commands() {
 		if !c.Hidden {
-			fmt.Fprintf(out, "  %-12s %s\n", c.Name(), c.Short)
+			text += fmt.Sprintf("  %-12s %s\n", c.Name(), c.Short)
 		}
 	}
-	fmt.Fprint(out, options(cmd)+"What each takes: --help after its name, or its page in the manual.\n")
+	return text + options(cmd) + "What each takes: --help after its name, or its page in the manual.\n"
 }
 
 // asksForHelp says whether --help is all there is, for an applet that takes directories
@@ -89,7 +99,7 @@ func newHelp() *cobra.Command {
 				return helpOf(cmd, name)
 			case name == "runitbox":
 				cmd.Root().InitDefaultVersionFlag()
-				return cmd.Root().Help()
+				return showHelp(cmd.Root())
 			}
 			return fatal{"runitbox", 127, fmt.Errorf("%s: applet not found", name)}
 		},
@@ -117,9 +127,5 @@ func helpText(name string) string {
 	if build == nil {
 		return ""
 	}
-	var b strings.Builder
-	cmd := build(name)
-	cmd.SetOut(&b)
-	showHelp(cmd, nil)
-	return b.String()
+	return appletHelp(build(name))
 }

@@ -109,8 +109,6 @@ func logService(who, base string, cmd *cobra.Command, flags *loggerFlags) error 
 	if set { // instead of those that it was called with
 		*flags = loggerFlags{}
 		cmd := &cobra.Command{
-			SilenceErrors: true,
-			SilenceUsage:  true,
 			RunE: func(cmd *cobra.Command, args []string) error {
 				if len(args) > 0 {
 					return errors.New("an operand")
@@ -120,8 +118,7 @@ func logService(who, base string, cmd *cobra.Command, flags *loggerFlags) error 
 			},
 		}
 		flags.add(cmd)
-		cmd.SetArgs(strings.Fields(options))
-		if err := cmd.Execute(); err != nil {
+		if err := execute(cmd, strings.Fields(options)); err != nil {
 			return failed(fmt.Errorf("SV_TIMESTAMP=%s: these are no options of svlogd", options))
 		}
 	}

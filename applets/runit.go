@@ -68,7 +68,7 @@ func newRunitInit(argv0 string) *cobra.Command {
 				return fatal{"init", 111, initstage.Become(initstage.DefaultPaths().Runit)}
 			}
 			if len(args) == 1 && args[0] == "--help" {
-				return cmd.Help()
+				return showHelp(cmd)
 			}
 			use := misuse{line: argv0 + " 0|6"}
 			if len(args) == 0 || args[0] == "" {

@@ -25,7 +25,7 @@ func newRunsv(argv0 string) *cobra.Command {
 		DisableFlagParsing: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if asksForHelp(args, ".") {
-				return cmd.Help()
+				return showHelp(cmd)
 			}
 			keepIgnored()
 			procenv.NoHugePages()

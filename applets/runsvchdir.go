@@ -43,7 +43,7 @@ func newRunsvchdir(argv0 string) *cobra.Command {
 				dir = usualLevels()
 			}
 			if asksForHelp(args, dir) {
-				return cmd.Help()
+				return showHelp(cmd)
 			}
 			switched, err := level.Switch(dir, args[0])
 			if err != nil {

@@ -3,6 +3,7 @@ package applets
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,7 +30,7 @@ func newRunsvdir(argv0 string) *cobra.Command {
 		DisableFlagParsing: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 && args[0] == "--help" {
-				return cmd.Help()
+				return showHelp(cmd)
 			}
 			keepIgnored()
 			procenv.NoHugePages()
@@ -51,8 +52,15 @@ func newRunsvdir(argv0 string) *cobra.Command {
 				return misuse{line: argv0 + " [-P] dir", status: 1}
 			}
 			s.Dir = args[0]
+			at := len(os.Args) - len(args)
+			if i := slices.Index(args[:min(len(args), 3)], "--"); i > 0 {
+				if s.Command = args[i+1:]; len(s.Command) == 0 {
+					return misuse{line: argv0 + " [-P] dir -- command", status: 1}
+				}
+				args = args[:i]
+			}
 			if len(args) > 1 {
-				s.Log = len(os.Args) - len(args) + 1
+				s.Log = at + 1
 			}
 			s.Say = sayOf("runsvdir", s.Dir)
 			return exit(s.Run())

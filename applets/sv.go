@@ -149,6 +149,11 @@ func newSv(argv0 string) *cobra.Command {
 				s.warn("%s: warning: %s: not a command, taken as %s", s.name, args[0], odd)
 			}
 			services := args[1:]
+			if !s.lsb && act.wait && strings.ContainsAny(act.until, "uC") {
+				if services = s.takeSteady(services); len(services) == 0 {
+					return misuse{line: line, status: misused}
+				}
+			}
 			if s.lsb {
 				services = []string{s.name}
 			}
@@ -167,6 +172,17 @@ func newSv(argv0 string) *cobra.Command {
 	flags.Bool("help", false, "print this help")
 	getoptErrors(cmd, argv0, line, misused)
 	return cmd
+}
+
+// takeSteady takes the option -w behind a command that waits until a service runs: it
+// counts as running when it is ready, or has lived for a second.
+func (s *svCall) takeSteady(args []string) (services []string) {
+	if len(args) < 2 || args[0] != "-w" {
+		return args
+	}
+	s.setWait(args[1], true)
+	s.steady = true
+	return args[2:]
 }
 
 // setWait takes the value of -w, if there was one, or that of SVWAIT.
@@ -253,6 +269,7 @@ type svCall struct {
 	lsb     bool // called by a service's name, as an init script is
 	json    bool // the status is for a program
 	more    bool // the status tells more than runit's
+	steady  bool // what is to run must last
 	begin   time.Time
 	wait    time.Duration
 	reports bool      // -w was given
@@ -302,7 +319,11 @@ func (s *svCall) control(act action, wait bool, services []string) error {
 	}
 	var orders []*client.Order
 	names := map[*client.Order]string{}
+	asked := map[string]bool{}
 	for _, name := range services {
+		if act.wait && strings.Contains(act.send, "u") { // up and once are orders to this one alone
+			s.startNeeds(sender, name, svPath(name), asked)
+		}
 		order, err := sender.Send(svPath(name), act.send, act.until)
 		switch {
 		case err == nil:
@@ -312,6 +333,7 @@ func (s *svCall) control(act action, wait bool, services []string) error {
 					order.Last = s.begin.Add(own + time.Second)
 				}
 			}
+			order.Steady = s.steady
 			orders = append(orders, order)
 			names[order] = name
 		case act.send == "x" && errors.Is(err, client.ErrNotRunning):
@@ -332,6 +354,25 @@ func (s *svCall) control(act action, wait bool, services []string) error {
 	return s.code()
 }
 
+// startNeeds starts what a service that is about to be started needs, and says so.
+func (s *svCall) startNeeds(sender *client.Client, name, path string, asked map[string]bool) {
+	for _, need := range client.Needs(path) {
+		if asked[need.Path] || need.Ready {
+			continue
+		}
+		asked[need.Path] = true
+		s.startNeeds(sender, need.Name, need.Path, asked)
+		if !need.Asks {
+			continue
+		}
+		if _, err := sender.Send(need.Path, "u", ""); err != nil {
+			s.warn("%s", trouble(need.Name, err))
+			continue
+		}
+		s.say("start: %s: %s needs it", need.Name, name)
+	}
+}
+
 // report tells what has become of an order.
 func (s *svCall) report(act action, name string, o *client.Order, out client.Outcome) {
 	switch out.Result {
@@ -344,7 +385,16 @@ func (s *svCall) report(act action, name string, o *client.Order, out client.Out
 			s.say("ok: %s: %s", name, words(out.Err))
 			return
 		}
+		flaps := s.flaps(o)
+		if flaps != "" && s.steady && act.word == "check" {
+			s.failed++
+			s.say("fail: %s: %s", name, flaps)
+			return
+		}
 		s.say("ok: %s", s.line(name, name, o.Path, out.Status))
+		if flaps != "" {
+			s.hint(name)
+		}
 	case client.Failed:
 		s.failed++
 		s.say("%s", trouble(name, out.Err))
@@ -355,7 +405,11 @@ func (s *svCall) report(act action, name string, o *client.Order, out client.Out
 		if act.kill {
 			what = "kill"
 		}
-		s.say("%s: %s", what, s.line(name, name, o.Path, out.Status))
+		line := s.line(name, name, o.Path, out.Status)
+		if flaps := s.flaps(o); flaps != "" && s.steady {
+			line += ", " + flaps
+		}
+		s.say("%s: %s", what, line)
 		s.hint(name)
 		if act.kill {
 			if err := o.Kill(); err != nil {
@@ -363,6 +417,28 @@ func (s *svCall) report(act action, name string, o *client.Order, out client.Out
 			}
 		}
 	}
+}
+
+// flaps tells of the loop of short lives that a service is in, "" if it is in none. Who
+// does not ask for it is spared the look, unless he sits at a terminal.
+func (s *svCall) flaps(o *client.Order) string {
+	if !s.steady && !isTerminal(s.err) {
+		return ""
+	}
+	r, err := client.Reach(o.Path)
+	if err != nil {
+		return ""
+	}
+	defer r.Close()
+	rec, err := r.Probe()
+	if err != nil {
+		return ""
+	}
+	n, last := r.Flaps(rec)
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("flapping, %d ends, last %s", n, lifeWords(last))
 }
 
 // line is the status line of the service at path.
@@ -376,7 +452,7 @@ func (s *svCall) line(shown, name, path string, rec state.Record) string {
 	if !ok {
 		return ""
 	}
-	return svLine(shown, rec, down, time.Now()) + givenUp(rec, r)
+	return svLine(shown, rec, down, time.Now()) + givenUp(rec, r) + waitsFor(lacks(rec, r, path))
 }
 
 // hasDown looks for the service's down file.
@@ -395,6 +471,27 @@ func givenUp(rec state.Record, r *client.Remote) string {
 		return ", given up"
 	}
 	return ""
+}
+
+// lacks are the names of what a service that waits needs and is not ready.
+func lacks(rec state.Record, r *client.Remote, path string) (names []string) {
+	if rec.State != state.Down || rec.Want != state.WantUp || !r.Waits() {
+		return nil
+	}
+	for _, need := range client.Needs(path) {
+		if !need.Ready {
+			names = append(names, need.Name)
+		}
+	}
+	return names
+}
+
+// waitsFor is what the line of a service says of them.
+func waitsFor(names []string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	return ", waits for " + strings.Join(names, ", ")
 }
 
 // svLine tells a status in words.
@@ -476,7 +573,7 @@ func (s *svCall) show(name string, r *client.Remote, patience time.Time) (code i
 	line := ""
 	down, ok := s.hasDown(name, r)
 	if ok {
-		line = svLine(name, rec, down, time.Now()) + givenUp(rec, r)
+		line = svLine(name, rec, down, time.Now()) + givenUp(rec, r) + waitsFor(lacks(rec, r, svPath(name)))
 	} else {
 		code = lsbUnknown
 	}
@@ -493,6 +590,9 @@ func (s *svCall) show(name string, r *client.Remote, patience time.Time) (code i
 	if s.json {
 		if givenUp(rec, r) != "" {
 			log = `,"givenUp":true` + log
+		}
+		if names := lacks(rec, r, svPath(name)); len(names) > 0 {
+			log = `,"waits":` + jsonTexts(names) + log
 		}
 		fmt.Fprintf(s.out, "{%s%s}\n", jsonStatus(name, rec, down, ok, time.Now()), log)
 	} else {
@@ -565,6 +665,18 @@ func upDown(up bool) string {
 		return `"up"`
 	}
 	return `"down"`
+}
+
+// jsonTexts is an array of texts.
+func jsonTexts(all []string) string {
+	b := []byte{'['}
+	for i, text := range all {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, jsonText(text)...)
+	}
+	return string(append(b, ']'))
 }
 
 // jsonText is a JSON string. Bytes that are no UTF-8 become U+FFFD.

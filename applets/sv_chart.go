@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -66,7 +66,7 @@ func barsOf(all []*survey.Service) (c chart) {
 			}
 		}
 	}
-	slices.SortStableFunc(c.bars, func(a, b bar) int { return a.begin.Compare(b.begin) })
+	sort.SliceStable(c.bars, func(i, j int) bool { return c.bars[i].begin.Before(c.bars[j].begin) })
 	if n := len(c.bars); n > 0 {
 		c.first, c.last = c.bars[0].begin, c.bars[n-1].begin
 	}

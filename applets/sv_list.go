@@ -3,6 +3,7 @@ package applets
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -75,7 +76,7 @@ func (s *svCall) count(all []*survey.Service) error {
 func judge(s *survey.Service) (colour string, well bool) {
 	r := s.Record
 	switch {
-	case s.Err != nil, s.Blocked, s.GivenUp:
+	case s.Err != nil, s.Blocked, s.GivenUp, s.Life.Flaps > 0:
 		return red, false
 	case s.Ready == state.NotReady:
 		return yellow, r.Want == state.WantDown
@@ -114,14 +115,32 @@ func stateWord(s *survey.Service) string {
 		return "paused"
 	case s.GivenUp:
 		return "failed"
+	case len(s.Waits) > 0:
+		return "waiting"
 	case s.Resting():
 		return "resting"
 	}
 	return s.Record.State.String()
 }
 
+// shownState is what people read of a state: of a service that is started again and
+// again, that it is.
+func shownState(s *survey.Service) string {
+	word := stateWord(s)
+	if s.Life.Flaps > 0 && s.Err == nil && !s.GivenUp {
+		word = "flapping"
+	}
+	return word
+}
+
+// flapWords tells of the loop that a service is in: flapping, 7 ends in 12s, the last exit 1.
+func flapWords(l survey.Life, now time.Time) string {
+	first, last := l.Ends[len(l.Ends)-l.Flaps], l.Ends[len(l.Ends)-1]
+	return fmt.Sprintf("flapping, %d ends in %s, last %s", l.Flaps, shortAge(now.Sub(first.At)), lifeWords(last))
+}
+
 // notes are what else there is to say of a service, the most important first.
-func notes(s *survey.Service) (all []string) {
+func notes(s *survey.Service, now time.Time) (all []string) {
 	add := func(holds bool, text string) {
 		if holds {
 			all = append(all, text)
@@ -138,16 +157,27 @@ func notes(s *survey.Service) (all []string) {
 	add(!s.Notice.Hung.IsZero(), "hangs")
 	add(s.Notice.Reloading, "reloading")
 	add(s.Notice.Stopping, "stopping")
+	add(len(s.Waits) > 0, "waits for "+strings.Join(needNames(s), ", "))
 	add(!s.Linked, "not linked")
 	add(rec.PID != 0 && rec.Want == state.WantDown, "want down")
 	add(rec.PID != 0 && rec.Termed, "got TERM")
-	if end, known := s.Life.Last(); known {
-		add(true, "last "+endWords(end.Status))
+	if end, known := s.Life.Last(); s.Life.Flaps > 0 {
+		add(true, strings.TrimPrefix(flapWords(s.Life, now), "flapping, "))
+	} else if known {
+		add(true, "last "+lifeWords(end))
 	}
 	add(s.Notice.Status != "", "says: "+s.Notice.Status)
 	add(rec.PID != 0 && s.HasDown, "normally down")
 	add(rec.PID == 0 && rec.Want == state.WantDown && !s.HasDown && s.DownErr == nil, "normally up")
 	return all
+}
+
+// needNames are the names of what a service waits for.
+func needNames(s *survey.Service) (names []string) {
+	for _, need := range s.Waits {
+		names = append(names, need.Name)
+	}
+	return names
 }
 
 // logWord is the state of a service's log service in one word.
@@ -177,7 +207,7 @@ func listTable(out io.Writer, to screen, all []*survey.Service, now time.Time, s
 	rows := make([][]cell, len(all))
 	for i, one := range all {
 		colour, _ := judge(one)
-		row := []cell{{text: printable(one.Name)}, {stateWord(one), colour}, {}, {}, {}, {}, {}, {text: printable(strings.Join(notes(one), ", "))}}
+		row := []cell{{text: printable(one.Name)}, {shownState(one), colour}, {}, {}, {}, {}, {}, {text: printable(strings.Join(notes(one, now), ", "))}}
 		if one.Err == nil {
 			row[3].text = shortAge(now.Sub(one.Record.Since))
 			if one.Record.PID != 0 {
@@ -242,26 +272,45 @@ func jsonOf(o *object, s *survey.Service, now time.Time) {
 		o.boolean("reloading", s.Notice.Reloading).boolean("stopping", s.Notice.Stopping).boolean("hung", !s.Notice.Hung.IsZero())
 	}
 	o.boolean("givenUp", s.GivenUp)
+	o.raw("waits", jsonTexts(needNames(s)))
 	if s.Use.Known {
 		o.number("processes", int64(s.Use.Processes)).number("memory", s.Use.Memory).raw("cpu", fmt.Sprintf("%.2f", s.Use.CPU.Seconds()))
 	}
 	o.boolean("blocked", s.Blocked)
 	if s.Life.Restarts >= 0 {
-		o.number("restarts", int64(s.Life.Restarts))
+		o.number("restarts", int64(s.Life.Restarts)).number("flaps", int64(s.Life.Flaps))
+	}
+	if s.Life.Ready > 0 {
+		o.raw("readyAfter", jsonSeconds(s.Life.Ready))
 	}
 	if end, known := s.Life.Last(); known {
 		o.raw("last", jsonEnd(end))
 	}
 }
 
-// jsonEnd is the end of one life: its time and its code or signal.
+// jsonEnd is the end of one life: its time and its code or signal, and what else is known.
 func jsonEnd(e survey.End) string {
 	o := (&object{}).time("time", e.At)
 	switch {
+	case e.Status == state.StatusUnknown:
+		o.null("code").null("signal")
 	case e.Status.Signaled():
-		o.null("code").text("signal", signalName(e.Status.Signal())).boolean("core", e.Status.CoreDump())
+		o.null("code").text("signal", signalName(e.Status.Signal()))
 	default:
-		o.number("code", int64(e.Status.ExitStatus())).null("signal").boolean("core", false)
+		o.number("code", int64(e.Status.ExitStatus())).null("signal")
+	}
+	o.boolean("core", e.Status.Signaled() && e.Status.CoreDump()).boolean("outOfMemory", e.OOM)
+	if e.Monotonic > 0 {
+		o.raw("monotonic", jsonSeconds(e.Monotonic)).raw("lived", jsonSeconds(e.Lived)).boolean("told", e.Told)
+	}
+	if e.Ready > 0 {
+		o.raw("readyAfter", jsonSeconds(e.Ready))
+	}
+	if e.Memory > 0 {
+		o.number("memory", e.Memory<<10).raw("cpu", jsonSeconds(e.CPU))
 	}
 	return o.String()
 }
+
+// jsonSeconds is a time in seconds.
+func jsonSeconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', -1, 64) }

@@ -20,7 +20,7 @@ type metric struct {
 }
 
 // states are the values of the label of the state.
-var states = []string{"run", "down", "finish", "paused", "resting", "failed", "unsupervised", "unknown"}
+var states = []string{"run", "down", "finish", "paused", "resting", "waiting", "failed", "unsupervised", "unknown"}
 
 // metrics are told in this order.
 var metrics = []metric{
@@ -46,6 +46,12 @@ var metrics = []metric{
 			return ""
 		}
 		return strconv.Itoa(s.Life.Restarts)
+	})},
+	{"flaps", "gauge", "How many of its last ends make up the loop of short lives that the service is in.", ofKnown(func(s *survey.Service) string {
+		if s.Life.Restarts < 0 {
+			return ""
+		}
+		return strconv.Itoa(s.Life.Flaps)
 	})},
 	{"processes", "gauge", "The processes of the service.", ofSeen(func(u survey.Usage) string { return strconv.Itoa(u.Processes) })},
 	{"memory_bytes", "gauge", "The resident memory of the processes of the service.", ofSeen(func(u survey.Usage) string { return strconv.FormatInt(u.Memory, 10) })},

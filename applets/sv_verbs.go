@@ -48,12 +48,8 @@ func (s *svCall) runVerb(build func(s *svCall) *cobra.Command, cmd *cobra.Comman
 	verb := build(s)
 	getoptErrors(verb, s.name, verb.Use, 100)
 	verb.Flags().SortFlags = false
-	verb.SetHelpFunc(showHelp)
-	verb.SetArgs(append([]string{}, args...)) // nil would be os.Args
 	verb.SetOut(cmd.OutOrStdout())
-	verb.SilenceErrors, verb.SilenceUsage = true, true
-	verb.CompletionOptions.DisableDefaultCmd = true
-	return verb.Execute()
+	return execute(verb, args)
 }
 
 // svDir is the directory in which bare names are looked up: SVDIR, or the first of

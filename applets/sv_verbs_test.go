@@ -73,12 +73,20 @@ func sampleServices() []*survey.Service {
 	paused.Record.Paused = true
 	gone := run("gone", 88, 3*time.Hour)
 	gone.Linked = false
+	loop := run("loop", 77, 300*time.Millisecond)
+	for i, status := range []unix.WaitStatus{3 << 8, 9, state.StatusUnknown} {
+		loop.Life.Ends = append(loop.Life.Ends, survey.End{At: ago(time.Duration(9-2*i) * time.Second), Lived: 150 * time.Millisecond, Status: status,
+			Monotonic: time.Hour + time.Duration(i)*time.Second, Memory: int64(i) * 4000, CPU: 1500 * time.Microsecond, OOM: i == 1})
+	}
+	loop.Life.Ends[0].Ready, loop.Life.Ready = 100*time.Millisecond, 90*time.Millisecond
+	loop.Life.Flaps, loop.Life.Restarts = 3, 3
+	loop.Ready = state.IsReady
 	return []*survey.Service{blocked, crash, finish,
 		{Name: "new", Path: "/service/new", Linked: true, Err: client.ErrNotRunning},
 		paused, {Name: "secret", Path: "/service/secret", Linked: true, Err: fmt.Errorf("unable to open supervise/ok: %w", unix.EACCES)},
 		stopped, stopping, web,
 		{Name: "with\x1b[31mcolours\n and a name that is rather long", Path: "/service/x", Linked: true, Err: client.Unreachable{Err: unix.ENOENT}},
-		gone}
+		gone, loop}
 }
 
 // TestSvListGolden shows a list at several widths, and for programs.
@@ -189,6 +197,7 @@ func TestSvWhyGolden(t *testing.T) {
 			causes: []survey.Cause{{Code: "signal-SEGV", Text: "./run was killed 1 s ago by signal SEGV: it used memory that it does not have: a fault of the program; it left a core dump"},
 				{Code: "log-not-executable", Text: "its log service fails: ./run is not executable", Mend: "chmod +x /service/crash/log/run"}}},
 		{service: all[8], now: goldenNow},
+		{service: all[len(all)-1], now: goldenNow},
 		{service: all[3], now: goldenNow, causes: []survey.Cause{{Code: "no-runsvdir", Text: "no runsvdir looks at /service", Mend: "runsvdir /service"}}},
 	}
 	for _, width := range widths {

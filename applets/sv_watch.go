@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -45,11 +46,11 @@ func (s *svCall) tellChange(one *survey.Service) {
 		return
 	}
 	p := linePrinter{}
-	text := string(p.appendStamp(nil, now.UnixNano())) + printable(one.Name) + ": " + stateWord(one)
+	text := string(p.appendStamp(nil, now.UnixNano())) + printable(one.Name) + ": " + shownState(one)
 	if one.Err == nil && one.Record.PID != 0 {
 		text += fmt.Sprintf(" (pid %d)", one.Record.PID)
 	}
-	for _, note := range notes(one) {
+	for _, note := range notes(one, now) {
 		text += ", " + printable(note)
 	}
 	fmt.Fprintln(s.out, text)
@@ -168,7 +169,7 @@ func (w *treeWatch) renew() error {
 	seen := map[string]bool{}
 	visit := func(one *survey.Service) {
 		seen[one.Path] = true
-		state := fmt.Sprint(one.Err, one.Record.PID, one.Record.State, one.Record.Want, one.Record.Paused, one.Record.Termed, one.Linked, one.Ready, one.Notice, one.GivenUp)
+		state := fmt.Sprint(one.Err, one.Record.PID, one.Record.State, one.Record.Want, one.Record.Paused, one.Record.Termed, one.Linked, one.Ready, one.Notice, one.GivenUp, needNames(one))
 		if w.told[one.Path] != state {
 			w.told[one.Path] = state
 			w.changed = append(w.changed, one)
@@ -232,7 +233,7 @@ func (s *svCall) listFollow(names []string) error {
 		all := append([]*survey.Service(nil), w.all...)
 		rows := terminalRows(s.stdout) - 1
 		if len(all) >= rows { // what is not well must be seen
-			slices.SortStableFunc(all, func(a, b *survey.Service) int { return rank(a) - rank(b) })
+			sort.SliceStable(all, func(i, j int) bool { return rank(all[i]) < rank(all[j]) })
 			all = all[:max(0, rows-1)]
 		}
 		shares, used := map[string]string{}, map[string]time.Duration{}

@@ -143,9 +143,11 @@ func (e *explanation) headline() string {
 			text += ", says: " + printable(s.Notice.Status)
 		}
 	}
-	if e.flaps {
+	if s.Life.Flaps > 0 {
+		text += ", " + flapWords(s.Life, e.now)
+	} else if e.flaps {
 		text += ", flapping: it ended while it was looked at, and is started again and again"
-	} else if s.Resting() && !s.GivenUp {
+	} else if s.Resting() && !s.GivenUp && len(s.Waits) == 0 {
 		text += ", to be started again"
 	}
 	if s.Err == nil && s.Use.Known {
@@ -174,12 +176,37 @@ func (e *explanation) show(out io.Writer, to screen) {
 			fmt.Fprintln(out, "      "+to.paint(green, printable(c.Mend)))
 		}
 	}
+	for _, end := range e.service.Life.Ends[max(0, len(e.service.Life.Ends)-whyEnds):] {
+		if end.Monotonic > 0 { // else all that is known is told
+			for i, line := range wrap(pastLife(end, e.now), to.width-2, "  ") {
+				fmt.Fprintln(out, "  "+[]string{"* ", ""}[min(i, 1)]+line)
+			}
+		}
+	}
 	for _, line := range e.log {
 		if to.width > 0 {
 			line = cut(line, to.width-4)
 		}
 		fmt.Fprintln(out, "  | "+line)
 	}
+}
+
+// whyEnds is how many of the last ends are told to people.
+const whyEnds = 3
+
+// pastLife tells of one life that is over.
+func pastLife(e survey.End, now time.Time) string {
+	text := fmt.Sprintf("ended %s ago after %s: %s", shortAge(now.Sub(e.At)), shortOffset(e.Lived), lifeWords(e))
+	if e.Told {
+		text += ", as it was told to"
+	}
+	if e.Ready > 0 {
+		text += fmt.Sprintf(", ready after %s", shortOffset(e.Ready))
+	}
+	if e.Memory > 0 {
+		text += fmt.Sprintf(", at most %s, %s of CPU", shortBytes(e.Memory<<10), shortCPU(e.CPU))
+	}
+	return text
 }
 
 // wrap parts text into lines of at most so many columns, all but the first with an
@@ -204,7 +231,7 @@ func wrap(text string, columns int, indent string) (lines []string) {
 func (e *explanation) json() string {
 	o := newObject()
 	jsonOf(o, e.service, e.now)
-	o.boolean("linked", e.service.Linked).boolean("flapping", e.flaps)
+	o.boolean("linked", e.service.Linked).boolean("flapping", e.flaps || e.service.Life.Flaps > 0)
 	causes := make([]string, len(e.causes))
 	for i, c := range e.causes {
 		cause := (&object{}).text("code", c.Code).text("text", c.Text)

@@ -12,11 +12,9 @@ import (
 // Page is the source of the page that has name in its NAME section: several applets may
 // share one. It is empty where there is none.
 func Page(name string) string {
-	files, _ := pages.ReadDir(".")
-	for _, file := range files {
-		text, _ := pages.ReadFile(file.Name())
-		if slices.Contains(Names(string(text)), name) {
-			return string(text)
+	for _, text := range pages() {
+		if slices.Contains(Names(text), name) {
+			return text
 		}
 	}
 	return ""

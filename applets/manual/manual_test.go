@@ -70,7 +70,7 @@ DESCRIPTION
 // TestRendered: nothing of man(7) is left in any page, and no line is too long but one
 // that is shown as it is.
 func TestRendered(t *testing.T) {
-	for _, file := range files(t) {
+	for _, file := range sources(t) {
 		page, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -98,7 +98,7 @@ func TestLikeMan(t *testing.T) {
 	if err != nil {
 		skip(t, "no groff here")
 	}
-	for _, file := range files(t) {
+	for _, file := range sources(t) {
 		page, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -128,7 +128,7 @@ func TestFaultless(t *testing.T) {
 			if err != nil {
 				skip(t, "no "+name+" here")
 			}
-			cmd := exec.Command(path, append(checker[1:], files(t)...)...)
+			cmd := exec.Command(path, append(checker[1:], sources(t)...)...)
 			cmd.Env = append(os.Environ(), "LC_ALL=C")
 			if text, err := cmd.CombinedOutput(); err != nil || len(text) > 0 {
 				t.Errorf("%v\n%s", err, text)
@@ -138,7 +138,7 @@ func TestFaultless(t *testing.T) {
 }
 
 func TestPage(t *testing.T) {
-	if embedded, _ := pages.ReadDir("."); len(embedded) == 0 {
+	if len(pages()) == 0 {
 		t.Skip("an executable without manuals")
 	}
 	if !strings.Contains(Page("poweroff"), "halt, poweroff, reboot") {
@@ -149,8 +149,8 @@ func TestPage(t *testing.T) {
 	}
 }
 
-// files are the sources of all pages.
-func files(t *testing.T) []string {
+// sources are those of all pages.
+func sources(t *testing.T) []string {
 	t.Helper()
 	all, err := filepath.Glob("*.8")
 	if err != nil || len(all) == 0 {

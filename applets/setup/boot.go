@@ -27,7 +27,7 @@ func Ways(services, runitbox string) []Way {
 		{Name: "cron", About: "lines that start it at the boot and again", Then: "cron starts it within a minute"},
 	}
 	put := strings.NewReplacer("@SERVICES@", services, "@RUNITBOX@", runitbox)
-	for _, f := range parse(bootText) {
+	for _, f := range parse(text("boot.txt")) {
 		name, file, _ := strings.Cut(f.Path, "/")
 		f.Path, f.Text, f.Mode = file, put.Replace(f.Text), scriptMode(f.Text)
 		for i := range all {

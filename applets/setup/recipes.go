@@ -18,7 +18,7 @@ func Recipes() []Recipe {
 		{Name: "failover", About: "a level of services that follows an address of keepalived's"},
 		{Name: "postgresql-replica", About: "a replica in memory of PostgreSQL"},
 	}
-	for _, f := range parse(recipesText) {
+	for _, f := range parse(text("recipes.txt")) {
 		name, file, _ := strings.Cut(f.Path, "/")
 		if strings.HasSuffix(file, "/log/run") {
 			f.Text = logRun()

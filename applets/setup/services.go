@@ -3,6 +3,7 @@ package setup
 import (
 	"io/fs"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 )
@@ -21,7 +22,7 @@ type Service struct {
 func Services() []Service {
 	var all []Service
 	var logRun File
-	for _, f := range parse(servicesText) {
+	for _, f := range parse(text("services.txt")) {
 		name, file, _ := strings.Cut(f.Path, "/")
 		if name == "log" { // is not a service but of all of them
 			logRun = f
@@ -49,7 +50,7 @@ func Services() []Service {
 	for n := 2; n <= 6; n++ { // tells by its name which terminal it is for
 		all = append(all, renamed(all, "agetty-tty1", "agetty-tty"+strconv.Itoa(n)))
 	}
-	slices.SortFunc(all, func(a, b Service) int { return strings.Compare(a.Name, b.Name) })
+	sort.SliceStable(all, func(i, j int) bool { return all[i].Name < all[j].Name })
 	return all
 }
 

@@ -28,7 +28,7 @@ func (s StageSet) Files() []File {
 	dots := strings.Repeat(".", 395) // what services say last is kept here, as long as the line is
 	var files []File
 	for _, set := range s.from {
-		for _, f := range parse(stagesText) {
+		for _, f := range parse(text("stages.txt")) {
 			from, name, _ := strings.Cut(f.Path, "/")
 			if from != set {
 				continue

@@ -1,17 +1,17 @@
+//go:build !packed
+
 package setup
 
-import _ "embed"
+import "embed"
 
-// The collection of service directories, what starts a tree, what is for users, and the recipes.
-var (
-	//go:embed services.txt
-	servicesText string
-	//go:embed boot.txt
-	bootText string
-	//go:embed stages.txt
-	stagesText string
-	//go:embed user.txt
-	userText string
-	//go:embed recipes.txt
-	recipesText string
-)
+// texts are the collection of service directories, what starts a tree, the stages, what is
+// for users, and the recipes.
+//
+//go:embed *.txt
+var texts embed.FS
+
+// text is one of them.
+func text(name string) string {
+	b, _ := texts.ReadFile(name)
+	return string(b)
+}

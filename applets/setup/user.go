@@ -20,7 +20,7 @@ func Own(h Home, options ...string) (whole, lines []File) {
 	put := strings.NewReplacer("@CONFIG@", h.Config, "@STATE@", h.State, "@HOME@", h.Dir, "@RUNITBOX@", h.Runitbox,
 		"@SERVICES@", h.Dir+"/"+h.Config+"/service")
 	for _, option := range append([]string{"base"}, options...) {
-		for _, f := range parse(userText) {
+		for _, f := range parse(text("user.txt")) {
 			name, file, _ := strings.Cut(f.Path, "/")
 			if name != option {
 				continue
@@ -43,7 +43,7 @@ func ForUser(user string, x bool) []File {
 		kind, name = "x-session", "x-"+user
 	}
 	var all []File
-	for _, f := range parse(userText) {
+	for _, f := range parse(text("user.txt")) {
 		if file, ok := strings.CutPrefix(f.Path, kind+"/"); ok {
 			f.Path = name + "/" + file
 			all = append(all, f)
@@ -54,7 +54,7 @@ func ForUser(user string, x bool) []File {
 
 // logRun is the log service of all services.
 func logRun() string {
-	for _, f := range parse(servicesText) {
+	for _, f := range parse(text("services.txt")) {
 		if f.Path == "log/run" {
 			return f.Text
 		}

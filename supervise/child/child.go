@@ -16,7 +16,8 @@ type Child struct {
 	Argv []string
 	Env  []string
 	// Files become the descriptors from 0 on; one that is to become i is i
-	// itself or above all the others.
+	// itself or above all the others. 0 to 2 that stay what they are must not be
+	// close-on-exec: those that a program is started with never are.
 	Files []int
 	// Notify, if not 0, becomes the descriptor NotifyAs, whatever Files says.
 	Notify, NotifyAs int

@@ -189,10 +189,11 @@ func (h *Slot) program(c Child, files *unix.Rlimit, w way) []call {
 		h.add(stepEnter, unix.SYS_FCHDIR, uintptr(c.Dir))
 	}
 	for i, fd := range c.Files {
-		if i == fd {
-			h.add(stepFile, unix.SYS_FCNTL, uintptr(fd), unix.F_SETFD, 0)
-		} else {
+		switch {
+		case i != fd:
 			h.add(stepFile, unix.SYS_DUP3, uintptr(fd), uintptr(i), 0)
+		case i > 2: // the standard ones this program has got by an exec itself
+			h.add(stepFile, unix.SYS_FCNTL, uintptr(fd), unix.F_SETFD, 0)
 		}
 	}
 	switch {

@@ -90,6 +90,20 @@ func (r *Remote) Notice() (n state.Notice) {
 	return n
 }
 
+// Flaps is how many of its last ends, of which the newest is told, make up the loop of
+// short lives that a service of that status is in; 0 if it is in none.
+func (r *Remote) Flaps(rec state.Record) (n int, last state.Ended) {
+	b, err := proc.History(r.fd, "supervise/history")
+	if err != nil {
+		return 0, last
+	}
+	ends := state.ParseHistory(b)
+	if n = state.Flaps(ends, rec, time.Now()); n > 0 {
+		last = ends[len(ends)-1]
+	}
+	return n, last
+}
+
 // has says whether the directory holds a file of that name.
 func (r *Remote) has(name string) (bool, error) {
 	var st unix.Stat_t
@@ -315,11 +329,15 @@ type Order struct {
 	Path   string       // of the service directory
 	Until  string       // conditions to wait for, letters of the commands
 	Before state.Record // the status when the command was sent
+	Steady bool         // what is to run must last: be ready where it says so, else live for SteadyTime
 	Last   time.Time    // the order may take until then, if that is later than what Wait is given
 
 	control int // the command FIFO, while the command may be unread in it; or -1
 	waitState
 }
+
+// SteadyTime is how long a service must live to count as one that lasts.
+const SteadyTime = time.Second
 
 // Client sends commands to services and waits for what becomes of them. Its
 // zero value is ready; it is for one goroutine.

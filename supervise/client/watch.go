@@ -182,8 +182,13 @@ func (w *waiter) look(o *Order, say func(*Order, Outcome)) bool {
 	if !checked(o.Until, o.status) {
 		return end(Done, nil)
 	}
-	if r.Readiness() == state.NotReady {
+	ready := r.Readiness()
+	if ready == state.NotReady {
 		return o.later(0)
+	}
+	if left := SteadyTime - time.Since(o.status.Since); o.Steady && ready == state.NotSaid && left > 0 {
+		o.due = time.Now().Add(left)
+		return false
 	}
 	return w.ask(r, o, end, say)
 }

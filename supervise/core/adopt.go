@@ -180,20 +180,29 @@ func (s *service) restore(u *unit, was *priorState) {
 		s.record(u, now)
 	}
 	u.began = time.Now().Add(-max(0, time.Since(u.since)))
-	s.restoreDeaths(u, was.record.Word)
+	s.restoreHistory(u, was.record.Word)
 	u.ws = was.record.Status
 	switch was.record.Word {
+	case state.ProcWaits:
+		u.restoreOver(was.record)
+		u.making = true
+		return
 	case state.ProcMaking: // no process came of it
 		u.began = time.Time{} // it has rested
 		u.making = true
 		return
 	case state.ProcDown:
+		u.restoreOver(was.record)
 		return
 	case state.ProcFailed:
+		u.restoreOver(was.record)
 		u.st, _ = machine.Step(u.st, machine.FoundFailed)
 		return
 	case state.ProcEnded, state.ProcFinishing:
 		u.st, _ = machine.Step(u.st, machine.FoundRun) // its end is told in resume
+		if was.record.Word == state.ProcEnded {
+			s.endStraysOf(u, was)
+		}
 		return
 	}
 	r, ev := isRun, machine.FoundRun
@@ -205,6 +214,8 @@ func (s *service) restore(u *unit, was *priorState) {
 		u.ws = statusUnknown
 		if r == isFinish {
 			u.ws = was.record.Status
+		} else {
+			s.endStraysOf(u, was)
 		}
 		return
 	}
@@ -228,6 +239,15 @@ func (s *service) restore(u *unit, was *priorState) {
 	}
 	if u.pidfd < 0 || s.core.poller.watch(u.pidfd, watch{unit: u, proc: p}, unix.EPOLLIN|unix.EPOLLET) != nil {
 		s.core.lookAfter(p, was.record)
+	}
+}
+
+// endStraysOf ends what ./run left behind whose end the earlier core did not live to act on.
+// The number of its session is nobody else's while something of it lives. Long after it might
+// be; so what an earlier tree has left is not looked for.
+func (s *service) endStraysOf(u *unit, was *priorState) {
+	if was.verdict.order && was.seen.PID > 0 {
+		s.endStrays(u, was.seen.PID)
 	}
 }
 

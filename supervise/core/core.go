@@ -38,6 +38,8 @@ type Core struct {
 	descriptors budget
 	poller      poller
 	procs       *processes
+	oom         oomCounter
+	monotonic   monotonic
 	pool        pool
 	slots       child.Slots
 	start       func(order)            // has a process made in place of the pool; nil but in tests
@@ -54,6 +56,7 @@ type Core struct {
 
 	mu        sync.Mutex
 	orphaned  bool          // the scanner is gone
+	dropping  bool          // all services were told to exit
 	stopping  bool          // when the last service is gone, so is the core
 	spare     int           // threads beside those that are needed
 	changed   chan struct{} // of one: a service is gone, or the scanner
@@ -69,6 +72,7 @@ type Core struct {
 	commands peeker
 	outbox   outbox
 	stashes  stashes
+	needs    needs
 }
 
 // newCore starts what all services share: the worker pool, the reaper, the poller.
@@ -89,9 +93,12 @@ func newCore(say func(diag.Level, string, error), pid int, session bool) (*Core,
 	}
 	c.pool.ready, c.pool.grow = poolMax+urgentMax, c.growPool
 	c.slots = child.NewSlots(c.poller.epoll, poolMax)
+	c.pool.onSlow, c.procs.held = c.procs.heldUp, c.pool.hangs
 	c.openGuards()
 	c.private = []int{c.poller.epoll}
 	c.procs.kernel.signal = self.NotifyDeaths(c.procs.deaths, c.procs.given)
+	c.oom.open()
+	c.monotonic.start()
 	go c.procs.reap()
 	go c.poll()
 	return c, nil
@@ -216,13 +223,17 @@ func (t Tree) Run() error {
 	})
 }
 
+// exitTime is how long the order in which services need each other counts when all are to
+// exit, where nobody says it.
+const exitTime = 8 * time.Second
+
 // serve acts on signals until all is over.
 func (c *Core) serve(sigs <-chan os.Signal) {
 	for {
 		select {
 		case sig := <-sigs:
 			if sig == unix.SIGTERM { // as if each runsv of the tree got it
-				c.services.post(event{kind: evCommand, cmd: machine.CmdExit})
+				go c.exitAll(exitTime)
 			}
 		case <-c.changed:
 			c.mu.Lock()

@@ -1,13 +1,13 @@
 package core
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime/debug"
 	"time"
 
 	"runitbox/supervise/diag"
-	"runitbox/supervise/machine"
 )
 
 // quit ends the process without touching a service. What is on its way is
@@ -38,12 +38,36 @@ func (c *Core) stopAll(limit time.Duration) {
 	c.mu.Lock()
 	c.stopping = true
 	c.mu.Unlock()
-	c.services.post(event{kind: evCommand, cmd: machine.CmdExit})
+	go c.exitAll(limit - limit/8)
 	c.notice()
 	time.Sleep(limit - limit/8)
-	c.procs.kill(false)
+	c.killLate(false)
 	time.Sleep(limit / 8)
-	c.procs.kill(true)
+	c.killLate(true)
+}
+
+// killLate kills the processes of services, or of log services, that have not ended in
+// time, and says which.
+func (c *Core) killLate(log bool) {
+	for _, p := range c.procs.kill(log) {
+		what := p.unit.prefix + "run"
+		if p.role == isFinish {
+			what = p.unit.prefix + "finish"
+		} else if p.role >= isHook {
+			what = "a control script"
+		}
+		c.Say(diag.Warning, p.unit.svc.name, errors.New(what+" has not ended in time: killed."))
+	}
+}
+
+// dropAll has every service exit, once: the scanner says it of each.
+func (c *Core) dropAll(limit time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.dropping {
+		c.dropping = true
+		go c.exitAll(limit)
+	}
 }
 
 func (c *Core) isOrphaned() bool {

@@ -141,7 +141,7 @@ func (s *service) died(ev event) {
 	}
 	u.stopDeadline()
 	if ev.role == isRun {
-		s.noteEnd(u, ev.ws)
+		s.noteEnd(u, ev.ws, ev.proc)
 		u.closeNotify()
 		u.closeTalk()
 		s.endStrays(u, ev.pid)

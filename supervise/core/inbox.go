@@ -34,6 +34,8 @@ const (
 	evTalk                     // something has come to the socket of who
 	evSilent                   // ./run of who, pid, has not said in time that it works
 	evStraysGone               // what ./run has left behind has ended
+	evAsked                    // others need the service
+	evNeeds                    // what it needs is not as it was
 )
 
 // event is what happens to a service.
@@ -189,6 +191,11 @@ func (s *service) handle(ev event) {
 			s.strays = false
 			s.release()
 		}
+	case evAsked:
+		s.needed = true
+		s.tellStanding()
+	case evNeeds:
+		s.needsChanged()
 	case evSpawned, evUnmade, evUnexecuted:
 		s.ordered--
 		s.answered(ev)

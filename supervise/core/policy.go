@@ -30,6 +30,7 @@ func (s *service) readPolicy(u *unit) {
 	p, names, warnings := policy.Read(dir)
 	if u.policy = p; u == &s.main {
 		s.names = names
+		s.readNeeds()
 	}
 	for _, err := range warnings {
 		s.warn(err)
@@ -266,8 +267,12 @@ func (s *service) tellReady(u *unit) {
 	}
 	u.records.Unlock()
 	s.noteRecord(u, err)
+	s.noteReady(u)
 	u.written.status = [state.StatusSize]byte{}
 	u.write()
+	if u == &s.main {
+		s.tellStanding()
+	}
 }
 
 // closeNotify ends the wait for readiness of a service that goes on: the scanner is to
@@ -392,7 +397,7 @@ func (d *deaths) backOff(p *policy.Policy, lived time.Duration) bool {
 func (s *service) giveUp(u *unit, why string) {
 	s.fatal(fmt.Errorf("%sgiven up: %s; sv up starts it again.", u.prefix, why))
 	u.deaths = deaths{}
-	s.record(u, state.Process{Word: state.ProcFailed, Status: u.ws})
+	s.record(u, state.Process{Word: state.ProcFailed, Status: u.ws, Ticks: 1})
 	s.feed(u, machine.Failed)
 }
 

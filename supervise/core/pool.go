@@ -25,6 +25,7 @@ type pool struct {
 	later   *time.Timer   // when
 	slow    time.Duration // how long the next job may take until another is done beside it; 0: slowTime
 	hung    time.Time     // when the last one took longer
+	onSlow  func()        // is called then, if it is not nil
 }
 
 // poolMax is how many jobs are done at once, and urgentMax how many more of those
@@ -88,6 +89,9 @@ func (t *worker) overdue() {
 	c.slow, c.hung = max(c.slow/2, slowLeast), time.Now()
 	c.mu.Unlock()
 	t.yield()
+	if c.onSlow != nil {
+		c.onSlow()
+	}
 	t.callSlow()
 }
 
@@ -226,6 +230,13 @@ func (c *pool) patience() time.Duration {
 		c.slow = slowTime
 	}
 	return c.slow
+}
+
+// hangs says whether a job takes longer than it may.
+func (c *pool) hangs() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.all > c.active
 }
 
 // yield gives the place to another, once.

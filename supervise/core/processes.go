@@ -2,6 +2,7 @@ package core
 
 import (
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,14 +25,19 @@ import (
 // is expected any more the corpses that nobody has asked for are collected.
 type processes struct {
 	kernel kernel
-	wake   chan struct{} // of one: no corpse is left, or there may be a child
+	wake   chan struct{} // of one: a corpse is to be collected or none is left, or there may be a child
+	slow   chan struct{} // of one: an owner has been held up
+	held   func() bool   // whether an owner is
 	deaths chan os.Signal
 	given  bool // as process 1 or a subreaper it gets children that it has not made
+
+	collecting sync.Mutex // is held by who collects, without the other
 
 	mu        sync.Mutex
 	known     map[int]*process
 	expecting int                     // children whose numbers are not known yet
 	corpses   map[int]*process        // seen and left where they are; nil: of nobody known
+	finished  []int                   // corpses that the reaper is to collect
 	leaving   bool                    // the process ends soon: who is dead and not recorded is left to the scanner
 	openings  int                     // services that are being opened, and may adopt processes
 	unclaimed map[int]unix.WaitStatus // ends that the scanner has told of, of processes that nobody has adopted yet
@@ -49,13 +55,14 @@ type process struct {
 	unreported  bool   // its service does not know of it yet
 	over        bool   // it has ended, with ws
 	ws          unix.WaitStatus
-	asked       bool // the scanner waits until the end is recorded
+	use         proc.Usage // what it has used, of a child
+	asked       bool       // the scanner waits until the end is recorded
 }
 
 // kernel is what processes asks of the kernel.
 type kernel struct {
-	wait    func() (pid int, ws unix.WaitStatus, ok bool) // waits for an end; not ok: there is no child
-	peek    func(pid int) (ws unix.WaitStatus, ended bool)
+	wait    func(use *proc.Usage) (pid int, ws unix.WaitStatus, ok bool) // waits for an end; not ok: there is no child
+	peek    func(pid int, use *proc.Usage) (ws unix.WaitStatus, ended bool)
 	collect func(pid int)
 	list    func() []int  // all children
 	signal  func(on bool) // has SIGCHLD come, or not
@@ -65,12 +72,12 @@ type kernel struct {
 // that it has not made; otherwise SIGCHLD costs nothing but where it is needed.
 func newProcesses(given bool) *processes {
 	ps := &processes{
-		given: given, wake: make(chan struct{}, 1), deaths: make(chan os.Signal, 1),
+		given: given, wake: make(chan struct{}, 1), slow: make(chan struct{}, 1), held: func() bool { return false }, deaths: make(chan os.Signal, 1),
 		known: map[int]*process{}, corpses: map[int]*process{}, unclaimed: map[int]unix.WaitStatus{},
 		seen: func(int) {},
 	}
 	ps.kernel = kernel{
-		wait: func() (int, unix.WaitStatus, bool) { return proc.PeekDead(0) },
+		wait: func(use *proc.Usage) (int, unix.WaitStatus, bool) { return proc.PeekDead(0, use) },
 		peek: proc.PeekChild,
 		collect: func(pid int) {
 			for {
@@ -112,7 +119,7 @@ func (pl *expected) holds(pid int, u *unit, r role) *process {
 	ps.known[pid] = p
 	if len(ps.corpses) > 0 { // it may be among them, or behind one that hides it
 		delete(ps.corpses, pid)
-		if ws, ended := ps.kernel.peek(pid); ended {
+		if ws, ended := ps.kernel.peek(pid, &p.use); ended {
 			ps.corpses[pid] = p
 			p.end(ws)
 		}
@@ -144,7 +151,7 @@ func (pl *expected) shut() {
 		case ps.expecting == 0 && !ps.leaving:
 			ps.collect(pid)
 		default:
-			if _, ended := ps.kernel.peek(pid); !ended {
+			if _, ended := ps.kernel.peek(pid, nil); !ended {
 				delete(ps.corpses, pid)
 			}
 		}
@@ -208,16 +215,41 @@ func (ps *processes) remove(p *process) {
 	}
 }
 
-// collect has the kernel forget a child that has ended.
+// collect has the reaper have the kernel forget a child that has ended: who has recorded
+// the end goes on meanwhile.
 func (ps *processes) collect(pid int) {
-	ps.kernel.collect(pid)
-	delete(ps.corpses, pid)
+	if !slices.Contains(ps.finished, pid) {
+		ps.finished = append(ps.finished, pid)
+	}
 	ps.poke()
 }
 
-func (ps *processes) poke() {
+// collectNow does what the reaper is to do soon: until it is collected a child that has
+// ended counts at the limits of processes.
+func (ps *processes) collectNow() {
+	ps.collecting.Lock()
+	defer ps.collecting.Unlock()
+	ps.mu.Lock()
+	pids := ps.finished
+	ps.finished = nil
+	for _, pid := range pids {
+		delete(ps.corpses, pid) // from here on the number may be another's
+	}
+	ps.mu.Unlock()
+	for _, pid := range pids {
+		ps.kernel.collect(pid)
+	}
+}
+
+func (ps *processes) poke() { poke(ps.wake) }
+
+// heldUp says that an owner has been held up for a while: behind a corpse that it keeps
+// may be others.
+func (ps *processes) heldUp() { poke(ps.slow) }
+
+func poke(c chan struct{}) {
 	select {
-	case ps.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -356,22 +388,25 @@ func (ps *processes) making() int {
 	return ps.expecting
 }
 
-// kill kills what runs: the services' processes, or the log services'.
-func (ps *processes) kill(log bool) {
+// kill kills what runs, and returns it: the services' processes, or the log services'.
+func (ps *processes) kill(log bool) (late []*process) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	for _, p := range ps.known {
 		if p.unit != nil && !p.over && (p.unit.prefix != "") == log {
 			proc.SendSignal(p.pid, p.pidfd, unix.SIGKILL)
+			late = append(late, p)
 		}
 	}
+	return late
 }
 
 // reap has owners told of the ends of children, for ever.
 func (ps *processes) reap() {
 	patience := time.NewTimer(0)
 	for {
-		pid, ws, ok := ps.kernel.wait()
+		var use proc.Usage
+		pid, ws, ok := ps.kernel.wait(&use)
 		if !ok { // there is no child
 			select {
 			case <-ps.wake:
@@ -379,16 +414,27 @@ func (ps *processes) reap() {
 			}
 			continue
 		}
-		ps.died(pid, ws)
+		ps.died(pid, ws, use)
 		// The kernel tells of a corpse that is left again and again, and of none
 		// behind it. As a rule it is collected in less time than any other way to
-		// look for those would take.
-		patience.Reset(proc.GraceTime)
+		// look for those would take. A timer is only for where somebody is held up already,
+		// since the runtime wakes another thread to look after it.
+		select {
+		case <-ps.slow:
+		default:
+		}
+		var late <-chan time.Time
+		if ps.held() {
+			patience.Reset(proc.GraceTime)
+			late = patience.C
+		}
 		for left := ps.left(); left; left = ps.left() {
 			select {
 			case <-ps.wake:
 				continue
-			case <-patience.C:
+			case <-ps.slow:
+				ps.lookAround()
+			case <-late:
 				ps.lookAround()
 			}
 			break
@@ -431,21 +477,23 @@ func (ps *processes) look() {
 		pids = append(pids, ps.kernel.list()...)
 	}
 	for _, pid := range pids {
-		if ws, ended := ps.kernel.peek(pid); ended {
-			ps.died(pid, ws)
+		var use proc.Usage
+		if ws, ended := ps.kernel.peek(pid, &use); ended {
+			ps.died(pid, ws, use)
 		}
 	}
 }
 
-// left says whether there are corpses that are left.
+// left collects what is to be, and says whether there are corpses that are left.
 func (ps *processes) left() bool {
+	ps.collectNow()
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	return len(ps.corpses) > 0
 }
 
 // died takes the end of a child, whose corpse is there.
-func (ps *processes) died(pid int, ws unix.WaitStatus) {
+func (ps *processes) died(pid int, ws unix.WaitStatus, use proc.Usage) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	p := ps.known[pid]
@@ -456,6 +504,7 @@ func (ps *processes) died(pid int, ws unix.WaitStatus) {
 	case p != nil && p.unit != nil:
 		if !p.over {
 			ps.corpses[pid] = p
+			p.use = use
 			p.end(ws)
 		}
 	case p == nil && ps.expecting > 0 || ps.leaving:

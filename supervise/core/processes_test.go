@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"runitbox/supervise/proc"
 	"runitbox/supervise/servicedir"
 )
 
@@ -31,7 +32,7 @@ type dead struct {
 
 func (d *dead) kernel() kernel {
 	return kernel{
-		wait: func() (int, unix.WaitStatus, bool) {
+		wait: func(*proc.Usage) (int, unix.WaitStatus, bool) {
 			d.mu.Lock()
 			defer d.mu.Unlock()
 			for d.asked++; len(d.pids) == 0; {
@@ -42,7 +43,7 @@ func (d *dead) kernel() kernel {
 			}
 			return d.pids[0], d.ws[d.pids[0]], true
 		},
-		peek: func(pid int) (unix.WaitStatus, bool) {
+		peek: func(pid int, _ *proc.Usage) (unix.WaitStatus, bool) {
 			d.mu.Lock()
 			defer d.mu.Unlock()
 			d.asked++
@@ -98,6 +99,7 @@ func newEnds(t *testing.T) *ends {
 	g.dead = &dead{ws: map[int]unix.WaitStatus{}, alarm: g.deaths}
 	g.dead.changed = sync.NewCond(&g.dead.mu)
 	g.kernel = g.dead.kernel()
+	g.held = func() bool { return true }
 	g.seen = func(pid int) {
 		g.mu.Lock()
 		defer g.mu.Unlock()
@@ -120,6 +122,7 @@ func (g *ends) end() {
 		g.collect(pid)
 	}
 	g.processes.mu.Unlock()
+	g.collectNow()
 	g.dead.mu.Lock()
 	g.dead.pids, g.dead.over = nil, true
 	g.dead.changed.Broadcast()
@@ -333,6 +336,27 @@ func TestEndBehindACorpse(t *testing.T) {
 		}
 		if took := time.Since(begin); took != 0 {
 			t.Errorf("took %v, want no time at all", took)
+		}
+	})
+}
+
+// Behind the corpse of one who is held up it is looked when that has lasted for a while.
+func TestEndBehindOneHeldUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newEnds(t)
+		defer g.end()
+		g.held = func() bool { return false }
+		for _, line := range []string{"expect web", "holds web 10", "knows web 10", "expect db", "holds db 11", "knows db 11", "dies 10 7", "dies 11 8", "wait"} {
+			g.do(line)
+			synctest.Wait()
+		}
+		if got := g.do("record db"); got != "" {
+			t.Errorf("before anybody was held up: %s", got)
+		}
+		g.heldUp()
+		synctest.Wait()
+		if got, want := g.do("record db"), "11 ended with 8"; got != want {
+			t.Errorf("got %q, want %q", got, want)
 		}
 	})
 }

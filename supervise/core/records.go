@@ -15,6 +15,12 @@ func (s *service) recordEnd(u *unit, r role, ws unix.WaitStatus) {
 	if r == isRun && u == &s.main {
 		l.Word = state.ProcEnded
 	}
+	if u.isEssential() {
+		l.Ticks = 1 // it is down because it has ended; the status is that of ./run
+		if r == isFinish {
+			l.Status = u.ws
+		}
+	}
 	s.record(u, l)
 }
 

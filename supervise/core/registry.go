@@ -13,7 +13,8 @@ import (
 type registry struct {
 	mu       sync.Mutex
 	services map[string]*service
-	added    int // since addedSince was last asked for
+	byName   map[string]*service // the same by their names; nil until somebody asks
+	added    int                 // since addedSince was last asked for
 	// unwritten are records that could not be written and are nowhere but with the
 	// scanner: of a service by key, of a unit by prefix, of a script by its tag.
 	unwritten map[string]map[string]state.Process
@@ -29,6 +30,9 @@ func (r *registry) add(s *service) (added int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.services[s.key] = s
+	if r.byName != nil {
+		r.byName[s.name] = s
+	}
 	r.added++
 	return r.added
 }
@@ -52,7 +56,23 @@ func (r *registry) find(key string) *service {
 func (r *registry) remove(key string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if s := r.services[key]; s != nil && r.byName[s.name] == s {
+		delete(r.byName, s.name)
+	}
 	delete(r.services, key)
+}
+
+// named is the service of that name; nil where there is none.
+func (r *registry) named(name string) *service {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.byName == nil {
+		r.byName = map[string]*service{}
+		for _, s := range r.services {
+			r.byName[s.name] = s
+		}
+	}
+	return r.byName[name]
 }
 
 func (r *registry) count() int {

@@ -37,6 +37,7 @@ type unit struct {
 	foreign  bool        // the adopted process is no child of the scanner
 	unread   bool        // bytes were left in the FIFO on purpose
 	more     bool        // bytes may be left in the FIFO, to be read next
+	hasEnded bool        // ./run has run, and ended
 	left     bool        // the record is not written, and the scanner has it; the owner of the service knows
 	told     atomic.Bool // of bytes in the FIFO, and has not looked since
 	ws       unix.WaitStatus
@@ -54,11 +55,12 @@ type unit struct {
 	rests    int            // the number of the last rest
 	policy   *policy.Policy // what the directory says beyond runit; nil: nothing
 	deaths   deaths
-	ends     int8        // behind 1: which line of supervise/history is next; 0: not known yet
-	deadline *time.Timer // of what runs, once it is to end
-	notify   int         // the end for reading of the pipe by which ./run says that it is ready; 0: none
-	late     *time.Timer // until it has to
-	talk     *talk       // what ./run says of itself, where it has a socket for it; else nil
+	ends     int16         // behind 1: which line of supervise/history is next; 0: not known yet
+	readied  time.Duration // after which time ./run was ready; 0: it has not said so
+	deadline *time.Timer   // of what runs, once it is to end
+	notify   int           // the end for reading of the pipe by which ./run says that it is ready; 0: none
+	late     *time.Timer   // until it has to
+	talk     *talk         // what ./run says of itself, where it has a socket for it; else nil
 
 	records  sync.Mutex      // guards the following, and is held while the record is written
 	rec      state.Process   // the record
@@ -93,6 +95,8 @@ type service struct {
 	inline      bool         // what is to be made is put into orders
 	looked      bool         // its directory was just read
 	names       policy.Names // what is in it, as it was read last
+	needs       bool         // it needs others
+	needed      bool         // others need it
 	readOnly    bool         // its file system is, and that was said
 	takenOver   bool         // another core has let go of it
 	opened      bool
@@ -210,6 +214,9 @@ func (s *service) feed(u *unit, ev machine.Event) {
 			u.since = time.Now()
 		}
 	}
+	if before.Phase == machine.Waiting && st.Phase != before.Phase && row.Do != machine.Start {
+		s.core.needs.leave(s)
+	}
 	if before.Want != st.Want || row.Record && st.Want == state.WantOnce {
 		s.recordWant(u)
 	}
@@ -217,6 +224,9 @@ func (s *service) feed(u *unit, ev machine.Event) {
 	s.do(u, row.Do) // first: that down is wanted is written together with the TERM
 	if !row.Later {
 		u.write()
+	}
+	if u == &s.main {
+		s.tellStanding()
 	}
 }
 
@@ -231,6 +241,9 @@ func (s *service) do(u *unit, e machine.Effect) {
 		}
 		if u == &s.main {
 			s.attachLog()
+			if s.waitForNeeds() {
+				return
+			}
 		}
 		s.hook(u, laneUp, job{hook: 'u', then: func(bool) { s.feed(u, machine.Ready) }})
 	case machine.Spawn:
@@ -257,6 +270,10 @@ func (s *service) do(u *unit, e machine.Effect) {
 		u.restFor(10 * time.Second)
 	case machine.TellHeld:
 		s.tellHeld()
+	case machine.TellNeeds:
+		s.tellNeeds(s.lacks(), true)
+	case machine.Over:
+		s.tellOver(u)
 	default:
 		if send := sends[e]; send.sig != 0 {
 			s.hook(u, send.lane, job{hook: send.hook, of: u.pid, then: s.sent(u, u.pid, e)})
@@ -273,6 +290,7 @@ func (u *unit) restFor(d time.Duration) {
 
 // ended tells the machine that ./run or ./finish is over.
 func (s *service) ended(u *unit, r role, ws unix.WaitStatus) {
+	u.hasEnded = true
 	if r == isRun {
 		u.ws = ws
 		if u == &s.main && s.dir.Readable("finish") {

@@ -129,9 +129,13 @@ func (c *Core) make(o order) event {
 	if o.session && !o.leads {
 		start = ch.StartInSession
 	}
-	begun := proc.TicksNow()
+	begun := life.Ticks
 	h := c.slots.Take()
 	pid, err := start(h, c.files)
+	if err == unix.EAGAIN { // the one before it may be what was too much
+		c.procs.collectNow()
+		pid, err = start(h, c.files)
+	}
 	c.slots.Put(h)
 	var made *process
 	switch err {
@@ -202,8 +206,8 @@ func (s *service) spawn(u *unit, r role) {
 }
 
 // statusUnknown stands for the wait status of a process whose end nobody was
-// told; no real status has its value.
-const statusUnknown unix.WaitStatus = 0xffff0000
+// told.
+const statusUnknown = state.StatusUnknown
 
 // order has a process made for u. Where there is to be a pipe and none can be had it is
 // as if the process could not be made: what would be in its place is somebody else's.
@@ -299,7 +303,7 @@ func (s *service) answered(ev event) {
 		s.fatal(unexecuted(u, ev))
 		if ev.role == isRun {
 			u.since = time.Now()
-			s.noteEnd(u, 111<<8)
+			s.noteEnd(u, 111<<8, nil)
 		}
 		s.ended(u, ev.role, 111<<8)
 	}

@@ -65,10 +65,14 @@ func (c *Core) handle(m wire.Message) {
 			c.add(m.Arg, m.Name, servicedir.Dir{FD: m.FDs[0]}, k, held)
 		}
 	case "drop":
-		if s := c.services.find(m.Arg); s != nil {
-			s.post(event{kind: evCommand, cmd: machine.CmdExit})
-		} else {
+		switch s := c.services.find(m.Arg); {
+		case s == nil:
 			c.procs.unreserve(m.Arg)
+		case m.Arg2 != "0" && c.needs.used():
+			ms, _ := strconv.Atoi(m.Arg2)
+			c.dropAll(time.Duration(ms) * time.Millisecond)
+		default:
+			s.post(event{kind: evCommand, cmd: machine.CmdExit})
 		}
 	case "ready":
 		if s := c.services.find(m.Arg); s != nil {
@@ -97,6 +101,9 @@ func (c *Core) add(key, name string, dir servicedir.Dir, k stash, state string) 
 		// Who waits for a child to become a program keeps a processor of the scheduler's
 		// for a while.
 		runtime.GOMAXPROCS(processors() + poolMax)
+	}
+	if c.needs.isNeeded(name) {
+		s.post(event{kind: evAsked, who: &s.main})
 	}
 	c.tidyLater()
 	c.procs.opening()
@@ -144,6 +151,7 @@ func (c *Core) enter(s *service, k stash, dropped bool) {
 func (c *Core) gone(s *service, status string) {
 	s.close()
 	c.services.remove(s.key)
+	c.forgetNeeds(s)
 	c.descriptors.give(s.taken)
 	if !s.detached {
 		c.report(wire.Message{Word: "gone", Arg: s.key, Arg2: status})

@@ -17,6 +17,7 @@ const (
 	Ending                 // ./run has ended, a control script that was to end it has not
 	Finishing              // ./finish runs or is being made
 	Resting                // down, until a second has passed or an order comes
+	Waiting                // down, until what it needs is ready
 
 	phases = iota
 )
@@ -94,6 +95,8 @@ const (
 	Scripted                         // the same, and a control script of it goes on
 	FoundFailed                      // an earlier core has given it up
 	Hung                             // ./run has not said in time that it works
+	Lacking                          // something that it needs is not ready
+	Met                              // all that it needs is ready
 
 	events = iota + 0x80
 )
@@ -104,7 +107,7 @@ type Effect byte
 // The effects.
 const (
 	Nothing     Effect = iota
-	Start              // control/u, then Ready
+	Start              // Lacking, where something that it needs is not ready; else control/u, then Ready
 	Spawn              // make ./run
 	SpawnFinish        // make ./finish
 	Stop               // control/t, TERM; then CONT and control/d or control/x, as is wanted
@@ -115,6 +118,8 @@ const (
 	Await              // Rested after ten seconds
 	TellUnready        // say why ./run cannot be executed
 	TellHeld           // warn of the control script that the end waits for
+	TellNeeds          // warn of what it needs and will not be ready by itself
+	Over               // it has ended, and is not started again without an order
 	SendKill           // from here on: the control script of that name, then the signal
 	SendStop
 	SendCont
@@ -164,9 +169,10 @@ type change struct {
 	paused  mark
 	termed  mark
 	failed  mark
-	only    bool // the flags change in phase Running only
-	except  bool // the flags change in every phase but Running
-	notLogs bool // a log service ignores the event: it ends when its pipe does
+	only    bool   // the flags change in phase Running only
+	except  bool   // the flags change in every phase but Running
+	notLogs bool   // a log service ignores the event: it ends when its pipe does
+	last    Effect // what is done where the service then stays down
 }
 
 // changes is the first half of the machine: what an event changes wherever it comes.
@@ -183,11 +189,13 @@ var changes = [events]change{
 	TermSent:    {termed: set, only: true},
 	Spawned:     {paused: unset, termed: unset}, // flags are of one process
 	Died:        {paused: unset, termed: unset},
-	Gone:        {paused: unset, termed: unset},
-	GoneSoon:    {paused: unset, termed: unset},
-	GoneBackoff: {paused: unset, termed: unset},
+	Gone:        {paused: unset, termed: unset, last: Over},
+	GoneSoon:    {paused: unset, termed: unset, last: Over},
+	GoneBackoff: {paused: unset, termed: unset, last: Over},
 	Failed:      {paused: unset, termed: unset, failed: set},
 	FoundFailed: {failed: set},
+	Begin:       {last: Over}, // an earlier core may not have told that
+	BeginSoon:   {last: Over},
 }
 
 // moves is the other half: the next phase and what is to be done. A pair that is
@@ -201,6 +209,7 @@ var moves = [phases][events]*Row{
 		BeginSoon:    {next: Resting, Do: RestOn, when: ifUp},
 		BeginUnready: {next: Idle, Do: TellUnready, when: ifWanted},
 		FoundMaking:  {next: Starting, Do: Start, when: ifWanted, Record: true},
+		FoundFailed:  {next: Idle, Do: Over},
 		FoundRun:     {next: Running},
 		FoundFinish:  {next: Finishing},
 	},
@@ -212,7 +221,8 @@ var moves = [phases][events]*Row{
 		Gone:        {next: Starting, Do: Start, when: ifUp, Later: true},
 		GoneSoon:    {next: Resting, Do: Rest, when: ifUp},
 		GoneBackoff: {next: Resting, Do: RestBackoff, when: ifUp},
-		Failed:      {next: Idle},
+		Failed:      {next: Idle, Do: Over},
+		Lacking:     {next: Waiting, Do: Rest, when: ifWanted},
 	},
 	Running: {
 		CmdDown:     {next: Running, Do: Stop},
@@ -236,7 +246,7 @@ var moves = [phases][events]*Row{
 		Gone:        {next: Starting, Do: Start, when: ifUp, Later: true},
 		GoneSoon:    {next: Resting, Do: Rest, when: ifUp},
 		GoneBackoff: {next: Resting, Do: RestBackoff, when: ifUp},
-		Failed:      {next: Idle},
+		Failed:      {next: Idle, Do: Over},
 	},
 	Ending: { // it shows as running, so that what its script does with supervise/pid meets no other process
 		Rested:      {next: Ending, Do: TellHeld},
@@ -244,7 +254,7 @@ var moves = [phases][events]*Row{
 		Gone:        {next: Starting, Do: Start, when: ifUp, Later: true},
 		GoneSoon:    {next: Resting, Do: Rest, when: ifUp},
 		GoneBackoff: {next: Resting, Do: RestBackoff, when: ifUp},
-		Failed:      {next: Idle},
+		Failed:      {next: Idle, Do: Over},
 	},
 	Finishing: { // ./finish runs whatever is wanted
 		Spawned:     {next: Finishing},
@@ -253,16 +263,50 @@ var moves = [phases][events]*Row{
 		Gone:        {next: Starting, Do: Start, when: ifUp, Later: true},
 		GoneSoon:    {next: Resting, Do: Rest, when: ifUp},
 		GoneBackoff: {next: Resting, Do: RestBackoff, when: ifUp},
-		Failed:      {next: Idle},
+		Failed:      {next: Idle, Do: Over},
 	},
 	Resting: {
 		CmdUp:   {next: Starting, Do: Start},
 		CmdOnce: {next: Starting, Do: Start, Record: true},
-		CmdDown: {next: Idle},
-		CmdExit: {next: Idle},
+		CmdDown: {next: Idle, Do: Over},
+		CmdExit: {next: Idle, Do: Over},
 		Unfed:   {next: Idle},
 		Rested:  {next: Starting, Do: Start, when: ifWanted},
 	},
+	Waiting: { // an order to start looks anew at what it needs
+		CmdUp:   {next: Starting, Do: Start},
+		CmdOnce: {next: Starting, Do: Start, Record: true},
+		CmdDown: {next: Idle, Do: Over},
+		CmdExit: {next: Idle, Do: Over},
+		Rested:  {next: Waiting, Do: TellNeeds},
+		Met:     {next: Starting, Do: Start, when: ifWanted},
+	},
+}
+
+// Standing is what a service is to those that need it.
+type Standing byte
+
+// The standings.
+const (
+	Absent  Standing = iota // nobody supervises it
+	Coming                  // it is about to be ready, by itself
+	Reached                 // it is ready, or runs and does not say when it is
+	Stopped                 // it is down until somebody starts it
+	GivenUp                 // the same, since it has failed
+)
+
+// Standing says what a service of that status is to those that need it; ready is false
+// for one that has yet to say that it is ready.
+func (s Status) Standing(ready bool) Standing {
+	switch {
+	case s.Phase == Running && ready && !s.Termed:
+		return Reached
+	case s.Phase == Idle && s.Failed:
+		return GivenUp
+	case s.Phase == Idle && s.Want != state.WantUp:
+		return Stopped
+	}
+	return Coming
 }
 
 // Step decides what an event means. It starts nothing and reads no clock. The row
@@ -284,7 +328,7 @@ func Step(s Status, ev Event) (Status, Row) {
 	}
 	r := *m
 	if !r.when.holds(s) {
-		r = Row{next: Idle}
+		r = Row{next: Idle, Do: c.last}
 		if m.when == ifAgainst || m.when == ifWorking {
 			r.next = m.next
 		}

@@ -28,8 +28,8 @@ func TestStep(t *testing.T) {
 		{"a log service that is to end is not stopped", Status{Phase: Starting, Want: state.WantExit, Log: true}, Spawned, Status{Phase: Running, Want: state.WantExit, Log: true}, Nothing},
 		{"a log service knows no exit", Status{Phase: Running, Log: true}, CmdExit, Status{Phase: Running, Log: true}, Nothing},
 		{"what is wanted up is begun", Status{}, Begin, Status{Phase: Starting}, Start},
-		{"what is wanted down is not", down, Begin, down, Nothing},
-		{"what ran once is not begun again", Status{Want: state.WantOnce}, Begin, Status{Want: state.WantOnce}, Nothing},
+		{"what is wanted down is not", down, Begin, down, Over},
+		{"what ran once is not begun again", Status{Want: state.WantOnce}, Begin, Status{Want: state.WantOnce}, Over},
 		{"what had just ended rests first", Status{}, BeginSoon, Status{Phase: Resting}, RestOn},
 		{"what misses its ./run is told of", Status{}, BeginUnready, Status{}, TellUnready},
 		{"but not where it is to stay down", down, BeginUnready, down, Nothing},
@@ -72,23 +72,23 @@ func TestStep(t *testing.T) {
 		{"until then only orders are taken", Status{Phase: Ending}, CmdDown, Status{Phase: Ending, Want: state.WantDown}, Nothing},
 		{"and nobody is sent a signal", Status{Phase: Ending}, CmdKill, Status{Phase: Ending}, Nothing},
 		{"then it ends: finish", Status{Phase: Ending, Want: state.WantDown, Termed: true}, Died, Status{Phase: Finishing, Want: state.WantDown}, SpawnFinish},
-		{"or down", Status{Phase: Ending, Want: state.WantExit}, Gone, Status{Want: state.WantExit}, Nothing},
+		{"or down", Status{Phase: Ending, Want: state.WantExit}, Gone, Status{Want: state.WantExit}, Over},
 		{"or the next start", Status{Phase: Ending}, Gone, Status{Phase: Starting}, Start},
 		{"or the rest", Status{Phase: Ending}, GoneSoon, Status{Phase: Resting}, Rest},
 		{"death clears the flags", Status{Phase: Running, Paused: true, Termed: true}, Died, Status{Phase: Finishing}, SpawnFinish},
 		{"finish runs whatever is wanted", Status{Phase: Running, Want: state.WantExit}, Died, Status{Phase: Finishing, Want: state.WantExit}, SpawnFinish},
 		{"after a second of life it is started at once", up, Gone, Status{Phase: Starting}, Start},
 		{"before, it rests", up, GoneSoon, Status{Phase: Resting}, Rest},
-		{"what ran once stays down", Status{Phase: Running, Want: state.WantOnce}, GoneSoon, Status{Want: state.WantOnce}, Nothing},
-		{"what is wanted down stays down, without a rest", Status{Phase: Running, Want: state.WantDown, Termed: true}, GoneSoon, down, Nothing},
+		{"what ran once stays down", Status{Phase: Running, Want: state.WantOnce}, GoneSoon, Status{Want: state.WantOnce}, Over},
+		{"what is wanted down stays down, without a rest", Status{Phase: Running, Want: state.WantDown, Termed: true}, GoneSoon, down, Over},
 		{"up in finish waits for it", Status{Phase: Finishing, Want: state.WantDown}, CmdUp, Status{Phase: Finishing}, Nothing},
 		{"down in finish waits for it", Status{Phase: Finishing}, CmdDown, Status{Phase: Finishing, Want: state.WantDown}, Nothing},
-		{"finish is over, down is wanted", Status{Phase: Finishing, Want: state.WantDown}, Gone, down, Nothing},
+		{"finish is over, down is wanted", Status{Phase: Finishing, Want: state.WantDown}, Gone, down, Over},
 		{"finish that could not be made is tried again", Status{Phase: Finishing, Want: state.WantDown}, Unmade, Status{Phase: Finishing, Want: state.WantDown}, RestLong},
 		{"even if nothing is wanted", Status{Phase: Finishing, Want: state.WantExit}, Rested, Status{Phase: Finishing, Want: state.WantExit}, SpawnFinish},
 		{"up ends the rest", Status{Phase: Resting}, CmdUp, Status{Phase: Starting}, Start},
-		{"down ends the rest", Status{Phase: Resting}, CmdDown, down, Nothing},
-		{"exit ends the rest", Status{Phase: Resting}, CmdExit, Status{Want: state.WantExit}, Nothing},
+		{"down ends the rest", Status{Phase: Resting}, CmdDown, down, Over},
+		{"exit ends the rest", Status{Phase: Resting}, CmdExit, Status{Want: state.WantExit}, Over},
 		{"the rest is over", Status{Phase: Resting}, Rested, Status{Phase: Starting}, Start},
 		{"a log service whose pipe is closed ends by itself", up, Unfed, Status{Phase: Running, Want: state.WantExit}, Nothing},
 		{"or is not started again", Status{Phase: Resting}, Unfed, Status{Want: state.WantExit}, Nothing},
@@ -230,6 +230,13 @@ func TestMachineHolds(t *testing.T) {
 		}},
 		{"what was given up is started by an order only", func(from Status, ev Event, to Status, r Row) bool {
 			return !from.Failed || from.Phase != Idle || ev == CmdUp || ev == CmdOnce || !starts(r) && to.Phase != Resting
+		}},
+		{"that it is over is said of what then stays down only", func(_ Status, _ Event, to Status, r Row) bool {
+			return r.Do != Over || to.Phase == Idle
+		}},
+		{"an end after which it stays down is its last", func(from Status, ev Event, to Status, r Row) bool {
+			ends := ev == Gone || ev == GoneSoon || ev == GoneBackoff || ev == Failed
+			return !ends || to.Phase != Idle || from.Phase == Idle || r.Do == Over
 		}},
 		{"signals go to ./run only", func(from Status, _ Event, to Status, r Row) bool {
 			return r.Do != Stop && r.Do < SendKill || to.Phase == Running

@@ -34,6 +34,24 @@ type Policy struct {
 	BackoffMax     time.Duration // backoff; 0: a restart rests as runsv's
 	GiveUpAfter    int           // give-up: more ends than that
 	GiveUpWithin   time.Duration // within that
+	Essential      Essential     // essential: the tree ends with the service
+}
+
+// Essential is with which end of a service the tree ends.
+type Essential byte
+
+// The ends that there are to choose from.
+const (
+	EndsAlone       Essential = iota // the tree goes on
+	EndsTree                         // every end
+	EndsWithSuccess                  // when ./run has exited 0
+	EndsWithFailure                  // when it has not
+)
+
+// Holds says whether the tree ends with a service whose ./run has exited so, 128 and more
+// for a signal.
+func (e Essential) Holds(code int) bool {
+	return e == EndsTree || e == EndsWithSuccess && code == 0 || e == EndsWithFailure && code != 0
 }
 
 // The files that hold a time in milliseconds, which is read when it begins to run.
@@ -96,6 +114,19 @@ var files = [...]struct {
 		p.GiveUpAfter, p.GiveUpWithin = int(n), time.Duration(ms)*time.Millisecond
 		return nil
 	}},
+	{"essential", func(p *Policy, text string) error {
+		switch text {
+		case "":
+			p.Essential = EndsTree
+		case "success":
+			p.Essential = EndsWithSuccess
+		case "failure":
+			p.Essential = EndsWithFailure
+		default:
+			return errors.New("empty, success or failure")
+		}
+		return nil
+	}},
 }
 
 // Names are which of runit's own files a directory has, as its list shows them: what is
@@ -104,6 +135,7 @@ type Names struct {
 	Known              bool // else it could not be listed
 	Log, Down, Control bool
 	User               bool // where user/access may be, which is not runit's
+	Needs              bool // of ours: the directory of what it needs
 }
 
 // Read reads the files of the directory at, an open descriptor. A file that cannot be
@@ -235,6 +267,8 @@ func list(at int) (names map[string]bool, has Names) {
 				has.Control = true
 			case "user":
 				has.User = true
+			case "needs":
+				has.Needs = true
 			}
 			for _, f := range files {
 				if f.name == string(name) {

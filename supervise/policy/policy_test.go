@@ -60,6 +60,9 @@ func TestRead(t *testing.T) {
 			`./user/access: "@" is not understood: it should be the name of a user, or @ and that of a group.`}},
 		{"a file user", files{"user": "root"}, nil, nil},
 		{"nobody", files{"user/access": "\n"}, &Policy{Deaths: 20}, nil},
+		{"essential", files{"essential": ""}, &Policy{Deaths: 20, Essential: EndsTree}, nil},
+		{"essential when it fails", files{"essential": "failure\n"}, &Policy{Deaths: 20, Essential: EndsWithFailure}, nil},
+		{"essential in another way", files{"essential": "yes"}, &Policy{Deaths: 20}, []string{`./essential: "yes" is not understood: it should be empty, success or failure.`}},
 		{"too many to remember", files{"max-death-tally": "5000"}, &Policy{Deaths: 20}, []string{`./max-death-tally: "5000" is not understood: it should be a number from 1 to 4096.`}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -10,23 +10,33 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Usage is what a child that has ended has used, with the children that it has waited
+// for. Known is false where nobody can tell.
+type Usage struct {
+	Known  bool
+	Memory int64         // at most, in KiB
+	CPU    time.Duration // of a user's and the system's time
+}
+
 // PeekDead finds a child that has ended and leaves it there. Unless flags is
-// WNOHANG it waits for one, as long as there are children.
-func PeekDead(flags int) (pid int, ws unix.WaitStatus, ok bool) {
-	return peek(unix.P_ALL, 0, flags)
+// WNOHANG it waits for one, as long as there are children. What it has used is told
+// where use is not nil.
+func PeekDead(flags int, use *Usage) (pid int, ws unix.WaitStatus, ok bool) {
+	return peek(unix.P_ALL, 0, flags, use)
 }
 
 // PeekChild says whether a child has ended, and how, and leaves it there.
-func PeekChild(pid int) (ws unix.WaitStatus, ended bool) {
-	_, ws, ended = peek(unix.P_PID, pid, unix.WNOHANG)
+func PeekChild(pid int, use *Usage) (ws unix.WaitStatus, ended bool) {
+	_, ws, ended = peek(unix.P_PID, pid, unix.WNOHANG, use)
 	return ws, ended
 }
 
-func peek(which, id, flags int) (pid int, ws unix.WaitStatus, ok bool) {
+func peek(which, id, flags int, use *Usage) (pid int, ws unix.WaitStatus, ok bool) {
+	var ru unix.Rusage
 	var si unix.Siginfo
 	err := error(unix.EINTR)
 	for err == unix.EINTR {
-		err = unix.Waitid(which, id, &si, unix.WEXITED|unix.WNOWAIT|flags, nil)
+		err = unix.Waitid(which, id, &si, unix.WEXITED|unix.WNOWAIT|flags, &ru)
 	}
 	if err != nil {
 		return 0, 0, false
@@ -46,6 +56,9 @@ func peek(which, id, flags int) (pid int, ws unix.WaitStatus, ok bool) {
 		ws = unix.WaitStatus(status)
 	case 3: // CLD_DUMPED
 		ws = unix.WaitStatus(status) | 0x80
+	}
+	if use != nil {
+		*use = Usage{pid != 0, int64(ru.Maxrss), time.Duration(ru.Utime.Nano() + ru.Stime.Nano())}
 	}
 	return pid, ws, pid != 0
 }

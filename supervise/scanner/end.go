@@ -10,6 +10,7 @@ import (
 type ending struct {
 	status   int
 	deadline time.Time
+	begun    time.Time
 }
 
 // end ends the scanner: at once where the core knows what it is to do without it.
@@ -19,11 +20,11 @@ func (s *Scanner) end(status int, stops bool) {
 	case s.stop != nil:
 		return
 	case stops:
-		s.stop = &ending{status, time.Now().Add(s.StopTime)}
+		s.stop = &ending{status, time.Now().Add(s.StopTime), time.Now()}
 	case s.leaving != nil && s.leaving.status >= status:
 		return
 	default:
-		s.leaving = &ending{status, time.Now().Add(leaveTime)}
+		s.leaving = &ending{status, time.Now().Add(leaveTime), time.Now()}
 	}
 	if status != 0 && !stops {
 		for _, e := range s.entries {
@@ -46,7 +47,7 @@ const leaveTime = 2 * time.Second
 func (s *Scanner) isOver() (status int, over bool) {
 	switch {
 	case s.stop != nil:
-		return s.stop.status, s.core == 0 && s.restart == nil && !s.starting || !time.Now().Before(s.stop.deadline)
+		return s.stop.status, !s.command.runs() && s.core == 0 && s.restart == nil && !s.starting || !time.Now().Before(s.stop.deadline)
 	case s.leaving == nil:
 		return 0, false
 	case !time.Now().Before(s.leaving.deadline):

@@ -1,13 +1,18 @@
 package scanner
 
 import (
+	"errors"
 	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/supervise/diag"
 	"runitbox/supervise/wire"
 )
+
+// errOver says why the tree is stopped.
+var errOver = errors.New("it is essential, and has ended: the tree is stopped.")
 
 // read acts on what came from the core.
 func (s *Scanner) read(l wire.Received) {
@@ -57,6 +62,12 @@ func (s *Scanner) handle(m wire.Message) {
 		} else {
 			e.wait = 0
 			s.offerLacking()
+		}
+	case "over":
+		// While this process becomes another program the next core says it again.
+		if status, err := strconv.Atoi(m.Arg); err == nil && s.handing == nil && s.stop == nil {
+			s.Say(diag.Warning, m.Name, errOver)
+			s.end(status, true)
 		}
 	case "seen":
 		if pid, err := strconv.Atoi(m.Arg); err == nil && s.handing == nil { // else the next core is told again

@@ -22,6 +22,10 @@ type inherited struct {
 
 // reap collects children. The core's own end is acted on.
 func (s *Scanner) reap() {
+	if s.command.starting { // its end may be among them, by a number that is not known yet
+		return
+	}
+	s.collectCommand()
 	if s.core != 0 {
 		var ws unix.WaitStatus
 		if pid, err := unix.Wait4(s.core, &ws, unix.WNOHANG, nil); err == nil && pid == s.core {
@@ -29,13 +33,15 @@ func (s *Scanner) reap() {
 		}
 	}
 	for {
-		pid, ws, ok := proc.PeekDead(unix.WNOHANG)
+		pid, ws, ok := proc.PeekDead(unix.WNOHANG, nil)
 		switch {
 		case !ok:
 			return
 		case pid == s.core:
 			unix.Wait4(pid, &ws, unix.WNOHANG, nil)
 			s.coreDied(ws)
+		case pid == s.command.pid:
+			s.collectCommand()
 		case s.coreWatch.lost[pid]:
 			s.collectLost(pid)
 		case s.behind:
@@ -51,14 +57,14 @@ func (s *Scanner) reap() {
 func (s *Scanner) lookBehind() {
 	s.behind = true
 	for _, pid := range proc.Children() {
-		if pid == s.core || s.told[pid] {
+		if pid == s.core || pid == s.command.pid || s.told[pid] {
 			continue
 		}
 		if s.coreWatch.lost[pid] {
 			s.collectLost(pid)
 			continue
 		}
-		if ws, ended := proc.PeekChild(pid); ended && !s.tellEnd(pid, ws) {
+		if ws, ended := proc.PeekChild(pid, nil); ended && !s.tellEnd(pid, ws) {
 			return
 		}
 	}

@@ -102,7 +102,7 @@ func (s *Scanner) send() {
 	case s.link == nil || o.waits:
 	case s.handing != nil && !s.handing.told:
 		s.handing.told = s.tell("quit", "0", "0") == nil
-	case s.stop != nil && !o.stop:
+	case s.stopsServices() && !o.stop:
 		left := max(time.Second, time.Until(s.stop.deadline)-500*time.Millisecond)
 		o.stop = s.tell("stop", strconv.Itoa(int(left/time.Millisecond)), "0") == nil
 	}
@@ -119,6 +119,9 @@ func (s *Scanner) sendSome() {
 	for _, e := range o.queue[:n] {
 		e.pending.queued = false
 		if m, ok := e.message(); ok && s.entries[e.key] == e {
+			if m.Word == "drop" && s.leaving != nil && s.leaving.status != 0 {
+				m.Arg2 = strconv.Itoa(int(s.StopTime / time.Millisecond))
+			}
 			ms, of = append(ms, m), append(of, e)
 		}
 	}

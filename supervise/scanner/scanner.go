@@ -5,7 +5,6 @@ package scanner
 
 import (
 	"os"
-	"os/signal"
 	"sync/atomic"
 	"time"
 
@@ -33,6 +32,8 @@ type Scanner struct {
 	StopTime time.Duration
 	// StopOnTerm has TERM and HUP stop the services also where it is not process 1.
 	StopOnTerm bool
+	// Command is the main command, with its arguments; none in most trees.
+	Command []string
 
 	voice   *diag.Queue // what Say is while it runs
 	sigs    chan os.Signal
@@ -71,6 +72,7 @@ type Scanner struct {
 	stampDue  bool                   // when the look is over: who hangs at that file keeps others out of the directory
 	stamping  atomic.Bool
 
+	command  command
 	stop     *ending   // of process 1: the services are being stopped
 	leaving  *ending   // it is about to end
 	handing  *handover // it is about to become another program
@@ -85,14 +87,8 @@ func (s *Scanner) Run() int {
 	pid1 := os.Getpid() == 1
 	self.AwaitThreads(func(err error) { s.Say(diag.Warning, "", err) })
 	sigs := make(chan os.Signal)
-	self.NotifyEach(sigs, unix.SIGTERM, unix.SIGHUP, unix.SIGALRM, unix.SIGUSR2, unix.SIGCHLD)
 	s.sigs = sigs
-	if pid1 {
-		signal.Notify(make(chan os.Signal, 1)) // unasked, some would end it, and with it all
-		self.NotifyEach(sigs, unix.SIGINT)
-	} else {
-		self.DefaultAction(unix.SIGUSR1, unix.SIGQUIT, unix.SIGPWR, unix.SIGVTALRM, unix.SIGPROF, unix.SIGXCPU, unix.SIGXFSZ)
-	}
+	s.listen(pid1)
 	self.IgnorePipe()
 	s.files = self.RaiseFiles()
 	go self.GrowTable(tableSize)
@@ -109,7 +105,12 @@ func (s *Scanner) Run() int {
 	s.self = executable(s.Args[0])
 	s.entries, s.idle, s.held = map[string]*entry{}, map[*entry]bool{}, map[string]*incomplete{}
 	s.mail, s.started, s.found = make(chan wire.Received, 16), make(chan newCoreOf, 1), make(chan finding)
-	s.outgoing.room = make(chan struct{}, 1)
+	s.outgoing.room, s.command.started = make(chan struct{}, 1), make(chan commandMade, 1)
+	if s.command.stderr = 2; len(s.Command) > 0 && s.Log > 0 { // which is about to be the log
+		if fd, err := unix.FcntlInt(2, unix.F_DUPFD_CLOEXEC, 3); err == nil {
+			s.command.stderr = fd
+		}
+	}
 	s.coreWatch.ended, s.coreWatch.lost = make(chan int), map[int]bool{}
 	s.wanted = true
 	again := s.resume()
@@ -121,6 +122,9 @@ func (s *Scanner) Run() int {
 	s.dir.threads = s.threadsFor
 	for _, sig := range again { // that were not acted on before an upgrade
 		unix.Kill(os.Getpid(), sig)
+	}
+	if len(s.Command) > 0 && s.command.pid == 0 {
+		s.startCommand()
 	}
 	s.startCore()
 	select { // who starts first has its own processor while this looks
@@ -138,9 +142,11 @@ func (s *Scanner) Run() int {
 		timer.set(s.pause())
 		select {
 		case sig := <-sigs:
-			s.obey(sig, pid1 || s.StopOnTerm)
+			s.obey(sig, pid1 || s.StopOnTerm || len(s.Command) > 0)
 		case c := <-s.started:
 			s.coreStarted(c)
+		case c := <-s.command.started:
+			s.commandStarted(c)
 		case l := <-s.mail:
 			s.read(l)
 		case <-s.outgoing.room:
@@ -189,15 +195,24 @@ func (s *Scanner) obey(sig os.Signal, stops bool) {
 		return
 	}
 	switch sig {
-	case unix.SIGTERM, unix.SIGINT:
+	case unix.SIGTERM, unix.SIGINT, unix.SIGQUIT, unix.SIGPWR, sigStop:
+		s.command.pass(sig)
 		s.end(0, stops)
+	case unix.SIGUSR1, unix.SIGWINCH:
+		s.command.pass(sig)
 	case unix.SIGHUP:
+		if len(s.Command) > 0 {
+			s.command.pass(sig)
+			return
+		}
 		s.end(111, stops)
 	case unix.SIGALRM:
 		s.stampDue = true
 		s.look(true)
 	case unix.SIGUSR2:
-		if s.stop == nil && s.leaving == nil { // the end is not to be forgotten
+		if s.command.starting {
+			s.command.upgrade = true
+		} else if s.stop == nil && s.leaving == nil { // the end is not to be forgotten
 			s.upgrade()
 		}
 	case unix.SIGCHLD:

@@ -67,12 +67,20 @@ func (s *Scanner) makeCore(table int) (made newCoreOf) {
 		files = append(files, s.ring.r)
 	}
 	c := child.Child{Path: s.self, Argv: append(argv, "--", s.Dir), Env: os.Environ(), Files: []int{0, 1, 2}, Table: table}
+	if len(s.Command) > 0 { // which has the scanner's standard input to itself
+		null := quiet()
+		defer unix.Close(null)
+		files = append(files, null)
+	}
 	for _, fd := range files { // to where none is in the way of another
 		if fd, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 16); err != nil {
 			return newCoreOf{err: fmt.Errorf("unable to start runsv: %w", err)}
 		}
 		defer unix.Close(fd)
 		c.Files = append(c.Files, fd)
+	}
+	if n := len(c.Files) - 1; len(s.Command) > 0 {
+		c.Files[0], c.Files = c.Files[n], c.Files[:n]
 	}
 	pid, err := c.Start(nil, s.files.Given)
 	if err != nil && s.self != selfExe {

@@ -49,6 +49,14 @@ func (s *Scanner) pause() time.Duration {
 	switch {
 	case s.stop != nil:
 		until(s.stop.deadline)
+		if s.command.runs() {
+			if !s.outgoing.stop {
+				until(s.stop.servicesDue())
+			}
+			if !s.command.killed {
+				until(s.stop.killDue())
+			}
+		}
 	case !s.looking:
 		until(s.lookDue())
 	case !s.slow:
@@ -79,6 +87,7 @@ func (s *Scanner) tick() {
 	}
 	switch {
 	case s.stop != nil:
+		s.killLate()
 	case !s.looking:
 		if !s.lookDue().After(now) {
 			s.look(false)

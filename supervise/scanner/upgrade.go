@@ -82,6 +82,9 @@ func (s *Scanner) become() {
 		fmt.Fprintf(&b, " born=%d waits=%t\x00%s\x00", e.born, e.waits, e.name) // an older program reads numbers only
 		keep = append(keep, e.fds...)
 	}
+	if s.command.pid != 0 {
+		b.WriteString(s.command.commandState())
+	}
 	memfd, err := unix.MemfdCreate("runsvdir", 0)
 	if err == nil {
 		_, err = unix.Pwrite(memfd, []byte(b.String()), 0)
@@ -167,6 +170,9 @@ func (s *Scanner) resume() (again []unix.Signal) {
 		parts := strings.Split(string(b), "\x00")
 		for i := 0; i+1 < len(parts); i += 2 {
 			fields := strings.Fields(parts[i])
+			if len(fields) == 2 { // older programs pass over it
+				s.command.resume(fields)
+			}
 			if len(fields) < 5 {
 				continue
 			}

@@ -73,6 +73,7 @@ const (
 	ProcFinish    = "finish"        // PID is ./finish
 	ProcDown      = "down"          // nothing runs
 	ProcFailed    = "failed"        // nothing runs, and the service was given up
+	ProcWaits     = "waits"         // nothing runs until what the service needs is ready
 )
 
 // ProcSize is what every line is filled up to, so that one overwrites another.
@@ -191,7 +192,7 @@ func parseFields(f []string, want byte) (p Process, ok bool) {
 	switch p.Word {
 	case ProcRun, ProcFinish:
 		return p, p.PID != 0
-	case ProcMaking, ProcFinishing, ProcEnded, ProcDown, ProcFailed:
+	case ProcMaking, ProcFinishing, ProcEnded, ProcDown, ProcFailed, ProcWaits:
 		return p, true
 	}
 	return Process{}, false

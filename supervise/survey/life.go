@@ -5,21 +5,19 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/supervise/proc"
 	"runitbox/supervise/state"
-	"runitbox/supervise/sys"
 )
 
-// End is the end of one life of a service.
-type End struct {
-	At     time.Time
-	Status unix.WaitStatus
-	Lived  time.Duration // 0 where that is not known
-}
+// End is the end of one life of a service. What is not known of it is 0.
+type End = state.Ended
 
 // Life is what is known of the past of a service.
 type Life struct {
-	Ends     []End // the last ones, the newest last
-	Restarts int   // ends in the last hour, of the last ones; -1 where nobody notes them
+	Ends     []End         // the last ones, the newest last
+	Restarts int           // ends in the last hour, of the last ones; -1 where nobody notes them
+	Flaps    int           // how many of the last ends make up the loop that it is in; 0: it is in none
+	Ready    time.Duration // of what runs: after which time it was ready; 0: it has not said so
 }
 
 // Last is the newest end.
@@ -34,15 +32,22 @@ func (l Life) Last() (e End, known bool) {
 // the record tells the end of a service that is down.
 func lifeOf(path string, rec state.Record) Life {
 	l := Life{Restarts: -1}
-	if b, err := sys.Slurp(unix.AT_FDCWD, path+"/supervise/history", state.EndedMost*state.EndedSize); err == nil {
+	if b, err := proc.History(unix.AT_FDCWD, path+"/supervise/history"); err == nil {
 		l.Restarts = 0
 		for _, e := range state.ParseHistory(b) {
-			l.Ends = append(l.Ends, End{At: e.At, Status: e.Status, Lived: e.Lived})
+			if e.Runs {
+				if born := e.At.Add(-e.Lived); rec.State == state.Run && rec.Since.Sub(born).Abs() < time.Second {
+					l.Ready = e.Ready
+				}
+				continue
+			}
+			l.Ends = append(l.Ends, e)
 			if time.Since(e.At) < time.Hour {
 				l.Restarts++
 			}
 		}
 		if len(l.Ends) > 0 {
+			l.Flaps = state.Flaps(l.Ends, rec, time.Now())
 			return l
 		}
 	}

@@ -34,7 +34,8 @@ type Service struct {
 	Blocked bool     // its output is a full pipe
 	GivenUp bool     // it has ended too often, or for good, and is not started again
 	Ready   state.Readiness
-	Notice  state.Notice // what it has said of itself
+	Notice  state.Notice  // what it has said of itself
+	Waits   []client.Need // what it needs that is not ready, while it is not started for that
 	Life    Life
 }
 
@@ -95,6 +96,9 @@ func (s *Service) fill(r *client.Remote, look Look) {
 		}
 	}
 	s.GivenUp = s.Resting() && r.GivenUp()
+	if s.Resting() && r.Waits() {
+		s.Waits = slices.DeleteFunc(client.Needs(s.Path), func(n client.Need) bool { return n.Ready })
+	}
 	s.Life = lifeOf(s.Path, s.Record)
 }
 

@@ -199,6 +199,7 @@ func (w *why) running() {
 	} else if rec.Want == state.WantDown {
 		w.say("once", "it runs once: when it ends it is not started again", "sv up "+s.Name)
 	}
+	w.flaps()
 	if s.Ready == state.NotReady {
 		w.say("not-ready", fmt.Sprintf("it runs for %s and has not said that it is ready", span(w.now.Sub(rec.Since))), "")
 	}
@@ -239,29 +240,32 @@ func (w *why) resting() {
 	s := w.s
 	problems := Program(s.Path, "run")
 	w.all = append(w.all, problems...)
-	if waits := w.needs(); len(waits) > 0 {
-		w.say("waits", "it waits for "+strings.Join(waits, ", "), "sv why "+strings.Join(waits, " "))
+	for _, need := range s.Waits {
+		mend := "sv why " + need.Name
+		if need.Asks {
+			mend = "sv up " + need.Name
+		}
+		w.say("waits", "it waits for "+need.Name+", which it needs and which "+need.Why, mend)
 	}
-	if end, known := s.Life.Last(); known && len(problems) == 0 {
+	if end, known := s.Life.Last(); known && s.Life.Flaps == 0 && len(problems) == 0 {
 		w.ended(end)
 	}
+	w.flaps()
 	if s.GivenUp {
 		w.say("given-up", "it is given up: it ended too often, or its ./finish said that it is for good (exit status 125)", "sv up "+s.Name)
-	} else if text, err := sys.Slurp(unix.AT_FDCWD, s.Path+"/backoff", 64); err == nil {
+	} else if text, err := sys.Slurp(unix.AT_FDCWD, s.Path+"/backoff", 64); err == nil && len(s.Waits) == 0 {
 		w.say("backs-off", "it is not started again at once: backoff says "+strings.TrimSpace(string(text))+" ms", "sv up "+s.Name)
 	}
 	w.descriptors()
 }
 
-// needs are the services in needs/ that do not run.
-func (w *why) needs() (waits []string) {
-	list, _ := os.ReadDir(w.s.Path + "/needs")
-	for _, entry := range list {
-		if other := At(entry.Name(), w.dir+"/"+entry.Name(), Look{}); other.Err != nil || other.Record.State != state.Run {
-			waits = append(waits, entry.Name())
-		}
+// flaps is about a service that is started again and again.
+func (w *why) flaps() {
+	if n := w.s.Life.Flaps; n > 0 {
+		end, _ := w.s.Life.Last()
+		w.ended(end)
+		w.say("flaps", fmt.Sprintf("it is started again and again: it has ended %d times after short lives", n), "sv log "+w.s.Name)
 	}
-	return waits
 }
 
 // codeWords are what an exit status means by custom, "" where there is none.
@@ -297,6 +301,14 @@ func signalWords(sig unix.Signal) string {
 // ended tells of the end of the last life.
 func (w *why) ended(end End) {
 	ago := span(w.now.Sub(end.At)) + " ago"
+	switch {
+	case end.OOM:
+		w.say("memory-limit", "./run ended "+ago+": the kernel has killed it, or a process of it, for lack of memory", "raise its limit of memory")
+		return
+	case end.Status == state.StatusUnknown:
+		w.say("end-unknown", "./run ended "+ago+" while its supervisor was dead: nobody saw how", "")
+		return
+	}
 	if !end.Status.Signaled() {
 		code := end.Status.ExitStatus()
 		text := fmt.Sprintf("./run ended %s with exit status %d", ago, code)
@@ -320,40 +332,7 @@ func (w *why) ended(end End) {
 	if end.Status.CoreDump() {
 		text += "; it left a core dump"
 	}
-	if sig == unix.SIGKILL {
-		if kills := memoryKills(w.s.Path); kills > 0 {
-			w.say("memory-limit", fmt.Sprintf("%s; the kernel has killed %d of this tree's processes for lack of memory", text, kills), "raise its limit of memory")
-			return
-		}
-	}
 	w.say("signal-"+name, text, "")
-}
-
-// memoryKills is how many processes of the supervisor's cgroup, and those below it, the
-// kernel has killed for lack of memory.
-func memoryKills(path string) int {
-	p, ok := recordOf(path)
-	if !ok {
-		return 0
-	}
-	group, err := sys.Slurp(unix.AT_FDCWD, inProcess(p.Core, "cgroup"), 4096)
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(group)) {
-		name, ok := strings.CutPrefix(strings.TrimSpace(line), "0::")
-		if !ok {
-			continue
-		}
-		events, _ := sys.Slurp(unix.AT_FDCWD, "/sys/fs/cgroup"+name+"/memory.events", 4096)
-		for line := range strings.Lines(string(events)) {
-			if f := strings.Fields(line); len(f) == 2 && f[0] == "oom_kill" {
-				n, _ := strconv.Atoi(f[1])
-				return n
-			}
-		}
-	}
-	return 0
 }
 
 // down is about a service that is not to run.

@@ -27,7 +27,8 @@ import (
 //	                   supervise the directory that comes along; behind it
 //	                   what was kept of it. STATE true: and have it exit;
 //	                   waits: and do not start it before it is ready
-//	drop KEY 0         have it exit
+//	drop KEY 0         have it exit; in place of 0, where all are dropped, for how many
+//	                   milliseconds those exit first that need others
 //	ready KEY 0        what was missing for its start is there
 //	died PID STATUS    a child that the scanner inherited has ended
 //	stop MILLISECONDS 0
@@ -44,6 +45,8 @@ import (
 //	                   kept is kept then
 //	seen PID 0         the death is recorded, the corpse may be reaped
 //	thread TID 0       the thread by which the core's end is seen
+//	over STATUS 0 NAME an essential service has ended for good: the tree is to
+//	                   stop, and runsvdir to exit with STATUS
 //
 // Nobody waits for the other end to read: what does not go at once stays with
 // who has it to say, and is sent, in its order, when the link takes it.

@@ -5,7 +5,6 @@ package cobra
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -21,26 +20,18 @@ type PositionalArgs func(cmd *Command, args []string) error
 // ArbitraryArgs finds nothing wrong.
 func ArbitraryArgs(*Command, []string) error { return nil }
 
-// CompletionOptions are those of a root; there is no completion here.
-type CompletionOptions struct{ DisableDefaultCmd bool }
-
 // Command is a command with its options and its commands.
 type Command struct {
-	Use, Short, Long, Version   string
-	Args                        PositionalArgs
-	Run                         func(cmd *Command, args []string)
-	RunE                        func(cmd *Command, args []string) error
-	Hidden, DisableFlagParsing  bool
-	SilenceErrors, SilenceUsage bool // both are so in any case
-	CompletionOptions           CompletionOptions
+	Use, Short, Long, Version  string
+	Args                       PositionalArgs
+	Run                        func(cmd *Command, args []string)
+	RunE                       func(cmd *Command, args []string) error
+	Hidden, DisableFlagParsing bool
 
-	args      []string
 	flags     *FlagSet
 	parent    *Command
 	commands  []*Command
-	help      *Command
 	out       io.Writer
-	helpFunc  func(*Command, []string)
 	errorFunc func(*Command, error) error
 }
 
@@ -122,24 +113,8 @@ func (c *Command) initFlag(name, letter, usage string) {
 	c.Flags().BoolP(name, letter, false, usage)
 }
 
-// SetHelpCommand says which command InitDefaultHelpCmd adds.
-func (c *Command) SetHelpCommand(cmd *Command) { c.help = cmd }
-
-// InitDefaultHelpCmd adds the command for help.
-func (c *Command) InitDefaultHelpCmd() {
-	if c.help != nil && c.help.parent == nil {
-		c.AddCommand(c.help)
-	}
-}
-
-// SetArgs gives it the arguments.
-func (c *Command) SetArgs(args []string) { c.args = args }
-
 // SetOut says where it writes to.
 func (c *Command) SetOut(w io.Writer) { c.out = w }
-
-// SetHelpFunc says what shows help of it, and of its commands.
-func (c *Command) SetHelpFunc(f func(*Command, []string)) { c.helpFunc = f }
 
 // SetFlagErrorFunc says what becomes of a wrong option.
 func (c *Command) SetFlagErrorFunc(f func(*Command, error) error) { c.errorFunc = f }
@@ -157,20 +132,9 @@ func (c *Command) OutOrStdout() io.Writer {
 // ErrOrStderr is where it tells of errors.
 func (c *Command) ErrOrStderr() io.Writer { return os.Stderr }
 
-// Help shows help.
-func (c *Command) Help() error {
-	for at := c; at != nil; at = at.parent {
-		if at.helpFunc != nil {
-			at.helpFunc(c, nil)
-			return nil
-		}
-	}
-	return nil
-}
-
-// Execute finds the command that the arguments name, reads its options and runs it.
-func (c *Command) Execute() error {
-	cmd, args := c, c.args
+// Find is the command that the arguments name, and what is left of them.
+func (c *Command) Find(args []string) (*Command, []string, error) {
+	cmd := c
 	for len(args) > 0 {
 		at := slices.IndexFunc(cmd.commands, func(sub *Command) bool { return sub.Name() == args[0] })
 		if at < 0 {
@@ -178,50 +142,31 @@ func (c *Command) Execute() error {
 		}
 		cmd, args = cmd.commands[at], args[1:]
 	}
-	return cmd.execute(args)
+	return cmd, args, nil
 }
 
-func (c *Command) execute(args []string) error {
-	c.InitDefaultHelpFlag()
-	c.InitDefaultVersionFlag()
-	if !c.DisableFlagParsing {
-		rest, err := c.Flags().parse(args)
-		if err != nil {
-			return c.wrong(err)
-		}
-		args = rest
-		if c.Flag("help").Changed && c.Flag("help").text() == "true" {
-			return c.Help()
-		}
-		if c.Version != "" && c.Flag("version").Changed {
-			fmt.Fprintf(c.OutOrStdout(), "%s version %s\n", c.Name(), c.Version)
-			return nil
-		}
-	}
-	switch {
-	case c.Args != nil:
-		if err := c.Args(c, args); err != nil {
-			return err
-		}
-	case c.parent == nil && len(c.commands) > 0 && len(args) > 0:
-		return fmt.Errorf("unknown command %q for %q", args[0], c.CommandPath())
-	}
-	switch {
-	case c.RunE != nil:
-		return c.RunE(c, args)
-	case c.Run != nil:
-		c.Run(c, args)
+// ParseFlags reads the options.
+func (c *Command) ParseFlags(args []string) error {
+	if c.DisableFlagParsing {
 		return nil
 	}
-	return c.Help()
+	return c.Flags().parse(args)
 }
 
-// wrong is what becomes of an error of the options.
-func (c *Command) wrong(err error) error {
-	for at := c; at != nil; at = at.parent {
-		if at.errorFunc != nil {
-			return at.errorFunc(c, err)
+// ValidateArgs says what is wrong with the operands.
+func (c *Command) ValidateArgs(args []string) error {
+	if c.Args == nil {
+		return nil
+	}
+	return c.Args(c, args)
+}
+
+// FlagErrorFunc says what becomes of a wrong option.
+func (c *Command) FlagErrorFunc() func(*Command, error) error {
+	for ; c != nil; c = c.parent {
+		if c.errorFunc != nil {
+			return c.errorFunc
 		}
 	}
-	return err
+	return func(_ *Command, err error) error { return err }
 }

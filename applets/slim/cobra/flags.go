@@ -14,6 +14,7 @@ type FlagSet struct {
 
 	all          []*Flag
 	interspersed bool // options may come behind operands
+	operands     []string
 }
 
 // Flag is an option.
@@ -33,6 +34,12 @@ func (f *FlagSet) SetInterspersed(may bool) { f.interspersed = may }
 func (f *FlagSet) Changed(name string) bool {
 	flag := f.find(name)
 	return flag != nil && flag.Changed
+}
+
+// GetBool is the value of an option that takes none.
+func (f *FlagSet) GetBool(name string) (bool, error) {
+	flag := f.find(name)
+	return flag != nil && flag.text() == "true", nil
 }
 
 // MarkHidden keeps the option out of help.
@@ -185,18 +192,24 @@ func (e *flagError) Error() string { return e.text }
 // GetSpecifiedName is the name without its dashes.
 func (e *flagError) GetSpecifiedName() string { return e.name }
 
-// parse reads options and returns the operands.
-func (f *FlagSet) parse(args []string) (operands []string, err error) {
+// Args are the operands, when options have been read.
+func (f *FlagSet) Args() []string { return f.operands }
+
+// parse reads options and keeps the operands.
+func (f *FlagSet) parse(args []string) (err error) {
+	f.operands = nil
 	for len(args) > 0 && err == nil {
 		arg := args[0]
 		args = args[1:]
 		switch {
 		case arg == "--":
-			return append(operands, args...), nil
+			f.operands = append(f.operands, args...)
+			return nil
 		case len(arg) < 2 || arg[0] != '-':
-			operands = append(operands, arg)
+			f.operands = append(f.operands, arg)
 			if !f.interspersed {
-				return append(operands, args...), nil
+				f.operands = append(f.operands, args...)
+				return nil
 			}
 		case arg[1] == '-':
 			args, err = f.long(arg[2:], args)
@@ -204,7 +217,7 @@ func (f *FlagSet) parse(args []string) (operands []string, err error) {
 			args, err = f.letters(arg[1:], args)
 		}
 	}
-	return operands, err
+	return err
 }
 
 // long reads --name, --name=value or --name value.
