@@ -144,7 +144,7 @@ func (c *Core) make(o order) event {
 	case unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.ENFILE:
 		if o.unmade != "" && recordErr == nil {
 			o.who.records.Lock()
-			life.Word, life.Want = o.unmade, o.who.want
+			life.Word, life.Want, life.Ready = o.unmade, o.who.want, o.who.ready
 			recordErr = record.Write(o.recordPath, life)
 			o.who.rec, o.who.recorded = life, recordErr == nil
 			o.who.records.Unlock()
@@ -171,7 +171,7 @@ func (c *Core) make(o order) event {
 			c.clock.Store(ok && begun <= st.Ticks && st.Ticks <= born)
 		}
 		o.who.records.Lock()
-		life.Want = o.who.want
+		life.Want, life.Ready = o.who.want, o.who.ready // it may have said it already
 		if recordErr == nil {
 			recordErr = record.Write(o.recordPath, life)
 		}
