@@ -35,6 +35,28 @@ var collected = map[string]string{
 // all are tried at a time.
 func TestCollection(t *testing.T) {
 	t.Parallel()
+	tryServices(t, func(name, row string) bool {
+		return strings.HasPrefix(row, "| "+name+" | ") && !strings.Contains(row, "not installed")
+	})
+}
+
+// TestReady tries which of them say by NOTIFY_SOCKET that they are ready, and that they
+// serve then.
+func TestReady(t *testing.T) {
+	t.Parallel()
+	tell := map[string]bool{"haproxy": true, "mosquitto": true, "redis": true, "rsyslogd": true, "sshd": true}
+	tryServices(t, func(name, row string) bool {
+		cell := "says nothing"
+		if tell[name] {
+			cell = "ready, and serves"
+		}
+		return strings.HasPrefix(row, "| "+name+" | ") && strings.HasSuffix(row, " | "+cell+" |\n")
+	}, "--ready")
+}
+
+// tryServices has testdata/services/try, with these options, try each of the services:
+// good says whether its row for one is as it should be.
+func tryServices(t *testing.T, good func(name, row string) bool, options ...string) {
 	if testing.Short() {
 		skip(t, "starts daemons of the peers")
 	}
@@ -53,6 +75,10 @@ func TestCollection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, user := range collected {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -61,12 +87,8 @@ func TestCollection(t *testing.T) {
 				t.Fatalf("setup: %v: %s", err, out)
 			}
 			var row bytes.Buffer
-			self, err := os.Executable()
-			if err != nil {
-				t.Fatal(err)
-			}
 			cmd := exec.CommandContext(t.Context(), self)
-			cmd.Args = []string{"services-init", root, filepath.Join(from, "usr"), "/opt/runitbox/try", name}
+			cmd.Args = append(append([]string{"services-init", root, filepath.Join(from, "usr"), "/opt/runitbox/try"}, options...), name)
 			cmd.Env = []string{"HOME=/", gorace(t)}
 			cmd.Stdout, cmd.Stderr = &row, &row
 			cmd.SysProcAttr = &syscall.SysProcAttr{
@@ -74,8 +96,7 @@ func TestCollection(t *testing.T) {
 				Pdeathsig:  unix.SIGKILL,
 				Setsid:     true,
 			}
-			err = cmd.Run()
-			if err != nil || !strings.HasPrefix(row.String(), "| "+name+" | ") || strings.Contains(row.String(), "not installed") {
+			if err := cmd.Run(); err != nil || !good(name, row.String()) {
 				t.Errorf("%v:\n%s", err, &row)
 			}
 		})

@@ -148,6 +148,9 @@ func notes(s *survey.Service) (all []string) {
 	add(s.Blocked, "blocked on its log")
 	add(s.GivenUp, "given up")
 	add(s.Ready == state.NotReady, "not ready")
+	add(!s.Notice.Hung.IsZero(), "hangs")
+	add(s.Notice.Reloading, "reloading")
+	add(s.Notice.Stopping, "stopping")
 	add(len(s.Waits) > 0, "waits for "+strings.Join(needNames(s), ", "))
 	add(!s.Linked, "not linked")
 	add(rec.PID != 0 && rec.Want == state.WantDown, "want down")
@@ -156,6 +159,7 @@ func notes(s *survey.Service) (all []string) {
 		add(s.Life.Flaps > 0, strconv.Itoa(s.Life.Flaps)+" ends")
 		add(true, "last "+lifeWords(end))
 	}
+	add(s.Notice.Status != "", "says: "+s.Notice.Status)
 	add(rec.PID != 0 && s.HasDown, "normally down")
 	add(rec.PID == 0 && rec.Want == state.WantDown && !s.HasDown && s.DownErr == nil, "normally up")
 	return all
@@ -253,6 +257,12 @@ func jsonOf(o *object, s *survey.Service, now time.Time) {
 		o.null("ready")
 	} else {
 		o.boolean("ready", s.Ready == state.IsReady)
+		if n := s.Notice; n.Status != "" {
+			o.text("status", n.Status)
+		} else {
+			o.null("status")
+		}
+		o.boolean("reloading", s.Notice.Reloading).boolean("stopping", s.Notice.Stopping).boolean("hung", !s.Notice.Hung.IsZero())
 	}
 	o.boolean("givenUp", s.GivenUp)
 	if names := needNames(s); len(names) > 0 {

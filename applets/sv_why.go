@@ -139,6 +139,9 @@ func (e *explanation) headline() string {
 		if s.Record.PID != 0 {
 			text += fmt.Sprintf(", pid %d", s.Record.PID)
 		}
+		if s.Notice.Status != "" {
+			text += ", says: " + printable(s.Notice.Status)
+		}
 	}
 	if end, known := s.Life.Last(); known && s.Life.Flaps > 0 {
 		text += ", " + flapWords(s.Life.Flaps, end)

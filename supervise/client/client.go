@@ -16,6 +16,7 @@ import (
 	"runitbox/supervise/notice"
 	"runitbox/supervise/proc"
 	"runitbox/supervise/state"
+	"runitbox/supervise/sys"
 )
 
 // ErrNotRunning is the answer of a service directory that no runsv serves.
@@ -79,6 +80,14 @@ func (r *Remote) Readiness() state.Readiness {
 		return state.NotSaid
 	}
 	return p.Ready
+}
+
+// Notice is what the service's process has said of itself.
+func (r *Remote) Notice() (n state.Notice) {
+	if b, err := sys.Slurp(r.fd, "supervise/notify.said", state.NoticeMost); err == nil {
+		n = state.ParseNotice(b)
+	}
+	return n
 }
 
 // Flaps is how many of its last ends, of which the newest is told, make up the loop of

@@ -239,6 +239,9 @@ func (s *service) restore(u *unit, was *priorState) {
 	u.replaced = was.verdict.stop
 	u.foreign = was.ppid != s.core.whose
 	s.renewed = s.renewed || u.foreign
+	if u != &s.main {
+		s.makeRoom(u) // it has them already
+	}
 	if was.seen.PID == u.pid {
 		u.st.Paused, u.st.Termed = was.seen.Paused, was.seen.Termed
 	} else {

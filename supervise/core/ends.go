@@ -143,6 +143,7 @@ func (s *service) died(ev event) {
 	if ev.role == isRun {
 		s.noteEnd(u, ev.ws, ev.proc)
 		u.closeNotify()
+		u.closeTalk()
 		s.endStrays(u, ev.pid)
 	}
 	if ev.role == isRun && u == &s.main && s.ending() {

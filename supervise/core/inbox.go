@@ -31,6 +31,8 @@ const (
 	evTimeout                  // the process of who has not ended in time
 	evNotified                 // ./run of who has written to its notification-fd
 	evLate                     // ./run of who, pid, has not said in time that it is ready
+	evTalk                     // something has come to the socket of who
+	evSilent                   // ./run of who, pid, has not said in time that it works
 	evStraysGone               // what ./run has left behind has ended
 	evAsked                    // others need the service
 	evNeeds                    // what it needs is not as it was
@@ -181,6 +183,10 @@ func (s *service) handle(ev event) {
 		s.notified(ev.who)
 	case evLate:
 		s.late(ev)
+	case evTalk:
+		s.hear(ev.who)
+	case evSilent:
+		s.silent(ev)
 	case evStraysGone:
 		if ev.pid == s.main.pid {
 			s.strays = false

@@ -23,6 +23,9 @@ import (
 func (s *service) open(k stash) error {
 	defer k.close()
 	has := s.readPolicy(&s.main)
+	if err := s.makeRoom(&s.main); err != nil {
+		return err
+	}
 	hasLog, logErr := s.hasLog()
 	if servicedir.Transient(logErr) {
 		return logErr
@@ -46,12 +49,14 @@ func (s *service) open(k stash) error {
 	}
 	for _, u := range s.units() {
 		s.restoreNotify(u, k)
+		s.restoreTalk(u, k)
 		if err := s.control(u, k.take(u.prefix+"control")); err != nil {
 			return err
 		}
 		if err := s.makeOK(u, k.take(u.prefix+"ok")); err != nil {
 			return err
 		}
+		s.grantAccess(u)
 	}
 	s.opened = true
 	if s.piped && s.renewed { // what is started from here on has it
@@ -81,6 +86,12 @@ func (s *service) close() {
 		}
 		u.stopDeadline()
 		u.dropNotify()
+		if u.talk != nil && !s.detached {
+			s.removeTalk(u)
+		} else {
+			s.hear(u)
+		}
+		u.dropTalk()
 		if u.pidfd >= 0 {
 			s.core.poller.close(u.pidfd)
 		}

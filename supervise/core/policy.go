@@ -10,6 +10,7 @@ import (
 	"runitbox/supervise/machine"
 	"runitbox/supervise/policy"
 	"runitbox/supervise/proc"
+	"runitbox/supervise/self"
 	"runitbox/supervise/state"
 	"runitbox/supervise/sys"
 )
@@ -98,6 +99,13 @@ func (s *service) timedOut(ev event) {
 		return
 	}
 	u.deadline = nil
+	if u.st.Phase == machine.Running {
+		s.hear(u)
+		if more := u.extended(); more > 0 {
+			u.deadlineIn(more, ev.pid)
+			return
+		}
+	}
 	what, name := "./run", policy.TimeoutKill
 	if u.st.Phase == machine.Finishing {
 		what, name = "./finish", policy.TimeoutFinish
@@ -129,32 +137,82 @@ func (s *service) resumeDeadline(u *unit) {
 	s.startTimeoutKill(u, u.pid, since)
 }
 
-// openNotify makes the pipe by which ./run is to say that it is ready, where the service
-// says so, and gives the end that is the process's. That end can be read as well: so
-// nobody is killed by SIGPIPE who says it while no core is there.
-func (s *service) openNotify(u *unit) (fd, as int) {
+// openReadiness makes what ./run is to say by that it is ready, as far as the service says
+// so: a pipe, a socket. An error is as if the process could not be made: without them it
+// would never be ready.
+func (s *service) openReadiness(u *unit, o *order) (err error) {
 	u.closeNotify()
-	u.records.Lock()
-	u.ready = state.NotSaid
-	u.records.Unlock()
-	if u.policy == nil || u.policy.NotificationFD == 0 {
-		return 0, 0
+	u.closeTalk()
+	u.setReady(state.NotSaid)
+	if err := s.makeRoom(u); err != nil || u.room == 0 {
+		return err
 	}
+	p := u.policy
+	if p.NotificationFD != 0 {
+		o.notify, err = s.openNotify(u)
+		o.notifyAs = p.NotificationFD
+	}
+	if err == nil && p.NotifySocket {
+		if err = s.openTalk(u); err == nil {
+			o.env = u.talkEnv(s.core.env)
+		} else if o.notify != 0 {
+			unix.Close(o.notify)
+			u.dropNotify()
+		}
+	}
+	if err != nil {
+		return err
+	}
+	u.setReady(state.NotReady)
+	s.core.stashNow(s)
+	return nil
+}
+
+// openNotify makes the pipe of notification-fd, and gives the end that is the process's.
+// That end can be read as well: so nobody is killed by SIGPIPE who says something while no
+// core is there.
+func (s *service) openNotify(u *unit) (fd int, err error) {
 	var p [2]int
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
-		s.warn(fmt.Errorf("unable to create the pipe of notification-fd: %w", err))
-		return 0, 0
+		return 0, fmt.Errorf("unable to create the pipe of notification-fd: %w", err)
 	}
 	s.watchNotify(u, p[0])
-	s.core.stashNow(s)
-	return sys.Lasting(p[1]), u.policy.NotificationFD
+	return sys.Lasting(p[1]), nil
+}
+
+// makeRoom reserves the descriptors by which ./run is to say that it is ready, for as long
+// as the service says so.
+func (s *service) makeRoom(u *unit) error {
+	need := int8(0)
+	if p := u.policy; p != nil {
+		if p.NotificationFD != 0 {
+			need++
+		}
+		if p.NotifySocket {
+			need++
+		}
+	}
+	more := int(need - u.room)
+	if more > 0 && !s.core.descriptors.take(more) {
+		return self.ErrShortage
+	}
+	if more < 0 {
+		s.core.descriptors.give(-more)
+	}
+	s.taken += more
+	u.room = need
+	return nil
+}
+
+// setReady says whether ./run is ready, as the record is to tell it.
+func (u *unit) setReady(r state.Readiness) {
+	u.records.Lock()
+	u.ready = r
+	u.records.Unlock()
 }
 
 // watchNotify has what ./run writes to its notification-fd told.
 func (s *service) watchNotify(u *unit, fd int) {
-	u.records.Lock()
-	u.ready = state.NotReady
-	u.records.Unlock()
 	unix.SetNonblock(fd, true)
 	u.notify = fd
 	if err := s.core.poller.watch(fd, watch{unit: u, notify: true}, unix.EPOLLIN|unix.EPOLLET); err != nil {
@@ -167,6 +225,7 @@ func (s *service) restoreNotify(u *unit, k stash) {
 	if u.pid == 0 || u.ready != state.NotReady || u.st.Phase != machine.Running {
 		return
 	}
+	s.startTimeoutReady(u, u.since)
 	fd := k.take(u.prefix + "notify")
 	if fd < 0 && u.policy != nil && u.policy.NotificationFD != 0 {
 		fd, _ = sys.ReopenPipe(fmt.Sprintf("/proc/%d/fd/%d", u.pid, u.policy.NotificationFD), unix.O_RDONLY)
@@ -176,7 +235,6 @@ func (s *service) restoreNotify(u *unit, k stash) {
 		return
 	}
 	s.watchNotify(u, fd)
-	s.startTimeoutReady(u, u.since)
 	s.post(event{kind: evNotified, who: u}) // it may have said it meanwhile
 }
 
@@ -221,6 +279,7 @@ func (s *service) tellReady(u *unit) {
 // closeNotify ends the wait for readiness of a service that goes on: the scanner is to
 // keep the descriptors that it still has.
 func (u *unit) closeNotify() {
+	u.stopLate()
 	if u.notify != 0 {
 		u.svc.core.awaitStash(u.svc)
 		u.dropNotify()
@@ -231,31 +290,50 @@ func (u *unit) closeNotify() {
 // dropNotify ends the wait for readiness. The scanner has, or needs, no descriptors of
 // the service that are still to be sent.
 func (u *unit) dropNotify() {
-	if u.late != nil {
-		u.late.Stop()
-		u.late = nil
-	}
+	u.stopLate()
 	if u.notify != 0 {
 		u.svc.core.poller.close(u.notify)
 		u.notify = 0
 	}
 }
 
+// stopLate ends the time in which ./run has to be ready.
+func (u *unit) stopLate() {
+	if u.late != nil {
+		u.late.Stop()
+		u.late = nil
+	}
+}
+
 // startTimeoutReady has a ./run stopped, and thereby started again, that has not said in
 // time that it is ready.
 func (s *service) startTimeoutReady(u *unit, since time.Time) {
-	if u.notify == 0 {
+	if u.ready != state.NotReady {
 		return
 	}
 	if d := s.timeout(u, policy.TimeoutReady); d > 0 {
-		pid := u.pid
-		u.late = time.AfterFunc(max(0, time.Until(since.Add(d))), func() { s.post(event{kind: evLate, who: u, pid: pid}) })
+		s.lateIn(u, time.Until(since.Add(d)))
 	}
+}
+
+func (s *service) lateIn(u *unit, d time.Duration) {
+	pid := u.pid
+	u.late = time.AfterFunc(max(0, d), func() { s.post(event{kind: evLate, who: u, pid: pid}) })
 }
 
 // late stops what is not ready in time.
 func (s *service) late(ev event) {
-	if u := ev.who; u.pid == ev.pid && u.notify != 0 && u.st.Phase == machine.Running && !u.st.Termed {
+	u := ev.who
+	if u.pid != ev.pid || u.late == nil {
+		return
+	}
+	u.late = nil
+	s.hear(u)
+	if more := u.extended(); more > 0 {
+		s.lateIn(u, more)
+		return
+	}
+	if u.ready == state.NotReady && u.st.Phase == machine.Running && !u.st.Termed {
 		s.warn(fmt.Errorf("%s./run (pid %d) is not ready within %s: it is stopped", u.prefix, ev.pid, policy.TimeoutReady))
 		s.feed(u, machine.CmdTerm)
 	}

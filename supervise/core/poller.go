@@ -15,7 +15,8 @@ import (
 type watch struct {
 	unit   *unit    // nil: inotify
 	proc   *process // an adopted one
-	notify bool     // it is the unit's readiness; else, without proc, its control
+	notify bool     // it is the unit's readiness
+	talk   bool     // what it says of itself; else, without proc, its control
 }
 
 // poller tells, by epoll, of command bytes and of the ends of adopted processes.
@@ -116,6 +117,8 @@ func (c *Core) poll() {
 				c.removals()
 			case w.notify:
 				w.unit.svc.post(event{kind: evNotified, who: w.unit})
+			case w.talk:
+				w.unit.svc.post(event{kind: evTalk, who: w.unit})
 			case w.proc == nil:
 				if w.unit.told.CompareAndSwap(false, true) {
 					w.unit.svc.post(event{kind: evReadable, who: w.unit})

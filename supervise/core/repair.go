@@ -88,7 +88,7 @@ func (s *service) missing(u *unit) bool {
 			return true
 		}
 	}
-	if u == &s.main && s.missesHook() {
+	if u == &s.main && s.missesHook() || s.missesTalk(u) {
 		return true
 	}
 	return !s.isSame(u.lock, name+"lock") || !s.isSame(u.control, name+"control") || !s.isSame(u.ok, name+"ok")
@@ -122,6 +122,7 @@ func (s *service) remake(u *unit) error {
 	if err := s.remakeControl(u, name+"control"); err != nil {
 		return err
 	}
+	s.remakeTalk(u)
 	place, err := s.place(u.prefix) // the lock is another
 	if err != nil {
 		return err
@@ -142,6 +143,7 @@ func (s *service) remake(u *unit) error {
 	if err := s.remakeOK(u, name+"ok"); err != nil {
 		return err
 	}
+	s.grantAccess(u)
 	s.core.stashNow(s)
 	s.core.unguard(u)
 	s.core.guard(u)

@@ -40,6 +40,8 @@ type unit struct {
 	left     bool        // the record is not written, and the scanner has it; the owner of the service knows
 	told     atomic.Bool // of bytes in the FIFO, and has not looked since
 	ws       unix.WaitStatus
+	room     int8  // how many descriptors are reserved for its readiness
+	granted  bool  // others were let use it
 	guarded  int32 // inotify's number for supervise; 0: none
 	pid      int
 	since    time.Time // as supervise/status tells it
@@ -60,6 +62,7 @@ type unit struct {
 	deadline *time.Timer   // of what runs, once it is to end
 	notify   int           // the end for reading of the pipe by which ./run says that it is ready; 0: none
 	late     *time.Timer   // until it has to
+	talk     *talk         // what ./run says of itself, where it has a socket for it; else nil
 
 	records  sync.Mutex      // guards the following, and is held while the record is written
 	rec      state.Process   // the record
@@ -241,6 +244,7 @@ func (s *service) do(u *unit, e machine.Effect) {
 	case machine.Start:
 		if !s.looked {
 			s.readPolicy(u)
+			s.grantAccess(u)
 		}
 		if u == &s.main {
 			s.attachLog()
@@ -267,6 +271,8 @@ func (s *service) do(u *unit, e machine.Effect) {
 		if err := s.dir.Executable("run", false); err != nil { // of one that is being written there is nothing to say
 			s.fatal(fmt.Errorf("unable to start ./run: %w", err))
 		}
+	case machine.Abort:
+		s.abort(u)
 	case machine.Await:
 		u.restFor(10 * time.Second)
 	case machine.TellHeld:

@@ -59,6 +59,7 @@ func (s *service) stopped(u *unit, pid int) func(suppressed bool) {
 		if !suppressed && u.signal(pid, u.downSignal()) {
 			s.feed(u, machine.TermSent)
 		}
+		s.forgetExtension(u)
 		s.startTimeoutKill(u, pid, time.Now())
 		var last byte
 		switch u.st.Want {

@@ -11,6 +11,7 @@ import (
 	"runitbox/supervise/child"
 	"runitbox/supervise/machine"
 	"runitbox/supervise/proc"
+	"runitbox/supervise/self"
 	"runitbox/supervise/state"
 	"runitbox/supervise/sys"
 )
@@ -20,16 +21,17 @@ type order struct {
 	who              *unit
 	role             role
 	argv             []string
-	dir              string // working directory below the service's: "log", or ""
-	stdin            int    // -1 for the process's own
-	stdout           int    // the same
-	lent             int    // stdout, where it is to be closed then; 0: it is not
-	session          bool   // in a session of its own
-	leads            bool   // and it leads that
-	newPID           bool   // as process 1 of a pid namespace
-	grouped          bool   // in a cgroup
-	notify, notifyAs int    // a pipe to be made that descriptor; 0: none. It is closed then
-	recordPath       string // path of the record that is written before and after; "" for a control script
+	dir              string   // working directory below the service's: "log", or ""
+	stdin            int      // -1 for the process's own
+	stdout           int      // the same
+	lent             int      // stdout, where it is to be closed then; 0: it is not
+	session          bool     // in a session of its own
+	leads            bool     // and it leads that
+	newPID           bool     // as process 1 of a pid namespace
+	grouped          bool     // in a cgroup
+	notify, notifyAs int      // a pipe to be made that descriptor; 0: none. It is closed then
+	env              []string // nil for that of all
+	recordPath       string   // path of the record that is written before and after; "" for a control script
 	before           state.Process
 	after            string // the word of the record once the process is there
 	unmade           string // and where none could be made: the next core is to look for none; "" leaves it
@@ -118,8 +120,12 @@ func (c *Core) make(o order) event {
 		defer unix.Close(group)
 	}
 	var bornAt unix.Timespec
+	env := o.env
+	if env == nil {
+		env = c.env
+	}
 	ch := child.Child{
-		Path: o.argv[0], Argv: o.argv, Env: c.env, Files: []int{0, 1, 2}, Dir: dir,
+		Path: o.argv[0], Argv: o.argv, Env: env, Files: []int{0, 1, 2}, Dir: dir,
 		Notify: o.notify, NotifyAs: o.notifyAs, Session: o.leads, NewPID: o.newPID, Group: group, Private: c.private, Born: &bornAt,
 	}
 	if recordErr == nil {
@@ -152,7 +158,7 @@ func (c *Core) make(o order) event {
 	case unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.ENFILE:
 		if o.unmade != "" && recordErr == nil {
 			o.who.records.Lock()
-			life.Word, life.Want = o.unmade, o.who.want
+			life.Word, life.Want, life.Ready = o.unmade, o.who.want, o.who.ready
 			recordErr = record.Write(o.recordPath, life)
 			o.who.rec, o.who.recorded = life, recordErr == nil
 			o.who.records.Unlock()
@@ -248,7 +254,11 @@ func (s *service) order(u *unit, r role, argv []string) {
 	}
 	switch r {
 	case isRun:
-		o.notify, o.notifyAs = s.openNotify(u)
+		if err := s.openReadiness(u, &o); err != nil {
+			s.ordered++
+			s.post(event{kind: evUnmade, who: u, role: r, err: err})
+			return
+		}
 		o.recordPath, o.before, o.after = u.prefix+"supervise/proc", state.Process{Word: state.ProcMaking, Pipe: inode(s.piped, s.pipe[1])}, state.ProcRun
 		if u.st.Want != state.WantOnce { // else it stays due
 			o.unmade = state.ProcDown
@@ -298,14 +308,22 @@ func (s *service) answered(ev event) {
 			s.startTimeoutFinish(u, ev.pid)
 		}
 		s.feed(u, machine.Spawned)
+		if u.talk != nil { // before that it was not known who may send
+			s.hear(u)
+		}
 	case evUnmade:
 		u.closeNotify()
-		if !errors.Is(ev.err, errOver) {
+		u.closeTalk()
+		switch {
+		case errors.Is(ev.err, self.ErrShortage):
+			s.core.sayShortage(s.name)
+		case !errors.Is(ev.err, errOver):
 			s.warn(ev.err)
 		}
 		s.feed(u, machine.Unmade)
 	case evUnexecuted:
 		u.closeNotify()
+		u.closeTalk()
 		s.fatal(unexecuted(u, ev))
 		if ev.role == isRun {
 			u.since = time.Now()

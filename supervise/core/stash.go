@@ -51,6 +51,9 @@ func (c *Core) stashSoon(s *service) {
 		if u.notify != 0 {
 			add(u.prefix+"notify", u.notify)
 		}
+		if u.talk != nil {
+			add(u.prefix+"talk", u.talk.fd)
+		}
 		if u.foreign {
 			add(pidTag(u, u.pid), u.pidfd)
 		}
@@ -129,7 +132,7 @@ func (c *Core) sendStash() {
 }
 
 // stash are descriptors that the scanner has held for a service, by what they
-// are: lock, control, ok, the same of log/, pipe (an end for reading and writing), and
+// are: lock, control, ok, notify, talk, the same of log/, pipe (an end for reading and writing), and
 // pidfds of processes that are no children of the scanner.
 type stash map[string]int
 

@@ -94,6 +94,7 @@ const (
 	Resumed                          // ./run was taken over, and no control script of it runs
 	Scripted                         // the same, and a control script of it goes on
 	FoundFailed                      // an earlier core has given it up
+	Hung                             // ./run has not said in time that it works
 	Lacking                          // something that it needs is not ready
 	Met                              // all that it needs is ready
 
@@ -129,6 +130,7 @@ const (
 	SendUsr1
 	SendUsr2
 	SendReload // control/h, then what reload-signal says
+	Abort      // ABRT, and KILL for who does not end by it
 )
 
 // condition is what a row depends on beside phase and event.
@@ -139,6 +141,7 @@ const (
 	ifUp                // up is wanted, and the service was not given up; else it stays down
 	ifWanted            // up or once is wanted, and it was not given up; else it stays down
 	ifAgainst           // an order to end was not told to the process yet; else there is nothing to do
+	ifWorking           // the process is neither paused nor asked to end; else there is nothing to do
 )
 
 // Row is what one event means in one phase.
@@ -235,6 +238,7 @@ var moves = [phases][events]*Row{
 		CmdUsr1:     {next: Running, Do: SendUsr1},
 		CmdUsr2:     {next: Running, Do: SendUsr2},
 		CmdReload:   {next: Running, Do: SendReload},
+		Hung:        {next: Running, Do: Abort, when: ifWorking},
 		FoundOther:  {next: Running, Do: Stop},
 		Resumed:     {next: Running, Do: Stop, when: ifAgainst}, // the order was cut off before the signal
 		Held:        {next: Ending, Do: Await},
@@ -325,7 +329,7 @@ func Step(s Status, ev Event) (Status, Row) {
 	r := *m
 	if !r.when.holds(s) {
 		r = Row{next: Idle, Do: c.last}
-		if m.when == ifAgainst {
+		if m.when == ifAgainst || m.when == ifWorking {
 			r.next = m.next
 		}
 	}
@@ -343,6 +347,8 @@ func (c condition) holds(s Status) bool {
 		return s.Want == state.WantUp && !s.Failed
 	case ifWanted:
 		return s.Want != state.WantDown && s.Want != state.WantExit && !s.Failed
+	case ifWorking:
+		return !s.Termed && !s.Paused
 	case ifAgainst:
 		return !s.Termed && (s.Want == state.WantDown || s.Want == state.WantExit && !s.Log)
 	}

@@ -21,13 +21,16 @@ import (
 // Policy is what the files of one service say. The zero Policy is what is done where
 // there are none.
 type Policy struct {
-	DownSignal     unix.Signal // down-signal: in place of TERM; 0: TERM
-	ReloadSignal   unix.Signal // reload-signal: on reload; 0: HUP
-	NotificationFD int         // notification-fd: the descriptor by which ./run says that it is ready; 0: it does not
-	KillGroup      bool        // flag-timeout-killpg: the KILL of timeout-kill is the process group's
-	KillStrays     bool        // flag-kill-strays: what ./run leaves behind is ended before ./finish
-	NewPID         bool        // flag-newpidns: ./run is process 1 of a pid namespace
-	Deaths         int         // max-death-tally: how many ends are remembered
+	DownSignal     unix.Signal   // down-signal: in place of TERM; 0: TERM
+	ReloadSignal   unix.Signal   // reload-signal: on reload; 0: HUP
+	NotificationFD int           // notification-fd: the descriptor by which ./run says that it is ready; 0: it does not
+	NotifySocket   bool          // notify-socket: ./run says that it is ready, and more, as sd_notify(3) does
+	Watchdog       time.Duration // watchdog: how long a ./run that is ready may be silent; 0: for ever
+	Access         []Grant       // user/access: who may use the service besides its supervisor's user
+	KillGroup      bool          // flag-timeout-killpg: the KILL of timeout-kill is the process group's
+	KillStrays     bool          // flag-kill-strays: what ./run leaves behind is ended before ./finish
+	NewPID         bool          // flag-newpidns: ./run is process 1 of a pid namespace
+	Deaths         int           // max-death-tally: how many ends are remembered
 	BackoffMin     time.Duration
 	BackoffMax     time.Duration // backoff; 0: a restart rests as runsv's
 	GiveUpAfter    int           // give-up: more ends than that
@@ -75,6 +78,15 @@ var files = [...]struct {
 			return errors.New("a descriptor from 1 to 1023")
 		}
 		p.NotificationFD = n
+		return nil
+	}},
+	{"notify-socket", func(p *Policy, _ string) error { p.NotifySocket = true; return nil }},
+	{"watchdog", func(p *Policy, text string) error {
+		ms, err := strconv.ParseUint(text, 10, 63)
+		if err != nil || ms < 1 || ms > timeMax {
+			return errors.New("a time in milliseconds")
+		}
+		p.Watchdog = time.Duration(ms) * time.Millisecond
 		return nil
 	}},
 	{"flag-timeout-killpg", func(p *Policy, _ string) error { p.KillGroup = true; return nil }},
@@ -125,6 +137,7 @@ type Names struct {
 	Known              bool // else it could not be listed
 	Log, Down, Control bool
 	LogDir, Supervise  bool   // log, and supervise, are directories and no links, where the file system tells that
+	User               bool   // where user/access may be, which is not runit's
 	Needs              bool   // of ours: the directory of what it needs
 	CGroup             bool   // of ours: the directory of what is written into its cgroup
 	LogLink            bool   // log is a link, or may be one
@@ -193,6 +206,20 @@ func Read(at int, prefix string, has Names) (p *Policy, warnings []error) {
 		text := strings.TrimSpace(string(b))
 		if err := f.set(p, text); err != nil {
 			warnings = append(warnings, fmt.Errorf("./%s: %q is not understood: it should be %w.", f.name, text, err))
+		}
+	}
+	if p != nil && p.Watchdog != 0 && !p.NotifySocket {
+		p.Watchdog = 0
+		warnings = append(warnings, errors.New("./watchdog is for who has ./notify-socket: it counts as absent."))
+	}
+	if has.User {
+		granted, found, refused := readAccess(at, prefix)
+		warnings = append(warnings, refused...)
+		if found && p == nil {
+			p = &Policy{Deaths: DeathsDefault}
+		}
+		if found {
+			p.Access = granted
 		}
 	}
 	return p, warnings
@@ -273,6 +300,8 @@ func List(at int, path string) (has Names) {
 			has.Needs = true
 		case "cgroup":
 			has.CGroup = true
+		case "user":
+			has.User = true
 		}
 		for i := range files {
 			if files[i].name == string(name) {

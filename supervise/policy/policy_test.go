@@ -2,6 +2,7 @@ package policy
 
 import (
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -14,6 +15,9 @@ func dir(t *testing.T, files map[string]string) int {
 	t.Helper()
 	path := t.TempDir()
 	for name, text := range files {
+		if err := os.MkdirAll(filepath.Dir(path+"/"+name), 0o755); err != nil {
+			t.Fatal(err)
+		}
 		if err := os.WriteFile(path+"/"+name, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -46,6 +50,17 @@ func TestRead(t *testing.T) {
 		{"back-off", files{"backoff": "100 30000\n"}, &Policy{Deaths: 20, BackoffMin: 100 * time.Millisecond, BackoffMax: 30 * time.Second}, nil},
 		{"back-off the wrong way round", files{"backoff": "500 100"}, &Policy{Deaths: 20}, []string{`./backoff: "500 100" is not understood: it should be two times in milliseconds, the least pause and the longest.`}},
 		{"when to give up", files{"give-up": "3 10000", "max-death-tally": "50"}, &Policy{Deaths: 50, GiveUpAfter: 3, GiveUpWithin: 10 * time.Second}, nil},
+		{"a socket", files{"notify-socket": "", "watchdog": "1500\n"}, &Policy{Deaths: 20, NotifySocket: true, Watchdog: 1500 * time.Millisecond}, nil},
+		{"a watchdog of no time", files{"notify-socket": "", "watchdog": "0"}, &Policy{Deaths: 20, NotifySocket: true}, []string{`./watchdog: "0" is not understood: it should be a time in milliseconds.`}},
+		{"a watchdog without a socket", files{"watchdog": "5"}, &Policy{Deaths: 20}, []string{"./watchdog is for who has ./notify-socket: it counts as absent."}},
+		{"who may use it", files{"user/access": "root\n\n # nobody\n@root # a group\n17\n@18\n"}, &Policy{Deaths: 20, Access: []Grant{{0, false}, {0, true}, {17, false}, {18, true}}}, nil},
+		{"who is not known", files{"user/access": "no such\n@nor:this\n-1\n@\nroot"}, &Policy{Deaths: 20, Access: []Grant{{0, false}}}, []string{
+			`./user/access: "no such" is not understood: it should be the name of a user, or @ and that of a group.`,
+			`./user/access: "@nor:this" is not understood: it should be the name of a user, or @ and that of a group.`,
+			`./user/access: "-1" is not understood: it should be the name of a user, or @ and that of a group.`,
+			`./user/access: "@" is not understood: it should be the name of a user, or @ and that of a group.`}},
+		{"a file user", files{"user": "root"}, nil, nil},
+		{"nobody", files{"user/access": "\n"}, &Policy{Deaths: 20}, nil},
 		{"essential", files{"essential": ""}, &Policy{Deaths: 20, Essential: EndsTree}, nil},
 		{"essential when it fails", files{"essential": "failure\n"}, &Policy{Deaths: 20, Essential: EndsWithFailure}, nil},
 		{"essential in another way", files{"essential": "yes"}, &Policy{Deaths: 20}, []string{`./essential: "yes" is not understood: it should be empty, success or failure.`}},
@@ -56,6 +71,7 @@ func TestRead(t *testing.T) {
 			has := List(at, ".")
 			got, warnings := Read(at, "", has)
 			has.files = 0
+			has.User = false // what is there is seen
 			if want := (Names{Known: true, Down: tt.files["run"] != ""}); has != want {
 				t.Errorf("it has %+v, want %+v", has, want)
 			}

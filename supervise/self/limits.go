@@ -77,7 +77,8 @@ func AwaitThreads(say func(error)) {
 
 // What a service takes of the process's descriptors, at most: the directory, the
 // lock, control, ok, and the pidfd of an adopted process; and with a log service
-// its lock, control, ok, pidfd and the two ends of the pipe. What the limit leaves
+// its lock, control, ok, pidfd and the two ends of the pipe. One that says by a pipe or a
+// socket that it is ready has one more for each. What the limit leaves
 // beyond the reserve is for what is opened for a moment: a tree that has as many
 // services as it can still writes their files and takes them over.
 const (

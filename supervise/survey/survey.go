@@ -37,6 +37,7 @@ type Service struct {
 	Blocked bool     // its output is a full pipe
 	GivenUp bool     // it has ended too often, or for good, and is not started again
 	Ready   state.Readiness
+	Notice  state.Notice  // what it has said of itself
 	Waits   []client.Need // what it needs that is not ready, while it is not started for that
 	Life    Life
 }
@@ -93,7 +94,9 @@ func (s *Service) fill(r *client.Remote, look Look) {
 		s.Use = Measure(s.Record.PID)
 	}
 	if s.Record.State == state.Run {
-		s.Ready = r.Readiness()
+		if s.Ready = r.Readiness(); s.Ready != state.NotSaid {
+			s.Notice = r.Notice()
+		}
 	}
 	s.GivenUp = s.Resting() && r.GivenUp()
 	if s.Resting() && r.Waits() {

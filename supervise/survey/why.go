@@ -201,7 +201,12 @@ func (w *why) running() {
 	}
 	w.flaps()
 	if s.Ready == state.NotReady {
-		w.say("not-ready", fmt.Sprintf("it runs for %s and has not said on its notification-fd that it is ready", span(w.now.Sub(rec.Since))), "")
+		w.say("not-ready", fmt.Sprintf("it runs for %s and has not said that it is ready", span(w.now.Sub(rec.Since))), "")
+	}
+	if n := s.Notice; !n.Hung.IsZero() {
+		w.say("hung", "it has not said in time that it works, and was sent ABRT", "sv kill "+s.Name)
+	} else if n.Stopping && rec.Want == state.WantUp {
+		w.say("stopping", "it has said that it is about to stop", "")
 	}
 	switch processState(rec.PID) {
 	case 'T', 't':

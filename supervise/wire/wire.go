@@ -174,9 +174,9 @@ func (l *Link) Await(err error, try int) {
 	})
 }
 
-// recvmsg is recvmsg(2) without the sender's address: Recvmsg of package unix
+// Recvmsg is recvmsg(2) without the sender's address: Recvmsg of package unix
 // brings the code for each kind of address that there is.
-func recvmsg(fd int, buf, oob []byte) (n, on int, err error) {
+func Recvmsg(fd int, buf, oob []byte) (n, on int, err error) {
 	iov := unix.Iovec{Base: &buf[0]}
 	iov.SetLen(len(buf))
 	msg := unix.Msghdr{Iov: &iov, Control: &oob[0]}
@@ -204,11 +204,11 @@ func (l *Link) Receive() ([]Message, error) {
 	var err error
 	for {
 		e := l.conn.Read(func(fd uintptr) bool {
-			n, on, err = recvmsg(int(fd), l.buf, l.oob)
+			n, on, err = Recvmsg(int(fd), l.buf, l.oob)
 			return err != unix.EAGAIN
 		})
 		if errors.Is(e, os.ErrDeadlineExceeded) { // what was sent before is read all the same
-			e = l.conn.Control(func(fd uintptr) { n, on, err = recvmsg(int(fd), l.buf, l.oob) })
+			e = l.conn.Control(func(fd uintptr) { n, on, err = Recvmsg(int(fd), l.buf, l.oob) })
 		}
 		if e != nil {
 			return nil, e
