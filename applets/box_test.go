@@ -492,8 +492,8 @@ func TestBoxCompletion(t *testing.T) {
 			t.Logf("no %s here to read its script", shell)
 		}
 	}
-	// What the scripts call: the words that may come next, then a directive.
-	got := ask(t, self, nil, "runitbox", "__complete", "")
+	// What the scripts call: the words that may come next.
+	got := ask(t, self, nil, "runitbox", "complete", "runitbox", "")
 	offered := map[string]bool{}
 	for line := range strings.Lines(got.Stdout) {
 		word, _, _ := strings.Cut(strings.TrimSpace(line), "\t")
