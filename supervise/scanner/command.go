@@ -90,8 +90,9 @@ func (s *Scanner) makeCommand() commandMade {
 			attr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 		}
 	}
-	s.files.Lower()
-	defer s.files.Raise()
+	files := s.files // the scanner goes on meanwhile
+	files.Lower()
+	defer files.Raise()
 	made := commandMade{err: unix.ENOENT, status: 127}
 	for _, path := range programs(s.Command[0]) {
 		pid, err := syscall.ForkExec(path, s.Command, &syscall.ProcAttr{
