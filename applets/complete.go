@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"runitbox/applets/loaders"
+	"runitbox/supervise/sys"
 )
 
 // The scripts that make a shell ask for completion. They are small, since all that is to
@@ -360,7 +361,7 @@ func svWords() (all []string) {
 
 // directories are the directories in dir, and links to some, that do not begin with a dot.
 func directories(dir string) (all []string) {
-	entries, _ := readDir(dir)
+	entries, _ := sys.ReadDir(dir)
 	for _, e := range entries {
 		if info, err := os.Stat(filepath.Join(dir, e.Name())); err == nil && info.IsDir() && e.Name()[0] != '.' {
 			all = append(all, e.Name())
@@ -383,7 +384,7 @@ func users(file string) (all []string) {
 
 // terminals are the names of those below /dev that somebody may log in on.
 func terminals() (all []string) {
-	entries, _ := readDir("/dev")
+	entries, _ := sys.ReadDir("/dev")
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), "tty") || e.Name() == "console" {
 			all = append(all, e.Name())

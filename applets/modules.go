@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"runitbox/applets/slim/fmt"
+	"runitbox/supervise/sys"
 )
 
 // moduleDirs hold files of the kernel modules that are to be loaded. A file
@@ -82,7 +83,7 @@ func modules(cmdline string, dirs []string) ([]string, error) {
 	}
 	files := map[string]string{} // by their names
 	for _, dir := range slices.Backward(dirs) {
-		entries, err := readDir(dir)
+		entries, err := sys.ReadDir(dir)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}

@@ -5,6 +5,7 @@ import (
 
 	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/survey"
+	"runitbox/supervise/sys"
 )
 
 // newSvLint looks for mistakes in service directories.
@@ -17,7 +18,7 @@ func newSvLint(s *svCall) *cobra.Command {
 			lint := &survey.Lint{Tree: dir}
 			all := len(names) == 0
 			if all {
-				entries, err := readDir(dir)
+				entries, err := sys.ReadDir(dir)
 				if err != nil {
 					return fatal{s.name, 100, fmt.Errorf("unable to open the directory of services: %w", err)}
 				}
