@@ -68,18 +68,19 @@ func (r *Remote) HasDown() (bool, error) { return r.has("down") }
 
 // GivenUp says whether the service has been given up: it stays down until an order
 // starts it.
-func (r *Remote) GivenUp() bool {
-	p, ok, err := proc.Read(r.fd, "supervise/proc")
-	return err == nil && ok && p.Word == state.ProcFailed
-}
+func (r *Remote) GivenUp() bool { return r.Told().Word == state.ProcFailed }
 
 // Readiness is whether the service's process has said that it is ready.
-func (r *Remote) Readiness() state.Readiness {
+func (r *Remote) Readiness() state.Readiness { return r.Told().Ready }
+
+// Told is what the supervisor has recorded of the service's process; of no word where there
+// is no record.
+func (r *Remote) Told() state.Process {
 	p, ok, err := proc.Read(r.fd, "supervise/proc")
 	if err != nil || !ok {
-		return state.NotSaid
+		return state.Process{}
 	}
-	return p.Ready
+	return p
 }
 
 // Notice is what the service's process has said of itself.
@@ -253,12 +254,8 @@ func (r *Remote) write(fd int, cmd string) error {
 // left supervise/proc behind, written in this boot. A runsv that exited has removed
 // it, and runit's has none.
 func (r *Remote) abandoned() bool {
-	l, ok, err := proc.Read(r.fd, "supervise/proc")
-	if err != nil || !ok {
-		return false
-	}
 	w, err := proc.ReadWorld()
-	return err == nil && w.Boot != 0 && l.World.Boot == w.Boot
+	return err == nil && w.Boot != 0 && r.Told().World.Boot == w.Boot
 }
 
 // unread says whether bytes wait in the FIFO that fd writes to.

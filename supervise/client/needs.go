@@ -4,7 +4,6 @@ import (
 	"path/filepath"
 
 	"runitbox/supervise/policy"
-	"runitbox/supervise/proc"
 	"runitbox/supervise/state"
 )
 
@@ -50,19 +49,20 @@ func (n *Need) look() {
 	}
 	defer r.Close()
 	rec, err := r.Probe()
+	told := r.Told()
 	switch {
 	case err != nil:
 	case rec.State == state.Run && rec.Termed:
 		n.Why = "is being stopped"
-	case rec.State == state.Run && r.Readiness() == state.NotReady:
+	case rec.State == state.Run && told.Ready == state.NotReady:
 		n.Why = "is not ready"
 	case rec.State == state.Run:
 		n.Ready, n.Why = true, ""
-	case r.GivenUp():
+	case told.Word == state.ProcFailed:
 		n.Why, n.Asks = "was given up", true
 	case rec.State == state.Down && rec.Want != state.WantUp:
 		n.Why, n.Asks = "is down", true
-	case r.Waits():
+	case told.Word == state.ProcWaits:
 		n.Why = "waits itself"
 	default:
 		n.Why = "is not up yet"
@@ -70,7 +70,4 @@ func (n *Need) look() {
 }
 
 // Waits says whether the service is not started before what it needs is ready.
-func (r *Remote) Waits() bool {
-	p, ok, err := proc.Read(r.fd, "supervise/proc")
-	return err == nil && ok && p.Word == state.ProcWaits
-}
+func (r *Remote) Waits() bool { return r.Told().Word == state.ProcWaits }

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"runitbox/supervise/policy"
+	"runitbox/supervise/proc"
 	"runitbox/supervise/state"
 	"runitbox/supervise/wire"
 )
@@ -26,13 +27,10 @@ func (s *service) tellOver(u *unit) {
 
 // exitCode is a wait status as a shell tells it; 111 where nobody knows the end.
 func exitCode(ws unix.WaitStatus) int {
-	switch {
-	case ws == statusUnknown:
+	if ws == statusUnknown {
 		return 111
-	case ws.Signaled():
-		return 128 + int(ws.Signal())
 	}
-	return ws.ExitStatus()
+	return proc.ExitCode(ws)
 }
 
 // restoreOver takes note of the end of an essential service that an earlier core has

@@ -2,7 +2,6 @@ package policy
 
 import (
 	"errors"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -27,13 +26,7 @@ func CGroup(at int) (all []Setting, err error) {
 		return nil, fmt.Errorf("unable to open ./cgroup: %w", err)
 	}
 	defer unix.Close(fd)
-	var names []string
-	err = eachName(fd, func(name []byte, _ byte) {
-		if name[0] != '.' {
-			names = append(names, string(name))
-		}
-	})
-	slices.Sort(names)
+	names, err := visible(fd)
 	for _, name := range names {
 		b, e := sys.Slurp(fd, name, 4096)
 		if e != nil {

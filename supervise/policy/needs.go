@@ -2,7 +2,6 @@ package policy
 
 import (
 	"errors"
-	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -24,14 +23,8 @@ func Needs(at int) (names []string, err error) {
 		return nil, fmt.Errorf("unable to open ./needs: %w", err)
 	}
 	defer unix.Close(fd)
-	err = eachName(fd, func(name []byte, _ byte) {
-		if name[0] != '.' {
-			names = append(names, string(name))
-		}
-	})
-	if err != nil {
+	if names, err = visible(fd); err != nil {
 		return nil, fmt.Errorf("unable to read ./needs: %w", err)
 	}
-	slices.Sort(names)
 	return names, nil
 }

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -82,11 +83,11 @@ var files = [...]struct {
 	}},
 	{"notify-socket", func(p *Policy, _ string) error { p.NotifySocket = true; return nil }},
 	{"watchdog", func(p *Policy, text string) error {
-		ms, err := strconv.ParseUint(text, 10, 63)
-		if err != nil || ms < 1 || ms > timeMax {
+		d, ok := milliseconds(text)
+		if !ok || d == 0 {
 			return errors.New("a time in milliseconds")
 		}
-		p.Watchdog = time.Duration(ms) * time.Millisecond
+		p.Watchdog = d
 		return nil
 	}},
 	{"flag-timeout-killpg", func(p *Policy, _ string) error { p.KillGroup = true; return nil }},
@@ -236,11 +237,16 @@ func Timeout(at int, name string) (time.Duration, error) {
 		return 0, fmt.Errorf("unable to read ./%s: %w", name, err)
 	}
 	text := strings.TrimSpace(string(b))
-	ms, err := strconv.ParseUint(text, 10, 63)
-	if err != nil || ms > timeMax {
+	d, ok := milliseconds(text)
+	if !ok {
 		return 0, fmt.Errorf("./%s: %q is not understood: it should be a time in milliseconds.", name, text)
 	}
-	return time.Duration(ms) * time.Millisecond, nil
+	return d, nil
+}
+
+func milliseconds(text string) (time.Duration, bool) {
+	ms, err := strconv.ParseUint(text, 10, 63)
+	return time.Duration(ms) * time.Millisecond, err == nil && ms <= timeMax
 }
 
 // sizeMax is more than any of these files holds, and timeMax, in milliseconds, more than
@@ -334,6 +340,17 @@ func eachName(fd int, f func(name []byte, kind byte)) error {
 			b = b[size:]
 		}
 	}
+}
+
+// visible are the names in the open directory fd that do not begin with a dot, in their order.
+func visible(fd int) (names []string, err error) {
+	err = eachName(fd, func(name []byte, _ byte) {
+		if name[0] != '.' {
+			names = append(names, string(name))
+		}
+	})
+	slices.Sort(names)
+	return names, err
 }
 
 // nameAt is where in an entry of getdents64(2) the name is: behind two words of eight

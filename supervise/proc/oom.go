@@ -6,7 +6,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"runitbox/supervise/state"
 	"runitbox/supervise/sys"
 )
 
@@ -50,14 +49,4 @@ func OOMKills(file string) int {
 		}
 	}
 	return 0
-}
-
-// History is the whole of supervise/history at path.
-func History(at int, path string) ([]byte, error) {
-	const usual = state.EndedMost * state.EndedSize
-	b, err := sys.Slurp(at, path, usual+1)
-	if len(b) > usual {
-		b, err = sys.Slurp(at, path, state.EndedLimit)
-	}
-	return b, err
 }

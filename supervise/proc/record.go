@@ -135,3 +135,13 @@ func readFrom(fd int, path string) (l state.Process, ok bool, err error) {
 	l, ok = state.ParseProcess(b[:n])
 	return l, ok, nil
 }
+
+// History is the whole of supervise/history at path.
+func History(at int, path string) ([]byte, error) {
+	const usual = state.EndedMost * state.EndedSize
+	b, err := sys.Slurp(at, path, usual+1)
+	if len(b) > usual {
+		b, err = sys.Slurp(at, path, state.EndedLimit)
+	}
+	return b, err
+}

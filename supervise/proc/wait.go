@@ -100,3 +100,12 @@ func SendSignal(pid, pidfd int, sig unix.Signal) error {
 
 // GraceTime is how long a corpse may stay until others are looked for behind it.
 const GraceTime = 5 * time.Millisecond
+
+// ExitCode is how a process has ended, as a shell tells it: its exit status, or 128 and the
+// number of the signal.
+func ExitCode(ws unix.WaitStatus) int {
+	if ws.Signaled() {
+		return 128 + int(ws.Signal())
+	}
+	return ws.ExitStatus()
+}

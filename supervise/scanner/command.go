@@ -13,6 +13,7 @@ import (
 
 	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/diag"
+	"runitbox/supervise/proc"
 	"runitbox/supervise/self"
 )
 
@@ -161,11 +162,7 @@ func (s *Scanner) collectCommand() {
 	if pid, err := unix.Wait4(s.command.pid, &ws, unix.WNOHANG, nil); err != nil || pid != s.command.pid {
 		return
 	}
-	if ws.Signaled() {
-		s.commandEnded(128 + int(ws.Signal()))
-		return
-	}
-	s.commandEnded(ws.ExitStatus())
+	s.commandEnded(proc.ExitCode(ws))
 }
 
 // The end of a tree with a main command has one budget of time: the services are stopped

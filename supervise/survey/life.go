@@ -30,7 +30,7 @@ func (l Life) Last() (e End, known bool) {
 
 // lifeOf is the past of the service at path, whose state is rec. Without a history
 // the record tells the end of a service that is down.
-func lifeOf(path string, rec state.Record) Life {
+func lifeOf(path string, rec state.Record, p state.Process) Life {
 	l := Life{Restarts: -1}
 	if b, err := proc.History(unix.AT_FDCWD, path+"/supervise/history"); err == nil {
 		l.Restarts = 0
@@ -54,10 +54,9 @@ func lifeOf(path string, rec state.Record) Life {
 	if rec.State == state.Run {
 		return l
 	}
-	p, ok := recordOf(path)
 	// The record of one that was never started has the status 0 too.
 	ended := p.Word == state.ProcEnded || p.Word == state.ProcFinish || p.Word == state.ProcFailed || p.Word == state.ProcDown && (p.Status != 0 || rec.Want == state.WantUp)
-	if ok && ended {
+	if ended {
 		l.Ends = []End{{At: rec.Since, Status: p.Status}}
 	}
 	return l

@@ -93,16 +93,17 @@ func (s *Service) fill(r *client.Remote, look Look) {
 	if s.Record.PID != 0 && look.Usage {
 		s.Use = Measure(s.Record.PID)
 	}
+	told := r.Told()
 	if s.Record.State == state.Run {
-		if s.Ready = r.Readiness(); s.Ready != state.NotSaid {
+		if s.Ready = told.Ready; s.Ready != state.NotSaid {
 			s.Notice = r.Notice()
 		}
 	}
-	s.GivenUp = s.Resting() && r.GivenUp()
-	if s.Resting() && r.Waits() {
+	s.GivenUp = s.Resting() && told.Word == state.ProcFailed
+	if s.Resting() && told.Word == state.ProcWaits {
 		s.Waits = slices.DeleteFunc(client.Needs(s.Path), func(n client.Need) bool { return n.Ready })
 	}
-	s.Life = lifeOf(s.Path, s.Record)
+	s.Life = lifeOf(s.Path, s.Record, told)
 }
 
 // Tree looks at every service of the directory: those that have an entry, in the
