@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"runitbox/supervise/diag"
+	"runitbox/supervise/self"
 	"runitbox/supervise/threads"
 )
 
@@ -50,7 +51,7 @@ func processors() int { return min(runtime.NumCPU(), poolMax) }
 func (c *Core) needThreads() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n := threads.Runtime + runtime.GOMAXPROCS(0) + 1 + len(c.rescued) + c.spare
+	n := self.RuntimeThreads() + runtime.GOMAXPROCS(0) + 1 + len(c.rescued) + c.spare
 	if c.link != nil { // the scanner watches the main goroutine's
 		n++
 	}

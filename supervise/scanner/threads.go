@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/supervise/self"
 	"runitbox/supervise/threads"
 )
 
@@ -17,7 +18,7 @@ import (
 func (s *Scanner) awaitThreads() (late []unix.Signal) {
 	// And what looks at directories, what makes a core or writes to standard error, and
 	// the log.
-	s.need = threads.Runtime + runtime.GOMAXPROCS(0) + 2
+	s.need = self.RuntimeThreads() + runtime.GOMAXPROCS(0) + 2
 	if s.ring != nil {
 		s.need++
 	}
