@@ -23,10 +23,11 @@ func (s *Scanner) awaitThreads() (late []unix.Signal) {
 		s.need++
 	}
 	s.reserve = sync.OnceFunc(func() { threads.Reserve(s.need) })
-	if !threads.Scarce() {
+	if !threads.Scarce() { // then there is no template: no goroutine here is locked to its thread
 		time.AfterFunc(2*startTime, s.reserve) // where the first look is not over sooner
 		return nil
 	}
+	s.need += threads.Template
 	sig := threads.Wait(func() bool {
 		if !threads.Reserve(s.need) {
 			return false

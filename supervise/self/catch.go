@@ -15,6 +15,11 @@ import (
 // handler of this package's own, where there is one in assembly: it notes the signal
 // and rings, and one goroutine, which needs no thread while it waits, relays what was
 // noted. The runtime's handlers are replaced and know nothing of it.
+//
+// The kernel hands a signal to one thread, for SIGCHLD the one that has made the child
+// if it can. Where that waits for a disk it acts on the signal when the disk answers, and
+// until then no other is told of it, nor of the next. But a signalfd(2) is, and has the
+// signal then. So what is caught is read from one as well.
 
 // What the handler shares with the goroutine.
 var (
@@ -29,10 +34,12 @@ var (
 // relays is to whom signals are relayed.
 var relays struct {
 	sync.Mutex
-	begun  bool
-	caught bool // by the own handler; else by os/signal
-	to     [65][]chan<- os.Signal
-	like   sigaction // what the runtime has signals do: the flags and the way back are right
+	begun    bool
+	caught   bool          // by the own handler; else by os/signal
+	signalfd int           // -1: there is none
+	set      unix.Sigset_t // what it tells of
+	to       [65][]chan<- os.Signal
+	like     sigaction // what the runtime has signals do: the flags and the way back are right
 }
 
 // Notify relays signals to c, but for those that are ignored, since whoever
@@ -51,15 +58,16 @@ func Catch(c chan<- os.Signal, sigs ...unix.Signal) {
 	relays.Lock()
 	defer relays.Unlock()
 	if !relays.begun {
-		relays.begun = true
+		relays.begun, relays.signalfd = true, -1
 		relays.caught = hang()
 	}
+	defer readPending(sigs)
 	for _, sig := range sigs {
+		relays.to[sig] = append(relays.to[sig], c)
 		if !relays.caught {
 			signal.Notify(c, sig)
 			continue
 		}
-		relays.to[sig] = append(relays.to[sig], c)
 		action := relays.like
 		action[handlerAt] = handler()
 		action.set(sig)
@@ -88,20 +96,47 @@ func relay(bell *os.File) {
 			return
 		}
 		come := atomic.SwapUint64(&noted, 0)
-		relays.Lock()
 		for sig := unix.Signal(1); sig <= 64; sig++ {
-			if come&(1<<(sig-1)) == 0 {
-				continue
-			}
-			for _, c := range relays.to[sig] {
-				select {
-				case c <- sig:
-				default:
-				}
+			if come&(1<<(sig-1)) != 0 {
+				pass(sig)
 			}
 		}
-		relays.Unlock()
 	}
+}
+
+// pass passes a signal on.
+func pass(sig unix.Signal) {
+	relays.Lock()
+	defer relays.Unlock()
+	for _, c := range relays.to[sig] {
+		select {
+		case c <- sig:
+		default:
+		}
+	}
+}
+
+// readPending has the signals read from the signalfd as well. The relays are locked.
+func readPending(sigs []unix.Signal) {
+	const bits = 8 * unsafe.Sizeof(relays.set.Val[0])
+	for _, sig := range sigs {
+		relays.set.Val[uintptr(sig-1)/bits] |= 1 << (uintptr(sig-1) % bits)
+	}
+	fd, err := unix.Signalfd(relays.signalfd, &relays.set, unix.SFD_CLOEXEC|unix.SFD_NONBLOCK)
+	if err != nil || fd == relays.signalfd {
+		return
+	}
+	relays.signalfd = fd
+	go func() {
+		f := os.NewFile(uintptr(fd), "signalfd")
+		var info unix.SignalfdSiginfo
+		for {
+			if _, err := f.Read(unsafe.Slice((*byte)(unsafe.Pointer(&info)), unsafe.Sizeof(info))); err != nil {
+				return
+			}
+			pass(unix.Signal(info.Signo))
+		}
+	}()
 }
 
 // CatchRest has no signal that another process sends end this one: those that nobody has

@@ -80,7 +80,7 @@ func RuntimeThreads() int {
 
 // AwaitThreads is threads.Await for what the runtime needs for itself.
 func AwaitThreads(say func(error)) {
-	threads.Await(RuntimeThreads()+runtime.GOMAXPROCS(0), say)
+	threads.Await(RuntimeThreads()+threads.Template+runtime.GOMAXPROCS(0), say)
 }
 
 // What a service takes of the process's descriptors, at most: the directory, the
