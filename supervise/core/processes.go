@@ -35,14 +35,14 @@ type processes struct {
 
 	mu        sync.Mutex
 	known     map[int]*process
-	expecting int                     // children whose numbers are not known yet
-	corpses   map[int]*process        // seen and left where they are; nil: of nobody known
-	finished  []int                   // corpses that the reaper is to collect
-	leaving   bool                    // the process ends soon: who is dead and not recorded is left to the scanner
-	openings  int                     // services that are being opened, and may adopt processes
-	reserved  int                     // how many are kept for services that could not be opened
-	unclaimed map[int]unix.WaitStatus // ends that the scanner has told of, of processes that nobody has adopted yet
-	seen      func(pid int)           // tells the scanner that it may collect a process; must not wait
+	expecting int              // children whose numbers are not known yet
+	corpses   map[int]*process // seen and left where they are; nil: of nobody known
+	finished  []int            // corpses that the reaper is to collect
+	leaving   bool             // the process ends soon: who is dead and not recorded is left to the scanner
+	openings  int              // services that are being opened, and may adopt processes
+	reserved  int              // how many are kept for services that could not be opened
+	unclaimed map[int]ending   // ends that the scanner has told of, of processes that nobody has adopted yet
+	seen      func(pid int)    // tells the scanner that it may collect a process; must not wait
 }
 
 // process is one that a service has: a child, or one that it has adopted.
@@ -54,10 +54,15 @@ type process struct {
 	pidfd       int    // of an adopted one, as long as its unit has it open; else -1
 	reservedFor string // of an adopted one without a unit: the service that is to have it
 	unreported  bool   // its service does not know of it yet
-	over        bool   // it has ended, with ws
-	ws          unix.WaitStatus
-	use         proc.Usage // what it has used, of a child
-	asked       bool       // the scanner waits until the end is recorded
+	over        bool   // it has ended
+	ending             // and how
+	asked       bool   // the scanner waits until the end is recorded
+}
+
+// ending is how a process has ended, and what it had used by then, where its parent tells.
+type ending struct {
+	ws  unix.WaitStatus
+	use proc.Usage
 }
 
 // kernel is what processes asks of the kernel.
@@ -74,7 +79,7 @@ type kernel struct {
 func newProcesses(given bool) *processes {
 	ps := &processes{
 		given: given, wake: make(chan struct{}, 1), slow: make(chan struct{}, 1), held: func() bool { return false }, deaths: make(chan os.Signal, 1),
-		known: map[int]*process{}, corpses: map[int]*process{}, unclaimed: map[int]unix.WaitStatus{},
+		known: map[int]*process{}, corpses: map[int]*process{}, unclaimed: map[int]ending{},
 		seen: func(int) {},
 	}
 	ps.kernel = kernel{
@@ -120,9 +125,11 @@ func (pl *expected) holds(pid int, u *unit, r role) *process {
 	ps.known[pid] = p
 	if len(ps.corpses) > 0 { // it may be among them, or behind one that hides it
 		delete(ps.corpses, pid)
-		if ws, ended := ps.kernel.peek(pid, &p.use); ended {
+		var e ending
+		var ended bool
+		if e.ws, ended = ps.kernel.peek(pid, &e.use); ended {
 			ps.corpses[pid] = p
-			p.end(ws)
+			p.end(e)
 		}
 	}
 	pl.shut()
@@ -175,11 +182,11 @@ func (ps *processes) told(p *process) {
 
 // end takes the end of a process and tells its service, once. The registry is
 // locked.
-func (p *process) end(ws unix.WaitStatus) {
+func (p *process) end(e ending) {
 	if p.over {
 		return
 	}
-	p.over, p.ws = true, ws
+	p.over, p.ending = true, e
 	p.tell()
 }
 
@@ -266,17 +273,17 @@ func (ps *processes) adopt(pid, pidfd int, u *unit, r role) *process {
 	if old != nil && old.unit != nil {
 		return nil
 	}
-	ws, over := ps.unclaimed[pid]
+	e, over := ps.unclaimed[pid]
 	delete(ps.unclaimed, pid)
 	p.asked = over
 	if old != nil && old.adopted {
 		p.asked = over || old.asked
-		ws, over = old.ws, old.over
+		e, over = old.ending, old.over
 		ps.count(old.reservedFor, -1)
 	}
 	ps.known[pid] = p
 	if over {
-		p.end(ws)
+		p.end(e)
 	}
 	return p
 }
@@ -289,9 +296,9 @@ func (ps *processes) reserve(pid int, heir string) {
 	if ps.known[pid] != nil || ps.leaving {
 		return
 	}
-	ws, over := ps.unclaimed[pid]
+	e, over := ps.unclaimed[pid]
 	delete(ps.unclaimed, pid)
-	ps.known[pid] = &process{pid: pid, adopted: true, pidfd: -1, reservedFor: heir, over: over, ws: ws, asked: over}
+	ps.known[pid] = &process{pid: pid, adopted: true, pidfd: -1, reservedFor: heir, over: over, ending: e, asked: over}
 	ps.count(heir, 1)
 }
 
@@ -361,15 +368,15 @@ func (ps *processes) opened() {
 
 // inherited takes the end of a process that the scanner has inherited from an
 // earlier core. What is nobody's may be collected, when nobody can come to adopt it.
-func (ps *processes) inherited(pid int, ws unix.WaitStatus) {
+func (ps *processes) inherited(pid int, e ending) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	switch p := ps.known[pid]; {
 	case p != nil && p.adopted:
 		p.asked = true
-		p.end(ws)
+		p.end(e)
 	case ps.openings > 0:
-		ps.unclaimed[pid] = ws
+		ps.unclaimed[pid] = e
 	default:
 		ps.seen(pid)
 	}
@@ -379,7 +386,7 @@ func (ps *processes) inherited(pid int, ws unix.WaitStatus) {
 func (ps *processes) ended(p *process, ws unix.WaitStatus) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	p.end(ws)
+	p.end(ending{ws: ws})
 }
 
 // awaited says whether a service still has to hear of the end of p.
@@ -527,8 +534,7 @@ func (ps *processes) died(pid int, ws unix.WaitStatus, use proc.Usage) {
 	case p != nil && p.unit != nil:
 		if !p.over {
 			ps.corpses[pid] = p
-			p.use = use
-			p.end(ws)
+			p.end(ending{ws, use})
 		}
 	case p == nil && ps.expecting > 0 || ps.leaving:
 		ps.corpses[pid] = p
