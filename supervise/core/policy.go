@@ -263,7 +263,7 @@ func (s *service) tellReady(u *unit) {
 	u.ready, u.rec.Ready = state.IsReady, state.IsReady
 	var err error
 	if u.recorded {
-		err = proc.WriteReady(s.dir.FD, u.prefix+"supervise/proc", state.IsReady)
+		err = proc.WriteReady(s.at(u.prefix), u.prefix+"supervise/proc", state.IsReady)
 		u.recorded = err == nil
 	}
 	u.records.Unlock()

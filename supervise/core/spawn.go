@@ -31,6 +31,7 @@ type order struct {
 	grouped          bool     // in a cgroup
 	notify, notifyAs int      // a pipe to be made that descriptor; 0: none. It is closed then
 	env              []string // nil for that of all
+	recordAt         int      // the directory that the following is relative to
 	recordPath       string   // path of the record that is written before and after; "" for a control script
 	before           state.Process
 	after            string // the word of the record once the process is there
@@ -92,7 +93,7 @@ func (c *Core) make(o order) event {
 		o.who.records.Lock()
 		life = c.sign(o.who, life)
 		life.Ticks = proc.TicksNow()
-		record, recordErr = proc.WriteMaking(dir, o.recordPath, life)
+		record, recordErr = proc.WriteMaking(o.recordAt, o.recordPath, life)
 		if o.role < isHook {
 			o.who.rec, o.who.recorded = life, recordErr == nil
 		}
@@ -238,7 +239,7 @@ func (s *service) order(u *unit, r role, argv []string) {
 		}
 		s.core.stashNow(s)
 	}
-	o := order{who: u, role: r, argv: argv, stdin: -1, stdout: -1, session: s.core.Session && r < isHook,
+	o := order{who: u, role: r, argv: argv, recordAt: s.at(u.prefix), stdin: -1, stdout: -1, session: s.core.Session && r < isHook,
 		leads:   r == isRun && u.policy != nil && (u.policy.KillGroup || u.policy.KillStrays),
 		grouped: r == isRun && u.grouped,
 		newPID:  r == isRun && u.policy != nil && u.policy.NewPID}

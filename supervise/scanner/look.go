@@ -17,6 +17,7 @@ import (
 	"runitbox/supervise/notice"
 	"runitbox/supervise/self"
 	"runitbox/supervise/servicedir"
+	"runitbox/supervise/statedir"
 	"runitbox/supervise/sys"
 )
 
@@ -43,7 +44,7 @@ type directory struct {
 }
 
 func newDirectory(path string) *directory {
-	return &directory{path: path, watcher: newWatcher(), notice: notice.None(), hanging: map[string]*hang{}, late: map[string]answer{}, free: make(chan struct{}, 1)}
+	return &directory{path: path, watcher: newWatcher(), notice: notice.None(statedir.Root()), hanging: map[string]*hang{}, late: map[string]answer{}, free: make(chan struct{}, 1)}
 }
 
 // touch says that the caller may hang at a file system until it calls what it gets.

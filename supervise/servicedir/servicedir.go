@@ -18,15 +18,36 @@ import (
 // directory can be renamed under a running service.
 type Dir struct {
 	FD int // O_PATH
+
+	// Below State are the supervise directories of the service and of its log service where
+	// they are not in the directory itself, which the next two say. 0: there is none.
+	State           int
+	Moved, MovedLog bool
+}
+
+// At is the descriptor that the path of a file is relative to: that of the directory, or
+// for what is in a supervise directory that lies elsewhere, State.
+func (d Dir) At(name string) int {
+	if d.State == 0 {
+		return d.FD
+	}
+	moved := d.Moved
+	if of, isLog := strings.CutPrefix(name, "log/"); isLog {
+		name, moved = of, d.MovedLog
+	}
+	if moved && strings.HasPrefix(name, "supervise") {
+		return d.State
+	}
+	return d.FD
 }
 
 // Open opens a service directory by its path.
 func Open(path string) (Dir, error) {
 	fd, err := sys.Open(unix.AT_FDCWD, path, unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
-		return Dir{-1}, fmt.Errorf("unable to change to directory: %w", err)
+		return Dir{FD: -1}, fmt.Errorf("unable to change to directory: %w", err)
 	}
-	return Dir{fd}, nil
+	return Dir{FD: fd}, nil
 }
 
 // Enter says whether the directory can be entered, as a process in it must.
@@ -40,7 +61,7 @@ func (d Dir) Enter() error {
 // Stat follows links.
 func (d Dir) Stat(name string) (unix.Stat_t, error) {
 	var st unix.Stat_t
-	err := unix.Fstatat(d.FD, name, &st, 0)
+	err := unix.Fstatat(d.At(name), name, &st, 0)
 	return st, err
 }
 
@@ -123,7 +144,7 @@ func (d Dir) Deleted() bool {
 // with a link into /run. What is wrong beyond that the lock will tell. fresh says
 // that the directory was not there: it is empty.
 func (d Dir) MakeSupervise(prefix string) (fresh bool, err error) {
-	if sys.Mkdir(d.FD, prefix+"supervise", 0o700) == nil {
+	if sys.Mkdir(d.At(prefix+"supervise"), prefix+"supervise", 0o700) == nil {
 		return true, nil
 	}
 	return d.superviseLink(prefix)
@@ -136,7 +157,7 @@ func (d Dir) MakeSupervise(prefix string) (fresh bool, err error) {
 func (d Dir) superviseLink(prefix string) (fresh bool, err error) {
 	name := prefix + "supervise"
 	buf := make([]byte, unix.PathMax)
-	n, err := unix.Readlinkat(d.FD, name, buf)
+	n, err := unix.Readlinkat(d.At(name), name, buf)
 	if err != nil {
 		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
 			return false, nil
@@ -160,9 +181,9 @@ func (d Dir) superviseLink(prefix string) (fresh bool, err error) {
 // given up.
 func (d Dir) Lock(prefix string) (int, error) {
 	name := prefix + "supervise/lock"
-	fd, err := sys.Open(d.FD, name, unix.O_RDWR|unix.O_NONBLOCK|unix.O_APPEND|unix.O_CREAT, 0o600)
+	fd, err := sys.Open(d.At(name), name, unix.O_RDWR|unix.O_NONBLOCK|unix.O_APPEND|unix.O_CREAT, 0o600)
 	if err == unix.EROFS { // a lock needs no writing
-		if fd, err = sys.Open(d.FD, name, unix.O_RDONLY|unix.O_NONBLOCK, 0); err == unix.ENOENT {
+		if fd, err = sys.Open(d.At(name), name, unix.O_RDONLY|unix.O_NONBLOCK, 0); err == unix.ENOENT {
 			err = unix.EROFS // it cannot be made
 		}
 	}
@@ -178,7 +199,7 @@ func (d Dir) Lock(prefix string) (int, error) {
 
 // MakeFIFO makes name a FIFO if nothing is there yet.
 func (d Dir) MakeFIFO(name string) error {
-	if sys.Mkfifo(d.FD, name, 0o600) == nil {
+	if sys.Mkfifo(d.At(name), name, 0o600) == nil {
 		return nil
 	}
 	st, err := d.Stat(name)
@@ -194,7 +215,7 @@ func (d Dir) MakeFIFO(name string) error {
 // OpenFIFO opens a FIFO without blocking. Opened for reading and writing it
 // never comes to its end.
 func (d Dir) OpenFIFO(name string, flags int, verb string) (int, error) {
-	fd, err := sys.Open(d.FD, name, flags|unix.O_NONBLOCK, 0)
+	fd, err := sys.Open(d.At(name), name, flags|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return -1, fmt.Errorf("unable to %s %s: %w", verb, name, err)
 	}
@@ -208,13 +229,13 @@ func (d Dir) OpenFIFO(name string, flags int, verb string) (int, error) {
 func (d Dir) Replace(prefix, name string, content []byte, readers bool) (opened bool, err error) {
 	to, next := prefix+"supervise/"+name, prefix+"supervise/"+name+".new"
 	const flags = unix.O_WRONLY | unix.O_NONBLOCK | unix.O_CREAT
-	fd := -1
+	at, fd := d.At(to), -1
 	if !readers {
-		fd, _ = sys.Open(d.FD, to, flags|unix.O_EXCL, 0o644)
+		fd, _ = sys.Open(at, to, flags|unix.O_EXCL, 0o644)
 	}
 	direct := fd >= 0
 	if !direct {
-		if fd, err = sys.Open(d.FD, next, flags|unix.O_TRUNC, 0o644); err != nil {
+		if fd, err = sys.Open(at, next, flags|unix.O_TRUNC, 0o644); err != nil {
 			return false, fmt.Errorf("unable to open %s: %w", strings.Clone(next), err)
 		}
 	}
@@ -231,10 +252,10 @@ func (d Dir) Replace(prefix, name string, content []byte, readers bool) (opened 
 		return true, err
 	}
 	if err != nil {
-		unix.Unlinkat(d.FD, next, 0)
+		unix.Unlinkat(at, next, 0)
 		return true, err
 	}
-	if err := unix.Renameat(d.FD, next, d.FD, to); err != nil {
+	if err := unix.Renameat(at, next, at, to); err != nil {
 		return true, fmt.Errorf("unable to rename %s.new to %s: %w", name, strings.Clone(to), err)
 	}
 	return true, nil

@@ -28,11 +28,11 @@ func (l Life) Last() (e End, known bool) {
 	return l.Ends[len(l.Ends)-1], true
 }
 
-// lifeOf is the past of the service at path, whose state is rec. Without a history
+// lifeOf is the past of a service, by its supervise directory, whose state is rec. Without a history
 // the record tells the end of a service that is down.
-func lifeOf(path string, rec state.Record, p state.Process) Life {
+func lifeOf(files string, rec state.Record, p state.Process) Life {
 	l := Life{Restarts: -1}
-	if b, err := proc.History(unix.AT_FDCWD, path+"/supervise/history"); err == nil {
+	if b, err := proc.History(unix.AT_FDCWD, files+"/history"); err == nil {
 		l.Restarts = 0
 		for _, e := range state.ParseHistory(b) {
 			if e.Runs {
