@@ -1,8 +1,7 @@
 package core
 
 import (
-	"errors"
-	"strings"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -15,8 +14,8 @@ import (
 // Where SUPERVISEDIR names a directory, what belongs into the supervise directory of a
 // service directory that cannot be written lies there.
 
-// at is the descriptor that prefix+"supervise" is relative to.
-func (s *service) at(prefix string) int { return s.dir.At(prefix + "supervise") }
+// at is the descriptor that prefix+"supervise" is relative to: prefix is "" or "log/".
+func (s *service) at(prefix string) int { return s.dir.Above(prefix != "") }
 
 // locate decides where the supervise directory of a unit is. One that is in use, or held
 // for the next core, stays where it is.
@@ -25,55 +24,49 @@ func (s *service) locate(prefix string) error {
 	if root == "" {
 		return nil
 	}
-	st, err := s.dir.Stat("./" + strings.TrimSuffix(prefix, "/"))
-	if err != nil {
-		return fmt.Errorf("unable to stat ./%s: %w", prefix, err)
-	}
-	moved, err := s.isMoved(root, prefix, &st)
-	if err != nil || !moved {
-		return err
-	}
-	if err := s.openState(root); err != nil {
-		return err
-	}
-	if prefix == "" {
-		s.dir.Moved = true
+	moved, err := s.isMoved(root, prefix)
+	switch {
+	case err != nil:
+		return fmt.Errorf("unable to access ./%ssupervise: %w", prefix, err)
+	case !moved:
 		return nil
+	case s.dir.State == 0:
+		if !s.core.descriptors.take(1) {
+			return self.ErrShortage
+		}
+		s.taken++
+		if err := s.openState(); err != nil {
+			return err
+		}
 	}
-	return s.moveLog(root, &st)
+	if prefix != "" {
+		return s.moveLog()
+	}
+	s.dir.Moved = true
+	return nil
 }
 
-// isMoved says whether the supervise directory of a unit, whose directory has that status,
-// is to be below root.
-func (s *service) isMoved(root, prefix string, st *unix.Stat_t) (bool, error) {
-	writable, err := s.mayWrite(prefix)
+// isMoved says whether the supervise directory of a unit is to be below root.
+func (s *service) isMoved(root, prefix string) (bool, error) {
+	err := unix.Faccessat(s.dir.FD, prefix+"supervise", unix.W_OK, 0)
+	if err == unix.ENOENT {
+		var target [1]byte
+		if _, err = unix.Readlinkat(s.dir.FD, prefix+"supervise", target[:]); err != nil { // else what it leads to will be made
+			err = unix.Faccessat(s.dir.FD, "./"+prefix, unix.W_OK, 0)
+		}
+	}
+	if slices.Contains(unwritable, err) {
+		return !isHeld(s.dir.FD, prefix+"supervise/lock"), nil
+	}
 	if err != nil {
 		return false, err
 	}
-	if writable {
-		return isHeld(unix.AT_FDCWD, statedir.Path(root, st)+"/supervise/lock"), nil
-	}
-	return !isHeld(s.dir.FD, prefix+"supervise/lock"), nil
+	at, err := statedir.Path(root, s.dir.FD, "./"+prefix)
+	return err == nil && isHeld(unix.AT_FDCWD, at+"/supervise/lock"), err
 }
 
-// mayWrite says whether the supervise directory in the service directory can be written, or
-// made. Where a link is that leads nowhere yet it will be made.
-func (s *service) mayWrite(prefix string) (bool, error) {
-	name := prefix + "supervise"
-	err := unix.Faccessat(s.dir.FD, name, unix.W_OK, 0)
-	var st unix.Stat_t
-	if err == unix.ENOENT && unix.Fstatat(s.dir.FD, name, &st, unix.AT_SYMLINK_NOFOLLOW) != nil {
-		name = "./" + prefix
-		err = unix.Faccessat(s.dir.FD, name, unix.W_OK, 0)
-	}
-	switch err {
-	case nil, unix.ENOENT:
-		return true, nil
-	case unix.EROFS, unix.EACCES, unix.EPERM:
-		return false, nil
-	}
-	return false, fmt.Errorf("unable to access %s: %w", name, err)
-}
+// unwritable are what access(2) answers for what cannot be written.
+var unwritable = []error{unix.EROFS, unix.EACCES, unix.EPERM}
 
 // isHeld says whether somebody has the lock.
 func isHeld(at int, name string) bool {
@@ -81,47 +74,29 @@ func isHeld(at int, name string) bool {
 	if err != nil {
 		return false
 	}
-	defer unix.Close(fd)
-	return errors.Is(unix.Flock(fd, unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
-}
-
-// openState makes and opens what belongs to the service below root.
-func (s *service) openState(root string) error {
-	if s.dir.State != 0 {
-		return nil
-	}
-	st, err := s.dir.Stat(".")
-	if err != nil {
-		return fmt.Errorf("unable to stat the directory: %w", err)
-	}
-	if !s.core.descriptors.take(1) {
-		return self.ErrShortage
-	}
-	s.taken++
-	fd, err := statedir.Make(root, &st)
-	if err != nil {
-		return err
-	}
-	s.dir.State = fd
-	statedir.Link(root, s.name, &st, nil)
-	return nil
-}
-
-// moveLog makes what belongs to the log service, whose directory has that status, and the
-// way there.
-func (s *service) moveLog(root string, log *unix.Stat_t) error {
-	fd, err := statedir.Make(root, log)
-	if err != nil {
-		return err
-	}
+	err = unix.Flock(fd, unix.LOCK_SH|unix.LOCK_NB)
 	unix.Close(fd)
-	st, err := s.dir.Stat(".")
-	if err != nil {
-		return fmt.Errorf("unable to stat the directory: %w", err)
+	return err == unix.EWOULDBLOCK
+}
+
+// openState makes and opens what belongs to the service below SUPERVISEDIR.
+func (s *service) openState() error {
+	fd, err := statedir.Make(s.core.states, s.dir.FD, ".", -1)
+	if err == nil {
+		s.dir.State = fd
+		statedir.Link(s.core.states, s.name, s.dir.FD)
 	}
-	statedir.Link(root, s.name, &st, log)
-	s.dir.MovedLog = true
-	return nil
+	return err
+}
+
+// moveLog makes what belongs to the log service.
+func (s *service) moveLog() error {
+	fd, err := statedir.Make(s.core.states, s.dir.FD, "log", s.dir.State)
+	if err == nil {
+		unix.Close(fd)
+		s.dir.MovedLog = true
+	}
+	return err
 }
 
 // renewState makes what belongs to the service below SUPERVISEDIR again, where somebody
@@ -135,19 +110,12 @@ func (s *service) renewState() error {
 		return unix.ENOENT
 	}
 	old := s.dir.State
-	st, err := s.dir.Stat(".")
-	if err != nil {
-		return err
+	err := s.openState()
+	if err == nil {
+		unix.Close(old)
 	}
-	fd, err := statedir.Make(s.core.states, &st)
-	if err != nil {
-		return err
+	if err == nil && s.dir.MovedLog {
+		err = s.moveLog()
 	}
-	s.dir.State = fd
-	unix.Close(old)
-	statedir.Link(s.core.states, s.name, &st, nil)
-	if st, err := s.dir.Stat("log"); err == nil && s.dir.MovedLog {
-		return s.moveLog(s.core.states, &st)
-	}
-	return nil
+	return err
 }

@@ -71,12 +71,11 @@ func StateDir(dev, ino uint64) string {
 	if err != nil {
 		return ""
 	}
-	for line := range strings.Lines(string(all)) {
-		if _, dir, found := strings.Cut(line, " @"+name(dev, ino)+tells+"/"); found {
-			return "/" + strings.TrimSuffix(dir, "\n")
-		}
+	_, dir, _ := strings.Cut(string(all), " @"+name(dev, ino)+tells+"/")
+	if dir, _, _ = strings.Cut(dir, "\n"); dir != "" {
+		dir = "/" + dir
 	}
-	return ""
+	return dir
 }
 
 // socket binds a socket to the name, or connects it; -1 where that fails.

@@ -23,38 +23,47 @@ import (
 const Var = "SUPERVISEDIR"
 
 // index is the directory in it that has what belongs to each service directory.
-const index = "/.by-inode"
+const index = "/.by-inode/"
 
 // Root is the directory that the environment names; "" if it names none.
 func Root() string { return os.Getenv(Var) }
 
-// Name is what belongs to the directory of that status is called in the index.
-func Name(st *unix.Stat_t) string {
+// Path is where, below root, that lies which belongs to the directory dir, relative to at.
+func Path(root string, at int, dir string) (string, error) {
+	var st unix.Stat_t
+	err := unix.Fstatat(at, dir, &st, unix.AT_EMPTY_PATH)
+	return root + index + name(&st), err
+}
+
+// name is what belongs to the directory of that status is called in the index.
+func name(st *unix.Stat_t) string {
 	return strconv.FormatUint(uint64(st.Dev), 16) + ":" + strconv.FormatUint(st.Ino, 16)
 }
 
-// Path is where, below root, it lies.
-func Path(root string, st *unix.Stat_t) string { return root + index + "/" + Name(st) }
-
-// Make makes and opens it, with the directories above it.
-func Make(root string, st *unix.Stat_t) (int, error) {
-	whole := Path(root, st)
+// Make makes and opens it, with the directories above it. Where it is of a log service, in
+// is what belongs to the service, which gets a link log; else in is -1.
+func Make(root string, at int, dir string, in int) (fd int, err error) {
+	whole, err := Path(root, at, dir)
 	for i := 1; i < len(whole); i++ {
 		if whole[i] == '/' {
 			sys.Mkdir(unix.AT_FDCWD, whole[:i], 0o755)
 		}
 	}
-	err := owned(root + index)
-	if err == nil {
-		sys.Mkdir(unix.AT_FDCWD, whole, 0o755)
-		err = owned(whole)
+	sys.Mkdir(unix.AT_FDCWD, whole, 0o755)
+	for _, made := range []string{path.Dir(whole), whole} {
+		if err == nil {
+			err = owned(made)
+		}
 	}
-	fd := -1
 	if err == nil {
 		fd, err = sys.Open(unix.AT_FDCWD, whole, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	}
 	if err != nil {
 		return -1, fmt.Errorf("unable to make %s: %w", whole, err)
+	}
+	if in >= 0 {
+		unix.Unlinkat(in, "log", 0)
+		unix.Symlinkat("../"+path.Base(whole), in, "log")
 	}
 	return fd, nil
 }
@@ -63,37 +72,27 @@ func Make(root string, st *unix.Stat_t) (int, error) {
 // it decides what becomes of what is made in it.
 func owned(dir string) error {
 	var st unix.Stat_t
-	if err := unix.Lstat(dir, &st); err != nil {
-		return err
+	err := unix.Lstat(dir, &st)
+	if err == nil && st.Uid != 0 && int(st.Uid) != os.Geteuid() {
+		err = fmt.Errorf("user %d has %s", st.Uid, dir)
 	}
-	if st.Uid != 0 && int(st.Uid) != os.Geteuid() {
-		return fmt.Errorf("user %d has %s", st.Uid, dir)
-	}
-	return nil
+	return err
 }
 
-// Link makes the link of a service's name, and that to what belongs to its log service,
-// where that is not nil. The name of another that is served is left to that.
-func Link(root, name string, st, log *unix.Stat_t) {
-	if log != nil {
-		put("../"+Name(log), Path(root, st)+"/log")
-	}
+// Link makes the link of a service's name to what belongs to the directory at fd. That of
+// another that is served is left to that.
+func Link(root, name string, fd int) {
 	name = path.Base(name)
-	if link := root + "/" + name; name[0] != '.' && name != "/" && !Served(link) {
-		put(index[1:]+"/"+Name(st), link)
-	}
-}
-
-// put makes a link, in the place of another link.
-func put(target, link string) {
-	old, err := os.Readlink(link)
-	if err == nil && old == target {
+	to, err := Path(root, fd, "")
+	link := root + "/" + name
+	if err != nil || name[0] == '.' || name == "/" || Served(link) {
 		return
 	}
-	if err == nil {
+	var st unix.Stat_t
+	if unix.Lstat(link, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFLNK {
 		unix.Unlink(link)
 	}
-	unix.Symlink(target, link)
+	unix.Symlink(to[len(root)+1:], link)
 }
 
 // Served says whether a supervisor reads supervise/ok below the directory.
@@ -115,21 +114,18 @@ func Find(dir string, fd int) string {
 		return ""
 	}
 	if root := Root(); root != "" {
-		if at := Path(root, &st); has(at, nil) {
+		if at := root + index + name(&st); has(at, nil) {
 			return at
 		}
 	}
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return ""
-	}
-	tree := path.Dir(dir)
-	for _, tree := range []string{tree, path.Dir(tree)} { // the second for a log service
+	tree, _ := filepath.Abs(dir)
+	for range 2 { // the second time for a log service
+		tree = path.Dir(tree)
 		if unix.Stat(tree, &above) != nil {
 			continue
 		}
 		if root := notice.StateDir(uint64(above.Dev), above.Ino); root != "" {
-			if at := Path(root, &st); has(at, &st) {
+			if at := root + index + name(&st); has(at, &st) {
 				return at
 			}
 		}
