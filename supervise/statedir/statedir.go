@@ -44,12 +44,14 @@ func name(st *unix.Stat_t) string {
 // is what belongs to the service, which gets a link log; else in is -1.
 func Make(root string, at int, dir string, in int) (fd int, err error) {
 	whole, err := Path(root, at, dir)
-	for i := 1; i < len(whole); i++ {
-		if whole[i] == '/' {
-			sys.Mkdir(unix.AT_FDCWD, whole[:i], 0o755)
+	for i := 1; i <= len(whole) && err == nil; i++ {
+		if i < len(whole) && whole[i] != '/' {
+			continue
+		}
+		if err = sys.Mkdir(unix.AT_FDCWD, whole[:i], 0o755); err == unix.EEXIST {
+			err = nil
 		}
 	}
-	sys.Mkdir(unix.AT_FDCWD, whole, 0o755)
 	for _, made := range []string{path.Dir(whole), whole} {
 		if err == nil {
 			err = owned(made)
