@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"runitbox/applets/slim/fmt"
+	"runitbox/supervise/proc"
 	"runitbox/supervise/wire"
 )
 
@@ -75,8 +76,13 @@ func (s *Scanner) giveUp() {
 	s.coreDied(unix.WaitStatus(unix.SIGKILL))
 }
 
-// endedThread says whether a process is there that has lost this thread.
+// endedThread says whether a process is there that has lost this thread, as far as /proc
+// tells: that of another namespace has other processes by these numbers, and without this
+// thread.
 func endedThread(pid, tid int) bool {
+	if ours, err := proc.IsOwn(); !ours || err != nil {
+		return false
+	}
 	var st unix.Stat_t
 	process := "/proc/" + strconv.Itoa(pid)
 	return unix.Stat(process, &st) == nil && errors.Is(unix.Stat(fmt.Sprintf("%s/task/%d", process, tid), &st), unix.ENOENT)
