@@ -141,6 +141,15 @@ func IsOwn() (bool, error) {
 	return true, nil
 }
 
+// Path is the path of something that /proc shows of a process, such as fd/1; "", which
+// leads nowhere, where /proc is another namespace's: another process has the number there.
+func Path(pid int, what string) string {
+	if ours, err := IsOwn(); !ours || err != nil {
+		return ""
+	}
+	return "/proc/" + strconv.Itoa(pid) + "/" + what
+}
+
 // Sight is what can be seen of a process that a record tells of.
 type Sight struct {
 	Found bool // it is there

@@ -7,7 +7,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/proc"
 	"runitbox/supervise/wire"
 )
@@ -80,12 +79,9 @@ func (s *Scanner) giveUp() {
 // tells: that of another namespace has other processes by these numbers, and without this
 // thread.
 func endedThread(pid, tid int) bool {
-	if ours, err := proc.IsOwn(); !ours || err != nil {
-		return false
-	}
 	var st unix.Stat_t
-	process := "/proc/" + strconv.Itoa(pid)
-	return unix.Stat(process, &st) == nil && errors.Is(unix.Stat(fmt.Sprintf("%s/task/%d", process, tid), &st), unix.ENOENT)
+	tasks := proc.Path(pid, "task/")
+	return unix.Stat(tasks, &st) == nil && errors.Is(unix.Stat(tasks+strconv.Itoa(tid), &st), unix.ENOENT)
 }
 
 // collectLost collects a core that was given up, if it has ended now.
