@@ -27,9 +27,11 @@ func (pl *expected) holds(pid int, u *unit, r role) *process {
 	ps.known[pid] = p
 	if len(ps.corpses) > 0 { // it may be among them, or behind one that hides it
 		delete(ps.corpses, pid)
-		if ws, ended := ps.kernel.peek(pid, &p.use); ended {
+		var e ending
+		var ended bool
+		if e.ws, ended = ps.kernel.peek(pid, &e.use); ended {
 			ps.corpses[pid] = p
-			p.end(ws)
+			p.end(e)
 		}
 	}
 	pl.shut()

@@ -12,17 +12,17 @@ func (ps *processes) adopt(pid, pidfd int, u *unit, r role) *process {
 	if old != nil && old.unit != nil {
 		return nil
 	}
-	ws, over := ps.unclaimed[pid]
+	e, over := ps.unclaimed[pid]
 	delete(ps.unclaimed, pid)
 	p.asked = over
 	if old != nil && old.adopted {
 		p.asked = over || old.asked
-		ws, over = old.ws, old.over
+		e, over = old.ending, old.over
 		ps.count(old.reservedFor, -1)
 	}
 	ps.known[pid] = p
 	if over {
-		p.end(ws)
+		p.end(e)
 	}
 	return p
 }
@@ -35,9 +35,9 @@ func (ps *processes) reserve(pid int, heir string) {
 	if ps.known[pid] != nil || ps.leaving {
 		return
 	}
-	ws, over := ps.unclaimed[pid]
+	e, over := ps.unclaimed[pid]
 	delete(ps.unclaimed, pid)
-	ps.known[pid] = &process{pid: pid, adopted: true, pidfd: -1, reservedFor: heir, over: over, ws: ws, asked: over}
+	ps.known[pid] = &process{pid: pid, adopted: true, pidfd: -1, reservedFor: heir, over: over, ending: e, asked: over}
 	ps.count(heir, 1)
 }
 
@@ -85,15 +85,15 @@ func (ps *processes) opened() {
 
 // inherited takes the end of a process that the scanner has inherited from an
 // earlier core. What is nobody's may be collected, when nobody can come to adopt it.
-func (ps *processes) inherited(pid int, ws unix.WaitStatus) {
+func (ps *processes) inherited(pid int, e ending) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	switch p := ps.known[pid]; {
 	case p != nil && p.adopted:
 		p.asked = true
-		p.end(ws)
+		p.end(e)
 	case ps.openings > 0:
-		ps.unclaimed[pid] = ws
+		ps.unclaimed[pid] = e
 	default:
 		ps.seen(pid)
 	}
@@ -103,5 +103,5 @@ func (ps *processes) inherited(pid int, ws unix.WaitStatus) {
 func (ps *processes) ended(p *process, ws unix.WaitStatus) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	p.end(ws)
+	p.end(ending{ws: ws})
 }

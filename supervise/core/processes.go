@@ -33,14 +33,14 @@ type processes struct {
 
 	mu        sync.Mutex
 	known     map[int]*process
-	expecting int                     // children whose numbers are not known yet
-	corpses   map[int]*process        // seen and left where they are; nil: of nobody known
-	finished  []int                   // corpses that the reaper is to collect
-	leaving   bool                    // the process ends soon: who is dead and not recorded is left to the scanner
-	openings  int                     // services that are being opened, and may adopt processes
-	reserved  int                     // how many are kept for services that could not be opened
-	unclaimed map[int]unix.WaitStatus // ends that the scanner has told of, of processes that nobody has adopted yet
-	seen      func(pid int)           // tells the scanner that it may collect a process; must not wait
+	expecting int              // children whose numbers are not known yet
+	corpses   map[int]*process // seen and left where they are; nil: of nobody known
+	finished  []int            // corpses that the reaper is to collect
+	leaving   bool             // the process ends soon: who is dead and not recorded is left to the scanner
+	openings  int              // services that are being opened, and may adopt processes
+	reserved  int              // how many are kept for services that could not be opened
+	unclaimed map[int]ending   // ends that the scanner has told of, of processes that nobody has adopted yet
+	seen      func(pid int)    // tells the scanner that it may collect a process; must not wait
 }
 
 // process is one that a service has: a child, or one that it has adopted.
@@ -52,10 +52,15 @@ type process struct {
 	pidfd       int    // of an adopted one, as long as its unit has it open; else -1
 	reservedFor string // of an adopted one without a unit: the service that is to have it
 	unreported  bool   // its service does not know of it yet
-	over        bool   // it has ended, with ws
-	ws          unix.WaitStatus
-	use         proc.Usage // what it has used, of a child
-	asked       bool       // the scanner waits until the end is recorded
+	over        bool   // it has ended
+	ending             // and how
+	asked       bool   // the scanner waits until the end is recorded
+}
+
+// ending is how a process has ended, and what it had used by then, where its parent tells.
+type ending struct {
+	ws  unix.WaitStatus
+	use proc.Usage
 }
 
 // kernel is what processes asks of the kernel.
@@ -72,7 +77,7 @@ type kernel struct {
 func newProcesses(given bool) *processes {
 	ps := &processes{
 		given: given, wake: make(chan struct{}, 1), slow: make(chan struct{}, 1), held: func() bool { return false }, deaths: make(chan os.Signal, 1),
-		known: map[int]*process{}, corpses: map[int]*process{}, unclaimed: map[int]unix.WaitStatus{},
+		known: map[int]*process{}, corpses: map[int]*process{}, unclaimed: map[int]ending{},
 		seen: func(int) {},
 	}
 	ps.kernel = kernel{
@@ -93,11 +98,11 @@ func newProcesses(given bool) *processes {
 
 // end takes the end of a process and tells its service, once. The registry is
 // locked.
-func (p *process) end(ws unix.WaitStatus) {
+func (p *process) end(e ending) {
 	if p.over {
 		return
 	}
-	p.over, p.ws = true, ws
+	p.over, p.ending = true, e
 	p.tell()
 }
 

@@ -151,8 +151,7 @@ func (ps *processes) died(pid int, ws unix.WaitStatus, use proc.Usage) {
 	case p != nil && p.unit != nil:
 		if !p.over {
 			ps.corpses[pid] = p
-			p.use = use
-			p.end(ws)
+			p.end(ending{ws, use})
 		}
 	case p == nil && ps.expecting > 0 || ps.leaving:
 		ps.corpses[pid] = p
