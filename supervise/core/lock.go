@@ -93,7 +93,7 @@ func (s *service) before(u *unit, k stash, was *priorState) error {
 	if err != nil {
 		return err
 	}
-	life, found, err := proc.Read(s.dir.FD, u.prefix+"supervise/proc")
+	life, found, err := proc.Read(s.at(u.prefix), u.prefix+"supervise/proc")
 	if err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func (s *service) before(u *unit, k stash, was *priorState) error {
 // settled brings what was seen of a unit before its lock was taken, if anything was, up
 // to date: nobody writes the record any more, and what was being made has lost its parent.
 func (s *service) settled(u *unit, k stash, was *priorState) error {
-	life, found, err := proc.ReadSettled(s.dir.FD, u.prefix+"supervise/proc")
+	life, found, err := proc.ReadSettled(s.at(u.prefix), u.prefix+"supervise/proc")
 	if err != nil {
 		return err
 	}
@@ -161,7 +161,7 @@ func (s *service) waitForLock(u *unit, refused error) (l int, err error) {
 			ask *= 2
 		}
 		// A log service that is told to end by the end of its pipe shall see it.
-		if life, ok, err := proc.Read(s.dir.FD, u.prefix+"supervise/proc"); ok && err == nil && life.Want == state.WantExit {
+		if life, ok, err := proc.Read(s.at(u.prefix), u.prefix+"supervise/proc"); ok && err == nil && life.Want == state.WantExit {
 			s.held.close()
 		}
 		time.Sleep(wait)
@@ -185,7 +185,7 @@ func (s *service) waitForLock(u *unit, refused error) (l int, err error) {
 // askFor asks the core that holds the lock to let go; log services go with
 // their service.
 func (s *service) askFor(prefix string) bool {
-	fd, err := sys.Open(s.dir.FD, prefix+"supervise/control", unix.O_WRONLY|unix.O_NONBLOCK, 0)
+	fd, err := sys.Open(s.at(prefix), prefix+"supervise/control", unix.O_WRONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return false
 	}
