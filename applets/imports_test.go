@@ -47,7 +47,7 @@ var mayImport = map[string][]string{
 	"supervise/self":       {"supervise/threads"},
 	"supervise/servicedir": {"supervise/proc", "supervise/sys"},
 	"supervise/state":      {},
-	"supervise/survey":     {"supervise/client", "supervise/notice", "supervise/policy", "supervise/proc", "supervise/state", "supervise/sys"},
+	"supervise/survey":     {"supervise/client", "supervise/policy", "supervise/proc", "supervise/state", "supervise/sys"},
 	"supervise/sys":        {},
 	"supervise/threads":    {"supervise/child"},
 	"supervise/wire":       {},

@@ -327,7 +327,11 @@ func (s *svCall) control(act action, wait bool, services []string) error {
 		if act.wait && strings.Contains(act.send, "u") { // up and once are orders to this one alone
 			s.startNeeds(sender, name, svPath(name), asked)
 		}
-		order, err := sender.Send(svPath(name), act.send, act.until)
+		send := sender.Send
+		if wait {
+			send = sender.Order
+		}
+		order, err := send(svPath(name), act.send, act.until)
 		switch {
 		case err == nil:
 			if act.kill {

@@ -153,7 +153,7 @@ func (s *svCall) awaitSupervised(name, link string, already bool) error {
 			return nil
 		}
 		return one.Err
-	case !there && !survey.Scanned(filepath.Dir(link)):
+	case !there && !client.Scanned(filepath.Dir(link)):
 		return fmt.Errorf("linked, but no runsvdir looks at %s", filepath.Dir(link))
 	case !there:
 		return fmt.Errorf("linked, but not supervised after %s", s.wait)
@@ -239,7 +239,7 @@ func (s *svCall) awaitGone(name, place string, young bool) error {
 	}
 	one := survey.At(name, place, survey.Look{})
 	switch {
-	case one.Err == nil && !survey.Scanned(svDir()):
+	case one.Err == nil && !client.Scanned(svDir()):
 		return fmt.Errorf("its link is removed, but no runsvdir looks at %s, and it goes on: sv exit %s", svDir(), place)
 	case one.Err == nil:
 		return fmt.Errorf("its link is removed, but it has not ended after %s: %s", s.wait, s.line(name, name, place, one.Record))

@@ -104,7 +104,7 @@ func (w *why) unsupervised() {
 	} else if name := filepath.Base(entries[0]); strings.HasPrefix(name, ".") {
 		w.say("hidden-name", "the entry "+name+" begins with a dot, and such are left alone", "rename it")
 	}
-	scanned := Scanned(w.dir)
+	scanned := client.Scanned(w.dir)
 	if !scanned {
 		w.say("no-runsvdir", "no runsvdir looks at "+w.dir, "runsvdir "+w.dir)
 	}
