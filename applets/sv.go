@@ -146,7 +146,7 @@ func newSv(argv0 string) *cobra.Command {
 				s.warn("%s: warning: %s: not a command, taken as %s", s.name, args[0], odd)
 			}
 			services := args[1:]
-			if !s.lsb && act.wait && strings.ContainsAny(act.until, "uC") {
+			if !s.lsb && act.steady() {
 				if services = s.takeSteady(services); len(services) == 0 {
 					return misuse{line: line, status: misused}
 				}
@@ -170,6 +170,9 @@ func newSv(argv0 string) *cobra.Command {
 	getoptErrors(cmd, argv0, line, misused)
 	return cmd
 }
+
+// steady says whether the option -w may stand behind the command.
+func (a *action) steady() bool { return a.wait && strings.ContainsAny(a.until, "uC") }
 
 // takeSteady takes the option -w behind a command that waits until a service runs: it
 // counts as running when it is ready, or has lived for a second.

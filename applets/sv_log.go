@@ -66,6 +66,7 @@ func newSvLog(s *svCall) *cobra.Command {
 	flags := cmd.Flags()
 	flags.BoolVarP(&follow, "follow", "f", false, "go on with what is written, of new services too")
 	flags.IntVarP(&last, "lines", "n", -1, "only the last `lines` of what there is")
+	flags.Lookup("lines").DefValue = "0" // so that help tells none
 	flags.StringVar(&since, "since", "", "only from that `time` on: 2006-01-02 15:04:05, 15:04, or so long ago: 10m, 2h, 3d")
 	flags.StringVar(&until, "until", "", "only up to that `time`")
 	flags.StringVar(&grep, "grep", "", "only lines that a regular expression matches")
