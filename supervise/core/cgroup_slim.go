@@ -10,3 +10,5 @@ func (c *Core) openGroup(*unit, int) (int, error) {
 }
 
 func (u *unit) dropGroup() {}
+
+func (u *unit) killedInGroup() (killed, known bool) { return false, false }
