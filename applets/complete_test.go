@@ -58,7 +58,7 @@ func TestManuals(t *testing.T) {
 		}
 	}
 	for _, v := range verbs {
-		if n := len(regexp.MustCompile(`(?m)^ {7}` + v.name + ` (\[|service)`).FindAllString(page("sv"), -1)); n != 1 {
+		if n := len(regexp.MustCompile(`(?m)^ {7}`+v.name+` (\[|service)`).FindAllString(page("sv"), -1)); n != 1 {
 			t.Errorf("sv.8 tells of %s %d times", v.name, n)
 		}
 		for _, o := range optionsIn(options(v.build(&svCall{}))) {

@@ -283,6 +283,7 @@ type svCall struct {
 	out     *bufio.Writer
 	err     io.Writer
 	failed  int
+	missed  map[string]bool // services that are not there, and were told so
 }
 
 // say writes an answer, at once: somebody may wait for it.
