@@ -23,7 +23,7 @@ func newSvList(s *svCall) *cobra.Command {
 		Use:   "sv list [-f] [--json] [service ...]",
 		Short: "show every service of the tree, or those named",
 		RunE: func(_ *cobra.Command, names []string) error {
-			if follow && !s.json {
+			if follow {
 				return s.listFollow(names)
 			}
 			all, err := s.survey(names, survey.Look{Usage: true, Blocked: true})
