@@ -132,13 +132,17 @@ func newSv(argv0 string) *cobra.Command {
 				if s.err = cmd.ErrOrStderr(); bare && s.isTyped() { // runit's has no answer to it
 					return s.runVerb(findVerb("list"), cmd, []string{})
 				}
-				return misuse{line: line, status: misused}
+				note := ""
+				if len(args) == 1 && args[0] != "" && !isCommand(args[0]) && s.isTyped() {
+					note = s.name + ": " + noCommand(args[0])
+				}
+				return misuse{note, line, misused}
 			}
 			s.out, s.err = bufio.NewWriter(cmd.OutOrStdout()), cmd.ErrOrStderr()
 			defer s.out.Flush()
 			act, odd := svAction(args[0], s.lsb)
 			switch {
-			case (act == nil || odd != "") && args[0] != "" && !s.lsb && s.isTyped():
+			case !isCommand(args[0]) && args[0] != "" && !s.lsb && s.isTyped():
 				return misuse{s.name + ": " + noCommand(args[0]), line, misused}
 			case act == nil || s.json && !act.status:
 				return misuse{line: line, status: misused}
@@ -217,6 +221,12 @@ func svAction(word string, lsb bool) (act *action, odd string) {
 		odd = act.meant
 	}
 	return act, odd
+}
+
+// isCommand says whether a word is one of runit's commands, and not only begins as one.
+func isCommand(word string) bool {
+	act, odd := svAction(word, false)
+	return act != nil && odd == ""
 }
 
 // isTerminal says whether w leads to a person.

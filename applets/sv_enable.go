@@ -224,16 +224,24 @@ func (s *svCall) disable(name string) error {
 		s.say("ok: %s: disabled", name)
 		return nil
 	}
-	return s.awaitGone(name, place, time.Since(info.ModTime()) < settle)
+	return s.awaitGone(name, link, place, time.Since(info.ModTime()) < settle)
 }
 
 // awaitGone waits until nobody supervises the directory any more. Of a young service a
 // supervisor may only be about to begin.
-func (s *svCall) awaitGone(name, place string, young bool) error {
+func (s *svCall) awaitGone(name, link, place string, young bool) error {
 	if young {
 		survey.Await(place, time.Now().Add(100*time.Millisecond), func() bool { return survey.At(name, place, survey.Look{}).Err == nil })
 	}
-	if survey.Await(place, s.begin.Add(s.wait), func() bool { return survey.Gone(place) }) {
+	again := false // by somebody else, meanwhile
+	survey.Await(place, s.begin.Add(s.wait), func() bool {
+		again = survey.Same(link, place)
+		return again || survey.Gone(place)
+	})
+	if again {
+		return errors.New("its link was removed, but somebody has enabled it again")
+	}
+	if survey.Gone(place) {
 		s.say("ok: %s: disabled", name)
 		return nil
 	}
