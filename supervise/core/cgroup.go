@@ -36,12 +36,14 @@ func treeGroup() (string, error) {
 	return strings.TrimSuffix(dir, "/"+groupOfRest), nil
 }
 
-// openGroup makes the cgroup of a unit as cgroup/ of the directory dir says, and opens the
-// file by which a process gets into it.
-func (c *Core) openGroup(u *unit, dir int) (fd int, err error) {
-	settings, err := policy.CGroup(dir)
-	if err != nil {
-		return -1, err
+// openGroup makes the cgroup of a unit, where asked is true as cgroup/ of the directory dir
+// says, and opens the file by which a process gets into it.
+func (c *Core) openGroup(u *unit, dir int, asked bool) (fd int, err error) {
+	var settings []policy.Setting
+	if asked {
+		if settings, err = policy.CGroup(dir); err != nil {
+			return -1, err
+		}
 	}
 	tree, err := treeGroup()
 	if err != nil {
@@ -142,16 +144,22 @@ func (c *Core) hasBelow(pid int) bool {
 	return false
 }
 
+// groupName is the name of the unit's cgroup. That of one which only finds what ./run leaves
+// behind is like no other's: what is in it is ended.
 func (u *unit) groupName() string {
-	if u != &u.svc.main {
-		return groupOfService + u.svc.name + ".log"
+	name := groupOfService + u.svc.name
+	switch {
+	case u != &u.svc.main:
+		return name + ".log"
+	case !u.grouped:
+		return name + "." + strconv.FormatUint(uint64(u.svc.placeDir), 16)
 	}
-	return groupOfService + u.svc.name
+	return name
 }
 
 // dropGroup removes the cgroup of what has ended, unless something is left in it.
 func (u *unit) dropGroup() {
-	if !u.grouped {
+	if !u.grouped && !u.endsStrays() {
 		return
 	}
 	if tree, err := treeGroup(); err == nil {
@@ -162,7 +170,7 @@ func (u *unit) dropGroup() {
 // killedInGroup says whether the kernel has killed something of what runs of the unit, for
 // lack of memory; it is not known where the unit has no cgroup that counts that.
 func (u *unit) killedInGroup() (killed, known bool) {
-	if !u.grouped {
+	if !u.grouped && !u.endsStrays() {
 		return false, false
 	}
 	tree, err := treeGroup()
@@ -171,6 +179,21 @@ func (u *unit) killedInGroup() (killed, known bool) {
 	}
 	n, known := proc.OOMKills(tree + "/" + u.groupName() + "/memory.events")
 	return n > int(u.groupKills), known
+}
+
+// groupMembers are the processes in the cgroup of a unit.
+func (u *unit) groupMembers() (pids []int) {
+	tree, err := treeGroup()
+	if err != nil {
+		return nil
+	}
+	list, _ := os.ReadFile(tree + "/" + u.groupName() + "/cgroup.procs")
+	for field := range strings.FieldsSeq(string(list)) {
+		if pid, _ := strconv.Atoi(field); pid > 1 { // 0 is one of another pid namespace
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 // writeGroup writes a line into a file of a cgroup.

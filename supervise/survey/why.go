@@ -112,7 +112,7 @@ func (w *why) unsupervised() {
 		w.say("no-runsvdir", "no runsvdir looks at "+w.dir, "runsvdir "+w.dir)
 	}
 	w.stale(scanned)
-	if pid := holder(s.Path + "/supervise/lock"); pid != 0 {
+	if pid := holder(s.Files + "/lock"); pid != 0 {
 		w.say("locked", fmt.Sprintf("process %d%s holds supervise/lock", pid, called(pid)), "")
 	}
 	w.all = append(w.all, Program(s.Path, "run")...)
@@ -144,7 +144,7 @@ func (w *why) twice() {
 
 // stale is about a status that a supervisor left behind.
 func (w *why) stale(scanned bool) {
-	b, err := sys.Slurp(unix.AT_FDCWD, w.s.Path+"/supervise/status", 64)
+	b, err := sys.Slurp(unix.AT_FDCWD, w.s.Files+"/status", 64)
 	if err != nil {
 		return
 	}
@@ -238,7 +238,7 @@ func (w *why) helpers() {
 
 // processState is the letter that /proc tells of a process, 0 where it tells none.
 func processState(pid int) byte {
-	b, err := sys.Slurp(unix.AT_FDCWD, "/proc/"+strconv.Itoa(pid)+"/stat", 1024)
+	b, err := sys.Slurp(unix.AT_FDCWD, proc.Path(pid, "stat"), 1024)
 	if err != nil {
 		return 0
 	}
@@ -377,7 +377,7 @@ func (w *why) down() {
 
 // disk is about file systems that are full.
 func (w *why) disk() {
-	places := []string{w.s.Path + "/supervise"}
+	places := []string{w.s.Files}
 	if w.s.Log != nil {
 		places = append(places, LogDirs(w.s)...)
 	}
@@ -440,7 +440,7 @@ func (w *why) descriptors() {
 			}
 		}
 	}
-	limits, err := sys.Slurp(unix.AT_FDCWD, inProcess(core, "limits"), 4096)
+	limits, err := sys.Slurp(unix.AT_FDCWD, proc.Path(core, "limits"), 4096)
 	if core == 0 || err != nil {
 		return
 	}
@@ -450,7 +450,7 @@ func (w *why) descriptors() {
 			continue
 		}
 		limit, _ := strconv.Atoi(strings.Fields(rest)[0])
-		d, err := os.Open(inProcess(core, "fd"))
+		d, err := os.Open(proc.Path(core, "fd"))
 		if err != nil {
 			return
 		}
@@ -486,7 +486,7 @@ func holder(path string) int {
 
 // called is the name of a process, in parentheses.
 func called(pid int) string {
-	name, err := sys.Slurp(unix.AT_FDCWD, inProcess(pid, "comm"), 64)
+	name, err := sys.Slurp(unix.AT_FDCWD, proc.Path(pid, "comm"), 64)
 	if err != nil {
 		return ""
 	}
