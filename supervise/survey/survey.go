@@ -215,13 +215,19 @@ func unlinked(dir, collection string, linked []*Service, look Look) (found []*Se
 				continue
 			}
 			known()[id] = true
-			if p, ok := recordOf(path); ok && len(trees()) > 0 && !trees()[p.Tree] {
+			if p, ok := recordOf(path); ok && !trees()[p.Tree] && (len(trees()) > 0 || !servedFrom(p.Core, dir)) {
 				continue // another tree's
 			}
 			found = append(found, At(name, path, look))
 		}
 	}
 	return found
+}
+
+// servedFrom says whether the supervisor of that pid is that of the tree of dir.
+func servedFrom(core int, dir string) bool {
+	st, ok, err := proc.StatOf(core)
+	return err == nil && ok && client.LooksAt(st.PPID, dir)
 }
 
 // served says whether a supervisor reads the directory's supervise/ok.
