@@ -18,6 +18,7 @@ import (
 	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/client"
 	"runitbox/supervise/state"
+	"runitbox/supervise/sys"
 )
 
 // action is what sv does for a command word.
@@ -126,6 +127,9 @@ func newSv(argv0 string) *cobra.Command {
 				if verb := findVerb(args[0]); verb != nil {
 					return s.runVerb(verb, cmd, args[1:])
 				}
+			}
+			if len(args) == 1 && args[0] == "check" && !s.lsb { // runit's has no answer to it
+				args = append(args, wholeTree()...)
 			}
 			if len(args) == 0 || !s.lsb && len(args) < 2 {
 				bare := len(args) == 1 && args[0] == "status" || len(args) == 0 && cmd.Flags().Changed("verbose")
@@ -248,6 +252,19 @@ func svPath(name string) string {
 		return ""
 	}
 	return dir + "/" + name
+}
+
+// wholeTree are the names of all services in the directory where bare names are looked up.
+func wholeTree() (names []string) {
+	dir := svDir()
+	list, _ := sys.ReadDir(dir)
+	for _, entry := range list {
+		info, err := os.Stat(dir + "/" + entry.Name())
+		if entry.Name()[0] != '.' && (err != nil || info.IsDir()) {
+			names = append(names, entry.Name())
+		}
+	}
+	return names
 }
 
 // svDir is the directory in which bare names are looked up: SVDIR, or the first of

@@ -161,7 +161,9 @@ func (l *logCall) find(watch *survey.Watch, later bool) error {
 		if watch != nil {
 			watch.Add(one.Path)
 			watch.Add(one.Path + "/log")
-			watch.Add(one.Path + "/log/supervise")
+			if one.Log != nil {
+				watch.Add(one.Log.Files)
+			}
 		}
 		dirs := survey.LogDirs(one)
 		if len(dirs) == 0 && len(l.names) > 0 && !later {

@@ -197,7 +197,7 @@ func (w *treeWatch) renew() error {
 func (w *treeWatch) attend(all []*survey.Service) (fresh bool) {
 	for _, one := range all {
 		for ; one != nil; one = one.Log {
-			for _, dir := range []string{one.Path, one.Path + "/supervise"} {
+			for _, dir := range []string{one.Path, one.Files} {
 				added, _ := w.watch.Add(dir)
 				fresh = fresh || added
 			}

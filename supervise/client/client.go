@@ -16,6 +16,7 @@ import (
 	"runitbox/supervise/notice"
 	"runitbox/supervise/proc"
 	"runitbox/supervise/state"
+	"runitbox/supervise/statedir"
 	"runitbox/supervise/sys"
 )
 
@@ -35,7 +36,29 @@ func (u Unreachable) Unwrap() error { return u.Err }
 // Remote is a service directory as its clients see it: by the files below
 // supervise/, whoever it is that serves it.
 type Remote struct {
-	fd int
+	fd   int
+	path string
+	dir  string // the directory below which supervise/ lies: path, or another
+	at   int    // what is in supervise/ is relative to this: fd, or where that lies elsewhere
+}
+
+// supervised opens the FIFO in supervise/ of that name for writing, as long as that is not
+// served by anybody also where another supervise directory belongs to the service.
+func (r *Remote) supervised(fifo string) (int, error) {
+	fd, err := r.open(r.at, fifo)
+	if err == nil || r.at != r.fd || !errors.Is(err, ErrNotRunning) && !errors.Is(err, unix.ENOENT) {
+		return fd, err
+	}
+	dir := statedir.Find(r.path, r.fd)
+	if dir == "" {
+		return fd, err
+	}
+	at, miss := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if miss != nil {
+		return fd, err
+	}
+	r.at, r.dir = at, dir
+	return r.open(r.at, fifo)
 }
 
 // Reach opens the service directory at path.
@@ -48,7 +71,7 @@ func Reach(path string) (*Remote, error) {
 	if err != nil {
 		return nil, Unreachable{err}
 	}
-	return &Remote{fd}, nil
+	return &Remote{fd: fd, at: fd, path: path, dir: path}, nil
 }
 
 // Log reaches the log service of r.
@@ -57,11 +80,19 @@ func (r *Remote) Log() (*Remote, error) {
 	if err != nil {
 		return nil, Unreachable{err}
 	}
-	return &Remote{fd}, nil
+	return &Remote{fd: fd, at: fd, path: r.path + "/log", dir: r.path + "/log"}, nil
 }
 
 // Close lets go of the directory.
-func (r *Remote) Close() { unix.Close(r.fd) }
+func (r *Remote) Close() {
+	if r.at != r.fd {
+		unix.Close(r.at)
+	}
+	unix.Close(r.fd)
+}
+
+// Supervise is the path of the service's supervise directory.
+func (r *Remote) Supervise() string { return r.dir + "/supervise" }
 
 // HasDown says whether the service is to be down when its runsv starts.
 func (r *Remote) HasDown() (bool, error) { return r.has("down") }
@@ -76,7 +107,7 @@ func (r *Remote) Readiness() state.Readiness { return r.Told().Ready }
 // Told is what the supervisor has recorded of the service's process; of no word where there
 // is no record.
 func (r *Remote) Told() state.Process {
-	p, ok, err := proc.Read(r.fd, "supervise/proc")
+	p, ok, err := proc.Read(r.at, "supervise/proc")
 	if err != nil || !ok {
 		return state.Process{}
 	}
@@ -85,14 +116,14 @@ func (r *Remote) Told() state.Process {
 
 // Notice is what the service's process has said of itself.
 func (r *Remote) Notice() (n state.Notice) {
-	if b, err := sys.Slurp(r.fd, "supervise/notify.said", state.NoticeMost); err == nil {
+	if b, err := sys.Slurp(r.at, "supervise/notify.said", state.NoticeMost); err == nil {
 		n = state.ParseNotice(b)
 	}
 	return n
 }
 
 // History is what is written of the service's last ends.
-func (r *Remote) History() ([]byte, error) { return proc.History(r.fd, "supervise/history") }
+func (r *Remote) History() ([]byte, error) { return proc.History(r.at, "supervise/history") }
 
 // Flaps is how many of its last ends, of which the newest is told, make up the loop of
 // short lives that a service of that status is in; 0 if it is in none.
@@ -109,9 +140,11 @@ func (r *Remote) Flaps(rec state.Record) (n int, last state.Ended) {
 }
 
 // has says whether the directory holds a file of that name.
-func (r *Remote) has(name string) (bool, error) {
+func (r *Remote) has(name string) (bool, error) { return has(r.fd, name) }
+
+func has(at int, name string) (bool, error) {
 	var st unix.Stat_t
-	switch err := unix.Fstatat(r.fd, name, &st, 0); {
+	switch err := unix.Fstatat(at, name, &st, 0); {
 	case err == nil:
 		return true, nil
 	case errors.Is(err, unix.ENOENT):
@@ -124,12 +157,12 @@ func (r *Remote) has(name string) (bool, error) {
 // Probe reads the service's status. It is a status only if somebody reads
 // supervise/ok; else the error is ErrNotRunning.
 func (r *Remote) Probe() (state.Record, error) {
-	ok, err := r.open("supervise/ok")
+	ok, err := r.supervised("supervise/ok")
 	if err != nil {
 		return state.Record{}, err
 	}
 	unix.Close(ok)
-	fd, err := sys.Open(r.fd, "supervise/status", unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	fd, err := sys.Open(r.at, "supervise/status", unix.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return state.Record{}, fmt.Errorf("unable to open supervise/status: %w", err)
 	}
@@ -228,8 +261,8 @@ func expected(path string) bool {
 }
 
 // open opens a FIFO for writing. Nobody at the other end is ErrNotRunning.
-func (r *Remote) open(fifo string) (int, error) {
-	fd, err := sys.Open(r.fd, fifo, unix.O_WRONLY|unix.O_NONBLOCK, 0)
+func (r *Remote) open(at int, fifo string) (int, error) {
+	fd, err := sys.Open(at, fifo, unix.O_WRONLY|unix.O_NONBLOCK, 0)
 	switch {
 	case errors.Is(err, unix.ENXIO):
 		return -1, ErrNotRunning
@@ -401,7 +434,7 @@ func (c *Client) Send(path, cmd, until string) (*Order, error) {
 // post puts cmd into the service's FIFO. The FIFO stays open until the command
 // is read, so that what is in it outlives a core that dies.
 func (c *Client) post(r *Remote, o *Order, cmd string) error {
-	fd, err := r.open("supervise/control")
+	fd, err := r.supervised("supervise/control")
 	if err != nil {
 		return err
 	}
@@ -474,11 +507,11 @@ func (o *Order) core() (lasting, gone bool) {
 		return false, false
 	}
 	defer r.Close()
-	if lasting, err = r.has("supervise/proc"); err != nil || !lasting {
+	_, served := r.Probe()
+	if lasting, err = has(r.at, "supervise/proc"); err != nil || !lasting {
 		return false, false
 	}
-	_, err = r.Probe()
-	return true, errors.Is(err, ErrNotRunning)
+	return true, errors.Is(served, ErrNotRunning)
 }
 
 // Kill sends the service a KILL beside its other orders.
@@ -488,7 +521,7 @@ func (o *Order) Kill() error {
 		return err
 	}
 	defer r.Close()
-	fd, err := r.open("supervise/control")
+	fd, err := r.supervised("supervise/control")
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"runitbox/supervise/policy"
 	"runitbox/supervise/state"
+	"runitbox/supervise/statedir"
 	"runitbox/supervise/sys"
 )
 
@@ -330,8 +331,12 @@ func (w *waiter) close() {
 // status into place, and supervise/ok, where its end is seen. It renews what
 // has been lost.
 func (w *waiter) attend(o *Order) {
+	dir := o.Path
+	if w.inotify >= 0 && o.watch < 0 || w.epoll >= 0 && o.ok < 0 && w.oks < maxHeld() {
+		dir = statedir.Of(o.Path)
+	}
 	if w.inotify >= 0 && o.watch < 0 {
-		n, err := unix.InotifyAddWatch(w.inotify, o.Path+"/supervise", unix.IN_MOVED_TO|unix.IN_ONLYDIR)
+		n, err := unix.InotifyAddWatch(w.inotify, dir+"/supervise", unix.IN_MOVED_TO|unix.IN_ONLYDIR)
 		if err == nil {
 			o.watch = n
 			w.watches[int32(n)] = append(w.watches[int32(n)], o)
@@ -339,7 +344,7 @@ func (w *waiter) attend(o *Order) {
 		}
 	}
 	if w.epoll >= 0 && o.ok < 0 && w.oks < maxHeld() {
-		fd, err := unix.Open(o.Path+"/supervise/ok", unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		fd, err := unix.Open(dir+"/supervise/ok", unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 		if err == nil {
 			o.ok = fd
 			w.oks++

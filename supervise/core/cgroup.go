@@ -57,12 +57,14 @@ func treeGroup() (string, error) {
 	return "", errors.New("there is no cgroup v2 here")
 }
 
-// openGroup makes the cgroup of a unit as cgroup/ of the directory dir says, and opens the
-// file by which a process gets into it.
-func (c *Core) openGroup(u *unit, dir int) (fd int, err error) {
-	settings, err := policy.CGroup(dir)
-	if err != nil {
-		return -1, err
+// openGroup makes the cgroup of a unit, where asked is true as cgroup/ of the directory dir
+// says, and opens the file by which a process gets into it.
+func (c *Core) openGroup(u *unit, dir int, asked bool) (fd int, err error) {
+	var settings []policy.Setting
+	if asked {
+		if settings, err = policy.CGroup(dir); err != nil {
+			return -1, err
+		}
 	}
 	tree, err := treeGroup()
 	if err != nil {
@@ -141,21 +143,42 @@ func (c *Core) hasBelow(pid int) bool {
 	return false
 }
 
+// groupName is the name of the unit's cgroup. That of one which only finds what ./run leaves
+// behind is like no other's: what is in it is ended.
 func (u *unit) groupName() string {
-	if u != &u.svc.main {
-		return groupOfService + u.svc.name + ".log"
+	name := groupOfService + u.svc.name
+	switch {
+	case u != &u.svc.main:
+		return name + ".log"
+	case !u.grouped:
+		return name + "." + strconv.FormatUint(uint64(u.svc.placeDir), 16)
 	}
-	return groupOfService + u.svc.name
+	return name
 }
 
 // dropGroup removes the cgroup of what has ended, unless something is left in it.
 func (u *unit) dropGroup() {
-	if !u.grouped {
+	if !u.grouped && !u.endsStrays() {
 		return
 	}
 	if tree, err := treeGroup(); err == nil {
 		unix.Rmdir(tree + "/" + u.groupName())
 	}
+}
+
+// groupMembers are the processes in the cgroup of a unit.
+func (u *unit) groupMembers() (pids []int) {
+	tree, err := treeGroup()
+	if err != nil {
+		return nil
+	}
+	list, _ := os.ReadFile(tree + "/" + u.groupName() + "/cgroup.procs")
+	for field := range strings.FieldsSeq(string(list)) {
+		if pid, _ := strconv.Atoi(field); pid > 1 { // 0 is one of another pid namespace
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 // writeGroup writes a line into a file of a cgroup.

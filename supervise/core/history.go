@@ -64,7 +64,7 @@ func (s *service) writeLife(u *unit, e state.Ended) bool {
 	if u.ends == 0 {
 		s.readHistory(u)
 	}
-	fd, err := sys.Open(s.dir.FD, u.prefix+"supervise/history", unix.O_WRONLY|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o644)
+	fd, err := sys.Open(s.at(u.prefix), u.prefix+"supervise/history", unix.O_WRONLY|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o644)
 	if err != nil {
 		return false
 	}
@@ -77,11 +77,11 @@ func (s *service) writeLife(u *unit, e state.Ended) bool {
 // readHistory finds which line of supervise/history is the next. Of one that has more
 // lines than are to be remembered the rest goes.
 func (s *service) readHistory(u *unit) {
-	b, _ := proc.History(s.dir.FD, u.prefix+"supervise/history")
+	b, _ := proc.History(s.at(u.prefix), u.prefix+"supervise/history")
 	most := int(u.remembered())
 	if size := most * state.EndedSize; len(b) > size {
 		b = b[:size]
-		if fd, err := sys.Open(s.dir.FD, u.prefix+"supervise/history", unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0); err == nil {
+		if fd, err := sys.Open(s.at(u.prefix), u.prefix+"supervise/history", unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0); err == nil {
 			unix.Ftruncate(fd, int64(size))
 			unix.Close(fd)
 		}
@@ -138,7 +138,7 @@ func (s *service) restoreHistory(u *unit, word string) {
 	if !count && u.ready != state.IsReady {
 		return
 	}
-	b, err := proc.History(s.dir.FD, u.prefix+"supervise/history")
+	b, err := proc.History(s.at(u.prefix), u.prefix+"supervise/history")
 	if err != nil {
 		return
 	}

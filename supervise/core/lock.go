@@ -39,6 +39,9 @@ func (s *service) lock(u *unit, k stash, has policy.Names) (was priorState, err 
 	if inherited {
 		if err = s.hold(u, k, &was); err != nil {
 			u.unlock(true) // until the next try the scanner has it
+			if !was.read {
+				s.before(u, k, &was)
+			}
 			s.leaveRunning(&was)
 		}
 		return was, err
@@ -119,7 +122,7 @@ func (s *service) before(u *unit, k stash, was *priorState) error {
 	if err != nil {
 		return err
 	}
-	life, found, err := proc.Read(s.dir.FD, u.prefix+"supervise/proc")
+	life, found, err := proc.Read(s.at(u.prefix), u.prefix+"supervise/proc")
 	if err != nil {
 		return err
 	}
@@ -132,7 +135,7 @@ func (s *service) before(u *unit, k stash, was *priorState) error {
 // settled brings what was seen of a unit before its lock was taken, if anything was, up
 // to date: nobody writes the record any more, and what was being made has lost its parent.
 func (s *service) settled(u *unit, k stash, was *priorState) error {
-	life, found, err := proc.ReadSettled(s.dir.FD, u.prefix+"supervise/proc")
+	life, found, err := proc.ReadSettled(s.at(u.prefix), u.prefix+"supervise/proc")
 	if err != nil {
 		return err
 	}
@@ -188,7 +191,7 @@ func (s *service) waitForLock(u *unit, told state.Process, refused error) (l int
 			ask *= 2
 		}
 		// A log service that is told to end by the end of its pipe shall see it.
-		if life, ok, err := proc.Read(s.dir.FD, u.prefix+"supervise/proc"); ok && err == nil && life.Want == state.WantExit {
+		if life, ok, err := proc.Read(s.at(u.prefix), u.prefix+"supervise/proc"); ok && err == nil && life.Want == state.WantExit {
 			s.held.close()
 		}
 		time.Sleep(wait)
@@ -221,7 +224,7 @@ func mayTakeOrphaned(told, life state.Process, left bool) bool {
 // askFor asks the core that holds the lock to let go; log services go with
 // their service.
 func (s *service) askFor(prefix string) bool {
-	fd, err := sys.Open(s.dir.FD, prefix+"supervise/control", unix.O_WRONLY|unix.O_NONBLOCK, 0)
+	fd, err := sys.Open(s.at(prefix), prefix+"supervise/control", unix.O_WRONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return false
 	}

@@ -19,6 +19,7 @@ import (
 	"runitbox/supervise/notice"
 	"runitbox/supervise/proc"
 	"runitbox/supervise/state"
+	"runitbox/supervise/statedir"
 	"runitbox/supervise/sys"
 )
 
@@ -26,6 +27,7 @@ import (
 type Service struct {
 	Name    string // as it is called in the tree, or was asked for
 	Path    string // of its directory
+	Files   string // of its supervise directory
 	Target  string // where the entry of the tree leads, if it is a link
 	Linked  bool   // it has an entry in the tree
 	Err     error  // why its state is not known
@@ -61,7 +63,7 @@ type Look struct {
 
 // At looks at the service directory at path.
 func At(name, path string, look Look) *Service {
-	s := &Service{Name: name, Path: path}
+	s := &Service{Name: name, Path: path, Files: path + "/supervise"}
 	r, err := client.Reach(path)
 	if err != nil {
 		s.Err = err
@@ -73,7 +75,7 @@ func At(name, path string, look Look) *Service {
 	if errors.Is(err, unix.ENOENT) {
 		return s
 	}
-	s.Log = &Service{Name: name + "/log", Path: path + "/log", Err: err}
+	s.Log = &Service{Name: name + "/log", Path: path + "/log", Files: path + "/log/supervise", Err: err}
 	if err == nil {
 		s.Log.fill(l, Look{Usage: look.Usage})
 		l.Close()
@@ -86,7 +88,8 @@ func At(name, path string, look Look) *Service {
 
 // fill reads the files of the directory that r has reached.
 func (s *Service) fill(r *client.Remote, look Look) {
-	if s.Record, s.Err = r.Probe(); s.Err != nil {
+	s.Record, s.Err = r.Probe()
+	if s.Files = r.Supervise(); s.Err != nil {
 		return
 	}
 	s.HasDown, s.DownErr = r.HasDown()
@@ -225,16 +228,12 @@ func unlinked(dir, collection string, linked []*Service, look Look) (found []*Se
 
 // served says whether a supervisor reads the directory's supervise/ok.
 func served(path string) bool {
-	fd, err := unix.Open(path+"/supervise/ok", unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err == nil {
-		unix.Close(fd)
-	}
-	return err == nil
+	return statedir.Served(statedir.Of(path))
 }
 
 // recordOf is the record of a service directory, where there is one.
 func recordOf(path string) (p state.Process, ok bool) {
-	p, ok, err := proc.Read(unix.AT_FDCWD, path+"/supervise/proc")
+	p, ok, err := proc.Read(unix.AT_FDCWD, statedir.Of(path)+"/supervise/proc")
 	return p, ok && err == nil
 }
 

@@ -109,7 +109,7 @@ func (w *why) unsupervised() {
 		w.say("no-runsvdir", "no runsvdir looks at "+w.dir, "runsvdir "+w.dir)
 	}
 	w.stale(scanned)
-	if pid := holder(s.Path + "/supervise/lock"); pid != 0 {
+	if pid := holder(s.Files + "/lock"); pid != 0 {
 		w.say("locked", fmt.Sprintf("process %d%s holds supervise/lock", pid, called(pid)), "")
 	}
 	w.all = append(w.all, Program(s.Path, "run")...)
@@ -141,7 +141,7 @@ func (w *why) twice() {
 
 // stale is about a status that a supervisor left behind.
 func (w *why) stale(scanned bool) {
-	b, err := sys.Slurp(unix.AT_FDCWD, w.s.Path+"/supervise/status", 64)
+	b, err := sys.Slurp(unix.AT_FDCWD, w.s.Files+"/status", 64)
 	if err != nil {
 		return
 	}
@@ -356,7 +356,7 @@ func (w *why) down() {
 
 // disk is about file systems that are full.
 func (w *why) disk() {
-	places := []string{w.s.Path + "/supervise"}
+	places := []string{w.s.Files}
 	if w.s.Log != nil {
 		places = append(places, LogDirs(w.s)...)
 	}
