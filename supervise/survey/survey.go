@@ -9,14 +9,12 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
 	"runitbox/supervise/client"
-	"runitbox/supervise/notice"
 	"runitbox/supervise/proc"
 	"runitbox/supervise/state"
 	"runitbox/supervise/statedir"
@@ -244,43 +242,4 @@ func identity(path string) [2]uint64 {
 		return [2]uint64{}
 	}
 	return [2]uint64{uint64(st.Dev), st.Ino}
-}
-
-// Scanned says whether a runsvdir looks at the directory: ours says so itself, and
-// another's is looked for among the processes.
-func Scanned(dir string) bool {
-	id := identity(dir)
-	if id == [2]uint64{} {
-		return false
-	}
-	if notice.IsUp(id[0], id[1]) {
-		return true
-	}
-	return proc.Each(func(pid int) error {
-		if looksAt(pid, id) {
-			return errFound
-		}
-		return nil
-	}) == errFound
-}
-
-// errFound ends a look through the processes.
-var errFound = errors.New("found")
-
-// looksAt says whether a process is a runsvdir of the directory of that identity.
-func looksAt(pid int, id [2]uint64) bool {
-	args := arguments(pid)
-	if len(args) == 0 || filepath.Base(args[0]) != "runsvdir" {
-		return false
-	}
-	for _, arg := range args[1:] {
-		if strings.HasPrefix(arg, "-") {
-			continue
-		}
-		if !filepath.IsAbs(arg) {
-			arg = proc.Path(pid, "cwd") + "/" + arg
-		}
-		return identity(arg) == id
-	}
-	return false
 }
