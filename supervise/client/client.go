@@ -199,10 +199,10 @@ const outputPatience = 20 * time.Millisecond
 // cannot write to it: its standard output is a pipe without room. Whose rights
 // do not allow to look does not know.
 func OutputBlocked(pid int) (blocked, known bool) {
-	path := fmt.Sprintf("/proc/%d/fd/1", pid)
+	path := proc.Path(pid, "fd/1")
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {
-		return false, errors.Is(err, unix.ENOENT) // it has none, or has ended
+		return false, path != "" && errors.Is(err, unix.ENOENT) // it has none, or has ended
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFIFO {
 		return false, true
@@ -219,7 +219,7 @@ func OutputBlocked(pid int) (blocked, known bool) {
 // OutputBacklog is how many bytes a process has written to a pipe, as to its log service,
 // that nobody has read yet. Whose rights do not allow to look does not know.
 func OutputBacklog(pid int) (bytes int, known bool) {
-	path := fmt.Sprintf("/proc/%d/fd/1", pid)
+	path := proc.Path(pid, "fd/1")
 	var st unix.Stat_t
 	if unix.Stat(path, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFIFO {
 		return 0, false

@@ -169,6 +169,7 @@ func RunDir(name string, say func(diag.Level, string, error)) error {
 		case <-stop:
 			s.post(event{kind: evCommand, cmd: machine.CmdExit})
 		case <-over:
+			c.procs.collectNow() // who waits for this process finds none of its children
 			return nil
 		}
 	}

@@ -3,6 +3,7 @@ package core
 import (
 	"bytes"
 	"slices"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -229,7 +230,7 @@ func (s *service) restoreNotify(u *unit, k stash) {
 	s.startTimeoutReady(u, u.since)
 	fd := k.take(u.prefix + "notify")
 	if fd < 0 && u.policy != nil && u.policy.NotificationFD != 0 {
-		fd, _ = sys.ReopenPipe(fmt.Sprintf("/proc/%d/fd/%d", u.pid, u.policy.NotificationFD), unix.O_RDONLY)
+		fd, _ = sys.ReopenPipe(proc.Path(u.pid, "fd/"+strconv.Itoa(u.policy.NotificationFD)), unix.O_RDONLY)
 		s.renewed = true
 	}
 	if fd < 0 {

@@ -524,7 +524,7 @@ func (s *service) isOwn(u *unit, m message) bool {
 // ownerOf is the user of a process, -1 where that cannot be told.
 func ownerOf(pid int) int {
 	var st unix.Stat_t
-	if unix.Stat("/proc/"+strconv.Itoa(pid), &st) != nil {
+	if unix.Stat(proc.Path(pid, ""), &st) != nil {
 		return -1
 	}
 	return int(st.Uid)

@@ -278,7 +278,7 @@ func looksAt(pid int, id [2]uint64) bool {
 			continue
 		}
 		if !filepath.IsAbs(arg) {
-			arg = inProcess(pid, "cwd") + "/" + arg
+			arg = proc.Path(pid, "cwd") + "/" + arg
 		}
 		return identity(arg) == id
 	}

@@ -225,7 +225,7 @@ func (w *why) running() {
 
 // processState is the letter that /proc tells of a process, 0 where it tells none.
 func processState(pid int) byte {
-	b, err := sys.Slurp(unix.AT_FDCWD, "/proc/"+strconv.Itoa(pid)+"/stat", 1024)
+	b, err := sys.Slurp(unix.AT_FDCWD, proc.Path(pid, "stat"), 1024)
 	if err != nil {
 		return 0
 	}
@@ -419,7 +419,7 @@ func (w *why) descriptors() {
 			}
 		}
 	}
-	limits, err := sys.Slurp(unix.AT_FDCWD, inProcess(core, "limits"), 4096)
+	limits, err := sys.Slurp(unix.AT_FDCWD, proc.Path(core, "limits"), 4096)
 	if core == 0 || err != nil {
 		return
 	}
@@ -429,7 +429,7 @@ func (w *why) descriptors() {
 			continue
 		}
 		limit, _ := strconv.Atoi(strings.Fields(rest)[0])
-		d, err := os.Open(inProcess(core, "fd"))
+		d, err := os.Open(proc.Path(core, "fd"))
 		if err != nil {
 			return
 		}
@@ -465,7 +465,7 @@ func holder(path string) int {
 
 // called is the name of a process, in parentheses.
 func called(pid int) string {
-	name, err := sys.Slurp(unix.AT_FDCWD, inProcess(pid, "comm"), 64)
+	name, err := sys.Slurp(unix.AT_FDCWD, proc.Path(pid, "comm"), 64)
 	if err != nil {
 		return ""
 	}
