@@ -63,6 +63,8 @@ func runCore(args []string) error {
 		switch args[0] {
 		case "-P":
 			t.Session = true
+		case "-p":
+			t.Prefix = true
 		case "-l":
 			t.Log = 4
 		}

@@ -51,10 +51,12 @@ type Core struct {
 	at          atomic.Pointer[origin] // where records are written; nil until it is known
 	dir         string                 // the scanner's, for the records of other services; "" for runsv
 	link        *wire.Link             // to the scanner; nil for runsv
+	prefix      bool                   // services without a log service have their lines handed on
 	log         int                    // the read end of the scanner's log, or -1
 	private     []int                  // descriptors that no child may hold while it is not its program
 
 	mu        sync.Mutex
+	lines     *prefixer     // hands on what services say; nil where none is to
 	orphaned  bool          // the scanner is gone
 	dropping  bool          // all services were told to exit
 	stopping  bool          // when the last service is gone, so is the core
@@ -179,6 +181,7 @@ type Tree struct {
 	Link    int    // descriptor of the socket to the scanner
 	Log     int    // the read end of the scanner's log, or -1
 	Session bool   // each process in a session of its own
+	Prefix  bool   // the lines of services without a log service have their names before them
 	Dir     string // the scanner's
 	Say     func(diag.Level, string, error)
 }
@@ -198,7 +201,7 @@ func (t Tree) Run() error {
 	if err != nil {
 		return err
 	}
-	c.whose, c.dir = scanner, t.Dir
+	c.whose, c.dir, c.prefix = scanner, t.Dir, t.Prefix
 	defer c.voice.Finish(diag.FinishTime)
 	// Above what children have until they are programs: one that is held up there
 	// shall not seem to be this process.
@@ -220,6 +223,7 @@ func (t Tree) Run() error {
 		c.report(wire.Message{Word: "thread", Arg: strconv.Itoa(tid), Arg2: "0"})
 		go c.listen()
 		c.serve(sigs)
+		c.finishLines()
 		return nil
 	})
 }

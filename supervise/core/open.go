@@ -38,6 +38,7 @@ func (s *service) open(k stash) error {
 		}
 		s.held = held
 	}
+	s.holdSaid(k)
 	was, wasLog := priorState{pidfd: -1}, priorState{pidfd: -1}
 	defer s.leaveRunning(&was)
 	defer s.leaveRunning(&wasLog)
@@ -109,6 +110,7 @@ func (s *service) close() {
 		}
 	}
 	s.closePipe()
+	s.closeSaid()
 	// The scanner hands the lock over. One that has gone may not be quite gone, if
 	// one of its threads hangs, and has the descriptor still.
 	handOver := s.detached && !s.core.isOrphaned()
@@ -152,6 +154,9 @@ func (s *service) lockUnits(k stash, was, wasLog *priorState, has policy.Names, 
 // service.
 func (s *service) restoreUnits(k stash, was, wasLog *priorState) error {
 	if err := s.judge(was, wasLog); err != nil {
+		return err
+	}
+	if err := s.findSaid(k, was); err != nil {
 		return err
 	}
 	if err := s.findPipe(k, *was, *wasLog); err != nil {

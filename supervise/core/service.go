@@ -102,6 +102,8 @@ type service struct {
 	needed      bool         // others need it
 	lends       bool         // others write to its log service
 	loan        *loan        // of another's pipe, where that one's log service has the lines; or nil
+	said        *source      // what it says is handed on from there; or nil
+	badSaid     bool         // its FIFO could not be made, and that was said
 	readOnly    bool         // its file system is, and that was said
 	takenOver   bool         // another core has let go of it
 	renewed     bool         // it has descriptors that the scanner had not kept of an earlier core, beside its locks

@@ -51,6 +51,9 @@ func (c *Core) needThreads() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := threads.Runtime + runtime.GOMAXPROCS(0) + 1 + len(c.rescued) + c.spare
+	if c.prefix || c.lines != nil { // and for who reads the services' lines
+		n++
+	}
 	if c.link != nil { // the scanner watches the main goroutine's
 		n++
 	}

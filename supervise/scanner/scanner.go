@@ -22,6 +22,7 @@ import (
 type Scanner struct {
 	Dir     string   // looked up anew at each look, since it may be a link
 	Session bool     // -P
+	Prefix  bool     // lines of services without a log service have their names before them
 	Args    []string // the process's own, in the memory that ps reads
 	Log     int      // which of Args is the log; 0: none
 	// Say takes what there is to be said, as a Core's does; what concerns no

@@ -1,0 +1,177 @@
+package core
+
+import (
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/self"
+	"runitbox/supervise/sys"
+)
+
+// saidName is the FIFO that a service writes to whose lines are handed on with its name.
+// As it has a name the next core finds it also where nobody has kept it, as long as some
+// process of the service has it open.
+const saidName = "supervise/said"
+
+// needSaid is how many descriptors that takes of the process's.
+const needSaid = 2
+
+// saying is what hands on the lines of services; it is begun when the first is to be.
+func (c *Core) saying() (*prefixer, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lines != nil {
+		return c.lines, nil
+	}
+	p, err := newPrefixer(c.Say)
+	if err == nil {
+		c.lines = p
+	}
+	return p, err
+}
+
+// finishLines hands on what services have said, at the end of the process.
+func (c *Core) finishLines() {
+	if c.lines != nil {
+		c.lines.finish(finishTime)
+	}
+}
+
+// finishTime is how long the end of the process waits for a reader of the services' lines
+// who reads nothing.
+const finishTime = 2 * time.Second
+
+// hasSaid says whether what is started of the service is to have its lines handed on.
+func (s *service) hasSaid() bool { return s.core.prefix && s.log == nil && s.loan == nil }
+
+// holdSaid holds the service's FIFO open before another core lets go of it.
+func (s *service) holdSaid(k stash) {
+	if _, kept := k["said"]; !kept && s.core.prefix {
+		if w, err := s.dir.OpenFIFO(saidName, unix.O_RDWR, "open"); err == nil {
+			k["said"] = w
+		}
+	}
+}
+
+// findSaid takes up the FIFO that the process of an earlier core writes to, if it does, and
+// makes the one that the service is to have.
+func (s *service) findSaid(k stash, was *priorState) error {
+	w := k.take("said")
+	if w < 0 && was.there && was.record.Pipe != 0 {
+		if st, err := s.dir.Stat(saidName); err == nil && st.Ino == was.record.Pipe {
+			w, _ = s.dir.OpenFIFO(saidName, unix.O_RDWR, "open")
+		}
+	}
+	if w >= 0 {
+		if err := s.openSaid(w); err == nil || !s.hasSaid() {
+			return err
+		}
+	}
+	if !s.hasSaid() {
+		return nil
+	}
+	return s.makeSaid()
+}
+
+// makeSaid makes the FIFO of the service, or a pipe without a name where there can be none.
+func (s *service) makeSaid() error {
+	err := s.dir.MakeFIFO(saidName)
+	if err == nil {
+		var w int
+		if w, err = s.dir.OpenFIFO(saidName, unix.O_RDWR, "open"); err == nil {
+			return s.openSaid(w)
+		}
+	}
+	if !s.badSaid {
+		s.badSaid = true
+		s.warn(err)
+	}
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+		return err
+	}
+	return s.readSaid(p[0], sys.Lasting(p[1]))
+}
+
+// openSaid has what is written to w read and handed on; w is closed if it cannot be.
+func (s *service) openSaid(w int) error {
+	r, err := s.dir.OpenFIFO(saidName, unix.O_RDONLY, "read")
+	if err == nil && inode(true, r) != inode(true, w) { // it was removed, or made again
+		unix.Close(r)
+		r, err = sys.ReopenPipe("/proc/self/fd/"+strconv.Itoa(w), unix.O_RDONLY)
+		if r < 0 && err == nil {
+			err = unix.ENOENT
+		}
+	}
+	if err != nil {
+		unix.Close(w)
+		return err
+	}
+	return s.readSaid(r, w)
+}
+
+// readSaid has what is written to w, and read from r, handed on.
+func (s *service) readSaid(r, w int) error {
+	p, err := s.core.saying()
+	x := &source{name: s.name, r: r, w: w}
+	var st unix.Stat_t
+	unix.Fstat(r, &st)
+	x.pipe = [2]uint64{uint64(st.Dev), st.Ino}
+	if err == nil && !s.core.descriptors.take(needSaid) {
+		err = self.ErrShortage
+	}
+	if err == nil {
+		unix.FcntlInt(uintptr(r), unix.F_SETFL, unix.O_NONBLOCK)
+		unix.FcntlInt(uintptr(w), unix.F_SETFL, 0) // as processes expect
+		if err = p.add(x); err != nil {
+			s.core.descriptors.give(needSaid)
+		}
+	}
+	if err != nil {
+		unix.Close(r)
+		unix.Close(w)
+		return err
+	}
+	s.taken += needSaid
+	s.said, s.renewed = x, true
+	return nil
+}
+
+// closeSaid lets go of the service's pipe: what is in it is still handed on, unless another
+// core takes over.
+func (s *service) closeSaid() {
+	if s.said == nil {
+		return
+	}
+	s.core.awaitStash(s)
+	if s.detached || !s.opened {
+		s.core.lines.leave(s.said)
+	} else {
+		s.core.lines.retire(s.said)
+	}
+	s.said = nil
+	s.taken -= needSaid
+	s.core.descriptors.give(needSaid)
+}
+
+// settleSaid has the service write, from its next start on, to where it is to write now.
+func (s *service) settleSaid() error {
+	has := s.hasSaid()
+	switch {
+	case has == (s.said != nil):
+		return nil
+	case has:
+		if err := s.makeSaid(); err != nil {
+			return err
+		}
+	default:
+		s.closeSaid()
+	}
+	s.core.stashNow(s)
+	return nil
+}
+
+// saysTo says whether that is the pipe from which the service's lines are handed on.
+func (s *service) saysTo(inode uint64) bool { return s.said != nil && s.said.pipe[1] == inode }
