@@ -24,6 +24,7 @@ import (
 // there for the next. One that was being written then may be written twice.
 type prefixer struct {
 	say   func(diag.Level, string, error)
+	out   int // where the lines go
 	epoll int
 	ready syscall.RawConn // epoll, in the runtime's poller
 
@@ -53,11 +54,14 @@ type source struct {
 	taken  []byte      // what was taken out and is not written, where the kernel has no tee(2)
 }
 
-// linesTo is where the lines go.
-const linesTo = 1
+func newSource(name string, r, w int) *source {
+	var st unix.Stat_t
+	unix.Fstat(r, &st)
+	return &source{name: name, r: r, w: w, pipe: [2]uint64{uint64(st.Dev), st.Ino}}
+}
 
-func newPrefixer(say func(diag.Level, string, error)) (*prefixer, error) {
-	p := &prefixer{say: say, sources: map[int32]*source{}, pipes: map[[2]uint64]*source{}}
+func newPrefixer(say func(diag.Level, string, error), out int) (*prefixer, error) {
+	p := &prefixer{say: say, out: out, sources: map[int32]*source{}, pipes: map[[2]uint64]*source{}}
 	var err error
 	if p.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("unable to create epoll: %w", err)
@@ -79,10 +83,7 @@ func newPrefixer(say func(diag.Level, string, error)) (*prefixer, error) {
 // add has the lines of a source handed on, and nobody else read from that pipe: a service
 // that comes back writes to the one that it had before, which may not be at its end.
 func (p *prefixer) add(s *source) error {
-	p.mu.Lock()
-	other := p.pipes[s.pipe]
-	p.mu.Unlock()
-	if other != nil {
+	if other := p.reader(s); other != nil {
 		p.leave(other)
 	}
 	p.mu.Lock()
@@ -95,6 +96,16 @@ func (p *prefixer) add(s *source) error {
 		return fmt.Errorf("unable to poll pipe: %w", err)
 	}
 	return nil
+}
+
+// addUnlessRead is add for what somebody else may read already.
+func (p *prefixer) addUnlessRead(s *source) bool { return p.reader(s) == nil && p.add(s) == nil }
+
+// reader is who reads the same pipe.
+func (p *prefixer) reader(s *source) *source {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.pipes[s.pipe]
 }
 
 // leaveTime is how long, in milliseconds, who leaves a source to another reader waits for
@@ -336,12 +347,12 @@ func (p *prefixer) write(name string, line []byte) {
 	}
 	p.line = b
 	for len(b) > 0 {
-		n, err := unix.Write(linesTo, b)
+		n, err := unix.Write(p.out, b)
 		switch {
 		case n > 0:
 			b, p.broken, p.failed = b[n:], true, false
 		case err == unix.EAGAIN:
-			unix.Poll([]unix.PollFd{{Fd: linesTo, Events: unix.POLLOUT}}, -1)
+			unix.Poll([]unix.PollFd{{Fd: int32(p.out), Events: unix.POLLOUT}}, -1)
 		case err != unix.EINTR:
 			if !p.failed {
 				p.failed = true

@@ -8,6 +8,7 @@ import (
 
 	"runitbox/supervise/self"
 	"runitbox/supervise/sys"
+	"runitbox/supervise/wire"
 )
 
 // saidName is the FIFO that a service writes to whose lines are handed on with its name.
@@ -25,11 +26,24 @@ func (c *Core) saying() (*prefixer, error) {
 	if c.lines != nil {
 		return c.lines, nil
 	}
-	p, err := newPrefixer(c.Say)
+	p, err := newPrefixer(c.Say, 1)
 	if err == nil {
 		c.lines = p
 	}
 	return p, err
+}
+
+// hearOut hands on what is left in the pipe of a service that an earlier core has let go.
+func (c *Core) hearOut(name string, fd int) {
+	r, _ := sys.ReopenPipe("/proc/self/fd/"+strconv.Itoa(fd), unix.O_RDONLY)
+	if r >= 0 { // else its end is not seen
+		unix.Close(fd)
+		unix.FcntlInt(uintptr(r), unix.F_SETFL, unix.O_NONBLOCK)
+		fd = r
+	}
+	if p, err := c.saying(); err != nil || !p.addUnlessRead(newSource(name, fd, -1)) {
+		unix.Close(fd)
+	}
 }
 
 // finishLines hands on what services have said, at the end of the process.
@@ -48,9 +62,9 @@ func (s *service) hasSaid() bool { return s.core.prefix && s.log == nil && s.loa
 
 // holdSaid holds the service's FIFO open before another core lets go of it.
 func (s *service) holdSaid(k stash) {
-	if _, kept := k["said"]; !kept && s.core.prefix {
+	if _, kept := k[wire.TagSaid]; !kept && s.core.prefix {
 		if w, err := s.dir.OpenFIFO(saidName, unix.O_RDWR, "open"); err == nil {
-			k["said"] = w
+			k[wire.TagSaid] = w
 		}
 	}
 }
@@ -58,10 +72,16 @@ func (s *service) holdSaid(k stash) {
 // findSaid takes up the FIFO that the process of an earlier core writes to, if it does, and
 // makes the one that the service is to have.
 func (s *service) findSaid(k stash, was *priorState) error {
-	w := k.take("said")
+	w := k.take(wire.TagSaid)
 	if w < 0 && was.there && was.record.Pipe != 0 {
 		if st, err := s.dir.Stat(saidName); err == nil && st.Ino == was.record.Pipe {
 			w, _ = s.dir.OpenFIFO(saidName, unix.O_RDWR, "open")
+		}
+	}
+	if w < 0 && was.there && was.record.Pipe != 0 && s.hasSaid() { // one without a name
+		var err error
+		if w, err = openPipe(was.record, "1"); err != nil {
+			return err
 		}
 	}
 	if w >= 0 {
@@ -115,10 +135,7 @@ func (s *service) openSaid(w int) error {
 // readSaid has what is written to w, and read from r, handed on.
 func (s *service) readSaid(r, w int) error {
 	p, err := s.core.saying()
-	x := &source{name: s.name, r: r, w: w}
-	var st unix.Stat_t
-	unix.Fstat(r, &st)
-	x.pipe = [2]uint64{uint64(st.Dev), st.Ino}
+	x := newSource(s.name, r, w)
 	if err == nil && !s.core.descriptors.take(needSaid) {
 		err = self.ErrShortage
 	}

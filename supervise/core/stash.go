@@ -62,7 +62,7 @@ func (c *Core) stashSoon(s *service) {
 		add("pipe", s.pipe[1])
 	}
 	if s.said != nil {
-		add("said", s.said.w)
+		add(wire.TagSaid, s.said.w)
 	}
 	for _, u := range s.units() {
 		if u.left {

@@ -88,6 +88,10 @@ func (c *Core) handle(m wire.Message) {
 		if ms, err := strconv.Atoi(m.Arg); err == nil {
 			go c.stopAll(time.Duration(ms) * time.Millisecond)
 		}
+	case "said":
+		for _, fd := range m.FDs {
+			c.hearOut(m.Name, fd)
+		}
 	case "quit":
 		go c.quit()
 	}

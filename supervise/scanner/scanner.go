@@ -40,6 +40,7 @@ type Scanner struct {
 	sigs    chan os.Signal
 	self    string // path of the executable, looked up at start
 	entries map[string]*entry
+	unheard []unheard       // what the core has let go, and was to hand on lines from
 	idle    map[*entry]bool // those that the core has let go: few, so that each message costs the same in a large tree
 	files   self.FileLimits
 	reserve func() // makes the threads that it needs, once

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -109,6 +110,8 @@ func (s *Scanner) coreStarted(c newCoreOf) {
 	go wire.Listen(s.link, s.mail)
 	s.coreWatch.tid, s.coreWatch.blind = 0, false
 	s.outgoing.begin()
+	s.heardOut()
+	s.outgoing.unheard = slices.Clone(s.unheard)
 	for _, e := range s.entries {
 		e.pending = pending{}
 		if !s.idle[e] {
