@@ -56,6 +56,7 @@ type Core struct {
 	private     []int                  // descriptors that no child may hold while it is not its program
 
 	mu        sync.Mutex
+	linesTo   int           // where what services say goes
 	lines     *prefixer     // hands on what services say; nil where none is to
 	orphaned  bool          // the scanner is gone
 	dropping  bool          // all services were told to exit
@@ -76,6 +77,7 @@ type Core struct {
 	stashes  stashes
 	needs    needs
 	loans    loans
+	catch    catchAll
 }
 
 // newCore starts what all services share: the worker pool, the reaper, the poller.
@@ -183,13 +185,14 @@ type Tree struct {
 	Session bool   // each process in a session of its own
 	Prefix  bool   // the lines of services without a log service have their names before them
 	Dir     string // the scanner's
-	Say     func(diag.Level, string, error)
+	// Say says something on a descriptor, as a Core's does.
+	Say func(fd int, level diag.Level, service string, err error)
 }
 
 // Run supervises what the scanner names, and lives on without it until every
 // service has been told to exit.
 func (t Tree) Run() error {
-	self.AwaitThreads(func(err error) { t.Say(diag.Warning, "", err) })
+	self.AwaitThreads(func(err error) { t.Say(2, diag.Warning, "", err) })
 	sigs := make(chan os.Signal, 8) // the others are for the scanner, which may share the terminal
 	signal.Notify(sigs, unix.SIGTERM)
 	self.RelayPending(sigs, unix.SIGTERM)
@@ -197,10 +200,11 @@ func (t Tree) Run() error {
 	self.IgnorePipe()
 	debug.SetGCPercent(400)
 	scanner := os.Getppid()
-	c, err := newCore(t.Say, os.Getpid(), t.Session)
+	c, err := newCore(nil, os.Getpid(), t.Session)
 	if err != nil {
 		return err
 	}
+	c.voice.Say, c.linesTo = c.sayAside(t.Say), toStdout
 	c.whose, c.dir, c.prefix = scanner, t.Dir, t.Prefix
 	defer c.voice.Finish(diag.FinishTime)
 	// Above what children have until they are programs: one that is held up there

@@ -17,7 +17,9 @@ import (
 
 // hasLog says whether there is a log directory. The error is a warning.
 func (s *service) hasLog() (bool, error) {
-	s.loan = nil
+	if s.loan = nil; s.catches != nil {
+		return false, nil
+	}
 	if s.names.Known && !s.names.Log || s.names.LogDir {
 		return s.names.LogDir, nil
 	}

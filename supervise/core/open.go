@@ -48,6 +48,9 @@ func (s *service) open(k stash) error {
 	if err := s.restoreUnits(k, &was, &wasLog); err != nil {
 		return err
 	}
+	if err := s.openCatch(); err != nil {
+		return err
+	}
 	for _, u := range s.units() {
 		s.restoreNotify(u, k)
 		s.restoreTalk(u, k)
@@ -111,6 +114,10 @@ func (s *service) close() {
 	}
 	s.closePipe()
 	s.closeSaid()
+	if !s.detached { // else another core does the same, and what is still here goes there, too
+		s.leaveCatch()
+	}
+	s.closeCatch()
 	// The scanner hands the lock over. One that has gone may not be quite gone, if
 	// one of its threads hangs, and has the descriptor still.
 	handOver := s.detached && !s.core.isOrphaned()
@@ -163,7 +170,7 @@ func (s *service) restoreUnits(k stash, was, wasLog *priorState) error {
 		return err
 	}
 	for _, r := range []*priorState{was, wasLog} {
-		if err := s.core.rescueLog(r); err != nil {
+		if err := s.core.rescueLog(r, s.said); err != nil {
 			return err
 		}
 	}

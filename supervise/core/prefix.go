@@ -24,9 +24,11 @@ import (
 // there for the next. One that was being written then may be written twice.
 type prefixer struct {
 	say   func(diag.Level, string, error)
-	out   int // where the lines go
 	epoll int
 	ready syscall.RawConn // epoll, in the runtime's poller
+
+	out      int        // where the lines go; -1: they wait
+	outKnown *sync.Cond // that it is another
 
 	mu      sync.Mutex
 	sources map[int32]*source     // by the descriptors that are read
@@ -61,7 +63,7 @@ func newSource(name string, r, w int) *source {
 }
 
 func newPrefixer(say func(diag.Level, string, error), out int) (*prefixer, error) {
-	p := &prefixer{say: say, out: out, sources: map[int32]*source{}, pipes: map[[2]uint64]*source{}}
+	p := &prefixer{say: say, out: out, outKnown: sync.NewCond(new(sync.Mutex)), sources: map[int32]*source{}, pipes: map[[2]uint64]*source{}}
 	var err error
 	if p.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("unable to create epoll: %w", err)
@@ -335,6 +337,24 @@ func (p *prefixer) drop(s *source, n int) bool {
 	return readAll(s.r, p.seen[:n]) == n // it is what it was
 }
 
+// turnTo says where lines go from the next on.
+func (p *prefixer) turnTo(out int) {
+	p.outKnown.L.Lock()
+	defer p.outKnown.L.Unlock()
+	p.out = out
+	p.outKnown.Broadcast()
+}
+
+// whereTo is where the next line goes; it waits until there is such a place.
+func (p *prefixer) whereTo() int {
+	p.outKnown.L.Lock()
+	defer p.outKnown.L.Unlock()
+	for p.out < 0 {
+		p.outKnown.Wait()
+	}
+	return p.out
+}
+
 // write writes one line with its name. Only this waits for whoever reads the lines.
 func (p *prefixer) write(name string, line []byte) {
 	b := p.line[:0]
@@ -346,13 +366,14 @@ func (p *prefixer) write(name string, line []byte) {
 		b = append(b, '\n')
 	}
 	p.line = b
+	out := p.whereTo()
 	for len(b) > 0 {
-		n, err := unix.Write(p.out, b)
+		n, err := unix.Write(out, b)
 		switch {
 		case n > 0:
 			b, p.broken, p.failed = b[n:], true, false
 		case err == unix.EAGAIN:
-			unix.Poll([]unix.PollFd{{Fd: int32(p.out), Events: unix.POLLOUT}}, -1)
+			unix.Poll([]unix.PollFd{{Fd: int32(out), Events: unix.POLLOUT}}, -1)
 		case err != unix.EINTR:
 			if !p.failed {
 				p.failed = true

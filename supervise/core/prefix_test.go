@@ -205,7 +205,7 @@ func TestPrefixerWithoutReader(t *testing.T) {
 	p := newSaidTo(t, false)
 	r := bufio.NewReader(p.read)
 	out := p.out
-	p.out = 1 << 20 // none
+	p.turnTo(1 << 20) // none
 	s := p.source(t, "web")
 	write(t, s, "one\n", "two\n")
 	for p.taken(s) < 8 {
@@ -214,9 +214,7 @@ func TestPrefixerWithoutReader(t *testing.T) {
 	if err := <-p.told; !errors.Is(err, unix.EBADF) {
 		t.Errorf("it says %v", err)
 	}
-	p.turn.Lock()
-	p.out = out
-	p.turn.Unlock()
+	p.turnTo(out)
 	write(t, s, "three\n")
 	if diff := cmp.Diff([]string{"web: three"}, p.next(t, r, 1)); diff != "" {
 		t.Errorf("lines (-want +got):\n%s", diff)

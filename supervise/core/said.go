@@ -7,14 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"runitbox/supervise/self"
+	"runitbox/supervise/servicedir"
 	"runitbox/supervise/sys"
 	"runitbox/supervise/wire"
 )
-
-// saidName is the FIFO that a service writes to whose lines are handed on with its name.
-// As it has a name the next core finds it also where nobody has kept it, as long as some
-// process of the service has it open.
-const saidName = "supervise/said"
 
 // needSaid is how many descriptors that takes of the process's.
 const needSaid = 2
@@ -26,7 +22,7 @@ func (c *Core) saying() (*prefixer, error) {
 	if c.lines != nil {
 		return c.lines, nil
 	}
-	p, err := newPrefixer(c.Say, 1)
+	p, err := newPrefixer(c.Say, c.linesTo)
 	if err == nil {
 		c.lines = p
 	}
@@ -58,12 +54,17 @@ func (c *Core) finishLines() {
 const finishTime = 2 * time.Second
 
 // hasSaid says whether what is started of the service is to have its lines handed on.
-func (s *service) hasSaid() bool { return s.core.prefix && s.log == nil && s.loan == nil }
+func (s *service) hasSaid() bool {
+	if s.core.catch.service.Load() != nil {
+		return s.catches == nil
+	}
+	return s.core.prefix && s.log == nil && s.loan == nil
+}
 
 // holdSaid holds the service's FIFO open before another core lets go of it.
 func (s *service) holdSaid(k stash) {
-	if _, kept := k[wire.TagSaid]; !kept && s.core.prefix {
-		if w, err := s.dir.OpenFIFO(saidName, unix.O_RDWR, "open"); err == nil {
+	if _, kept := k[wire.TagSaid]; !kept && s.hasSaid() {
+		if w, err := s.dir.OpenFIFO(servicedir.Said, unix.O_RDWR, "open"); err == nil {
 			k[wire.TagSaid] = w
 		}
 	}
@@ -74,11 +75,11 @@ func (s *service) holdSaid(k stash) {
 func (s *service) findSaid(k stash, was *priorState) error {
 	w := k.take(wire.TagSaid)
 	if w < 0 && was.there && was.record.Pipe != 0 {
-		if st, err := s.dir.Stat(saidName); err == nil && st.Ino == was.record.Pipe {
-			w, _ = s.dir.OpenFIFO(saidName, unix.O_RDWR, "open")
+		if st, err := s.dir.Stat(servicedir.Said); err == nil && st.Ino == was.record.Pipe {
+			w, _ = s.dir.OpenFIFO(servicedir.Said, unix.O_RDWR, "open")
 		}
 	}
-	if w < 0 && was.there && was.record.Pipe != 0 && s.hasSaid() { // one without a name
+	if w < 0 && was.there && was.record.Pipe != 0 && s.hasSaid() && s.log == nil { // one without a name
 		var err error
 		if w, err = openPipe(was.record, "1"); err != nil {
 			return err
@@ -97,12 +98,9 @@ func (s *service) findSaid(k stash, was *priorState) error {
 
 // makeSaid makes the FIFO of the service, or a pipe without a name where there can be none.
 func (s *service) makeSaid() error {
-	err := s.dir.MakeFIFO(saidName)
+	w, err := s.dir.OpenSaid()
 	if err == nil {
-		var w int
-		if w, err = s.dir.OpenFIFO(saidName, unix.O_RDWR, "open"); err == nil {
-			return s.openSaid(w)
-		}
+		return s.openSaid(w)
 	}
 	if !s.badSaid {
 		s.badSaid = true
@@ -117,7 +115,7 @@ func (s *service) makeSaid() error {
 
 // openSaid has what is written to w read and handed on; w is closed if it cannot be.
 func (s *service) openSaid(w int) error {
-	r, err := s.dir.OpenFIFO(saidName, unix.O_RDONLY, "read")
+	r, err := s.dir.OpenFIFO(servicedir.Said, unix.O_RDONLY, "read")
 	if err == nil && inode(true, r) != inode(true, w) { // it was removed, or made again
 		unix.Close(r)
 		r, err = sys.ReopenPipe("/proc/self/fd/"+strconv.Itoa(w), unix.O_RDONLY)

@@ -242,7 +242,7 @@ func (s *service) order(u *unit, r role, argv []string) {
 		}
 		s.core.stashNow(s)
 	}
-	if u == &s.main && r == isRun {
+	if r == isRun && (u == &s.main || s.said == nil) {
 		if err := s.settleSaid(); err != nil {
 			s.ordered++
 			s.post(event{kind: evUnmade, who: u, role: r, err: err})
@@ -253,7 +253,14 @@ func (s *service) order(u *unit, r role, argv []string) {
 		leads:   r == isRun && u.policy != nil && (u.policy.KillGroup || u.policy.KillStrays),
 		grouped: r == isRun && u.grouped,
 		newPID:  r == isRun && u.policy != nil && u.policy.NewPID}
+	if s.said != nil && (u == &s.main || s.hasSaid()) {
+		o.stderr = s.said.w
+	}
 	switch {
+	case s.catches != nil:
+		if o.stderr = int(s.core.catch.stderr.Load()); r == isRun {
+			o.stdin = s.catches[0]
+		}
 	case u != &s.main:
 		o.dir, o.stdin = "log", s.pipe[0]
 	case s.piped:
@@ -263,7 +270,7 @@ func (s *service) order(u *unit, r role, argv []string) {
 			o.stdout, o.lent = fd, fd
 		}
 	case s.said != nil:
-		o.stdout, o.stderr = s.said.w, s.said.w
+		o.stdout = s.said.w
 	}
 	switch r {
 	case isRun:

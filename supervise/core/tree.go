@@ -72,7 +72,7 @@ func (c *Core) handle(m wire.Message) {
 			ms, _ := strconv.Atoi(m.Arg2)
 			c.dropAll(time.Duration(ms) * time.Millisecond)
 		default:
-			s.post(event{kind: evCommand, cmd: machine.CmdExit})
+			s.post(event{kind: evCommand, cmd: machine.CmdExit, number: exitOf(m)})
 		}
 	case "ready":
 		if s := c.services.find(m.Arg); s != nil {
@@ -100,6 +100,9 @@ func (c *Core) handle(m wire.Message) {
 // add takes a service in. What cannot be opened is told and gone.
 func (c *Core) add(key, name string, dir servicedir.Dir, k stash, state string) {
 	s := newService(c, name, key, dir)
+	if name == servicedir.CatchAll {
+		c.awaitCatch(s)
+	}
 	s.waits, s.exits = state == wire.StateWaits, state == wire.StateExit
 	if c.services.add(s) == smallTree+1 {
 		// Who waits for a child to become a program keeps a processor of the scheduler's
@@ -131,7 +134,9 @@ func (c *Core) enter(s *service, k stash, dropped bool) {
 	s.end = func() { c.gone(s, status) }
 	switch {
 	case err == nil:
-		if dropped {
+		if dropped && s.catches != nil {
+			s.post(event{kind: evCommand, cmd: machine.CmdExit})
+		} else if dropped {
 			s.main.st.Want = state.WantExit
 			s.recordWant(&s.main)
 		}
@@ -157,6 +162,7 @@ func (c *Core) gone(s *service, status string) {
 	s.close()
 	c.services.remove(s.key)
 	c.forgetNeeds(s)
+	c.tryLast()
 	c.descriptors.give(s.taken)
 	if !s.detached {
 		c.report(wire.Message{Word: "gone", Arg: s.key, Arg2: status})

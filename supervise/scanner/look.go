@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -115,6 +116,7 @@ type request struct {
 	first bool             // nothing is known: what is found is told at once
 	known map[string]known // the entries, by key
 	held  map[string]bool  // new directories that were not complete, by key
+	said  bool             // the FIFO of the tree's log service is asked for, if there is one
 }
 
 // known is an entry that the scanner has.
@@ -139,6 +141,7 @@ type answer struct {
 	born  int64
 	fd    int32 // of what is new: the directory
 	state answerState
+	said  int32 // of the tree's log service: its FIFO; 0: it was not opened
 	made  bool  // it was made here, and is perhaps being written
 	err   error // why it cannot be read, or what it lacks to be started
 }
@@ -177,7 +180,12 @@ func (d *directory) look(req request, tell func(finding)) {
 			tell(finding{answers: answers, more: true, quiet: l.quiet, again: l.again})
 		}
 	}
-	answers := d.ask(l.dir, l.names, func(name string) answer { return d.askOne(l, name, req, made) }, some)
+	one := func(name string) answer { return d.askOne(l, name, req, made) }
+	if i := slices.Index(l.names, servicedir.CatchAll); i >= 0 && req.first { // it comes before what it is for
+		some(d.ask(l.dir, []string{servicedir.CatchAll}, one, nil))
+		l.names = slices.Delete(l.names, i, i+1)
+	}
+	answers := d.ask(l.dir, l.names, one, some)
 	if !req.first {
 		d.watcher.watchTargets(d, d.targets(l), l.mounts)
 	}
@@ -242,11 +250,11 @@ type unreadable struct{ error }
 
 func (u unreadable) Unwrap() error { return u.error }
 
-// shown are the names that do not begin with a dot.
+// shown are the names that do not begin with a dot, but for that of the tree's log service.
 func shown(names []string) []string {
 	all := names[:0]
 	for _, name := range names {
-		if !strings.HasPrefix(name, ".") {
+		if !strings.HasPrefix(name, ".") || name == servicedir.CatchAll {
 			all = append(all, name)
 		}
 	}
@@ -258,11 +266,13 @@ func (a *answer) close() {
 	if a.state == isFresh {
 		unix.Close(int(a.fd))
 	}
+	a.closeSaid()
 }
 
 // askOne says what is known of a name.
-func (d *directory) askOne(l listing, name string, req request, made map[string]bool) answer {
-	a, at := answer{name: name, made: made[name]}, l.dir.fd
+func (d *directory) askOne(l listing, name string, req request, made map[string]bool) (a answer) {
+	at := l.dir.fd
+	a.name, a.made = name, made[name]
 	remote := l.mounts.mayHang(at, name)
 	if remote {
 		p := child.Probe{At: at}
@@ -277,7 +287,13 @@ func (d *directory) askOne(l listing, name string, req request, made map[string]
 		return a
 	}
 	if !f.IsDir() {
+		if name == servicedir.CatchAll {
+			a.state, a.err = isBad, fmt.Errorf("unable to supervise %s: %w", name, unix.ENOTDIR)
+		}
 		return a
+	}
+	if name == servicedir.CatchAll && req.said {
+		defer func() { a.openSaid(at) }()
 	}
 	a.key, a.born = strconv.FormatUint(f.Dev, 16)+":"+strconv.FormatUint(f.Ino, 16), f.Born
 	k, ok := req.known[a.key]

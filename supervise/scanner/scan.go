@@ -58,7 +58,7 @@ func (s *Scanner) look(force bool) {
 		return
 	}
 	s.looking, s.looked, s.slow, s.applied = true, time.Now(), false, false
-	req := request{force: force, first: len(s.entries) == 0, known: make(map[string]known, len(s.entries))}
+	req := request{force: force, first: len(s.entries) == 0, said: s.stderr == 0, known: make(map[string]known, len(s.entries))}
 	for key, e := range s.entries {
 		req.known[key] = known{e.born, e.waits}
 		e.seen = false
@@ -141,11 +141,15 @@ func (s *Scanner) apply(f finding) {
 			if e.born == 0 {
 				e.born = a.born
 			}
+			if !e.dropped {
+				s.speakTo(&a)
+			}
 			a.close()
 			s.complete(e, a, now)
 		case a.state == isFresh:
 			fresh = append(fresh, a)
 		default: // it was known when it was asked for
+			a.closeSaid()
 			s.wanted = true
 		}
 	}
@@ -178,6 +182,9 @@ func (s *Scanner) drop(hung map[string]bool) {
 			continue
 		}
 		e.dropped = true
+		if e.name == servicedir.CatchAll {
+			s.speakAside()
+		}
 		if s.idle[e] {
 			s.forget(e)
 		} else {
@@ -221,6 +228,7 @@ func (s *Scanner) beginAll(fresh []answer, now time.Time) {
 			e := &entry{key: a.key, name: a.name, at: a.name, born: a.born, seen: true, fds: []int{int(a.fd)}}
 			e.waits = lacksRun(a.err)
 			s.entries[a.key] = e
+			s.speakTo(&a)
 			room -= self.NeedMain
 			s.offer(e)
 		}

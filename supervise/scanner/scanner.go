@@ -45,6 +45,7 @@ type Scanner struct {
 	files   self.FileLimits
 	reserve func() // makes the threads that it needs, once
 	need    int    // how many
+	stderr  int    // what standard error was before it led to the log service of the tree; 0: it does not
 	full    bool   // and it was said that there are too few
 	ring    *Ring
 
@@ -108,7 +109,7 @@ func (s *Scanner) Run() int {
 	s.entries, s.idle, s.held = map[string]*entry{}, map[*entry]bool{}, map[string]*incomplete{}
 	s.mail, s.started, s.found = make(chan wire.Received, 16), make(chan newCoreOf, 1), make(chan finding)
 	s.outgoing.room, s.command.started = make(chan struct{}, 1), make(chan commandMade, 1)
-	if s.command.stderr = 2; len(s.Command) > 0 && s.Log > 0 { // which is about to be the log
+	if s.command.stderr = 2; len(s.Command) > 0 { // which may become a log
 		if fd, err := unix.FcntlInt(2, unix.F_DUPFD_CLOEXEC, 3); err == nil {
 			s.command.stderr = fd
 		}

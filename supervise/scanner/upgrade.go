@@ -73,6 +73,7 @@ func (s *Scanner) hurry() {
 func (s *Scanner) become() {
 	late := s.handing.late
 	s.handing = nil
+	s.speakAside() // the new program finds the log service of the tree by itself
 	var keep []int
 	var b strings.Builder
 	for _, e := range s.entries {
