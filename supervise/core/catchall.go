@@ -7,6 +7,7 @@ import (
 
 	"runitbox/supervise/diag"
 	"runitbox/supervise/machine"
+	"runitbox/supervise/policy"
 	"runitbox/supervise/servicedir"
 	"runitbox/supervise/state"
 	"runitbox/supervise/wire"
@@ -164,7 +165,7 @@ func (u *unit) readsLast() bool { return u.prefix != "" || u.svc.catches != nil 
 func (c *Core) sayAside(say func(fd int, level diag.Level, service string, err error)) func(diag.Level, string, error) {
 	return func(level diag.Level, service string, err error) {
 		fd := 2
-		if own := c.catch.stderr.Load(); own != 0 && service == servicedir.CatchAll {
+		if own := c.catch.stderr.Load(); own != 0 && service == policy.CatchAll {
 			fd = int(own)
 		}
 		say(fd, level, service, err)

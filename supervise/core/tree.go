@@ -12,6 +12,7 @@ import (
 	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/diag"
 	"runitbox/supervise/machine"
+	"runitbox/supervise/policy"
 	"runitbox/supervise/self"
 	"runitbox/supervise/servicedir"
 	"runitbox/supervise/state"
@@ -100,7 +101,7 @@ func (c *Core) handle(m wire.Message) {
 // add takes a service in. What cannot be opened is told and gone.
 func (c *Core) add(key, name string, dir servicedir.Dir, k stash, state string) {
 	s := newService(c, name, key, dir)
-	if name == servicedir.CatchAll {
+	if name == policy.CatchAll {
 		c.awaitCatch(s)
 	}
 	s.waits, s.exits = state == wire.StateWaits, state == wire.StateExit

@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"runitbox/applets/slim/fmt"
+	"runitbox/supervise/policy"
 	"runitbox/supervise/servicedir"
 	"runitbox/supervise/sys"
 )
@@ -49,7 +50,7 @@ func (s *Scanner) speakTo(a *answer) {
 	}
 	a.closeSaid()
 	if err != nil {
-		s.warn(fmt.Errorf("unable to write to %s: %w", servicedir.CatchAll, err))
+		s.warn(fmt.Errorf("unable to write to %s: %w", policy.CatchAll, err))
 		return
 	}
 	s.stderr = own

@@ -16,6 +16,7 @@ import (
 	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/child"
 	"runitbox/supervise/notice"
+	"runitbox/supervise/policy"
 	"runitbox/supervise/self"
 	"runitbox/supervise/servicedir"
 	"runitbox/supervise/sys"
@@ -181,8 +182,8 @@ func (d *directory) look(req request, tell func(finding)) {
 		}
 	}
 	one := func(name string) answer { return d.askOne(l, name, req, made) }
-	if i := slices.Index(l.names, servicedir.CatchAll); i >= 0 && req.first { // it comes before what it is for
-		some(d.ask(l.dir, []string{servicedir.CatchAll}, one, nil))
+	if i := slices.Index(l.names, policy.CatchAll); i >= 0 && req.first { // it comes before what it is for
+		some(d.ask(l.dir, []string{policy.CatchAll}, one, nil))
 		l.names = slices.Delete(l.names, i, i+1)
 	}
 	answers := d.ask(l.dir, l.names, one, some)
@@ -250,11 +251,15 @@ type unreadable struct{ error }
 
 func (u unreadable) Unwrap() error { return u.error }
 
-// shown are the names that do not begin with a dot, but for that of the tree's log service.
+// isShown says whether the name is that of a service: it does not begin with a dot, or is that
+// of the tree's log service.
+func isShown(name string) bool { return !strings.HasPrefix(name, ".") || name == policy.CatchAll }
+
+// shown are those names.
 func shown(names []string) []string {
 	all := names[:0]
 	for _, name := range names {
-		if !strings.HasPrefix(name, ".") || name == servicedir.CatchAll {
+		if isShown(name) {
 			all = append(all, name)
 		}
 	}
@@ -287,12 +292,12 @@ func (d *directory) askOne(l listing, name string, req request, made map[string]
 		return a
 	}
 	if !f.IsDir() {
-		if name == servicedir.CatchAll {
+		if name == policy.CatchAll {
 			a.state, a.err = isBad, fmt.Errorf("unable to supervise %s: %w", name, unix.ENOTDIR)
 		}
 		return a
 	}
-	if name == servicedir.CatchAll && req.said {
+	if name == policy.CatchAll && req.said {
 		defer func() { a.openSaid(at) }()
 	}
 	a.key, a.born = strconv.FormatUint(f.Dev, 16)+":"+strconv.FormatUint(f.Ino, 16), f.Born

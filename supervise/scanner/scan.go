@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"runitbox/supervise/child"
+	"runitbox/supervise/policy"
 	"runitbox/supervise/self"
 	"runitbox/supervise/servicedir"
 )
@@ -182,7 +183,7 @@ func (s *Scanner) drop(hung map[string]bool) {
 			continue
 		}
 		e.dropped = true
-		if e.name == servicedir.CatchAll {
+		if e.name == policy.CatchAll {
 			s.speakAside()
 		}
 		if s.idle[e] {

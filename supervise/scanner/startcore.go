@@ -13,7 +13,7 @@ import (
 	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/child"
 	"runitbox/supervise/diag"
-	"runitbox/supervise/servicedir"
+	"runitbox/supervise/policy"
 	"runitbox/supervise/wire"
 )
 
@@ -122,7 +122,7 @@ func (s *Scanner) coreStarted(c newCoreOf) {
 	s.outgoing.unheard = slices.Clone(s.unheard)
 	for _, first := range []bool{true, false} { // the log service of the tree before what it is for
 		for _, e := range s.entries {
-			if (e.name == servicedir.CatchAll) != first {
+			if (e.name == policy.CatchAll) != first {
 				continue
 			}
 			if e.pending = (pending{}); !s.idle[e] {

@@ -14,9 +14,6 @@ import (
 	"runitbox/supervise/sys"
 )
 
-// CatchAll is the name of the log service of a whole tree, in the directory of its services.
-const CatchAll = ".log"
-
 // Said is the FIFO from which lines of a service are handed on, and that of the log service
 // of a tree. As it has a name it is found again also where nobody has kept it, as long as
 // some process has it open.

@@ -38,7 +38,11 @@ func (l *Lint) Service(name, path string) (all []Cause) {
 		add("not-a-directory", "it is no directory, and no service", "")
 		return all
 	}
-	if strings.HasPrefix(name, ".") {
+	if name == policy.CatchAll {
+		if isDir(path + "/log") {
+			add("log-of-log", "it is the log service of all, and its own log is not looked at", "")
+		}
+	} else if strings.HasPrefix(name, ".") {
 		add("hidden-name", "its name begins with a dot: a runsvdir does not see it", "rename it")
 	} else if strings.ContainsAny(name, " \t\n") {
 		add("odd-name", "its name has blanks in it, which scripts will trip over", "rename it")

@@ -17,6 +17,7 @@ import (
 
 	"runitbox/supervise/client"
 	"runitbox/supervise/notice"
+	"runitbox/supervise/policy"
 	"runitbox/supervise/proc"
 	"runitbox/supervise/state"
 	"runitbox/supervise/sys"
@@ -157,7 +158,7 @@ func entries(dir string) (all []os.DirEntry, err error) {
 	}
 	for _, entry := range list {
 		name := entry.Name()
-		if name[0] == '.' {
+		if name[0] == '.' && name != policy.CatchAll {
 			continue
 		}
 		if entry.Type()&os.ModeSymlink != 0 || entry.Type() == os.ModeIrregular {

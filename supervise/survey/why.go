@@ -12,6 +12,7 @@ import (
 
 	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/client"
+	"runitbox/supervise/policy"
 	"runitbox/supervise/proc"
 	"runitbox/supervise/state"
 	"runitbox/supervise/sys"
@@ -101,7 +102,7 @@ func (w *why) unsupervised() {
 	s := w.s
 	if entries := w.entries(); len(entries) == 0 {
 		w.say("not-linked", s.Path+" has no entry in "+w.dir, "ln -s "+absolute(s.Path)+" "+w.dir+"/")
-	} else if name := filepath.Base(entries[0]); strings.HasPrefix(name, ".") {
+	} else if name := filepath.Base(entries[0]); strings.HasPrefix(name, ".") && name != policy.CatchAll {
 		w.say("hidden-name", "the entry "+name+" begins with a dot, and such are left alone", "rename it")
 	}
 	scanned := Scanned(w.dir)
