@@ -113,7 +113,7 @@ func runLogger(o logger.Options, verbose bool, before int) error {
 	debug.SetGCPercent(-1)
 
 	e := voice{verbose: verbose}
-	least := threads.Runtime + min(2, runtime.NumCPU()) + 2 // the engine, and what it leaves to others
+	least := threads.Runtime + threads.Signals + min(2, runtime.NumCPU()) + 2 // the engine, and what it leaves to others
 	threads.Await(least, func(err error) { e.report(logger.Warning, err.Error(), nil) })
 
 	// Signals are taken first, before anything of theirs can be missed. Each waits

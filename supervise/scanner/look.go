@@ -17,7 +17,6 @@ import (
 	"runitbox/supervise/child"
 	"runitbox/supervise/notice"
 	"runitbox/supervise/policy"
-	"runitbox/supervise/self"
 	"runitbox/supervise/servicedir"
 	"runitbox/supervise/sys"
 )
@@ -50,12 +49,8 @@ func newDirectory(path string) *directory {
 
 // touch says that the caller may hang at a file system until it calls what it gets.
 func (d *directory) touch() (release func()) {
-	hear := self.BlockSignals()
 	d.touching.Add(1)
-	return func() {
-		d.leave()
-		hear()
-	}
+	return d.leave
 }
 
 func (d *directory) leave() {
