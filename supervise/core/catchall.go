@@ -96,12 +96,12 @@ func (s *service) leaveCatch() {
 
 // How the tree's log service is told to exit.
 const (
-	exitLast  = iota // when all others have ended
+	exitAll   = iota // with all; a core that lives on by its scanner's will does not mean it
+	exitLast         // with all, by the scanner: when all others have ended
 	exitAlone        // at once: its directory is gone
 )
 
-// exitCatch has the tree's log service end. By a core that is told to have all exit, and lives
-// on, it is not.
+// exitCatch has the tree's log service end.
 func (s *service) exitCatch(how int) {
 	c := s.core
 	c.mu.Lock()
@@ -110,7 +110,7 @@ func (s *service) exitCatch(how int) {
 	switch {
 	case how == exitAlone:
 		s.unfeeds = true
-	case all || s.exits:
+	case all || how == exitLast:
 		s.last = true
 		c.tryLast()
 	}

@@ -2,7 +2,6 @@ package core
 
 import (
 	"bytes"
-	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -155,10 +154,13 @@ func (p *prefixer) forget(s *source) {
 }
 
 // all are the sources.
-func (p *prefixer) all() []*source {
+func (p *prefixer) all() (all []*source) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return slices.Collect(maps.Values(p.sources))
+	for _, s := range p.sources {
+		all = append(all, s)
+	}
+	return all
 }
 
 // end ends the line that is in a source, if it has no end: nobody is left to write that.

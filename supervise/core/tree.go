@@ -137,7 +137,7 @@ func (c *Core) enter(s *service, k stash, dropped bool) {
 	switch {
 	case err == nil:
 		if dropped && s.catches != nil {
-			s.post(event{kind: evCommand, cmd: machine.CmdExit})
+			s.post(event{kind: evCommand, cmd: machine.CmdExit, number: exitLast})
 		} else if dropped {
 			s.main.st.Want = state.WantExit
 			s.recordWant(&s.main)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/child"
 	"runitbox/supervise/policy"
 	"runitbox/supervise/self"
@@ -32,6 +33,7 @@ type incomplete struct {
 	name    string
 	seen    bool
 	made    bool // here, and not renamed or linked
+	said    bool // that it is not begun
 	ready   bool // it looks complete
 	changed time.Time
 }
@@ -258,7 +260,15 @@ func (s *Scanner) ripe(a answer, now time.Time) bool {
 	if t := s.dir.watcher.changedAt(a.name); t.After(h.changed) {
 		h.changed = t
 	}
-	return !h.due().After(now)
+	ripe := !h.due().After(now)
+	if a.name == policy.CatchAll && lacksRun(a.err) { // nobody shall write to what nobody reads
+		if ripe && !h.said {
+			h.said = true
+			s.warn(fmt.Errorf("unable to supervise %s: unable to start ./run: %w", a.name, a.err))
+		}
+		return false
+	}
+	return ripe
 }
 
 // due is when a new directory is begun, if nothing changes in it until then.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -118,8 +117,9 @@ func (s *Scanner) coreStarted(c newCoreOf) {
 	go wire.Listen(s.link, s.mail)
 	s.coreWatch.tid, s.coreWatch.blind = 0, false
 	s.outgoing.begin()
+	s.outgoing.unheard = nil
 	s.heardOut()
-	s.outgoing.unheard = slices.Clone(s.unheard)
+	s.outgoing.unheard = s.unheard
 	for _, first := range []bool{true, false} { // the log service of the tree before what it is for
 		for _, e := range s.entries {
 			if (e.name == policy.CatchAll) != first {

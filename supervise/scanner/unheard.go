@@ -1,7 +1,6 @@
 package scanner
 
 import (
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -30,15 +29,21 @@ func (s *Scanner) letGo(e *entry) {
 	e.fds, e.tags = e.fds[:1], ""
 }
 
-// heardOut closes the pipes in which there is nothing left.
+// heardOut closes the pipes in which there is nothing left, unless some are still on their way
+// to a core.
 func (s *Scanner) heardOut() {
-	s.unheard = slices.DeleteFunc(s.unheard, func(u unheard) bool {
-		over := !hasLines(u.fd)
-		if over {
+	if len(s.outgoing.unheard) > 0 {
+		return
+	}
+	var left []unheard
+	for _, u := range s.unheard {
+		if hasLines(u.fd) {
+			left = append(left, u)
+		} else {
 			unix.Close(u.fd)
 		}
-		return over
-	})
+	}
+	s.unheard = left
 }
 
 func hasLines(fd int) bool {
@@ -50,12 +55,8 @@ func hasLines(fd int) bool {
 func (s *Scanner) sendUnheard() {
 	o := &s.outgoing
 	for s.link != nil && !o.waits && len(o.unheard) > 0 {
-		n := min(len(o.unheard), wire.BatchMax)
-		ms := make([]wire.Message, 0, n)
-		for _, u := range o.unheard[:n] {
-			ms = append(ms, wire.Message{Word: "said", Arg: "0", Arg2: "0", Name: u.name, FDs: []int{u.fd}})
-		}
-		sent, err := s.link.Send(ms...)
+		u := o.unheard[0]
+		sent, err := s.link.Send(wire.Message{Word: "said", Arg: "0", Arg2: "0", Name: u.name, FDs: []int{u.fd}})
 		o.unheard = o.unheard[sent:]
 		s.retry(err)
 	}
