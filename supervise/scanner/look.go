@@ -178,7 +178,7 @@ func (d *directory) look(req request, tell func(finding)) {
 	}
 	one := func(name string) answer { return d.askOne(l, name, req, made) }
 	if i := slices.Index(l.names, policy.CatchAll); i >= 0 && req.first { // it comes before what it is for
-		some(d.ask(l.dir, []string{policy.CatchAll}, one, nil))
+		some(d.askPatiently(l.dir, policy.CatchAll, one))
 		l.names = slices.Delete(l.names, i, i+1)
 	}
 	answers := d.ask(l.dir, l.names, one, some)
@@ -187,6 +187,19 @@ func (d *directory) look(req request, tell func(finding)) {
 	}
 	tell(finding{answers: answers, quiet: l.quiet, again: l.again})
 }
+
+// askPatiently asks about what all others wait for, though not for ever.
+func (d *directory) askPatiently(dir *sharedDir, name string, one func(string) answer) []answer {
+	for begun := time.Now(); ; time.Sleep(hangNext) {
+		answers := d.ask(dir, []string{name}, one, nil)
+		if answers[0].state != isHung || time.Since(begun) > patientTime {
+			return answers
+		}
+	}
+}
+
+// patientTime is how long the first look waits for the log service of the tree.
+const patientTime = time.Second
 
 // listing is what the directory itself tells.
 type listing struct {
