@@ -3,7 +3,6 @@ package applets
 import (
 	"errors"
 	"os"
-	"os/signal"
 	"runtime"
 	"runtime/debug"
 	"sync"
@@ -15,6 +14,7 @@ import (
 
 	"runitbox/logger"
 	"runitbox/procenv"
+	process "runitbox/supervise/self"
 	"runitbox/supervise/threads"
 )
 
@@ -113,16 +113,17 @@ func runLogger(o logger.Options, verbose bool, before int) error {
 	debug.SetGCPercent(-1)
 
 	e := voice{verbose: verbose}
-	least := threads.Runtime + threads.Signals + min(2, runtime.NumCPU()) + 2 // the engine, and what it leaves to others
+	least := process.RuntimeThreads() + threads.Template + min(2, runtime.NumCPU()) + 2 // the engine, and what it leaves to others
 	threads.Await(least, func(err error) { e.report(logger.Warning, err.Error(), nil) })
 
 	// Signals are taken first, before anything of theirs can be missed. Each waits
 	// in a place of its own: a storm of one must not cost another. SIGPIPE is
 	// caught and not ignored, since processors would inherit that.
 	waits := map[os.Signal]chan os.Signal{}
-	for _, sig := range []os.Signal{unix.SIGTERM, unix.SIGHUP, unix.SIGALRM, unix.SIGCHLD, unix.SIGPIPE} {
+	process.IgnorePipe()
+	for _, sig := range []unix.Signal{unix.SIGTERM, unix.SIGHUP, unix.SIGALRM, unix.SIGCHLD} {
 		waits[sig] = make(chan os.Signal, 2) // a second TERM counts
-		signal.Notify(waits[sig], sig)
+		process.Catch(waits[sig], sig)
 	}
 
 	root, err := unix.Open(".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -176,7 +177,7 @@ func runLogger(o logger.Options, verbose bool, before int) error {
 	})
 	on(unix.SIGCHLD, func() { e.report(logger.Info, "sigchild received.", nil) })
 	deaths := make(chan os.Signal, 1)
-	signal.Notify(deaths, unix.SIGCHLD)
+	process.Catch(deaths, unix.SIGCHLD)
 	go func() { // apart from who tells of it
 		for range deaths {
 			engine.Reap()

@@ -6,6 +6,7 @@ import (
 	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/policy"
 	"runitbox/supervise/servicedir"
+	"runitbox/supervise/statedir"
 	"runitbox/supervise/sys"
 )
 
@@ -22,13 +23,25 @@ func (a *answer) openSaid(at int) {
 		return // it is asked for again
 	}
 	defer unix.Close(fd)
-	d := servicedir.Dir{FD: fd}
-	if _, err := d.MakeSupervise(""); err != nil {
-		return
+	w, err := makeSaid(servicedir.Dir{FD: fd})
+	if root := statedir.Root(); err != nil && root != "" {
+		var state int
+		if state, err = statedir.Make(root, fd, ".", -1); err == nil {
+			defer unix.Close(state)
+			w, err = makeSaid(servicedir.Dir{FD: fd, State: state, Moved: true})
+		}
 	}
-	if w, err := d.OpenSaid(); err == nil {
+	if err == nil {
 		a.said = int32(w)
 	}
+}
+
+// makeSaid opens that FIFO of a service directory, made before the core comes to it.
+func makeSaid(d servicedir.Dir) (int, error) {
+	if _, err := d.MakeSupervise(""); err != nil {
+		return -1, err
+	}
+	return d.OpenSaid()
 }
 
 func (a *answer) closeSaid() {
