@@ -32,7 +32,9 @@ SMALL := fmt path/filepath golang.org/x/sys/unix internal/sync reflect regexp/sy
 
 # The names of generic functions, which have all of a type's fields in them, are cut. What is
 # ranged over are functions that end when they are told to: nothing checks each loop for that.
-DEBUGS := -d=maxshapelen=40,rangefunccheck=0
+# A slice whose length is known at run time is on the heap, also where it would be short enough
+# for the stack: both ways are 16 KB of code, and nothing that is called for each line has one.
+DEBUGS := -d=maxshapelen=40,rangefunccheck=0,variablemakethreshold=0
 DEBUGS := $(shell go tool compile $(DEBUGS) -V >/dev/null 2>&1 && echo '$(DEBUGS)')
 
 # Where the kernel makes pages huge of itself (transparent_hugepage/enabled is always)
