@@ -62,6 +62,12 @@ func runsvdirOf(dev, ino uint64) bool {
 	}) == found
 }
 
+// LooksAt says whether a process is a runsvdir of the directory.
+func LooksAt(pid int, dir string) bool {
+	dev, ino, ok := identity(dir)
+	return ok && looksAt(pid, dev, ino)
+}
+
 func looksAt(pid int, dev, ino uint64) bool {
 	place := "/proc/" + strconv.Itoa(pid)
 	b, err := os.ReadFile(place + "/cmdline")

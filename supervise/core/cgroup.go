@@ -167,6 +167,20 @@ func (u *unit) dropGroup() {
 	}
 }
 
+// killedInGroup says whether the kernel has killed something of what runs of the unit, for
+// lack of memory; it is not known where the unit has no cgroup that counts that.
+func (u *unit) killedInGroup() (killed, known bool) {
+	if !u.grouped && !u.endsStrays() {
+		return false, false
+	}
+	tree, err := treeGroup()
+	if err != nil {
+		return false, false
+	}
+	n, known := proc.OOMKills(tree + "/" + u.groupName() + "/memory.events")
+	return n > int(u.groupKills), known
+}
+
 // groupMembers are the processes in the cgroup of a unit.
 func (u *unit) groupMembers() (pids []int) {
 	tree, err := treeGroup()
@@ -180,20 +194,6 @@ func (u *unit) groupMembers() (pids []int) {
 		}
 	}
 	return pids
-}
-
-// killedInGroup says whether the kernel has killed something of what runs of the unit, for
-// lack of memory; it is not known where the unit has no cgroup that counts that.
-func (u *unit) killedInGroup() (killed, known bool) {
-	if !u.grouped {
-		return false, false
-	}
-	tree, err := treeGroup()
-	if err != nil {
-		return false, false
-	}
-	n, known := proc.OOMKills(tree + "/" + u.groupName() + "/memory.events")
-	return n > int(u.groupKills), known
 }
 
 // writeGroup writes a line into a file of a cgroup.

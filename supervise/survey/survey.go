@@ -220,7 +220,7 @@ func unlinked(dir, collection string, linked []*Service, look Look) (found []*Se
 				continue
 			}
 			known()[id] = true
-			if p, ok := recordOf(path); ok && len(trees()) > 0 && !trees()[p.Tree] {
+			if p, ok := recordOf(path); ok && !trees()[p.Tree] && (len(trees()) > 0 || !servedFrom(p.Core, dir)) {
 				continue // another tree's
 			}
 			found = append(found, At(name, path, look))
@@ -229,9 +229,19 @@ func unlinked(dir, collection string, linked []*Service, look Look) (found []*Se
 	return found
 }
 
+// servedFrom says whether the supervisor of that pid is that of the tree of dir.
+func servedFrom(core int, dir string) bool {
+	st, ok, err := proc.StatOf(core)
+	return err == nil && ok && client.LooksAt(st.PPID, dir)
+}
+
 // served says whether a supervisor reads the directory's supervise/ok.
 func served(path string) bool {
-	return statedir.Served(statedir.Of(path))
+	_, ok := statedir.Open(path)
+	if ok >= 0 {
+		unix.Close(ok)
+	}
+	return ok >= 0
 }
 
 // recordOf is the record of a service directory, where there is one.
