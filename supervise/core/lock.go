@@ -204,7 +204,7 @@ func (s *service) waitForLock(u *unit, told state.Process, refused error) (l int
 	if err != nil {
 		return -1, err
 	}
-	life, left, err := proc.Read(s.dir.FD, u.prefix+"supervise/proc")
+	life, left, err := proc.Read(s.at(u.prefix), u.prefix+"supervise/proc")
 	if err == nil && s.core.isOrphaned() && !mayTakeOrphaned(told, life, left) {
 		err = refused
 	}
