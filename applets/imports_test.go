@@ -17,7 +17,7 @@ import (
 // does not import the room.
 var mayImport = map[string][]string{
 	".":                    {"applets"},
-	"applets":              {"applets/loaders", "applets/logrun", "applets/manual", "applets/quick", "applets/setup", "applets/syslog", "applets/turns", "initstage", "logger", "logger/reader", "procenv", "supervise/client", "supervise/core", "supervise/level", "supervise/diag", "supervise/scanner", "supervise/state", "supervise/statedir", "supervise/survey", "supervise/sys", "supervise/threads"},
+	"applets":              {"applets/loaders", "applets/logrun", "applets/manual", "applets/quick", "applets/setup", "applets/syslog", "applets/turns", "initstage", "logger", "logger/reader", "procenv", "supervise/client", "supervise/core", "supervise/level", "supervise/diag", "supervise/scanner", "supervise/self", "supervise/state", "supervise/statedir", "supervise/survey", "supervise/sys", "supervise/threads"},
 	"applets/loaders":      {"procenv"},
 	"applets/logrun":       {"procenv"},
 	"applets/manual":       {"applets/packed"},

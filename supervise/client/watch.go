@@ -353,8 +353,11 @@ func (w *waiter) close() {
 // status into place, and supervise/ok, where its end is seen. It renews what
 // has been lost.
 func (w *waiter) attend(o *Order) {
-	dir := o.Path
-	if w.inotify >= 0 && o.watch < 0 || w.epoll >= 0 && o.ok < 0 && w.oks < maxHeld() {
+	dir, ok := o.Path, -1
+	switch {
+	case w.epoll >= 0 && o.ok < 0 && w.oks < maxHeld():
+		dir, ok = statedir.Open(o.Path)
+	case w.inotify >= 0 && o.watch < 0:
 		dir = statedir.Of(o.Path)
 	}
 	if w.inotify >= 0 && o.watch < 0 {
@@ -365,13 +368,10 @@ func (w *waiter) attend(o *Order) {
 			o.due = time.Time{}
 		}
 	}
-	if w.epoll >= 0 && o.ok < 0 && w.oks < maxHeld() {
-		fd, err := unix.Open(dir+"/supervise/ok", unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-		if err == nil {
-			o.ok = fd
-			w.oks++
-			w.expect(fd, 0, o) // EPOLLERR, without a reader, comes unasked
-		}
+	if ok >= 0 {
+		o.ok = ok
+		w.oks++
+		w.expect(ok, 0, o) // EPOLLERR, without a reader, comes unasked
 	}
 	if o.check != nil && o.check.fd >= 0 && w.fds[int32(o.check.fd)] == nil && !w.expect(o.check.fd, unix.EPOLLIN, o) {
 		w.unwatch(o.check)

@@ -42,6 +42,9 @@ func (s *service) lock(u *unit, k stash, has policy.Names) (was priorState, err 
 				s.before(u, k, &was)
 			}
 			u.unlock(true) // until the next try the scanner has it
+			if !was.read {
+				s.before(u, k, &was)
+			}
 			s.leaveRunning(&was)
 		}
 		return was, err

@@ -150,15 +150,16 @@ func CatchRest() {
 	}
 	for sig := unix.Signal(1); sig <= 64; sig++ {
 		var action sigaction
-		if !action.get(sig) || action.handler() != runtimes { // it does something already
+		if !action.get(sig) || action.handler() != runtimes && action.handler() != 0 { // it does something already
 			continue
 		}
 		switch sig {
-		case unix.SIGURG, unix.SIGPROF: // the runtime's own
+		case unix.SIGURG, unix.SIGPROF, 32, 33, 34: // the runtime's own, and C's
 		case unix.SIGILL, unix.SIGTRAP, unix.SIGBUS, unix.SIGFPE, unix.SIGSEGV:
 			action[handlerAt] = fromOthers()
 			action.set(sig)
 		default:
+			action = relays.like
 			action[handlerAt] = handler()
 			action.set(sig)
 		}

@@ -232,7 +232,11 @@ func servedFrom(core int, dir string) bool {
 
 // served says whether a supervisor reads the directory's supervise/ok.
 func served(path string) bool {
-	return statedir.Served(statedir.Of(path))
+	_, ok := statedir.Open(path)
+	if ok >= 0 {
+		unix.Close(ok)
+	}
+	return ok >= 0
 }
 
 // recordOf is the record of a service directory, where there is one.

@@ -1,0 +1,5 @@
+package self
+
+import "runitbox/testdata/aloud"
+
+var skip = aloud.Skip
