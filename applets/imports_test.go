@@ -43,7 +43,7 @@ var mayImport = map[string][]string{
 	"supervise/policy":     {"supervise/sys"},
 	"supervise/proc":       {"supervise/state", "supervise/sys"},
 	"supervise/diag":       {"supervise/self"},
-	"supervise/scanner":    {"supervise/statedir", "supervise/child", "supervise/notice", "supervise/proc", "supervise/diag", "supervise/self", "supervise/servicedir", "supervise/state", "supervise/sys", "supervise/threads", "supervise/wire"},
+	"supervise/scanner":    {"supervise/statedir", "supervise/child", "supervise/notice", "supervise/policy", "supervise/proc", "supervise/diag", "supervise/self", "supervise/servicedir", "supervise/state", "supervise/sys", "supervise/threads", "supervise/wire"},
 	"supervise/self":       {"supervise/threads"},
 	"supervise/servicedir": {"supervise/proc", "supervise/sys"},
 	"supervise/state":      {},

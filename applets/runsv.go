@@ -65,6 +65,8 @@ func runCore(args []string) error {
 		switch args[0] {
 		case "-P":
 			t.Session = true
+		case "-p":
+			t.Prefix = true
 		case "-l":
 			t.Log = 4
 		}
@@ -73,17 +75,23 @@ func runCore(args []string) error {
 	if len(args) > 1 {
 		dir = args[1]
 	}
-	t.Dir, t.Say = dir, sayOf("runsv", dir)
+	t.Dir, t.Say = dir, sayOn("runsv", dir)
 	if err := t.Run(); err != nil {
 		return fatal{"runsv " + dir, 111, err}
 	}
 	return nil
 }
 
-// sayOf prints what a supervisor has to say, in runit's words and one write a
-// line. What concerns no service concerns dir.
+// sayOf is sayOn for standard error.
 func sayOf(program, dir string) func(diag.Level, string, error) {
-	return func(level diag.Level, service string, err error) {
+	say := sayOn(program, dir)
+	return func(level diag.Level, service string, err error) { say(2, level, service, err) }
+}
+
+// sayOn prints on a descriptor what a supervisor has to say, in runit's words and one
+// write a line. What concerns no service concerns dir.
+func sayOn(program, dir string) func(fd int, level diag.Level, service string, err error) {
+	return func(fd int, level diag.Level, service string, err error) {
 		weight := "warning"
 		if level == diag.Fatal {
 			weight = "fatal"
@@ -91,6 +99,11 @@ func sayOf(program, dir string) func(diag.Level, string, error) {
 		if service == "" {
 			service = dir
 		}
-		os.Stderr.WriteString(fmt.Sprintf("%s %s: %s: %s\n", program, service, weight, words(err)))
+		line := fmt.Sprintf("%s %s: %s: %s\n", program, service, weight, words(err))
+		if fd == 2 {
+			os.Stderr.WriteString(line)
+			return
+		}
+		syscall.Write(fd, []byte(line))
 	}
 }

@@ -27,6 +27,8 @@ func newRunsvdir(argv0 string) *cobra.Command {
 			"      --stop-on-term         TERM and HUP stop all services, and then it exits\n" +
 			"      --stop-timeout=SEC     and kill what has not ended in SEC seconds\n" +
 			"      --env-dir=DIR          write the environment into DIR, for chpst -e\n" +
+			"      --prefix               services without a log write to standard output, each\n" +
+			"                             line behind NAME:\n" +
 			"      --state-dir=DIR        supervise/ of services that cannot be written is in DIR\n" +
 			"  -P                         start each process in a session of its own\n" +
 			"TERM: exit, services go on. HUP: have them exit too. ALRM: look at dir now.\n" +
@@ -89,6 +91,8 @@ func longOptions(s *scanner.Scanner, args []string) ([]string, error) {
 				return nil, fmt.Errorf("--stop-timeout: %q is no number of seconds", text)
 			}
 			s.StopTime = time.Duration(n) * time.Second
+		case args[0] == "--prefix":
+			s.Prefix = true
 		case args[0] == "--stop-on-term":
 			s.StopOnTerm = true
 		case args[0] == "--state-dir" && len(args) > 1:

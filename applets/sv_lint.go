@@ -23,7 +23,7 @@ func newSvLint(s *svCall) *cobra.Command {
 					return fatal{s.name, 100, fmt.Errorf("unable to open the directory of services: %w", err)}
 				}
 				for _, entry := range entries {
-					if name := entry.Name(); name[0] != '.' { // those are left alone on purpose
+					if name := entry.Name(); !survey.Hidden(name) { // those are left alone on purpose
 						names = append(names, name)
 					}
 				}

@@ -52,10 +52,13 @@ type Core struct {
 	states      string                 // below which the supervise directories are of services that cannot be written; "": nowhere
 	dir         string                 // the scanner's, for the records of other services; "" for runsv
 	link        *wire.Link             // to the scanner; nil for runsv
+	prefix      bool                   // services without a log service have their lines handed on
 	log         int                    // the read end of the scanner's log, or -1
 	private     []int                  // descriptors that no child may hold while it is not its program
 
 	mu        sync.Mutex
+	linesTo   int           // where what services say goes
+	lines     *prefixer     // hands on what services say; nil where none is to
 	orphaned  bool          // the scanner is gone
 	dropping  bool          // all services were told to exit
 	stopping  bool          // when the last service is gone, so is the core
@@ -76,6 +79,7 @@ type Core struct {
 	needs    needs
 	groups   sync.Mutex // is held by who gives a controller to the cgroups of services
 	loans    loans
+	catch    catchAll
 }
 
 // newCore starts what all services share: the worker pool, the reaper, the poller.
@@ -181,25 +185,28 @@ type Tree struct {
 	Link    int    // descriptor of the socket to the scanner
 	Log     int    // the read end of the scanner's log, or -1
 	Session bool   // each process in a session of its own
+	Prefix  bool   // the lines of services without a log service have their names before them
 	Dir     string // the scanner's
-	Say     func(diag.Level, string, error)
+	// Say says something on a descriptor, as a Core's does.
+	Say func(fd int, level diag.Level, service string, err error)
 }
 
 // Run supervises what the scanner names, and lives on without it until every
 // service has been told to exit.
 func (t Tree) Run() error {
-	self.AwaitThreads(func(err error) { t.Say(diag.Warning, "", err) })
+	self.AwaitThreads(func(err error) { t.Say(2, diag.Warning, "", err) })
 	sigs := make(chan os.Signal, 8) // the others are for the scanner, which may share the terminal
 	self.Catch(sigs, unix.SIGTERM)
 	self.Notify(sigs, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM)
 	self.IgnorePipe()
 	debug.SetGCPercent(400)
 	scanner := os.Getppid()
-	c, err := newCore(t.Say, os.Getpid(), t.Session)
+	c, err := newCore(nil, os.Getpid(), t.Session)
 	if err != nil {
 		return err
 	}
-	c.whose, c.dir = scanner, t.Dir
+	c.voice.Say, c.linesTo = c.sayAside(t.Say), toStdout
+	c.whose, c.dir, c.prefix = scanner, t.Dir, t.Prefix
 	defer c.voice.Finish(diag.FinishTime)
 	// Above what children have until they are programs: one that is held up there
 	// shall not seem to be this process.
@@ -221,6 +228,7 @@ func (t Tree) Run() error {
 		c.report(wire.Message{Word: "thread", Arg: strconv.Itoa(tid), Arg2: "0"})
 		go c.listen()
 		c.serve(sigs)
+		c.finishLines()
 		return nil
 	})
 }

@@ -140,6 +140,9 @@ func (s *service) died(ev event) {
 		}
 	}
 	u.stopDeadline()
+	if u == &s.main && s.said != nil {
+		s.core.lines.end(s.said)
+	}
 	if ev.role == isRun {
 		s.noteEnd(u, ev.ws, ev.proc)
 		u.closeNotify()

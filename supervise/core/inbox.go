@@ -36,6 +36,7 @@ const (
 	evStraysGone               // what ./run has left behind has ended
 	evAsked                    // others need the service
 	evNeeds                    // what it needs is not as it was
+	evLast                     // all but the tree's log service have ended
 	evLend                     // others are to write to its log service
 )
 
@@ -155,7 +156,13 @@ func (s *service) handle(ev event) {
 	switch ev.kind {
 	case evReadable:
 		ev.who.more = s.read(ev.who, readAtOnce)
+	case evLast:
+		s.unfeeds = s.unfeeds || s.last && s.core.services.count() == 1
 	case evCommand:
+		if s.catches != nil && ev.cmd == machine.CmdExit {
+			s.exitCatch(ev.number)
+			return
+		}
 		before := s.detached
 		s.drain(&s.main) // what was written before it counts before it, as with runit
 		if ev.cmd == machine.CmdExit {

@@ -17,7 +17,9 @@ import (
 
 // hasLog says whether there is a log directory. The error is a warning.
 func (s *service) hasLog() (bool, error) {
-	s.loan = nil
+	if s.loan = nil; s.catches != nil {
+		return false, nil
+	}
 	if s.names.Known && !s.names.Log || s.names.LogDir {
 		return s.names.LogDir, nil
 	}
@@ -174,7 +176,7 @@ func (s *service) findPipe(k stash, was, wasLog priorState) error {
 		}
 	}
 	s.renewed = true
-	if w < 0 && was.there && was.record.Pipe != 0 { // else, or where it is another, ./run has turned elsewhere
+	if w < 0 && was.there && was.record.Pipe != 0 && !s.saysTo(was.record.Pipe) { // else, or where it is another, ./run has turned elsewhere
 		w, err = openPipe(was.record, "1")
 	}
 	if w < 0 && err == nil {
@@ -198,6 +200,14 @@ func (s *service) findPipe(k stash, was, wasLog priorState) error {
 		}
 	}
 	return s.newPipe()
+}
+
+// pipeNumber is the inode of the pipe that ./run is to write to; 0 for none.
+func (s *service) pipeNumber() uint64 {
+	if !s.piped && s.said != nil {
+		return s.said.pipe[1]
+	}
+	return inode(s.piped, s.pipe[1])
 }
 
 // inode is the inode of fd, 0 where it is not open.

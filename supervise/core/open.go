@@ -46,6 +46,7 @@ func (s *service) open(k stash) error {
 		}
 		s.held = held
 	}
+	s.holdSaid(k)
 	was, wasLog := priorState{pidfd: -1}, priorState{pidfd: -1}
 	defer s.leaveRunning(&was)
 	defer s.leaveRunning(&wasLog)
@@ -53,6 +54,9 @@ func (s *service) open(k stash) error {
 		return err
 	}
 	if err := s.restoreUnits(k, &was, &wasLog); err != nil {
+		return err
+	}
+	if err := s.openCatch(); err != nil {
 		return err
 	}
 	for _, u := range s.units() {
@@ -117,6 +121,11 @@ func (s *service) close() {
 		}
 	}
 	s.closePipe()
+	s.closeSaid()
+	if !s.detached { // else another core does the same, and what is still here goes there, too
+		s.leaveCatch()
+	}
+	s.closeCatch()
 	// The scanner hands the lock over. One that has gone may not be quite gone, if
 	// one of its threads hangs, and has the descriptor still.
 	handOver := s.detached && !s.core.isOrphaned()
@@ -165,11 +174,14 @@ func (s *service) restoreUnits(k stash, was, wasLog *priorState) error {
 	if err := s.judge(was, wasLog); err != nil {
 		return err
 	}
+	if err := s.findSaid(k, was); err != nil {
+		return err
+	}
 	if err := s.findPipe(k, *was, *wasLog); err != nil {
 		return err
 	}
 	for _, r := range []*priorState{was, wasLog} {
-		if err := s.core.rescueLog(r); err != nil {
+		if err := s.core.rescueLog(r, s.said); err != nil {
 			return err
 		}
 	}

@@ -189,7 +189,7 @@ func (ps *processes) kill(log bool) (late []lateProcess) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	for _, p := range ps.known {
-		if p.unit != nil && !p.over && (p.unit.prefix != "") == log {
+		if p.unit != nil && !p.over && p.unit.readsLast() == log {
 			proc.SendSignal(p.pid, p.pidfd, unix.SIGKILL)
 			late = append(late, lateProcess{unit: p.unit, role: p.role})
 		}

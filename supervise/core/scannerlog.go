@@ -46,7 +46,7 @@ func drainLog(fd, out int) {
 // rescueLog reads on, for a process that is about to be adopted, the log that
 // its stderr leads to, if that is of a scanner that was killed: without a
 // reader the process would be killed by SIGPIPE when it has something to say.
-func (c *Core) rescueLog(was *priorState) error {
+func (c *Core) rescueLog(was *priorState, said *source) error {
 	if c.log < 0 || !was.there {
 		return nil
 	}
@@ -61,8 +61,10 @@ func (c *Core) rescueLog(was *priorState) error {
 	unix.Fstat(r, &its)
 	unix.Fstat(c.log, &own)
 	c.mu.Lock()
-	known := its.Ino == own.Ino || c.rescued[its.Ino]
-	c.rescued[its.Ino] = true
+	known := its.Ino == own.Ino || c.rescued[its.Ino] || said != nil && its.Ino == said.pipe[1] && uint64(its.Dev) == said.pipe[0]
+	if !known {
+		c.rescued[its.Ino] = true
+	}
 	c.mu.Unlock()
 	if known {
 		unix.Close(r)

@@ -104,6 +104,11 @@ type service struct {
 	needed      bool         // others need it
 	lends       bool         // others write to its log service
 	loan        *loan        // of another's pipe, where that one's log service has the lines; or nil
+	said        *source      // what it says is handed on from there; or nil
+	catches     *[2]int      // it is the log service of the tree: the ends of the FIFO that it reads; else nil
+	unfeeds     bool         // that one is to end
+	last        bool         // that one is told to end last
+	badSaid     bool         // its FIFO could not be made, and that was said
 	readOnly    bool         // its file system is, and that was said
 	takenOver   bool         // another core has let go of it
 	renewed     bool         // it has descriptors that the scanner had not kept of an earlier core, beside its locks
@@ -151,7 +156,12 @@ func (s *service) over() bool {
 		return s.ordered == 0
 	}
 	if s.deleted && s.main.st.Want != state.WantExit {
-		s.feed(&s.main, machine.CmdExit)
+		if s.unfeeds = s.catches != nil; !s.unfeeds {
+			s.feed(&s.main, machine.CmdExit)
+		}
+	}
+	if s.catches != nil && !s.endCatch() {
+		return false
 	}
 	if s.main.st.Phase != machine.Idle || s.main.st.Want != state.WantExit || s.ordered > 0 || s.lanes[laneLife].busy { // control/x is the last to run
 		return false
@@ -160,7 +170,7 @@ func (s *service) over() bool {
 		return true
 	}
 	if !s.unfed {
-		if s.unread() { // it is not left to the next life, which may never come
+		if s.piped && unread(s.pipe[0], s.log) { // it is not left to the next life, which may never come
 			return false
 		}
 		s.unfed = true
@@ -173,11 +183,10 @@ func (s *service) over() bool {
 
 // unread says whether lines wait in the pipe for a log service that rests, and
 // if so ends the rest.
-func (s *service) unread() bool {
-	l := s.log
-	if s.piped && l.st.Phase == machine.Resting {
-		if n, err := unix.IoctlGetInt(s.pipe[0], unix.TIOCINQ); err == nil && n > 0 {
-			s.feed(l, machine.CmdUp)
+func unread(pipe int, l *unit) bool {
+	if l.st.Phase == machine.Resting {
+		if n, err := unix.IoctlGetInt(pipe, unix.TIOCINQ); err == nil && n > 0 {
+			l.svc.feed(l, machine.CmdUp)
 		}
 	}
 	return l.st.Phase == machine.Starting

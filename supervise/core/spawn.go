@@ -24,6 +24,7 @@ type order struct {
 	dir              string   // working directory below the service's: "log", or ""
 	stdin            int      // -1 for the process's own
 	stdout           int      // the same
+	stderr           int      // 0 for the process's own
 	lent             int      // stdout, where it is to be closed then; 0: it is not
 	session          bool     // in a session of its own
 	leads            bool     // and it leads that
@@ -144,6 +145,9 @@ func (c *Core) make(o order) event {
 	if o.stdout >= 0 {
 		ch.Files[1] = o.stdout
 	}
+	if o.stderr != 0 {
+		ch.Files[2] = o.stderr
+	}
 	start := ch.Start
 	if o.session && !o.leads {
 		start = ch.StartInSession
@@ -247,11 +251,25 @@ func (s *service) order(u *unit, r role, argv []string) {
 		}
 		s.core.stashNow(s)
 	}
+	if r == isRun && (u == &s.main || s.said == nil) {
+		if err := s.settleSaid(); err != nil {
+			s.ordered++
+			s.post(event{kind: evUnmade, who: u, role: r, err: err})
+			return
+		}
+	}
 	o := order{who: u, role: r, argv: argv, recordAt: s.at(u.prefix), stdin: -1, stdout: -1, session: s.core.Session && r < isHook,
 		leads:   r == isRun && u.policy != nil && (u.policy.KillGroup || u.policy.KillStrays),
 		grouped: r == isRun && u.grouped, herded: r == isRun && u.endsStrays(),
 		newPID: r == isRun && u.policy != nil && u.policy.NewPID}
+	if s.said != nil && (u == &s.main || s.hasSaid()) {
+		o.stderr = s.said.w
+	}
 	switch {
+	case s.catches != nil:
+		if o.stderr = int(s.core.catch.stderr.Load()); r == isRun {
+			o.stdin = s.catches[0]
+		}
 	case u != &s.main:
 		o.dir, o.stdin = "log", s.pipe[0]
 	case s.piped:
@@ -260,6 +278,8 @@ func (s *service) order(u *unit, r role, argv []string) {
 		if fd := s.core.loans.borrow(s.loan); fd >= 0 {
 			o.stdout, o.lent = fd, fd
 		}
+	case s.said != nil:
+		o.stdout = s.said.w
 	}
 	switch r {
 	case isRun:
@@ -268,7 +288,7 @@ func (s *service) order(u *unit, r role, argv []string) {
 			s.post(event{kind: evUnmade, who: u, role: r, err: err})
 			return
 		}
-		o.recordPath, o.before, o.after = u.prefix+"supervise/proc", state.Process{Word: state.ProcMaking, Pipe: inode(s.piped, s.pipe[1])}, state.ProcRun
+		o.recordPath, o.before, o.after = u.prefix+"supervise/proc", state.Process{Word: state.ProcMaking, Pipe: s.pipeNumber()}, state.ProcRun
 		if u.st.Want != state.WantOnce { // else it stays due
 			o.unmade = state.ProcDown
 		}

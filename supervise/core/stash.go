@@ -61,6 +61,9 @@ func (c *Core) stashSoon(s *service) {
 	if s.piped {
 		add("pipe", s.pipe[1])
 	}
+	if s.said != nil {
+		add(wire.TagSaid, s.said.w)
+	}
 	for _, u := range s.units() {
 		if u.left {
 			u.records.Lock()
@@ -132,7 +135,7 @@ func (c *Core) sendStash() {
 }
 
 // stash are descriptors that the scanner has held for a service, by what they
-// are: lock, control, ok, notify, talk, the same of log/, pipe (an end for reading and writing), and
+// are: lock, control, ok, notify, talk, the same of log/, pipe and said (an end for reading and writing), and
 // pidfds of processes that are no children of the scanner.
 type stash map[string]int
 

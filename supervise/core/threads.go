@@ -52,6 +52,9 @@ func (c *Core) needThreads() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := self.RuntimeThreads() + threads.Template + runtime.GOMAXPROCS(0) + 1 + len(c.rescued) + c.spare
+	if c.prefix || c.lines != nil { // and for who reads the services' lines
+		n++
+	}
 	if c.link != nil { // the scanner watches the main goroutine's
 		n++
 	}

@@ -12,6 +12,7 @@ import (
 	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/diag"
 	"runitbox/supervise/machine"
+	"runitbox/supervise/policy"
 	"runitbox/supervise/proc"
 	"runitbox/supervise/self"
 	"runitbox/supervise/servicedir"
@@ -73,7 +74,7 @@ func (c *Core) handle(m wire.Message) {
 			ms, _ := strconv.Atoi(m.Arg2)
 			c.dropAll(time.Duration(ms) * time.Millisecond)
 		default:
-			s.post(event{kind: evCommand, cmd: machine.CmdExit})
+			s.post(event{kind: evCommand, cmd: machine.CmdExit, number: exitOf(m)})
 		}
 	case "ready":
 		if s := c.services.find(m.Arg); s != nil {
@@ -89,6 +90,10 @@ func (c *Core) handle(m wire.Message) {
 		if ms, err := strconv.Atoi(m.Arg); err == nil {
 			go c.stopAll(time.Duration(ms) * time.Millisecond)
 		}
+	case "said":
+		for _, fd := range m.FDs {
+			c.hearOut(m.Name, fd)
+		}
 	case "quit":
 		go c.quit()
 	}
@@ -97,6 +102,9 @@ func (c *Core) handle(m wire.Message) {
 // add takes a service in. What cannot be opened is told and gone.
 func (c *Core) add(key, name string, dir servicedir.Dir, k stash, state string) {
 	s := newService(c, name, key, dir)
+	if name == policy.CatchAll {
+		c.awaitCatch(s)
+	}
 	s.waits, s.exits = state == wire.StateWaits, state == wire.StateExit
 	if c.services.add(s) == smallTree+1 {
 		// Who waits for a child to become a program keeps a processor of the scheduler's
@@ -128,7 +136,9 @@ func (c *Core) enter(s *service, k stash, dropped bool) {
 	s.end = func() { c.gone(s, status) }
 	switch {
 	case err == nil:
-		if dropped {
+		if dropped && s.catches != nil {
+			s.post(event{kind: evCommand, cmd: machine.CmdExit, number: exitLast})
+		} else if dropped {
 			s.main.st.Want = state.WantExit
 			s.recordWant(&s.main)
 		}
@@ -154,6 +164,7 @@ func (c *Core) gone(s *service, status string) {
 	s.close()
 	c.services.remove(s.key)
 	c.forgetNeeds(s)
+	c.tryLast()
 	c.descriptors.give(s.taken)
 	if !s.detached {
 		c.report(wire.Message{Word: "gone", Arg: s.key, Arg2: status})

@@ -20,6 +20,7 @@ func (s *Scanner) end(status int, stops bool) {
 	case s.stop != nil:
 		return
 	case stops:
+		s.speakAside() // that of the tree's log service is to end
 		s.stop = &ending{status, time.Now().Add(s.StopTime), time.Now()}
 	case s.leaving != nil && s.leaving.status >= status:
 		return

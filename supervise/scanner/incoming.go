@@ -41,10 +41,7 @@ func (s *Scanner) handle(m wire.Message) {
 			return
 		}
 		if m.Arg2 != wire.NotNow { // else it is offered again with what is kept
-			for _, fd := range e.fds[1:] {
-				unix.Close(fd)
-			}
-			e.fds, e.tags = e.fds[:1], ""
+			s.letGo(e)
 		}
 		e.lacking = m.Arg2 == wire.NoDescriptors
 		s.idle[e] = true

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -15,6 +16,7 @@ import (
 	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/child"
 	"runitbox/supervise/notice"
+	"runitbox/supervise/policy"
 	"runitbox/supervise/servicedir"
 	"runitbox/supervise/statedir"
 	"runitbox/supervise/sys"
@@ -111,6 +113,7 @@ type request struct {
 	first bool             // nothing is known: what is found is told at once
 	known map[string]known // the entries, by key
 	held  map[string]bool  // new directories that were not complete, by key
+	said  bool             // the FIFO of the tree's log service is asked for, if there is one
 }
 
 // known is an entry that the scanner has.
@@ -135,6 +138,7 @@ type answer struct {
 	born  int64
 	fd    int32 // of what is new: the directory
 	state answerState
+	said  int32 // of the tree's log service: its FIFO; 0: it was not opened
 	made  bool  // it was made here, and is perhaps being written
 	err   error // why it cannot be read, or what it lacks to be started
 }
@@ -173,12 +177,30 @@ func (d *directory) look(req request, tell func(finding)) {
 			tell(finding{answers: answers, more: true, quiet: l.quiet, again: l.again})
 		}
 	}
-	answers := d.ask(l.dir, l.names, func(name string) answer { return d.askOne(l, name, req, made) }, some)
+	one := func(name string) answer { return d.askOne(l, name, req, made) }
+	if i := slices.Index(l.names, policy.CatchAll); i >= 0 && req.first { // it comes before what it is for
+		some(d.askPatiently(l.dir, policy.CatchAll, one))
+		l.names = slices.Delete(l.names, i, i+1)
+	}
+	answers := d.ask(l.dir, l.names, one, some)
 	if !req.first {
 		d.watcher.watchTargets(d, d.targets(l), l.mounts)
 	}
 	tell(finding{answers: answers, quiet: l.quiet, again: l.again})
 }
+
+// askPatiently asks about what all others wait for, though not for ever.
+func (d *directory) askPatiently(dir *sharedDir, name string, one func(string) answer) []answer {
+	for begun := time.Now(); ; time.Sleep(hangNext) {
+		answers := d.ask(dir, []string{name}, one, nil)
+		if answers[0].state != isHung || time.Since(begun) > patientTime {
+			return answers
+		}
+	}
+}
+
+// patientTime is how long the first look waits for the log service of the tree.
+const patientTime = time.Second
 
 // listing is what the directory itself tells.
 type listing struct {
@@ -238,11 +260,15 @@ type unreadable struct{ error }
 
 func (u unreadable) Unwrap() error { return u.error }
 
-// shown are the names that do not begin with a dot.
+// isShown says whether the name is that of a service: it does not begin with a dot, or is that
+// of the tree's log service.
+func isShown(name string) bool { return !strings.HasPrefix(name, ".") || name == policy.CatchAll }
+
+// shown are those names.
 func shown(names []string) []string {
 	all := names[:0]
 	for _, name := range names {
-		if !strings.HasPrefix(name, ".") {
+		if isShown(name) {
 			all = append(all, name)
 		}
 	}
@@ -254,11 +280,13 @@ func (a *answer) close() {
 	if a.state == isFresh {
 		unix.Close(int(a.fd))
 	}
+	a.closeSaid()
 }
 
 // askOne says what is known of a name.
-func (d *directory) askOne(l listing, name string, req request, made map[string]bool) answer {
-	a, at := answer{name: name, made: made[name]}, l.dir.fd
+func (d *directory) askOne(l listing, name string, req request, made map[string]bool) (a answer) {
+	at := l.dir.fd
+	a.name, a.made = name, made[name]
 	remote := l.mounts.mayHang(at, name)
 	if remote {
 		p := child.Probe{At: at}
@@ -273,7 +301,13 @@ func (d *directory) askOne(l listing, name string, req request, made map[string]
 		return a
 	}
 	if !f.IsDir() {
+		if name == policy.CatchAll {
+			a.state, a.err = isBad, fmt.Errorf("unable to supervise %s: %w", name, unix.ENOTDIR)
+		}
 		return a
+	}
+	if name == policy.CatchAll && req.said {
+		defer func() { a.openSaid(at) }()
 	}
 	a.key, a.born = strconv.FormatUint(f.Dev, 16)+":"+strconv.FormatUint(f.Ino, 16), f.Born
 	k, ok := req.known[a.key]

@@ -13,11 +13,12 @@ import (
 // entry, and what is told of that is decided when it is sent: so there is an end to
 // it however long the core reads nothing, and no descriptor in it is out of date.
 type outgoing struct {
-	queue  []*entry
-	stop   bool          // it was told to stop
-	waits  bool          // for the link to take more
-	failed int           // how often it has not, one after the other
-	room   chan struct{} // of one: it may
+	queue   []*entry
+	unheard []unheard     // of services that were let go
+	stop    bool          // it was told to stop
+	waits   bool          // for the link to take more
+	failed  int           // how often it has not, one after the other
+	room    chan struct{} // of one: it may
 
 	messages []wire.Message // room for those of one packet
 	of       []*entry       // and for what they are of
@@ -95,6 +96,7 @@ func (e *entry) sent(m wire.Message) {
 // never waits. What concerns all comes behind what concerns one.
 func (s *Scanner) send() {
 	o := &s.outgoing
+	s.sendUnheard()
 	for s.link != nil && !o.waits && len(o.queue) > 0 {
 		s.sendSome()
 	}

@@ -3,6 +3,7 @@ package scanner
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -19,6 +20,8 @@ type Ring struct {
 	mu  sync.Mutex
 	mem []byte // the argument's memory from byte 5 on
 	r   int    // read end
+
+	quiet atomic.Bool // standard error leads elsewhere meanwhile
 }
 
 // ringKept is how much of the argument stays, and ringMin how long it must be.
@@ -67,7 +70,9 @@ func ringOf(arg string, r int) *Ring {
 func (g *Ring) run() {
 	var dot func()
 	dot = func() {
-		unix.Write(2, []byte{'.'})
+		if !g.quiet.Load() {
+			unix.Write(2, []byte{'.'})
+		}
 		time.AfterFunc(900*time.Second, dot)
 	}
 	go dot()
@@ -81,6 +86,13 @@ func (g *Ring) run() {
 			return
 		}
 		g.add(buf[:n])
+	}
+}
+
+// setQuiet says whether standard error leads elsewhere.
+func (g *Ring) setQuiet(quiet bool) {
+	if g != nil {
+		g.quiet.Store(quiet)
 	}
 }
 

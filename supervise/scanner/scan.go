@@ -4,7 +4,9 @@ import (
 	"errors"
 	"time"
 
+	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/child"
+	"runitbox/supervise/policy"
 	"runitbox/supervise/self"
 	"runitbox/supervise/servicedir"
 )
@@ -31,6 +33,7 @@ type incomplete struct {
 	name    string
 	seen    bool
 	made    bool // here, and not renamed or linked
+	said    bool // that it is not begun
 	ready   bool // it looks complete
 	changed time.Time
 }
@@ -58,7 +61,7 @@ func (s *Scanner) look(force bool) {
 		return
 	}
 	s.looking, s.looked, s.slow, s.applied = true, time.Now(), false, false
-	req := request{force: force, first: len(s.entries) == 0, known: make(map[string]known, len(s.entries))}
+	req := request{force: force, first: len(s.entries) == 0, said: s.stderr == 0, known: make(map[string]known, len(s.entries))}
 	for key, e := range s.entries {
 		req.known[key] = known{e.born, e.waits}
 		e.seen = false
@@ -141,11 +144,15 @@ func (s *Scanner) apply(f finding) {
 			if e.born == 0 {
 				e.born = a.born
 			}
+			if !e.dropped {
+				s.speakTo(&a)
+			}
 			a.close()
 			s.complete(e, a, now)
 		case a.state == isFresh:
 			fresh = append(fresh, a)
 		default: // it was known when it was asked for
+			a.closeSaid()
 			s.wanted = true
 		}
 	}
@@ -178,6 +185,9 @@ func (s *Scanner) drop(hung map[string]bool) {
 			continue
 		}
 		e.dropped = true
+		if e.name == policy.CatchAll {
+			s.speakAside()
+		}
 		if s.idle[e] {
 			s.forget(e)
 		} else {
@@ -221,6 +231,7 @@ func (s *Scanner) beginAll(fresh []answer, now time.Time) {
 			e := &entry{key: a.key, name: a.name, at: a.name, born: a.born, seen: true, fds: []int{int(a.fd)}}
 			e.waits = lacksRun(a.err)
 			s.entries[a.key] = e
+			s.speakTo(&a)
 			room -= self.NeedMain
 			s.offer(e)
 		}
@@ -249,7 +260,15 @@ func (s *Scanner) ripe(a answer, now time.Time) bool {
 	if t := s.dir.watcher.changedAt(a.name); t.After(h.changed) {
 		h.changed = t
 	}
-	return !h.due().After(now)
+	ripe := !h.due().After(now)
+	if a.name == policy.CatchAll && lacksRun(a.err) { // nobody shall write to what nobody reads
+		if ripe && !h.said {
+			h.said = true
+			s.warn(fmt.Errorf("unable to supervise %s: unable to start ./run: %w", a.name, a.err))
+		}
+		return false
+	}
+	return ripe
 }
 
 // due is when a new directory is begun, if nothing changes in it until then.

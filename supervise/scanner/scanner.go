@@ -22,6 +22,7 @@ import (
 type Scanner struct {
 	Dir     string   // looked up anew at each look, since it may be a link
 	Session bool     // -P
+	Prefix  bool     // lines of services without a log service have their names before them
 	Args    []string // the process's own, in the memory that ps reads
 	Log     int      // which of Args is the log; 0: none
 	// Say takes what there is to be said, as a Core's does; what concerns no
@@ -39,10 +40,12 @@ type Scanner struct {
 	sigs    chan os.Signal
 	self    string // path of the executable, looked up at start
 	entries map[string]*entry
+	unheard []unheard       // what the core has let go, and was to hand on lines from
 	idle    map[*entry]bool // those that the core has let go: few, so that each message costs the same in a large tree
 	files   self.FileLimits
 	reserve func() // makes the threads that it needs, once
 	need    int    // how many
+	stderr  int    // what standard error was before it led to the log service of the tree; 0: it does not
 	full    bool   // and it was said that there are too few
 	ring    *Ring
 
@@ -106,7 +109,7 @@ func (s *Scanner) Run() int {
 	s.entries, s.idle, s.held = map[string]*entry{}, map[*entry]bool{}, map[string]*incomplete{}
 	s.mail, s.started, s.found = make(chan wire.Received, 16), make(chan newCoreOf, 1), make(chan finding)
 	s.outgoing.room, s.command.started = make(chan struct{}, 1), make(chan commandMade, 1)
-	if s.command.stderr = 2; len(s.Command) > 0 && s.Log > 0 { // which is about to be the log
+	if s.command.stderr = 2; len(s.Command) > 0 { // which may become a log
 		if fd, err := unix.FcntlInt(2, unix.F_DUPFD_CLOEXEC, 3); err == nil {
 			s.command.stderr = fd
 		}

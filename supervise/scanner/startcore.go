@@ -12,6 +12,7 @@ import (
 	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/child"
 	"runitbox/supervise/diag"
+	"runitbox/supervise/policy"
 	"runitbox/supervise/wire"
 )
 
@@ -41,12 +42,16 @@ func (s *Scanner) startCore() {
 		table = 8 * s.dir.count(startTime)
 	}
 	table = min(64+table, s.files.Most)
-	go func() { s.started <- s.makeCore(table) }()
+	stderr := s.ownStderr()
+	go func() { s.started <- s.makeCore(table, stderr) }()
 }
 
 // makeCore starts a core whose table of descriptors has that much room. The core's
 // end of the link is closed here before anything else may wait for it.
-func (s *Scanner) makeCore(table int) (made newCoreOf) {
+func (s *Scanner) makeCore(table, stderr int) (made newCoreOf) {
+	if stderr >= 0 {
+		defer unix.Close(stderr)
+	}
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return newCoreOf{err: fmt.Errorf("unable to create socketpair: %w", err)}
@@ -61,12 +66,18 @@ func (s *Scanner) makeCore(table int) (made newCoreOf) {
 	if s.Session {
 		argv = append(argv, "-P")
 	}
+	if s.Prefix {
+		argv = append(argv, "-p")
+	}
 	files := []int{pair[1]}
 	if s.ring != nil { // the reader stays when the scanner goes
 		argv = append(argv, "-l")
 		files = append(files, s.ring.r)
 	}
 	c := child.Child{Path: s.self, Argv: append(argv, "--", s.Dir), Env: os.Environ(), Files: []int{0, 1, 2}, Table: table}
+	if stderr >= 0 {
+		c.Files[2] = stderr
+	}
 	if len(s.Command) > 0 { // which has the scanner's standard input to itself
 		null := quiet()
 		defer unix.Close(null)
@@ -106,10 +117,17 @@ func (s *Scanner) coreStarted(c newCoreOf) {
 	go wire.Listen(s.link, s.mail)
 	s.coreWatch.tid, s.coreWatch.blind = 0, false
 	s.outgoing.begin()
-	for _, e := range s.entries {
-		e.pending = pending{}
-		if !s.idle[e] {
-			s.offer(e)
+	s.outgoing.unheard = nil
+	s.heardOut()
+	s.outgoing.unheard = s.unheard
+	for _, first := range []bool{true, false} { // the log service of the tree before what it is for
+		for _, e := range s.entries {
+			if (e.name == policy.CatchAll) != first {
+				continue
+			}
+			if e.pending = (pending{}); !s.idle[e] {
+				s.offer(e)
+			}
 		}
 	}
 	if s.handing != nil { // it comes too late

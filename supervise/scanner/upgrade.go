@@ -72,6 +72,7 @@ func (s *Scanner) hurry() {
 func (s *Scanner) become() {
 	late := s.handing.late
 	s.handing = nil
+	s.speakAside() // the new program finds the log service of the tree by itself
 	var keep []int
 	var b strings.Builder
 	for _, e := range s.entries {
@@ -81,6 +82,10 @@ func (s *Scanner) become() {
 		}
 		fmt.Fprintf(&b, " born=%d waits=%t\x00%s\x00", e.born, e.waits, e.name) // an older program reads numbers only
 		keep = append(keep, e.fds...)
+	}
+	for _, u := range s.unheard { // older programs pass over it
+		fmt.Fprintf(&b, "said %d 0\x00%s\x00", u.fd, u.name)
+		keep = append(keep, u.fd)
 	}
 	if s.command.pid != 0 {
 		b.WriteString(s.command.commandState())
@@ -170,6 +175,11 @@ func (s *Scanner) resume() (again []unix.Signal) {
 			fields := strings.Fields(parts[i])
 			if len(fields) == 2 { // older programs pass over it
 				s.command.resume(fields)
+			}
+			if len(fields) == 3 {
+				fd, _ := strconv.Atoi(fields[1])
+				unix.CloseOnExec(fd)
+				s.unheard = append(s.unheard, unheard{parts[i+1], fd})
 			}
 			if len(fields) < 5 {
 				continue

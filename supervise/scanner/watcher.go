@@ -213,7 +213,7 @@ func (e *watcher) see(wd int32, mask uint32, name string) {
 	defer e.mu.Unlock()
 	set, isOther := e.names[wd]
 	whole := wd == e.whole || !isOther
-	if whole && !strings.HasPrefix(name, ".") || set[name] {
+	if whole && isShown(name) || set[name] {
 		if whole && mask&unix.IN_CREATE != 0 && mask&unix.IN_ISDIR != 0 && len(e.made) < 1000 {
 			e.made[name] = true
 		}

@@ -14,6 +14,24 @@ import (
 	"runitbox/supervise/sys"
 )
 
+// Said is the FIFO from which lines of a service are handed on, and that of the log service
+// of a tree. As it has a name it is found again also where nobody has kept it, as long as
+// some process has it open.
+const Said = "supervise/said"
+
+// OpenSaid makes that FIFO, if it is not there, and opens it as processes expect it, for
+// reading and writing: who writes is not killed where nobody reads.
+func (d *Dir) OpenSaid() (int, error) {
+	if err := d.MakeFIFO(Said); err != nil {
+		return -1, err
+	}
+	fd, err := d.OpenFIFO(Said, unix.O_RDWR, "open")
+	if err == nil {
+		unix.FcntlInt(uintptr(fd), unix.F_SETFL, 0)
+	}
+	return fd, err
+}
+
 // Dir is an open service directory. Every path is relative to it, so that the
 // directory can be renamed under a running service.
 type Dir struct {

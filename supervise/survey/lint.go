@@ -43,9 +43,14 @@ func (l *Lint) Service(name, path string) (all []Cause) {
 		add("not-a-directory", "it is no directory, and no service", "")
 		return all
 	}
-	if strings.HasPrefix(name, ".") {
+	base := filepath.Base(absolute(path))
+	if base == policy.CatchAll {
+		if isDir(path + "/log") {
+			add("log-of-log", "it is the log service of all, and its own log is not looked at", "")
+		}
+	} else if Hidden(base) {
 		add("hidden-name", "its name begins with a dot: a runsvdir does not see it", "rename it")
-	} else if strings.ContainsAny(name, " \t\n") {
+	} else if strings.ContainsAny(base, " \t\n") {
 		add("odd-name", "its name has blanks in it, which scripts will trip over", "rename it")
 	}
 	if st.Mode&0o002 != 0 && st.Mode&unix.S_ISVTX == 0 {

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"runitbox/supervise/client"
+	"runitbox/supervise/policy"
 	"runitbox/supervise/proc"
 	"runitbox/supervise/state"
 	"runitbox/supervise/statedir"
@@ -151,6 +152,10 @@ func Entries(dir string) (names []string, err error) {
 	return names, err
 }
 
+// Hidden says whether an entry of a directory of services is left alone by its name: that
+// begins with a dot, and is not that of the tree's log service.
+func Hidden(name string) bool { return name[0] == '.' && name != policy.CatchAll }
+
 func entries(dir string) (all []os.DirEntry, err error) {
 	list, err := sys.ReadDir(dir)
 	if err != nil {
@@ -158,7 +163,7 @@ func entries(dir string) (all []os.DirEntry, err error) {
 	}
 	for _, entry := range list {
 		name := entry.Name()
-		if name[0] == '.' {
+		if Hidden(name) {
 			continue
 		}
 		if entry.Type()&os.ModeSymlink != 0 || entry.Type() == os.ModeIrregular {

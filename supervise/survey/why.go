@@ -104,7 +104,7 @@ func (w *why) unsupervised() {
 	s := w.s
 	if entries := w.entries(); len(entries) == 0 {
 		w.say("not-linked", s.Path+" has no entry in "+w.dir, "ln -s "+absolute(s.Path)+" "+w.dir+"/")
-	} else if name := filepath.Base(entries[0]); strings.HasPrefix(name, ".") {
+	} else if name := filepath.Base(entries[0]); Hidden(name) {
 		w.say("hidden-name", "the entry "+name+" begins with a dot, and such are left alone", "rename it")
 	}
 	scanned := client.Scanned(w.dir)

@@ -36,6 +36,8 @@ import (
 //	                   used (proc.Usage)
 //	stop MILLISECONDS 0
 //	                   have all exit, and kill at the deadline what has not
+//	said 0 0 NAME      the pipe of a service that was let go comes along: hand on what is in
+//	                   it, if that is to be done
 //	quit 0 0           end without touching a process: another core takes over
 //
 // From the core:
@@ -259,6 +261,9 @@ func (l *Link) Receive() ([]Message, error) {
 // NoDescriptors is the status of gone where descriptors ran out, and later where the
 // service cannot be opened at present, with all that is kept of it.
 const NoDescriptors, NotNow = "24", "11"
+
+// TagSaid is the tag of the pipe that a service writes to whose lines the core hands on.
+const TagSaid = "said"
 
 // The states of a service that the scanner adds, beside none in particular.
 const (
