@@ -250,7 +250,7 @@ func (s *service) order(u *unit, r role, argv []string) {
 	o := order{who: u, role: r, argv: argv, recordAt: s.at(u.prefix), stdin: -1, stdout: -1, session: s.core.Session && r < isHook,
 		leads:   r == isRun && u.policy != nil && (u.policy.KillGroup || u.policy.KillStrays),
 		grouped: r == isRun && u.grouped, herded: r == isRun && u.endsStrays(),
-		newPID:  r == isRun && u.policy != nil && u.policy.NewPID}
+		newPID: r == isRun && u.policy != nil && u.policy.NewPID}
 	switch {
 	case u != &s.main:
 		o.dir, o.stdin = "log", s.pipe[0]
