@@ -48,7 +48,7 @@ var mayImport = map[string][]string{
 	"supervise/servicedir": {"supervise/proc", "supervise/sys"},
 	"supervise/state":      {},
 	"supervise/statedir":   {"supervise/notice", "supervise/sys"},
-	"supervise/survey":     {"supervise/statedir", "supervise/client", "supervise/notice", "supervise/policy", "supervise/proc", "supervise/state", "supervise/sys"},
+	"supervise/survey":     {"supervise/statedir", "supervise/client", "supervise/policy", "supervise/proc", "supervise/state", "supervise/sys"},
 	"supervise/sys":        {},
 	"supervise/threads":    {"supervise/child"},
 	"supervise/wire":       {},

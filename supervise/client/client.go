@@ -5,7 +5,6 @@ package client
 
 import (
 	"errors"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -13,7 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"runitbox/applets/slim/fmt"
-	"runitbox/supervise/notice"
 	"runitbox/supervise/proc"
 	"runitbox/supervise/state"
 	"runitbox/supervise/statedir"
@@ -238,26 +236,11 @@ func OutputBacklog(pid int) (bytes int, known bool) {
 func (r *Remote) probeExpected(path string, limit time.Time) (state.Record, error) {
 	for pause := quickFirst; ; pause = min(2*pause, 5*time.Millisecond) {
 		rec, err := r.ProbeUntil(limit)
-		absent := errors.Is(err, ErrNotRunning) || errors.Is(err, unix.ENOENT)
-		if !absent || time.Now().After(limit) || !expected(path) {
+		if !isAbsent(err) || time.Now().After(limit) || !expected(path) {
 			return rec, err
 		}
 		time.Sleep(pause)
 	}
-}
-
-// expected says whether a runsvdir looks at the directory that the service at path
-// is in, so that it will be supervised if it is not yet.
-func expected(path string) bool {
-	path = filepath.Clean(path)
-	if strings.HasPrefix(filepath.Base(path), ".") {
-		return false
-	}
-	var st unix.Stat_t
-	if err := unix.Stat(filepath.Dir(path), &st); err != nil {
-		return false
-	}
-	return notice.IsUp(uint64(st.Dev), st.Ino)
 }
 
 // open opens a FIFO for writing. Nobody at the other end is ErrNotRunning.
@@ -365,7 +348,9 @@ type Order struct {
 	Steady bool         // what is to run must last: be ready where it says so, else live for SteadyTime
 	Last   time.Time    // the order may take until then, if that is later than what Wait is given
 
-	control int // the command FIFO, while the command may be unread in it; or -1
+	unsent  string // the command, where nobody supervises the service yet
+	comes   bool   // the service is waited for to be supervised
+	control int    // the command FIFO, while the command may be unread in it; or -1
 	waitState
 }
 
@@ -379,7 +364,8 @@ type Client struct {
 	// waited for.
 	Patience time.Time
 
-	held []*Order // those whose control is open
+	held   []*Order // those whose control is open
+	coming coming
 }
 
 // maxHeld is how many orders keep a descriptor of one kind open at once: the
@@ -405,9 +391,53 @@ func (c *Client) Send(path, cmd, until string) (*Order, error) {
 	if cmd == "" {
 		return o, nil
 	}
-	r, err := Reach(path)
+	return o, c.send(o, cmd, strings.ContainsAny(cmd, "uo"))
+}
+
+// Order is Send for a caller that goes on to Wait: where nobody supervises the service yet
+// and a runsvdir is about to, the command is sent then, and no other waits for that.
+func (c *Client) Order(path, cmd, until string) (*Order, error) {
+	o := &Order{Path: path, Until: until, control: -1, waitState: notBegun}
+	for {
+		err := c.try(o, cmd)
+		if isAbsent(err) && !o.leaves() {
+			comes, early := c.coming.comes(path)
+			if early {
+				time.Sleep(graceLook)
+				continue
+			}
+			if o.comes = comes; comes {
+				o.unsent = cmd
+				return o, nil
+			}
+		}
+		if cmd == "" { // Wait tells it
+			err = nil
+		}
+		return o, err
+	}
+}
+
+// try sends the command of an order; without one it looks whether it could.
+func (c *Client) try(o *Order, cmd string) error {
+	if cmd != "" {
+		return c.send(o, cmd, false)
+	}
+	r, err := Reach(o.Path)
 	if err != nil {
-		return nil, err
+		return err
+	}
+	defer r.Close()
+	_, err = r.Probe()
+	return err
+}
+
+// send writes a command to the service of an order. Whether a service that nobody
+// supervises yet is waited for is said by early.
+func (c *Client) send(o *Order, cmd string, early bool) error {
+	r, err := Reach(o.Path)
+	if err != nil {
+		return err
 	}
 	defer r.Close()
 	if cmd == Reload { // only a service with such a file has a supervisor that knows of it
@@ -416,11 +446,11 @@ func (c *Client) Send(path, cmd, until string) (*Order, error) {
 		}
 	}
 	probe := r.ProbeUntil
-	if strings.ContainsAny(cmd, "uo") {
-		probe = func(limit time.Time) (state.Record, error) { return r.probeExpected(path, limit) }
+	if early {
+		probe = func(limit time.Time) (state.Record, error) { return r.probeExpected(o.Path, limit) }
 	}
 	if o.Before, err = probe(c.Patience); err != nil {
-		return nil, err
+		return err
 	}
 	err = c.post(r, o, cmd)
 	if errors.Is(err, ErrNotRunning) && r.abandoned() { // it went between the two
@@ -428,7 +458,7 @@ func (c *Client) Send(path, cmd, until string) (*Order, error) {
 			err = c.post(r, o, cmd)
 		}
 	}
-	return o, err
+	return err
 }
 
 // post puts cmd into the service's FIFO. The FIFO stays open until the command

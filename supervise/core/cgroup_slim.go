@@ -11,4 +11,6 @@ func (c *Core) openGroup(*unit, int, bool) (int, error) {
 
 func (u *unit) dropGroup() {}
 
+func (u *unit) killedInGroup() (killed, known bool) { return false, false }
+
 func (u *unit) groupMembers() []int { return nil }

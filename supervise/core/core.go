@@ -74,6 +74,7 @@ type Core struct {
 	outbox   outbox
 	stashes  stashes
 	needs    needs
+	groups   sync.Mutex // is held by who gives a controller to the cgroups of services
 	loans    loans
 }
 

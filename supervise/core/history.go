@@ -22,6 +22,10 @@ func (s *service) noteEnd(u *unit, ws unix.WaitStatus, p *process) {
 	if p != nil && p.use.Known {
 		e.Memory, e.CPU = p.use.Memory, p.use.CPU
 	}
+	u.oomKnown = false
+	if wasKilled(ws) {
+		e.OOM, u.oomKnown = u.killedInGroup()
+	}
 	u.ended, u.readied = &e, 0
 	if u.policy != nil && u.policy.GiveUpAfter > 0 {
 		u.writeEnd()
@@ -36,12 +40,18 @@ func (u *unit) writeEnd() {
 		return
 	}
 	u.ended = nil
-	if killed := e.Status.Signal() == unix.SIGKILL || e.Status.ExitStatus() == 128+int(unix.SIGKILL); killed {
-		e.OOM = u.svc.core.oom.rose()
+	if wasKilled(e.Status) {
+		rose := u.svc.core.oom.rose() // what is killed in a unit's own cgroup counts there, too
+		e.OOM = e.OOM || rose && !u.oomKnown
 	}
 	if u.svc.writeLife(u, *e) {
 		u.ends = u.ends%u.remembered() + 1
 	}
+}
+
+// wasKilled says whether a process was killed, or what it waited for.
+func wasKilled(ws unix.WaitStatus) bool {
+	return ws.Signal() == unix.SIGKILL || ws.ExitStatus() == 128+int(unix.SIGKILL)
 }
 
 // noteReady writes that ./run is ready, in the place of its end.
@@ -120,14 +130,15 @@ type oomCounter struct {
 
 // open begins to count.
 func (o *oomCounter) open() {
-	o.file = proc.OOMFile("self")
-	o.last.Store(int64(proc.OOMKills(o.file)))
+	o.file = proc.OOMFile()
+	n, _ := proc.OOMKills(o.file)
+	o.last.Store(int64(n))
 }
 
 // rose says whether it has killed any since it was last asked.
 func (o *oomCounter) rose() bool {
-	n := int64(proc.OOMKills(o.file))
-	return o.last.Swap(n) < n
+	n, _ := proc.OOMKills(o.file)
+	return o.last.Swap(int64(n)) < int64(n)
 }
 
 // restoreHistory has the ends count that an earlier core has noted, where the service says

@@ -38,6 +38,9 @@ func (s *service) lock(u *unit, k stash, has policy.Names) (was priorState, err 
 	}
 	if inherited {
 		if err = s.hold(u, k, &was); err != nil {
+			if !was.read && !u.fresh {
+				s.before(u, k, &was)
+			}
 			u.unlock(true) // until the next try the scanner has it
 			if !was.read {
 				s.before(u, k, &was)

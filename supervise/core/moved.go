@@ -2,6 +2,7 @@ package core
 
 import (
 	"slices"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -43,6 +44,35 @@ func (s *service) locate(prefix string) error {
 		return s.moveLog()
 	}
 	s.dir.Moved = true
+	return s.forgetFormer()
+}
+
+// forgetFormer has what is left of an earlier directory that had the number of this one not
+// count, where the file system tells that: of an overlay the time of birth may change.
+func (s *service) forgetFormer() error {
+	const overlay = 0x794c7630
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(s.dir.FD, &fs); err != nil || fs.Type == overlay {
+		return nil
+	}
+	born, err := identity(s.dir.FD, ".")
+	if err != nil {
+		return err
+	}
+	s.placeDir = born
+	now := strconv.FormatUint(uint64(born), 16)
+	var buf [8]byte
+	n, err := unix.Readlinkat(s.dir.State, "born", buf[:])
+	if err == nil && string(buf[:n]) == now {
+		return nil
+	}
+	if err == nil {
+		for _, name := range []string{"history", "status", "stat", "pid", "notify.said"} {
+			unix.Unlinkat(s.dir.State, "supervise/"+name, 0)
+		}
+		unix.Unlinkat(s.dir.State, "born", 0)
+	}
+	unix.Symlinkat(now, s.dir.State, "born")
 	return nil
 }
 

@@ -99,11 +99,19 @@ func Link(root, name string, fd int) {
 
 // Served says whether a supervisor reads supervise/ok below the directory.
 func Served(dir string) bool {
-	fd, err := sys.Open(unix.AT_FDCWD, dir+"/supervise/ok", unix.O_WRONLY|unix.O_NONBLOCK, 0)
-	if err == nil {
+	fd := openOK(dir)
+	if fd >= 0 {
 		unix.Close(fd)
 	}
-	return err == nil
+	return fd >= 0
+}
+
+func openOK(dir string) int {
+	fd, err := sys.Open(unix.AT_FDCWD, dir+"/supervise/ok", unix.O_WRONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return -1
+	}
+	return fd
 }
 
 // Find is the directory below which the supervise directory lies of the service directory
@@ -145,14 +153,24 @@ func has(at string, of *unix.Stat_t) bool {
 	return of == nil || st.Uid == 0 || st.Uid == of.Uid || int(st.Uid) == os.Geteuid()
 }
 
+// Open opens supervise/ok of the service directory at dir for writing, and says below which
+// directory that is: dir itself as long as nobody serves another. Where nobody does fd is -1.
+func Open(dir string) (at string, fd int) {
+	if fd = openOK(dir); fd >= 0 {
+		return dir, fd
+	}
+	if at = Find(dir, -1); at != "" {
+		return at, openOK(at)
+	}
+	return dir, -1
+}
+
 // Of is the directory below which the supervise directory of the service directory at dir
-// lies: dir itself as long as nobody serves another.
+// lies.
 func Of(dir string) string {
-	if Served(dir) {
-		return dir
+	at, fd := Open(dir)
+	if fd >= 0 {
+		unix.Close(fd)
 	}
-	if at := Find(dir, -1); at != "" {
-		return at
-	}
-	return dir
+	return at
 }

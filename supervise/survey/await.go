@@ -30,16 +30,13 @@ func Await(path string, until time.Time, there func() bool) bool {
 				defer w.Close()
 			}
 		}
+		dir, ok := statedir.Open(path)
 		most := lookBlind
 		if w != nil {
 			if _, err := w.Add(path); err == nil {
 				most = lookWatched
 			}
-			w.Add(statedir.Of(path) + "/supervise") // once it is there; until then path tells
-		}
-		ok, err := unix.Open(statedir.Of(path)+"/supervise/ok", unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-		if err != nil {
-			ok = -1
+			w.Add(dir + "/supervise") // once it is there; until then path tells
 		}
 		done := there()
 		left := time.Until(until)

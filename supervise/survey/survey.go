@@ -9,14 +9,12 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
 	"runitbox/supervise/client"
-	"runitbox/supervise/notice"
 	"runitbox/supervise/proc"
 	"runitbox/supervise/state"
 	"runitbox/supervise/statedir"
@@ -217,7 +215,7 @@ func unlinked(dir, collection string, linked []*Service, look Look) (found []*Se
 				continue
 			}
 			known()[id] = true
-			if p, ok := recordOf(path); ok && len(trees()) > 0 && !trees()[p.Tree] {
+			if p, ok := recordOf(path); ok && !trees()[p.Tree] && (len(trees()) > 0 || !servedFrom(p.Core, dir)) {
 				continue // another tree's
 			}
 			found = append(found, At(name, path, look))
@@ -226,9 +224,19 @@ func unlinked(dir, collection string, linked []*Service, look Look) (found []*Se
 	return found
 }
 
+// servedFrom says whether the supervisor of that pid is that of the tree of dir.
+func servedFrom(core int, dir string) bool {
+	st, ok, err := proc.StatOf(core)
+	return err == nil && ok && client.LooksAt(st.PPID, dir)
+}
+
 // served says whether a supervisor reads the directory's supervise/ok.
 func served(path string) bool {
-	return statedir.Served(statedir.Of(path))
+	_, ok := statedir.Open(path)
+	if ok >= 0 {
+		unix.Close(ok)
+	}
+	return ok >= 0
 }
 
 // recordOf is the record of a service directory, where there is one.
@@ -244,43 +252,4 @@ func identity(path string) [2]uint64 {
 		return [2]uint64{}
 	}
 	return [2]uint64{uint64(st.Dev), st.Ino}
-}
-
-// Scanned says whether a runsvdir looks at the directory: ours says so itself, and
-// another's is looked for among the processes.
-func Scanned(dir string) bool {
-	id := identity(dir)
-	if id == [2]uint64{} {
-		return false
-	}
-	if notice.IsUp(id[0], id[1]) {
-		return true
-	}
-	return proc.Each(func(pid int) error {
-		if looksAt(pid, id) {
-			return errFound
-		}
-		return nil
-	}) == errFound
-}
-
-// errFound ends a look through the processes.
-var errFound = errors.New("found")
-
-// looksAt says whether a process is a runsvdir of the directory of that identity.
-func looksAt(pid int, id [2]uint64) bool {
-	args := arguments(pid)
-	if len(args) == 0 || filepath.Base(args[0]) != "runsvdir" {
-		return false
-	}
-	for _, arg := range args[1:] {
-		if strings.HasPrefix(arg, "-") {
-			continue
-		}
-		if !filepath.IsAbs(arg) {
-			arg = proc.Path(pid, "cwd") + "/" + arg
-		}
-		return identity(arg) == id
-	}
-	return false
 }

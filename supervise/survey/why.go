@@ -36,6 +36,9 @@ func Why(s *Service, dir, collection string, now time.Time) (all []Cause) {
 	default:
 		w.down()
 	}
+	if s.Err == nil {
+		w.helpers()
+	}
 	w.core()
 	w.twice()
 	w.disk()
@@ -104,7 +107,7 @@ func (w *why) unsupervised() {
 	} else if name := filepath.Base(entries[0]); strings.HasPrefix(name, ".") {
 		w.say("hidden-name", "the entry "+name+" begins with a dot, and such are left alone", "rename it")
 	}
-	scanned := Scanned(w.dir)
+	scanned := client.Scanned(w.dir)
 	if !scanned {
 		w.say("no-runsvdir", "no runsvdir looks at "+w.dir, "runsvdir "+w.dir)
 	}
@@ -223,6 +226,16 @@ func (w *why) running() {
 	}
 }
 
+// helpers is about programs beside ./run that are there and cannot be executed.
+func (w *why) helpers() {
+	for _, name := range []string{"finish", "check"} {
+		var st unix.Stat_t
+		if unix.Lstat(w.s.Path+"/"+name, &st) == nil {
+			w.all = append(w.all, Program(w.s.Path, name)...)
+		}
+	}
+}
+
 // processState is the letter that /proc tells of a process, 0 where it tells none.
 func processState(pid int) byte {
 	b, err := sys.Slurp(unix.AT_FDCWD, proc.Path(pid, "stat"), 1024)
@@ -264,7 +277,11 @@ func (w *why) flaps() {
 	if n := w.s.Life.Flaps; n > 0 {
 		end, _ := w.s.Life.Last()
 		w.ended(end)
-		w.say("flaps", fmt.Sprintf("it is started again and again: it has ended %d times after short lives", n), "sv log "+w.s.Name)
+		mend := ""
+		if w.s.Log != nil {
+			mend = "sv log " + w.s.Name
+		}
+		w.say("flaps", fmt.Sprintf("it is started again and again: it has ended %d times after short lives", n), mend)
 	}
 }
 
@@ -295,8 +312,12 @@ func signalWords(sig unix.Signal) string {
 		unix.SIGXFSZ: "it wrote a file beyond its limit",
 		unix.SIGSYS:  "it made a system call that is forbidden to it (seccomp)",
 		unix.SIGPIPE: "nobody read what it wrote",
+		unix.SIGHUP:  uncaught, unix.SIGINT: uncaught, unix.SIGQUIT: uncaught, unix.SIGALRM: uncaught, unix.SIGUSR1: uncaught, unix.SIGUSR2: uncaught,
 	}[sig]
 }
+
+// uncaught is what such a signal means.
+const uncaught = "by itself or by somebody, and it does not catch that"
 
 // ended tells of the end of the last life.
 func (w *why) ended(end End) {
