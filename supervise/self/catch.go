@@ -13,8 +13,8 @@ import (
 // Package os/signal takes two threads for itself, and the runtime a third to make
 // these: more memory than all else that a supervisor has. So signals are caught by a
 // handler of this package's own, where there is one in assembly: it notes the signal
-// and rings, and one goroutine, which needs no thread while it waits, relays what was
-// noted. The runtime's handlers are replaced and know nothing of it.
+// and writes to an eventfd, and one goroutine, which needs no thread while it waits for
+// that, relays what was noted. The runtime's handlers are replaced and know nothing of it.
 //
 // The kernel hands a signal to one thread, for SIGCHLD the one that has made the child
 // if it can. Where that waits for a disk it acts on the signal when the disk answers, and
@@ -23,9 +23,9 @@ import (
 
 // What the handler shares with the goroutine.
 var (
-	noted uint64     // the signals that have come: signal 1 is bit 0
-	bell  int32      // an eventfd
-	ring  uint64 = 1 //lint:ignore U1000 the assembly writes it to the eventfd
+	noted   uint64     // the signals that have come: signal 1 is bit 0
+	eventFD int32      // tells that some have
+	one     uint64 = 1 //lint:ignore U1000 the assembly writes it to the eventfd
 
 	// runtimes is the runtime's own handler, for faults of the program itself.
 	runtimes uintptr //lint:ignore U1000 the assembly reads it
@@ -59,7 +59,7 @@ func Catch(c chan<- os.Signal, sigs ...unix.Signal) {
 	defer relays.Unlock()
 	if !relays.begun {
 		relays.begun, relays.signalfd = true, -1
-		relays.caught = hang()
+		relays.caught = begin()
 	}
 	defer readPending(sigs)
 	for _, sig := range sigs {
@@ -74,8 +74,8 @@ func Catch(c chan<- os.Signal, sigs ...unix.Signal) {
 	}
 }
 
-// hang hangs the bell up, and says whether it could.
-func hang() bool {
+// begin opens the eventfd and has it read, and says whether it could.
+func begin() bool {
 	if handler() == 0 || !relays.like.get(unix.SIGURG) || relays.like.handler() < 2 { // which the runtime needs itself, and catches in any case
 		return false
 	}
@@ -83,16 +83,16 @@ func hang() bool {
 	if err != nil {
 		return false
 	}
-	bell, runtimes = int32(fd), relays.like.handler()
+	eventFD, runtimes = int32(fd), relays.like.handler()
 	go relay(os.NewFile(uintptr(fd), "signals"))
 	return true
 }
 
-// relay relays what was noted, whenever it rings.
-func relay(bell *os.File) {
-	var rings [8]byte
+// relay relays what was noted, whenever the eventfd tells of some.
+func relay(events *os.File) {
+	var count [8]byte
 	for {
-		if _, err := bell.Read(rings[:]); err != nil {
+		if _, err := events.Read(count[:]); err != nil {
 			return
 		}
 		come := atomic.SwapUint64(&noted, 0)

@@ -2,7 +2,7 @@
 
 package self
 
-// note is a signal handler that notes the signal and rings. It is never called from Go.
+// note is a signal handler that notes the signal and writes to an eventfd. It is never called from Go.
 //
 //lint:ignore U1000 the kernel calls it
 func note()

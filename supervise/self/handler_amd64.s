@@ -8,8 +8,8 @@ TEXT ·note(SB),NOSPLIT|NOFRAME,$0-0
 	LOCK
 	ORQ  AX, ·noted(SB)
 	MOVL $1, AX // write
-	MOVL ·bell(SB), DI
-	LEAQ ·ring(SB), SI
+	MOVL ·eventFD(SB), DI
+	LEAQ ·one(SB), SI
 	MOVL $8, DX
 	SYSCALL
 	RET // to where the kernel has all registers restored

@@ -12,8 +12,8 @@ again:
 	ORR   R2, R4
 	STLXR R4, (R3), R5
 	CBNZ  R5, again
-	MOVWU ·bell(SB), R0
-	MOVD  $·ring(SB), R1
+	MOVWU ·eventFD(SB), R0
+	MOVD  $·one(SB), R1
 	MOVD  $8, R2
 	MOVD  $64, R8 // write
 	SVC
