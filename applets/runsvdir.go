@@ -1,6 +1,7 @@
 package applets
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -91,6 +92,8 @@ func longOptions(s *scanner.Scanner, args []string) ([]string, error) {
 				return nil, fmt.Errorf("--stop-timeout: %q is no number of seconds", text)
 			}
 			s.StopTime = time.Duration(n) * time.Second
+		case args[0] == "--prefix" && !scanner.KnowsPrefix:
+			return nil, errors.New("--prefix: not in this executable, which was built with SLIM=1")
 		case args[0] == "--prefix":
 			s.Prefix = true
 		case args[0] == "--stop-on-term":

@@ -10,17 +10,23 @@ import (
 	"runitbox/supervise/survey"
 )
 
-// newSetupCommand says that there is no setup in this executable.
-func newSetupCommand() *cobra.Command {
+// leftOut is a command that says that it is not in this executable.
+func leftOut(name string) *cobra.Command {
 	return &cobra.Command{
-		Use:                "setup",
+		Use:                name,
 		Short:              "(not in this executable, which was built with SLIM=1)",
 		DisableFlagParsing: true,
 		RunE: func(*cobra.Command, []string) error {
-			return fatal{"runitbox", 111, errors.New("setup: not in this executable, which was built with SLIM=1")}
+			return fatal{"runitbox", 111, errors.New(name + ": not in this executable, which was built with SLIM=1")}
 		},
 	}
 }
+
+// newSetupCommand would be runitbox setup.
+func newSetupCommand() *cobra.Command { return leftOut("setup") }
+
+// newProbe would be runitbox probe, which the services of setup call.
+func newProbe() *cobra.Command { return leftOut("probe") }
 
 // collection is empty.
 func collection() []candidate { return nil }

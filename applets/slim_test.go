@@ -59,6 +59,8 @@ func TestSlim(t *testing.T) {
 	}
 	for call, want := range map[string]answer{
 		"runitbox help sv":               {Stdout: strings.Replace(helpText("sv"), verbsHelp(), "", 1)},
+		"runsvdir --prefix .":            {"", "runsvdir: --prefix: not in this executable, which was built with SLIM=1\nusage: runsvdir [-P] dir\n\n", 1},
+		"runitbox probe -w 1 ::1":        {"", "runitbox: fatal: probe: not in this executable, which was built with SLIM=1\n", 111},
 		"runitbox setup services --list": {"", "runitbox: fatal: setup: not in this executable, which was built with SLIM=1\n", 111},
 	} {
 		if diff := cmp.Diff(want, ask(t, small, nil, strings.Split(call, " ")...)); diff != "" {

@@ -63,9 +63,6 @@ const (
 	TimeoutReady  = "timeout-ready"  // from the start until ./run is ready
 )
 
-// CatchAll is the name of the log service of a whole tree, in the directory of its services.
-const CatchAll = ".log"
-
 // DeathsDefault is how many ends are remembered where no file says it.
 const DeathsDefault = 20
 

@@ -1,3 +1,5 @@
+//go:build !slim
+
 package scanner
 
 import (
@@ -9,6 +11,9 @@ import (
 	"runitbox/supervise/statedir"
 	"runitbox/supervise/sys"
 )
+
+// KnowsPrefix says whether this executable can do what Scanner.Prefix asks for.
+const KnowsPrefix = true
 
 // Where there is a log service of the whole tree, what the scanner has to say goes into the
 // FIFO that it reads, which takes the place of standard error.
