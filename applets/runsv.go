@@ -63,6 +63,8 @@ func runCore(args []string) error {
 		switch args[0] {
 		case "-P":
 			t.Session = true
+		case shareLogs:
+			t.Share = true
 		case "-l":
 			t.Log = 4
 		}

@@ -69,6 +69,7 @@ type Core struct {
 	linked    map[*unit]linkedPath // those whose supervise is a link
 	linkDirs  map[int32]bool       // the directories on the ways there, by inotify's number
 
+	hosting  hosting
 	commands peeker
 	outbox   outbox
 	stashes  stashes
@@ -179,6 +180,7 @@ type Tree struct {
 	Link    int    // descriptor of the socket to the scanner
 	Log     int    // the read end of the scanner's log, or -1
 	Session bool   // each process in a session of its own
+	Share   bool   // log services that may do the same share a process
 	Dir     string // the scanner's
 	Say     func(diag.Level, string, error)
 }
@@ -216,6 +218,9 @@ func (t Tree) Run() error {
 	c.link, c.log = wire.New(t.Link), t.Log
 	c.tidyLater()
 	c.awaitThreads()
+	if t.Share {
+		c.shareLogs()
+	}
 	return self.OnThread(func(tid int) error {
 		c.report(wire.Message{Word: "thread", Arg: strconv.Itoa(tid), Arg2: "0"})
 		go c.listen()

@@ -56,8 +56,9 @@ type process struct {
 	unreported  bool   // its service does not know of it yet
 	over        bool   // it has ended, with ws
 	ws          unix.WaitStatus
-	use         proc.Usage // what it has used, of a child
-	asked       bool       // the scanner waits until the end is recorded
+	use         proc.Usage            // what it has used, of a child
+	asked       bool                  // the scanner waits until the end is recorded
+	host        func(unix.WaitStatus) // is told of the end of a host of log services; else nil
 }
 
 // kernel is what processes asks of the kernel.
@@ -180,6 +181,9 @@ func (p *process) end(ws unix.WaitStatus) {
 		return
 	}
 	p.over, p.ws = true, ws
+	if p.host != nil {
+		go p.host(ws)
+	}
 	p.tell()
 }
 
@@ -386,7 +390,7 @@ func (ps *processes) ended(p *process, ws unix.WaitStatus) {
 func (ps *processes) awaited(p *process) bool {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	return !p.over && p.unit != nil
+	return !p.over && (p.unit != nil || p.host != nil)
 }
 
 // leave says that the process ends soon: nothing more is made, and who has died
@@ -409,8 +413,11 @@ func (ps *processes) kill(log bool) (late []lateProcess) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	for _, p := range ps.known {
-		if p.unit != nil && !p.over && (p.unit.prefix != "") == log {
-			proc.SendSignal(p.pid, p.pidfd, unix.SIGKILL)
+		if p.over || (p.host != nil || p.unit != nil && p.unit.prefix != "") != log || p.unit == nil && p.host == nil {
+			continue
+		}
+		proc.SendSignal(p.pid, p.pidfd, unix.SIGKILL)
+		if p.unit != nil {
 			late = append(late, lateProcess{unit: p.unit, role: p.role})
 		}
 	}
@@ -535,6 +542,9 @@ func (ps *processes) died(pid int, ws unix.WaitStatus, use proc.Usage) {
 	case p == nil:
 		ps.collect(pid)
 	default:
+		if p.host != nil && !p.over {
+			go p.host(ws)
+		}
 		ps.remove(p)
 	}
 }

@@ -62,6 +62,7 @@ type unit struct {
 	deadline *time.Timer   // of what runs, once it is to end
 	notify   int           // the end for reading of the pipe by which ./run says that it is ready; 0: none
 	late     *time.Timer   // until it has to
+	lodging  *lodging      // of a log service that runs in a host, or asks for one; else nil
 	talk     *talk         // what ./run says of itself, where it has a socket for it; else nil
 
 	records  sync.Mutex      // guards the following, and is held while the record is written

@@ -61,6 +61,9 @@ func (s *Scanner) makeCore(table int) (made newCoreOf) {
 	if s.Session {
 		argv = append(argv, "-P")
 	}
+	if s.ShareLogs {
+		argv = append(argv, "--share-logs")
+	}
 	files := []int{pair[1]}
 	if s.ring != nil { // the reader stays when the scanner goes
 		argv = append(argv, "-l")
