@@ -343,8 +343,11 @@ func (c *chaos) start() {
 	c.must(err)
 	defer messages.Close()
 	argv := []string{"runsvdir", filepath.Join(c.dir, "service")}
+	if os.Getenv("RUNITBOX_CHAOS_SHARE") != "" { // log services share processes
+		argv = []string{"runsvdir", shareLogs, argv[1]}
+	}
 	if c.session {
-		argv = []string{"runsvdir", "-P", argv[1]}
+		argv = append([]string{"runsvdir", "-P"}, argv[1:]...)
 	}
 	path := filepath.Join(c.bin, "runsvdir")
 	if c.group != "" {
@@ -614,20 +617,31 @@ func (c *chaos) killService(s *subject) {
 	c.kill(pid)
 }
 
-// killLogger kills a log service's process.
+// killLogger kills a log service's process, which may be the others', too.
 func (c *chaos) killLogger(s *subject) {
-	text, _ := os.ReadFile(c.at(s, "log/supervise/pid"))
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
+	pid := c.logger(s)
+	if pid == 0 {
 		return
 	}
 	if comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); string(comm) != "svlogd\n" {
 		return // it is not there yet, or not any more
 	}
-	s.mu.Lock()
-	s.loggers = append(s.loggers, time.Now())
-	s.mu.Unlock()
+	now := time.Now()
+	for _, o := range c.subjects {
+		if c.logger(o) == pid {
+			o.mu.Lock()
+			o.loggers = append(o.loggers, now)
+			o.mu.Unlock()
+		}
+	}
 	c.kill(pid)
+}
+
+// logger is the process of a log service; 0 if there is none.
+func (c *chaos) logger(s *subject) int {
+	text, _ := os.ReadFile(c.at(s, "log/supervise/pid"))
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
+	return pid
 }
 
 // send notes that sig may reach the subject.
@@ -891,7 +905,7 @@ func (c *chaos) count(when string) map[string]string {
 	copies := map[string][]int{}
 	writes, reads := map[string]string{}, map[string]string{}
 	all := processes()
-	loggers := map[int]bool{}
+	loggers, hosts := map[int]bool{}, map[int]bool{}
 	for _, p := range all {
 		loggers[p.pid] = p.comm == "svlogd"
 	}
@@ -909,6 +923,8 @@ func (c *chaos) count(when string) map[string]string {
 			}
 			copies[cwd] = append(copies[cwd], p.pid)
 			writes[cwd] = look("fd/1")
+		case p.comm == "svlogd" && look("fd/0") == os.DevNull: // it hosts log services
+			hosts[p.pid] = true
 		case p.comm == "svlogd" && !loggers[p.parent]: // whose child sees whether there is room for a thread, and ends
 			dir, pipe := filepath.Dir(look("cwd")), look("fd/0")
 			for other, its := range reads {
@@ -921,6 +937,9 @@ func (c *chaos) count(when string) map[string]string {
 	}
 	apart := map[string]string{}
 	for dir, pipe := range writes {
+		if host := hostOf(dir); hosts[host] && slices.Contains(filesOf(host), pipe) {
+			reads[dir] = pipe
+		}
 		if filepath.Base(dir) != "log" && pipe != "" && pipe != reads[dir] {
 			apart[filepath.Base(dir)] = fmt.Sprintf("writes to %s and its log service reads %q", pipe, reads[dir])
 		}
@@ -931,6 +950,23 @@ func (c *chaos) count(when string) map[string]string {
 		}
 	}
 	return apart
+}
+
+// hostOf is the process that hosts the log service of a directory, as its record tells.
+func hostOf(dir string) (pid int) {
+	text, _ := os.ReadFile(filepath.Join(dir, "log/supervise/proc"))
+	fmt.Sscanf(string(text), "hosted %d", &pid)
+	return pid
+}
+
+// filesOf is what a process has open.
+func filesOf(pid int) (all []string) {
+	fds, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	for _, fd := range fds {
+		to, _ := os.Readlink(fd)
+		all = append(all, to)
+	}
+	return all
 }
 
 // descriptors counts what the scanner and the core have open.
@@ -1003,6 +1039,9 @@ func (c *chaos) readers() {
 		for _, ino := range readBy(p.pid) {
 			log, ok := pipes[ino]
 			if ok && log != p.pid && p.comm != "svlogd" && !c.robbed[ino] { // that one may be it by now
+				if comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", p.pid)); string(comm) == "svlogd\n" {
+					continue
+				}
 				c.robbed[ino] = true
 				c.fault("%s (%d) reads the pipe of the log service %d:%s", p.comm, p.pid, log, holders(ino))
 			}
