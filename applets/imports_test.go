@@ -38,7 +38,7 @@ var mayImport = map[string][]string{
 	"supervise/client":     {"supervise/notice", "supervise/policy", "supervise/proc", "supervise/state", "supervise/sys"},
 	"supervise/core":       {"supervise/child", "supervise/machine", "supervise/notice", "supervise/policy", "supervise/proc", "supervise/diag", "supervise/loghost", "supervise/self", "supervise/servicedir", "supervise/state", "supervise/sys", "supervise/threads", "supervise/wire"},
 	"supervise/level":      {},
-	"supervise/loghost":    {"supervise/proc", "supervise/self", "supervise/sys", "supervise/wire"},
+	"supervise/loghost":    {"supervise/proc", "supervise/self", "supervise/state", "supervise/sys", "supervise/wire"},
 	"supervise/machine":    {"supervise/state"},
 	"supervise/notice":     {},
 	"supervise/policy":     {"supervise/sys"},

@@ -116,6 +116,9 @@ func runLogger(o logger.Options, verbose bool, before int) error {
 	if err != nil {
 		return fatal{"svlogd", 111, errors.New("unable to open current working directory: " + words(err))}
 	}
+	e := &loggerEngine{voice: voice{fd: 2, verbose: verbose}, threads: &loggerThreads{}}
+	e.threads.engines.Store(1)
+	threads.Await(e.threads.least(), func(err error) { e.report(logger.Warning, err.Error(), nil) })
 	answer, link := loghost.AskCore(packOptions(o, verbose), root)
 	if answer == loghost.Gone {
 		return nil
@@ -124,10 +127,6 @@ func runLogger(o logger.Options, verbose bool, before int) error {
 	// There is next to no garbage, and collecting it by the clock would wake
 	// the process up for nothing.
 	debug.SetGCPercent(-1)
-
-	e := &loggerEngine{voice: voice{fd: 2, verbose: verbose}, threads: &loggerThreads{}}
-	e.threads.engines.Store(1)
-	threads.Await(e.threads.least(), func(err error) { e.report(logger.Warning, err.Error(), nil) })
 
 	// Signals are taken first, before anything of theirs can be missed. Each waits
 	// in a place of its own: a storm of one must not cost another. SIGPIPE is

@@ -88,7 +88,7 @@ func runHost(host *logger.Host, link *loghost.Link, first *loggerEngine, sigs ma
 		return fatal{"svlogd", 111, err}
 	}
 	unix.Chdir("/") // the first may end before the others do
-	link.Serve(loghost.Calls{Take: h.take, Run: h.run, Send: h.send, Drop: h.drop, Room: h.noRoom, Quit: func() { os.Exit(0) }})
+	link.Serve(loghost.Calls{Take: h.take, Run: h.run, Send: h.send, Drop: h.drop, Room: func() { go h.noRoom() }, Quit: func() { os.Exit(0) }})
 	return nil
 }
 

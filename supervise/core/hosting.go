@@ -144,7 +144,7 @@ func (s *service) asksHost(a *ask) {
 	case s.log == u && u.st.Phase == machine.Starting && s.ordered > 0 && u.lodging == nil: // it is not told yet that it runs
 		u.lodging = &lodging{ask: a}
 		return
-	case s.log != u || u.pid != a.pid || !u.mayLodge() || u.lodging != nil || inode(s.piped, s.pipe[0]) != inode(true, a.m.FDs[0]):
+	case s.log != u || u.pid != a.pid || !u.mayLodge() || u.lodging != nil && u.lodging.ask != a || a.spoiled || inode(s.piped, s.pipe[0]) != inode(true, a.m.FDs[0]):
 		a.answer(loghost.Message{Kind: loghost.Stay})
 		return
 	}
@@ -177,7 +177,8 @@ func (s *service) nowRuns(u *unit) {
 // lodged takes note that a host has a log service, whose process may end then.
 func (s *service) lodged(ev event) {
 	u, a, h := ev.who, ev.ask, ev.host
-	if h != nil && s.log == u && u.pid == a.pid && u.mayLodge() && u.lodging != nil && u.lodging.ask == a && !a.spoiled {
+	asks := u.lodging != nil && u.lodging.ask == a
+	if h != nil && asks && s.log == u && u.pid == a.pid && u.mayLodge() && !a.spoiled {
 		s.lodge(u, h, ev.engine)
 		if a.answer(loghost.Message{Kind: loghost.Go}) == nil {
 			s.core.hosting.tell(s.core, h, loghost.Message{Kind: loghost.Run, Engine: ev.engine})
@@ -187,10 +188,12 @@ func (s *service) lodged(ev event) {
 	} else {
 		a.answer(loghost.Message{Kind: loghost.Stay})
 	}
-	if u.lodging != nil && u.lodging.ask == a {
+	if asks {
 		u.lodging = nil
 	}
-	s.core.hosting.tell(s.core, h, loghost.Message{Kind: loghost.Send, Engine: ev.engine, Number: uint32(unix.SIGKILL)})
+	if h != nil {
+		s.core.hosting.moveOut(s.core, h, ev.engine)
+	}
 }
 
 // lodge records who runs a log service.

@@ -15,20 +15,17 @@ import (
 // host is a process that runs log services. It is guarded by hosting.mu.
 type host struct {
 	pid      int
-	ticks    uint64 // its start
-	identity string
+	ticks    uint64   // its start
+	identity string   // "": nobody comes to it any more
 	process  *process // that was adopted; nil for a child
 	pidfd    int      // of an adopted one, else -1
 	units    map[uint32]*unit
-	last     uint32 // engine
-	over     bool
-	asks     map[uint32]*ask // who waits for an engine to be taken
+	asks     map[uint32]*ask // who waits until it has taken him
+	last     uint32          // of those
+	quits    bool            // it was told that it has nothing of this core's
+	over     bool            // it has ended
 
-	// What it has told of when it introduced itself.
-	has   map[uint32]bool
-	ended map[uint32]unix.WaitStatus
-
-	conn  syscall.RawConn // nil while it has not introduced itself to this core
+	conn  syscall.RawConn // nil while there is no connection
 	file  *os.File
 	queue []loghost.Message // that there was no room for
 }
@@ -38,7 +35,7 @@ func (hs *hosting) place(c *Core, a *ask) (own *host) {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
 	for _, h := range hs.hosts {
-		if h.identity == a.identity && h.conn != nil && !h.over {
+		if h.identity == a.identity && h.conn != nil && !h.over && !h.quits {
 			h.take(c, a)
 			return nil
 		}
@@ -49,8 +46,8 @@ func (hs *hosting) place(c *Core, a *ask) (own *host) {
 		a.file = nil
 		return nil
 	}
-	h := &host{pid: a.pid, ticks: st.Ticks, identity: a.identity, units: map[uint32]*unit{1: a.unit}, asks: map[uint32]*ask{}, last: 1, conn: a.conn, file: a.file, pidfd: -1}
 	a.file.SetReadDeadline(time.Time{})
+	h := &host{pid: a.pid, ticks: st.Ticks, identity: a.identity, units: map[uint32]*unit{1: a.unit}, asks: map[uint32]*ask{}, conn: a.conn, file: a.file, pidfd: -1}
 	hs.hosts[h.pid] = h
 	c.procs.setHost(h.pid, func(ws unix.WaitStatus) { c.hostEnded(h, ws) })
 	go c.listenTo(h)
@@ -61,25 +58,26 @@ func (hs *hosting) place(c *Core, a *ask) (own *host) {
 func (h *host) take(c *Core, a *ask) {
 	h.last++
 	id := h.last
-	h.units[id], h.asks[id] = a.unit, a
+	h.asks[id] = a
 	h.send(c, loghost.Message{Kind: loghost.Take, Engine: id, Rest: a.m.Rest, FDs: a.m.FDs})
 	a.late = time.AfterFunc(answerTime, func() {
 		c.hosting.mu.Lock()
 		defer c.hosting.mu.Unlock()
 		if h.asks[id] == a {
-			h.refuse(c, id)
-			h.send(c, loghost.Message{Kind: loghost.Send, Engine: id, Number: uint32(unix.SIGKILL)})
+			delete(h.asks, id)
+			a.over(false)
 		}
 	})
 }
 
-// refuse has a log service stay by itself that the host has not taken. The caller has
-// locked.
-func (h *host) refuse(c *Core, id uint32) {
-	a := h.asks[id]
-	delete(h.asks, id)
-	delete(h.units, id)
-	a.unit.svc.post(event{kind: evLodged, who: a.unit, pid: a.pid, ask: a})
+// over has a log service told that the host has not taken it; again is to have it look for
+// another.
+func (a *ask) over(again bool) {
+	ev := event{kind: evLodged, who: a.unit, pid: a.pid, ask: a}
+	if again {
+		ev.kind = evAsksHost
+	}
+	a.unit.svc.post(ev)
 }
 
 // tell sends a host a message.
@@ -137,16 +135,20 @@ func (c *Core) sendRest(h *host) {
 
 // listenTo hears what a host says.
 func (c *Core) listenTo(h *host) {
+	conn := h.conn
 	for {
-		m, err := loghost.Receive(h.conn)
+		m, err := loghost.Receive(conn)
 		if err != nil {
 			break
 		}
 		loghost.CloseAll(m.FDs)
 		c.heard(h, m)
 	}
+	c.hosting.mu.Lock()
 	h.file.Close()
-	c.procs.killHost(h.pid) // if it has not ended: nobody can tell it anything any more
+	h.conn, h.file = nil, nil
+	c.hosting.mu.Unlock()
+	c.find(h) // if it has not ended
 }
 
 // heard acts on a host's message.
@@ -155,21 +157,41 @@ func (c *Core) heard(h *host, m loghost.Message) {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
 	u, a := h.units[m.Engine], h.asks[m.Engine]
-	switch {
-	case u == nil:
-	case m.Kind == loghost.Taken && a != nil:
-		delete(h.asks, m.Engine)
-		u.svc.post(event{kind: evLodged, who: u, pid: a.pid, ask: a, host: h, engine: m.Engine})
-	case m.Kind == loghost.End && a != nil: // it could not take it
-		h.refuse(c, m.Engine)
-	case m.Kind == loghost.End:
-		delete(h.units, m.Engine)
-		u.svc.post(event{kind: evDied, who: u, role: isRun, pid: h.pid, engine: m.Engine, ws: unix.WaitStatus(m.Number)})
+	switch m.Kind {
+	case loghost.Taken:
+		if delete(h.asks, m.Engine); a == nil { // too late
+			h.send(c, loghost.Message{Kind: loghost.Send, Engine: m.Number, Number: uint32(unix.SIGKILL)})
+			break
+		}
+		h.units[m.Number] = a.unit
+		a.unit.svc.post(event{kind: evLodged, who: a.unit, pid: a.pid, ask: a, host: h, engine: m.Number})
+	case loghost.Refused:
+		if delete(h.asks, m.Engine); a != nil {
+			a.over(false)
+		}
+	case loghost.End:
+		if delete(h.units, m.Engine); u != nil {
+			u.svc.post(event{kind: evDied, who: u, role: isRun, pid: h.pid, engine: m.Engine, ws: unix.WaitStatus(m.Number)})
+		}
 	}
-	if len(h.units) == 0 && !h.over {
-		h.over = true
+	h.letGo(c)
+}
+
+// letGo tells a host that has nothing of this core's. The caller has locked.
+func (h *host) letGo(c *Core) {
+	if len(h.units) == 0 && len(h.asks) == 0 && !h.quits {
+		h.quits = true
 		h.send(c, loghost.Message{Kind: loghost.Quit})
 	}
+}
+
+// moveOut has a host forget an engine that does not run.
+func (hs *hosting) moveOut(c *Core, h *host, engine uint32) {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	delete(h.units, engine)
+	h.send(c, loghost.Message{Kind: loghost.Send, Engine: engine, Number: uint32(unix.SIGKILL)})
+	h.letGo(c)
 }
 
 // hostEnded tells all log services of a host that it has ended.
@@ -178,19 +200,20 @@ func (c *Core) hostEnded(h *host, ws unix.WaitStatus) {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
 	h.over = true
-	delete(hs.hosts, h.pid)
+	if hs.hosts[h.pid] == h {
+		delete(hs.hosts, h.pid)
+	}
+	for _, a := range h.asks {
+		a.late.Stop()
+		a.over(true)
+	}
 	for id, u := range h.units {
-		if h.asks[id] != nil {
-			h.refuse(c, id)
-			continue
-		}
 		u.svc.post(event{kind: evDied, who: u, role: isRun, pid: h.pid, engine: id, ws: ws})
 	}
-	h.units = nil
 	for _, m := range h.queue {
 		loghost.CloseAll(m.FDs)
 	}
-	h.queue = nil
+	h.units, h.asks, h.queue = nil, nil, nil
 	if h.pidfd >= 0 {
 		c.poller.close(h.pidfd)
 		h.pidfd = -1
@@ -199,10 +222,6 @@ func (c *Core) hostEnded(h *host, ws unix.WaitStatus) {
 		c.procs.recorded(h.process)
 	}
 }
-
-// rejoinTime is how long a host may take to introduce itself to a core that follows
-// another.
-const rejoinTime = 10 * time.Second
 
 // claim is the host that the record of a log service names, when an earlier core has
 // left it.
@@ -230,90 +249,58 @@ func (c *Core) claim(u *unit, was *priorState) *host {
 	if h == nil || h.over || h.ticks != was.record.Ticks {
 		return nil
 	}
-	h.units[id] = u
-	h.last = max(h.last, id)
+	h.units[id], h.quits = u, false
 	if h.conn != nil {
-		h.settle(id, u)
+		h.send(c, loghost.Message{Kind: loghost.Claim, Engine: id})
 	}
 	return h
 }
 
-// settle tells a log service that its host has told that it has it no more. The caller
-// has locked.
-func (h *host) settle(id uint32, u *unit) {
-	if h.has[id] {
-		return
-	}
-	ws, told := h.ended[id]
-	if !told {
-		ws = statusUnknown
-	}
-	delete(h.units, id)
-	u.svc.post(event{kind: evDied, who: u, role: isRun, pid: h.pid, engine: id, ws: ws})
-}
+// rejoinTime is how long a host that lives may be without a connection.
+const rejoinTime = 10 * time.Second
 
-// find connects to a host that an earlier core has left. One that cannot be told
-// anything is killed.
+// find connects to a host that an earlier core has left, or that has lost the connection.
+// One that cannot be told anything is killed.
 func (c *Core) find(h *host) {
 	for begin := time.Now(); time.Since(begin) < rejoinTime; time.Sleep(20 * time.Millisecond) {
-		if fd, _, ok := loghost.Meet(h.pid, loghost.AtHost); ok {
-			c.rejoin(fd, h)
+		fd, _, ok := loghost.Meet(h.pid, loghost.AtHost)
+		if ok && c.rejoin(h, fd) {
+			return
 		}
 		c.hosting.mu.Lock()
-		done := h.conn != nil || h.over
+		over := h.over
 		c.hosting.mu.Unlock()
-		if done {
+		if over {
 			return
 		}
 	}
 	c.procs.killHost(h.pid)
 }
 
-// rejoin hears which engines a host has that an earlier core has left.
-func (c *Core) rejoin(fd int, h *host) {
-	file, conn := wire.InPoller(fd, "host")
-	file.SetReadDeadline(time.Now().Add(answerTime))
-	has, ended := map[uint32]bool{}, map[uint32]unix.WaitStatus{}
-	last := uint32(0)
-	for all := false; !all; {
-		m, err := loghost.Receive(conn)
-		if err != nil {
-			file.Close()
-			return
-		}
-		loghost.CloseAll(m.FDs)
-		last = max(last, m.Engine)
-		switch m.Kind {
-		case loghost.Has:
-			has[m.Engine] = true
-		case loghost.End:
-			ended[m.Engine] = unix.WaitStatus(m.Number)
-		case loghost.All:
-			all = true
-		}
-	}
-	file.SetReadDeadline(time.Time{})
+// rejoin claims of a host what is this core's, over a new connection.
+func (c *Core) rejoin(h *host, fd int) bool {
 	st, found, err := proc.StatOf(h.pid)
-	id, _, _ := loghost.Identity(h.pid) // "" where it is not known: nobody comes to it any more
+	id, _, _ := loghost.Identity(h.pid)
 	hs := &c.hosting
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
-	var unsent error
-	if e := conn.Control(func(fd uintptr) { unsent = loghost.Write(int(fd), loghost.Message{Kind: loghost.Host}) }); e != nil {
-		unsent = e
+	if h.over || err != nil || !found || st.Ticks != h.ticks {
+		unix.Close(fd)
+		return false
 	}
-	if h.over || h.conn != nil || err != nil || !found || st.Ticks != h.ticks || unsent != nil {
-		file.Close()
-		return
+	h.file, h.conn = wire.InPoller(fd, "host")
+	h.identity = id
+	queue := h.queue
+	h.queue = nil
+	for id := range h.units {
+		h.send(c, loghost.Message{Kind: loghost.Claim, Engine: id})
 	}
-	h.file, h.conn, h.identity, h.has, h.ended, h.last = file, conn, id, has, ended, max(h.last, last)
-	for id, u := range h.units {
-		h.settle(id, u)
-	}
-	if len(h.queue) > 0 {
-		time.AfterFunc(0, func() { c.sendRest(h) })
+	for _, m := range queue {
+		h.send(c, m)
+		loghost.CloseAll(m.FDs)
 	}
 	go c.listenTo(h)
+	return true
 }
 
 // adoptHost takes in a host that an earlier core has left.

@@ -58,8 +58,7 @@ func AskCore(options []string, dir int) (Answer, *Link) {
 		unix.Close(fd)
 		return Alone, nil
 	}
-	l := &Link{First: answer.Engine, Files: limit.Cur, core: peer.Uid, fd: fd, ended: map[uint32]unix.WaitStatus{}}
-	l.engines = map[uint32]bool{l.First: true}
+	l := newLink(answer.Engine, limit.Cur, peer.Uid, fd)
 	limit.Cur = limit.Max
 	unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
 	return Hosts, l

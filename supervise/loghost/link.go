@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/supervise/state"
 	"runitbox/supervise/wire"
 )
 
@@ -31,30 +32,56 @@ type Calls struct {
 	Quit func()                           // ends the process: there is no engine, and none comes
 }
 
-// Link is a host's line to the core of its tree.
+// Link is a host's line to the core of its tree, and to the one that follows it: for a
+// while there may be both, since services are handed over one after the other.
 type Link struct {
 	First uint32 // the number of the host's own engine
 	Files uint64 // how many descriptors its processors may have open; its own limit is raised
 
-	core  uint32 // the user that the core runs as
+	user  uint32 // that the core runs as
 	calls Calls
 
 	mu      sync.Mutex
-	fd      int // -1 while there is no core
-	file    *os.File
-	engines map[uint32]bool            // whether they run
+	cores   map[*core]bool
+	engines map[uint32]*engine
+	last    uint32                     // engine
 	ended   map[uint32]unix.WaitStatus // and that is recorded nowhere yet
 }
 
+// core is one that has a connection.
+type core struct {
+	fd    int
+	file  *os.File
+	conn  syscall.RawConn
+	quits bool // it has no engine here
+}
+
+// engine is one that a core has given.
+type engine struct {
+	of   *core // nil: of one that is gone
+	runs bool
+}
+
+// newLink is the line of a process that becomes a host.
+func newLink(first uint32, files uint64, user uint32, fd int) *Link {
+	c := &core{fd: fd}
+	return &Link{
+		First: first, Files: files, user: user, last: first,
+		cores: map[*core]bool{c: true}, engines: map[uint32]*engine{first: {of: c, runs: true}}, ended: map[uint32]unix.WaitStatus{},
+	}
+}
+
 // Serve does what the core says, for ever. While there is none the engines go on. A core
-// that follows another comes and is told of them: it knows this process by its records.
+// that follows another comes and claims them: it knows this process by its records.
 func (l *Link) Serve(calls Calls) {
 	l.calls = calls
 	if fd := Listen(AtHost); fd >= 0 {
-		go l.accept(fd)
+		go Accept(fd, l.accept)
 	}
 	l.mu.Lock()
-	l.follow(l.fd)
+	for c := range l.cores {
+		l.follow(c)
+	}
 	l.mu.Unlock()
 	select {}
 }
@@ -87,43 +114,33 @@ func Accept(listener int, take func(fd int, peer *unix.Ucred) bool) {
 	}
 }
 
-// accept takes the connections of cores: of those who may be one, by their user.
-func (l *Link) accept(listener int) {
-	Accept(listener, func(fd int, peer *unix.Ucred) bool {
-		if peer.Uid != l.core && peer.Uid != 0 {
-			return false
-		}
-		l.lose(nil)
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		if !l.introduce(fd) {
-			l.leave()
-			return false
-		}
-		l.follow(fd)
-		return true
-	})
-}
-
-// follow has this core's words obeyed. The caller has locked.
-func (l *Link) follow(fd int) {
-	file, conn := wire.InPoller(fd, "core")
-	l.fd, l.file = fd, file
-	go l.hear(file, conn)
-}
-
-// hear does what one core says, until it says no more.
-func (l *Link) hear(file *os.File, conn syscall.RawConn) {
-	for {
-		m, err := Receive(conn)
-		if err != nil && err != errMessage {
-			break
-		}
-		if err == nil {
-			l.obey(m)
-		}
+// accept takes the connection of who may be a core, by its user.
+func (l *Link) accept(fd int, peer *unix.Ucred) bool {
+	if peer.Uid != l.user && peer.Uid != 0 {
+		return false
 	}
-	l.lose(file)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.follow(&core{fd: fd})
+	return true
+}
+
+// follow has a core's words obeyed. The caller has locked.
+func (l *Link) follow(c *core) {
+	l.cores[c] = true
+	c.file, c.conn = wire.InPoller(c.fd, "core")
+	go func() {
+		for {
+			m, err := Receive(c.conn)
+			if err != nil && err != errMessage {
+				break
+			}
+			if err == nil {
+				l.obey(c, m)
+			}
+		}
+		l.lose(c)
+	}()
 }
 
 // Receive receives a message; who waits for it holds no thread.
@@ -138,145 +155,131 @@ func Receive(conn syscall.RawConn) (m Message, err error) {
 }
 
 // obey does what one message says.
-func (l *Link) obey(m Message) {
-	switch m.Kind {
-	case Take:
-		l.take(m)
+func (l *Link) obey(c *core, m Message) {
+	if m.Kind == Take {
+		l.take(c, m)
 		return
-	case Run:
-		if runs, there := l.has(m.Engine, true); there && !runs {
-			l.calls.Run(m.Engine)
-		}
-	case Send:
-		sig := unix.Signal(m.Number)
-		if runs, there := l.has(m.Engine, false); there && !runs && sig == unix.SIGKILL {
-			l.calls.Drop(m.Engine)
-			l.Ended(m.Engine, unix.WaitStatus(sig))
-		} else if there {
-			l.calls.Send(m.Engine, sig)
-		}
-	case Known:
-		l.mu.Lock()
-		delete(l.ended, m.Engine)
-		l.mu.Unlock()
-	case Quit:
-		l.calls.Quit()
 	}
 	CloseAll(m.FDs)
+	l.mu.Lock()
+	e := l.engines[m.Engine]
+	its := e != nil && e.of == c
+	switch {
+	case m.Kind == Run && its && !e.runs:
+		e.runs = true
+		defer l.calls.Run(m.Engine)
+	case m.Kind == Send && its && e.runs:
+		defer l.calls.Send(m.Engine, unix.Signal(m.Number))
+	case m.Kind == Send && its:
+		delete(l.engines, m.Engine)
+		defer l.calls.Drop(m.Engine)
+	case m.Kind == Claim:
+		c.quits = false
+		l.claim(c, m.Engine)
+	case m.Kind == Known:
+		delete(l.ended, m.Engine)
+	case m.Kind == Quit:
+		c.quits = true
+		l.leave()
+	}
+	l.mu.Unlock()
 }
 
-// has says whether an engine is there, and has run; from here on it does, if it is to.
-func (l *Link) has(id uint32, toRun bool) (runs, there bool) {
+// claim makes a core the one that is told of an engine. The caller has locked.
+func (l *Link) claim(c *core, id uint32) {
+	ws, ended := l.ended[id]
+	switch e := l.engines[id]; {
+	case e != nil && e.runs:
+		e.of = c
+	case !ended:
+		ws = unknown
+		fallthrough
+	default:
+		c.tell(Message{Kind: End, Engine: id, Number: uint32(ws)})
+	}
+}
+
+// unknown is the wait status of what nobody can tell the end of.
+const unknown = state.StatusUnknown
+
+// take takes an engine in, if it can. It does not run yet, and is called by no number but
+// this core's.
+func (l *Link) take(c *core, m Message) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if runs, there = l.engines[id]; there && toRun {
-		l.engines[id] = true
-	}
-	return runs, there
-}
-
-// take takes an engine in, if it can.
-func (l *Link) take(m Message) {
-	l.mu.Lock()
-	l.engines[m.Engine] = false
-	l.mu.Unlock()
+	c.quits = false
 	if len(m.FDs) < descriptors {
 		l.calls.Room()
 	}
 	if !Fits(m.FDs) {
 		CloseAll(m.FDs)
-		l.Ended(m.Engine, 111<<8)
+		c.tell(Message{Kind: Refused, Engine: m.Engine})
 		return
 	}
-	e := Engine{ID: m.Engine, Options: m.Options, Env: m.Env, Input: m.FDs[0], Dir: m.FDs[1], Stderr: m.FDs[2]}
+	l.last++
+	e := Engine{ID: l.last, Options: m.Options, Env: m.Env, Input: m.FDs[0], Dir: m.FDs[1], Stderr: m.FDs[2]}
 	if l.calls.Take(e) != nil {
-		l.Ended(m.Engine, 111<<8)
+		c.tell(Message{Kind: Refused, Engine: m.Engine})
 		return
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.tell(Message{Kind: Taken, Engine: m.Engine})
+	l.engines[e.ID] = &engine{of: c}
+	c.tell(Message{Kind: Taken, Engine: m.Engine, Number: e.ID})
 }
 
-// Ended tells the core, this one or the next, that an engine has ended.
+// Ended tells the core that an engine has ended.
 func (l *Link) Ended(id uint32, ws unix.WaitStatus) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	e := l.engines[id]
+	if e == nil {
+		return
+	}
 	delete(l.engines, id)
 	l.ended[id] = ws
-	l.tell(Message{Kind: End, Engine: id, Number: uint32(ws)})
+	if e.of != nil {
+		e.of.tell(Message{Kind: End, Engine: id, Number: uint32(ws)})
+	}
 	l.leave()
 }
 
-// leave ends the process where there is neither an engine nor a core. The caller has locked.
+// leave ends the process where there is neither an engine nor a core that may have one for
+// it. The caller has locked.
 func (l *Link) leave() {
-	if l.fd < 0 && len(l.engines) == 0 && l.calls.Quit != nil {
+	for c := range l.cores {
+		if !c.quits {
+			return
+		}
+	}
+	if len(l.engines) == 0 && l.calls.Quit != nil {
 		l.calls.Quit()
 	}
 }
 
-// tell sends the core a message. There is little of it: the socket has room unless the
-// core hangs, and then that is given up. The caller has locked.
-func (l *Link) tell(m Message) bool {
-	return l.fd >= 0 && say(l.fd, m)
-}
-
-// say sends one message and waits for room.
-func say(fd int, m Message) bool {
+// tell sends a core a message. There is little of it: the socket has room unless the
+// core hangs, and then that is given up.
+func (c *core) tell(m Message) {
 	for range 1000 {
-		err := Write(fd, m)
-		if err == nil {
-			return true
-		}
-		if err != unix.EAGAIN {
-			return false
+		if Write(c.fd, m) != unix.EAGAIN {
+			return
 		}
 		time.Sleep(time.Millisecond)
 	}
-	return false
 }
 
-// lose gives up a core, if it still is the one; nil is whichever there is. What it has not
-// let run is not known to be here: it is forgotten.
-func (l *Link) lose(file *os.File) {
+// lose gives up a core. What it has not let run is not known to be here: it is forgotten.
+func (l *Link) lose(c *core) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if file != nil && l.file != file {
-		return
-	}
-	if l.file != nil {
-		l.file.Close()
-	}
-	l.fd, l.file = -1, nil
-	for id, runs := range l.engines {
-		if !runs {
+	c.file.Close()
+	delete(l.cores, c)
+	for id, e := range l.engines {
+		if e.of != c {
+			continue
+		}
+		if e.of = nil; !e.runs {
 			delete(l.engines, id)
 			go l.calls.Drop(id)
 		}
 	}
-	if file != nil {
-		l.leave()
-	}
-}
-
-// introduce tells another core which engines there are, and waits for its yes. The caller
-// has locked.
-func (l *Link) introduce(fd int) bool {
-	for id := range l.engines {
-		if !say(fd, Message{Kind: Has, Engine: id}) {
-			return false
-		}
-	}
-	for id, ws := range l.ended {
-		if !say(fd, Message{Kind: End, Engine: id, Number: uint32(ws)}) {
-			return false
-		}
-	}
-	if !say(fd, Message{Kind: All}) {
-		return false
-	}
-	unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 2})
-	unix.SetNonblock(fd, false)
-	answer, err := Read(fd)
-	return err == nil && answer.Kind == Host
+	l.leave()
 }

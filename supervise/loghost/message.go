@@ -18,19 +18,19 @@ import (
 
 // What is told, over sockets that keep the bounds of packets: each packet is one message.
 const (
-	Ask   = 'A' // from a log service: is there a host? Its input, directory and stderr come along
-	Stay  = 'N' // to it: no, and do not become one
-	Host  = 'H' // to it: be a host, this is your first engine. To a host: this core follows the one before
-	Go    = 'G' // to it: another has it all, end
-	Take  = 'T' // to a host: take this engine, with what came along
-	Taken = 'K' // from it: I have
-	Run   = 'R' // to it: let it run
-	Send  = 'S' // to it: send the engine a signal
-	End   = 'E' // from it: the engine has ended; the number is a wait status
-	Known = 'D' // to it: that is recorded
-	Has   = 'I' // from it, to a core that follows another: I have this engine
-	All   = 'L' // and that was the last
-	Quit  = 'Q' // to it: end, there is nothing more to come
+	Ask     = 'A' // from a log service: is there a host? Its input, directory and stderr come along
+	Stay    = 'N' // to it: no, and do not become one
+	Host    = 'H' // to it: be a host, this is your first engine
+	Go      = 'G' // to it: another has it all, end
+	Take    = 'T' // to a host: take what came along; the number of the engine is one of the core's
+	Taken   = 'K' // from it: I have, and call it by this number
+	Refused = 'F' // from it: I cannot
+	Run     = 'R' // to it: let the engine run
+	Send    = 'S' // to it: send the engine a signal; KILL to one that does not run: forget it
+	Claim   = 'C' // to it: the engine is this core's, which follows another
+	End     = 'E' // from it: the engine has ended; the number is a wait status
+	Known   = 'D' // to it: that is recorded
+	Quit    = 'Q' // to it: this core has no engine here
 )
 
 // Message is one message.
