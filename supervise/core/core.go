@@ -217,6 +217,7 @@ func (t Tree) Run() error {
 	runtime.GOMAXPROCS(processors())
 	c.link, c.log = wire.New(t.Link), t.Log
 	c.tidyLater()
+	c.hosting.shares = t.Share
 	c.awaitThreads()
 	if t.Share {
 		c.shareLogs()

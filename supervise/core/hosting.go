@@ -24,9 +24,9 @@ import (
 
 // hosting is what the core knows of hosts.
 type hosting struct {
-	mu    sync.Mutex
-	hosts map[int]*host // by pid
-
+	mu     sync.Mutex
+	shares bool                      // log services are to share processes
+	hosts  map[int]*host             // by pid
 	inputs map[int]map[uint64]string // the pipes that a host of an earlier core has open, by inode
 }
 
@@ -55,7 +55,6 @@ const answerTime = 2 * time.Second
 // shareLogs has log services and hosts find this core. Where no address is to be had all
 // log services stay processes of their own.
 func (c *Core) shareLogs() {
-	c.hosting.hosts = map[int]*host{}
 	if fd := loghost.Listen(loghost.AtCore); fd >= 0 {
 		c.private = append(c.private, fd)
 		go loghost.Accept(fd, c.greet)

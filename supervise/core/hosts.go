@@ -48,10 +48,18 @@ func (hs *hosting) place(c *Core, a *ask) (own *host) {
 	}
 	a.file.SetReadDeadline(time.Time{})
 	h := &host{pid: a.pid, ticks: st.Ticks, identity: a.identity, units: map[uint32]*unit{1: a.unit}, asks: map[uint32]*ask{}, conn: a.conn, file: a.file, pidfd: -1}
-	hs.hosts[h.pid] = h
+	hs.add(h)
 	c.procs.setHost(h.pid, func(ws unix.WaitStatus) { c.hostEnded(h, ws) })
 	go c.listenTo(h)
 	return h
+}
+
+// add takes note of a host.
+func (hs *hosting) add(h *host) {
+	if hs.hosts == nil {
+		hs.hosts = map[int]*host{}
+	}
+	hs.hosts[h.pid] = h
 }
 
 // take has the host take a log service. The caller has locked.
@@ -240,10 +248,7 @@ func (c *Core) claim(u *unit, was *priorState) *host {
 		if h.pidfd < 0 || c.poller.watch(h.pidfd, watch{unit: u, proc: h.process}, unix.EPOLLIN|unix.EPOLLET) != nil {
 			c.lookAfter(h.process, was.record)
 		}
-		if hs.hosts == nil {
-			hs.hosts = map[int]*host{}
-		}
-		hs.hosts[h.pid] = h
+		hs.add(h)
 		go c.find(h)
 	}
 	if h == nil || h.over || h.ticks != was.record.Ticks {
