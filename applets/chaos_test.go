@@ -1092,6 +1092,9 @@ func readBy(pid int) (inodes []uint64) {
 // holders tells of all who have a pipe open: where, how, and what their threads do.
 func holders(ino uint64) string {
 	var b strings.Builder
+	if ino == 0 {
+		return ""
+	}
 	for _, p := range processes() {
 		var fds []string
 		names, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", p.pid))
