@@ -28,7 +28,7 @@ ENTRY  := $(if $(filter amd64 arm64,$(GOARCH)),-E runitbox/procenv.entry)
 
 # A tenth of a small executable is what the compiler writes twice for speed:
 # not in packages that do their work once, if at all, and no gaps of 32 bytes.
-SMALL := fmt path/filepath golang.org/x/sys/unix internal/sync reflect regexp/syntax strings text/template time github.com/spf13/cobra runitbox/applets runitbox/applets/loaders runitbox/applets/quick runitbox/supervise/client runitbox/supervise/survey runitbox/applets/setup runitbox/applets/logrun runitbox/applets/syslog runitbox/applets/manual runitbox/applets/packed runitbox/supervise/child runitbox/supervise/core runitbox/supervise/scanner runitbox/supervise/self runitbox/initstage runitbox/logger/reader internal/stringslite os strconv sync syscall regexp runitbox/supervise/policy
+SMALL := fmt path/filepath golang.org/x/sys/unix internal/sync reflect regexp/syntax strings text/template time github.com/spf13/cobra runitbox/applets runitbox/applets/loaders runitbox/applets/quick runitbox/supervise/client runitbox/supervise/survey runitbox/applets/setup runitbox/applets/logrun runitbox/applets/syslog runitbox/applets/manual runitbox/applets/packed runitbox/supervise/child runitbox/supervise/core runitbox/supervise/scanner runitbox/supervise/self runitbox/initstage runitbox/logger/reader internal/stringslite os strconv sync syscall regexp runitbox/supervise/policy runitbox/supervise/loghost
 
 # Where the kernel makes pages huge of itself (transparent_hugepage/enabled is always)
 # Go's heap, of which there are some hundred KiB, would take 2 to 4 MB in each process:

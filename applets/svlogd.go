@@ -119,7 +119,11 @@ func runLogger(o logger.Options, verbose bool, before int) error {
 	e := &loggerEngine{voice: voice{fd: 2, verbose: verbose}, threads: &loggerThreads{}}
 	e.threads.engines.Store(1)
 	threads.Await(e.threads.least(), func(err error) { e.report(logger.Warning, err.Error(), nil) })
-	answer, link := loghost.AskCore(packOptions(o, verbose), root)
+	var answer loghost.Answer
+	var link *loghost.Link
+	if loghost.Built {
+		answer, link = loghost.AskCore(packOptions(o, verbose), root)
+	}
 	if answer == loghost.Gone {
 		return nil
 	}
@@ -143,7 +147,7 @@ func runLogger(o logger.Options, verbose bool, before int) error {
 		return fatal{"svlogd", 111, err}
 	}
 	o.Root = root
-	if answer == loghost.Hosts {
+	if loghost.Built && answer == loghost.Hosts {
 		e.threads.files = link.Files
 		o.Input = ownInput(e, root)
 	}
@@ -154,7 +158,7 @@ func runLogger(o logger.Options, verbose bool, before int) error {
 		spareThreads(waiters)
 	}
 	boundMemory(before + 3*o.Buffer)
-	if answer == loghost.Hosts {
+	if loghost.Built && answer == loghost.Hosts {
 		return runHost(host, link, e, sigs)
 	}
 	go obey(sigs, e.signal)

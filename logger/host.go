@@ -197,7 +197,7 @@ func (h *Host) admit(e *Engine) error {
 	first := h.last == 1
 	h.relieve()
 	h.mu.Unlock()
-	if first {
+	if first || !many {
 		return h.goAlone(e)
 	}
 	err := h.share()
@@ -312,7 +312,7 @@ func (h *Host) join(e *Engine) {
 		e.done(e.result)
 		return
 	}
-	for h.watch(e) != nil {
+	for many && h.watch(e) != nil {
 		time.Sleep(pauseTime)
 	}
 	h.mu.Lock()
@@ -365,8 +365,10 @@ func (h *Host) rouse(e *Engine) {
 	case alone:
 		e.poll.wake()
 	case idle:
-		h.enqueue(e)
-		h.work.seatThem()
+		if many {
+			h.enqueue(e)
+			h.work.seatThem()
+		}
 	case waiting:
 		select {
 		case e.news <- struct{}{}:

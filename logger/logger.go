@@ -359,18 +359,18 @@ func (e *Engine) usable(yield func(*log) bool) {
 func (e *Engine) wait(d time.Duration, requests uint32) {
 	if e.poll != nil {
 		e.poll.wait(d, func() bool { return e.asked(requests) })
-		return
+	} else if many {
+		e.host.block(e, d, true, func() bool { return e.asked(requests) })
 	}
-	e.host.block(e, d, true, func() bool { return e.asked(requests) })
 }
 
 // rest waits for d or one of the requests.
 func (e *Engine) rest(d time.Duration, requests uint32) {
 	if e.poll != nil {
 		e.poll.rest(d, func() bool { return e.asked(requests) })
-		return
+	} else if many {
+		e.host.block(e, d, false, func() bool { return e.asked(requests) })
 	}
-	e.host.block(e, d, false, func() bool { return e.asked(requests) })
 }
 
 // pause reports a failed step and waits before the next attempt; Stop ends it.

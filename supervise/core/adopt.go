@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/supervise/loghost"
 	"runitbox/supervise/machine"
 	"runitbox/supervise/proc"
 	"runitbox/supervise/state"
@@ -217,7 +218,9 @@ func (s *service) restore(u *unit, was *priorState) {
 	}
 	if was.record.Word == state.ProcHosted {
 		u.st, _ = machine.Step(u.st, machine.FoundRun)
-		s.restoreHosted(u, was)
+		if u.ws = statusUnknown; loghost.Built {
+			s.restoreHosted(u, was)
+		}
 		return
 	}
 	r, ev := isRun, machine.FoundRun

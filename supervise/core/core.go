@@ -18,6 +18,7 @@ import (
 
 	"runitbox/supervise/child"
 	"runitbox/supervise/diag"
+	"runitbox/supervise/loghost"
 	"runitbox/supervise/machine"
 	"runitbox/supervise/self"
 	"runitbox/supervise/servicedir"
@@ -217,9 +218,9 @@ func (t Tree) Run() error {
 	runtime.GOMAXPROCS(processors())
 	c.link, c.log = wire.New(t.Link), t.Log
 	c.tidyLater()
-	c.hosting.shares = t.Share
+	c.hosting.shares = t.Share && loghost.Built
 	c.awaitThreads()
-	if t.Share {
+	if t.Share && loghost.Built {
 		c.shareLogs()
 	}
 	return self.OnThread(func(tid int) error {

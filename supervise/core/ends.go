@@ -131,7 +131,7 @@ func (s *service) died(ev event) {
 	if ev.pid != u.pid || ev.engine != u.engine() {
 		return
 	}
-	if l := u.lodging; l != nil {
+	if l := u.lodging; loghost.Built && l != nil {
 		s.core.hosting.tell(s.core, l.host, loghost.Message{Kind: loghost.Known, Engine: l.engine})
 		u.lodging = nil
 	}

@@ -136,6 +136,15 @@ func (a *ask) reply(m loghost.Message) (err error) {
 	return err
 }
 
+// hosted acts on an event that has to do with hosts.
+func (s *service) hosted(ev event) {
+	if ev.kind == evAsksHost {
+		s.asksHost(ev.ask)
+	} else {
+		s.lodged(ev)
+	}
+}
+
 // asksHost has a log service hosted, if that may be.
 func (s *service) asksHost(a *ask) {
 	u := a.unit
@@ -234,7 +243,7 @@ func (u *unit) engine() uint32 {
 // one that has a process of its own.
 func (u *unit) sendHosted(sig unix.Signal) (ok bool) {
 	switch l := u.lodging; {
-	case l == nil:
+	case !loghost.Built, l == nil:
 		return false
 	case l.host == nil:
 		l.ask.spoiled = true
@@ -248,7 +257,6 @@ func (u *unit) sendHosted(sig unix.Signal) (ok bool) {
 
 // restoreHosted has a log service go on in its host, if that is there.
 func (s *service) restoreHosted(u *unit, was *priorState) {
-	u.ws = statusUnknown
 	h := s.core.claim(u, was)
 	if h == nil {
 		return
@@ -266,7 +274,7 @@ func (s *service) restoreHosted(u *unit, was *priorState) {
 
 // refuse answers an ask that nobody will act on.
 func (ev event) refuse() {
-	if ev.ask != nil {
+	if loghost.Built && ev.ask != nil {
 		go ev.ask.answer(loghost.Message{Kind: loghost.Stay})
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/supervise/loghost"
 	"runitbox/supervise/machine"
 	"runitbox/supervise/state"
 )
@@ -209,14 +210,16 @@ func (s *service) handle(ev event) {
 	case evLend:
 		s.lends = true
 		s.lendLog()
-	case evAsksHost:
-		s.asksHost(ev.ask)
-	case evLodged:
-		s.lodged(ev)
+	case evAsksHost, evLodged:
+		if loghost.Built {
+			s.hosted(ev)
+		}
 	case evSpawned, evUnmade, evUnexecuted:
 		s.ordered--
 		s.answered(ev)
-		s.nowRuns(ev.who)
+		if loghost.Built {
+			s.nowRuns(ev.who)
+		}
 		s.publish()
 	case evDied:
 		s.died(ev)

@@ -2,6 +2,7 @@ package loghost
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,19 +15,21 @@ import (
 
 // sameStatus are the lines of /proc/PID/status that are the same for processes that may
 // do the same.
-const sameStatus = "Umask: Uid: Gid: Groups: SigIgn: CapInh: CapPrm: CapEff: CapBnd: CapAmb: Cpus_allowed: Mems_allowed:"
+var sameStatus = [...]string{"Umask:", "Uid:", "Gid:", "Groups:", "SigIgn:", "CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:", "Cpus_allowed:", "Mems_allowed:"}
 
 // confined are the lines of which all that is told is that there are restrictions, which
 // may be others in each process: filters of system calls, and Landlock, which none but a
 // privileged process has without the other.
-const confined = "Seccomp: NoNewPrivs:"
+var confined = [...]string{"Seccomp:", "NoNewPrivs:"}
 
 // sameLinks are those below /proc/PID that lead to the same place. Of the first two a path
 // says less than what is there.
-const sameLinks = "root exe ns/mnt ns/net ns/pid ns/pid_for_children ns/user ns/ipc ns/uts ns/cgroup ns/time"
+var sameLinks = [...]string{"root", "exe", "ns/mnt", "ns/net", "ns/pid", "ns/pid_for_children", "ns/user", "ns/ipc", "ns/uts", "ns/cgroup", "ns/time"}
 
 // sameFiles are those that tell the same.
-const sameFiles = "cgroup limits oom_score_adj timerslack_ns personality attr/current"
+var sameFiles = [...]string{"cgroup", "limits", "oom_score_adj", "timerslack_ns", "personality", "attr/current"}
+
+var newline = []byte("\n")
 
 // looker reads of processes what the kernel tells of them, one after the other, in the
 // same memory.
@@ -91,35 +94,24 @@ func (l *looker) status(pid int) bool {
 		return false
 	}
 	found := 0
-	for line := range bytes.Lines(text) {
+	for _, line := range bytes.SplitAfter(text, newline) {
 		name, _, _ := bytes.Cut(line, []byte("\t"))
 		switch {
-		case within(confined, string(name)):
+		case slices.Contains(confined[:], string(name)):
 			if !bytes.HasSuffix(line, []byte("\t0\n")) {
 				return false
 			}
 			found++
-		case within(sameStatus, string(name)):
+		case slices.Contains(sameStatus[:], string(name)):
 			l.id = append(l.id, line...)
 			found++
 		}
 	}
-	return found == len(strings.Fields(sameStatus))+len(strings.Fields(confined))
-}
-
-// within says whether name is one of the words.
-func within(words, name string) bool {
-	for word := range strings.FieldsSeq(words) {
-		if word == name {
-			return true
-		}
-	}
-	return false
+	return found == len(sameStatus)+len(confined)
 }
 
 func (l *looker) links(pid int) bool {
-	n := 0
-	for name := range strings.FieldsSeq(sameLinks) {
+	for i, name := range sameLinks {
 		size, err := unix.Readlink(l.at(pid, name), l.text)
 		if err == unix.ENOENT && strings.HasPrefix(name, "ns/") { // a kernel without
 			continue
@@ -128,7 +120,7 @@ func (l *looker) links(pid int) bool {
 			return false
 		}
 		l.id = append(append(append(append(l.id, name...), '='), l.text[:size]...), '\n')
-		if n++; n > 2 {
+		if i > 1 {
 			continue
 		}
 		var st unix.Stat_t
@@ -146,7 +138,7 @@ func (l *looker) number(n uint64) {
 }
 
 func (l *looker) told(pid int) bool {
-	for name := range strings.FieldsSeq(sameFiles) {
+	for _, name := range sameFiles {
 		text, err := l.read(pid, name)
 		switch {
 		case err == unix.ENOENT, err != nil && name == "attr/current": // a kernel without
@@ -155,7 +147,7 @@ func (l *looker) told(pid int) bool {
 			return false
 		}
 		l.id = append(append(l.id, name...), '=')
-		for line := range bytes.Lines(text) {
+		for _, line := range bytes.SplitAfter(text, newline) {
 			if rest, ok := bytes.CutPrefix(line, []byte("Max open files ")); ok && name == "limits" {
 				soft, hard, _ := bytes.Cut(bytes.TrimSpace(rest), []byte(" "))
 				if l.files, err = strconv.ParseUint(string(soft), 10, 64); err != nil {
@@ -176,9 +168,9 @@ func (l *looker) scheduling(pid int) bool {
 	if err != nil || at < 0 {
 		return false
 	}
-	n := 0
-	for field := range bytes.FieldsSeq(text[at+1:]) {
-		switch n++; n - 1 {
+	fields := bytes.Fields(text[at+1:])
+	for i, field := range fields {
+		switch i {
 		case 4, 15, 16, 37, 38: // terminal, priority, nice value, real-time priority, policy
 			l.id = append(append(l.id, field...), ' ')
 		}
@@ -186,5 +178,5 @@ func (l *looker) scheduling(pid int) bool {
 	const process = 1
 	io, _, no := unix.RawSyscall(unix.SYS_IOPRIO_GET, process, uintptr(pid), 0)
 	l.number(uint64(io))
-	return n > 38 && no == 0
+	return len(fields) > 38 && no == 0
 }

@@ -98,7 +98,11 @@ func Accept(listener int, take func(fd int, peer *unix.Ucred) bool) {
 		fd := -1
 		var err error
 		if e := conn.Read(func(l uintptr) bool {
-			fd, _, err = unix.Accept4(int(l), unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
+			// Accept4 of package unix brings the code for each kind of address.
+			n, _, no := unix.Syscall6(unix.SYS_ACCEPT4, l, 0, 0, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0, 0)
+			if fd, err = int(n), nil; no != 0 {
+				err = no
+			}
 			return err != unix.EAGAIN
 		}); e != nil {
 			return

@@ -13,9 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bytes is a whole encoded message.
-func (m Message) bytes() []byte { return slices.Concat(m.parts()) }
-
 // TestMessage decodes what was encoded, and refuses what makes no sense.
 func TestMessage(t *testing.T) {
 	m := Message{Kind: Take, Engine: 7, Number: 1 << 31, Options: []string{"-l", "10", "", "main"}, Env: []string{"A=b"}}
@@ -120,7 +117,7 @@ func TestIdentity(t *testing.T) {
 	if _, _, known := Identity(1 << 30); known {
 		t.Errorf("a process that is not there is known")
 	}
-	for name := range strings.FieldsSeq(sameStatus + " cgroup= root= ns/mnt=") {
+	for name := range strings.FieldsSeq(strings.Join(sameStatus[:], " ") + " cgroup= root= ns/mnt=") {
 		if !strings.Contains(id, name) {
 			t.Errorf("nothing is told of %s", name)
 		}

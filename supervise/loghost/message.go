@@ -11,9 +11,10 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/wire"
 )
 
 // What is told, over sockets that keep the bounds of packets: each packet is one message.
@@ -54,19 +55,21 @@ const (
 
 var errMessage = errors.New("a message that makes no sense")
 
-// parts are the two parts of an encoded message.
-func (m Message) parts() (head, rest []byte) {
+// bytes is an encoded message.
+func (m Message) bytes() []byte {
+	b := binary.LittleEndian.AppendUint32([]byte{m.Kind}, m.Engine)
 	if m.Rest != nil {
-		return binary.LittleEndian.AppendUint32([]byte{m.Kind}, m.Engine), m.Rest
+		return append(b, m.Rest...)
 	}
-	b := append(make([]byte, 0, 64), m.Kind)
-	for _, n := range []uint32{m.Engine, m.Number, uint32(len(m.Options)), uint32(len(m.Env))} {
-		b = binary.LittleEndian.AppendUint32(b, n)
+	for _, n := range [...]int{int(m.Number), len(m.Options), len(m.Env)} {
+		b = binary.LittleEndian.AppendUint32(b, uint32(n))
 	}
-	for _, text := range slices.Concat(m.Options, m.Env) {
-		b = append(append(b, text...), 0)
+	for _, texts := range [...][]string{m.Options, m.Env} {
+		for _, text := range texts {
+			b = append(append(b, text...), 0)
+		}
 	}
-	return b, nil
+	return b
 }
 
 // parse decodes a message.
@@ -101,8 +104,8 @@ func parse(b []byte) (m Message, err error) {
 
 // Write sends a message over a socket. It does not wait.
 func Write(fd int, m Message) error {
-	head, rest := m.parts()
-	if len(head)+len(rest) > messageMax {
+	b := m.bytes()
+	if len(b) > messageMax {
 		return unix.EMSGSIZE
 	}
 	var rights []byte
@@ -110,7 +113,7 @@ func Write(fd int, m Message) error {
 		rights = unix.UnixRights(m.FDs...)
 	}
 	for {
-		_, err := unix.SendmsgBuffers(fd, [][]byte{head, rest}, rights, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
+		err := unix.Sendmsg(fd, b, rights, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
 		if err != unix.EINTR {
 			return err
 		}
@@ -152,18 +155,17 @@ const descriptors = 3
 // receive receives a packet and the descriptors that come with it. There may be fewer than
 // were sent, where no more can be open.
 func receive(fd int) (b []byte, fds []int, err error) {
-	n := 0
+	var n, oobn int
 	for err = unix.EINTR; err == unix.EINTR; {
-		n, _, err = unix.Recvfrom(fd, nil, unix.MSG_PEEK|unix.MSG_TRUNC)
+		n, err = size(fd)
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	b = make([]byte, min(n, messageMax+1))
+	b = make([]byte, min(n, messageMax)+1)
 	oob := make([]byte, unix.CmsgSpace(4*descriptors))
-	var oobn, flags int
 	for err = unix.EINTR; err == unix.EINTR; {
-		n, oobn, flags, _, err = unix.Recvmsg(fd, b, oob, unix.MSG_CMSG_CLOEXEC)
+		n, oobn, err = wire.Recvmsg(fd, b, oob)
 	}
 	if err != nil {
 		return nil, nil, err
@@ -177,10 +179,19 @@ func receive(fd int) (b []byte, fds []int, err error) {
 	switch {
 	case n == 0:
 		return nil, fds, unix.EPIPE
-	case flags&unix.MSG_TRUNC != 0:
+	case n > messageMax:
 		return nil, fds, errMessage
 	}
 	return b[:n], fds, nil
+}
+
+// size is how long the next packet is.
+func size(fd int) (int, error) {
+	n, _, no := unix.Syscall6(unix.SYS_RECVFROM, uintptr(fd), 0, 0, unix.MSG_PEEK|unix.MSG_TRUNC, 0, 0)
+	if no != 0 {
+		return 0, no
+	}
+	return int(n), nil
 }
 
 // CloseAll closes descriptors.
