@@ -63,8 +63,10 @@ func (c *chores) start(dir int) {
 	go func() {
 		c.e.choring.Lock() // only one of an engine's logs waits for the disk
 		defer c.e.choring.Unlock()
-		s := c.e.host.chores.sit()
-		defer c.e.host.chores.stand(s)
+		if many {
+			s := c.e.host.chores.sit()
+			defer c.e.host.chores.stand(s)
+		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		for c.dirty || len(c.gone) > 0 {
@@ -109,7 +111,7 @@ func (c *chores) wait() (waited bool) {
 	if !running {
 		return false
 	}
-	if c.e.seat != nil {
+	if many && c.e.seat != nil {
 		c.e.host.work.stand(c.e.seat)
 		defer func() { c.e.seat = c.e.host.work.sit() }()
 	}

@@ -147,7 +147,7 @@ func (h *Host) poll() {
 // at times, since a timer for each turn would cost more than the turn. The caller has
 // locked.
 func (h *Host) relieve() {
-	if h.relieving || !h.serving || len(h.engines) < 2 {
+	if !many || h.relieving || !h.serving || len(h.engines) < 2 {
 		return
 	}
 	h.relieving = true
@@ -312,7 +312,10 @@ func (h *Host) join(e *Engine) {
 		e.done(e.result)
 		return
 	}
-	for many && h.watch(e) != nil {
+	if !many { // it only comes here when it has ended
+		return
+	}
+	for h.watch(e) != nil {
 		time.Sleep(pauseTime)
 	}
 	h.mu.Lock()
