@@ -30,6 +30,11 @@ ENTRY  := $(if $(filter amd64 arm64,$(GOARCH)),-E runitbox/procenv.entry)
 # not in packages that do their work once, if at all, and no gaps of 32 bytes.
 SMALL := fmt path/filepath golang.org/x/sys/unix internal/sync reflect regexp/syntax strings text/template time github.com/spf13/cobra runitbox/applets runitbox/applets/loaders runitbox/applets/quick runitbox/supervise/client runitbox/supervise/survey runitbox/applets/setup runitbox/applets/logrun runitbox/applets/syslog runitbox/applets/manual runitbox/applets/packed runitbox/supervise/child runitbox/supervise/core runitbox/supervise/scanner runitbox/supervise/self runitbox/initstage runitbox/logger/reader internal/stringslite os strconv sync syscall regexp runitbox/supervise/policy runitbox/supervise/loghost
 
+# The names of generic functions, which have all of a type's fields in them, are cut. What is
+# ranged over are functions that end when they are told to: nothing checks each loop for that.
+DEBUGS := -d=maxshapelen=40,rangefunccheck=0
+DEBUGS := $(shell go tool compile $(DEBUGS) -V >/dev/null 2>&1 && echo '$(DEBUGS)')
+
 # Where the kernel makes pages huge of itself (transparent_hugepage/enabled is always)
 # Go's heap, of which there are some hundred KiB, would take 2 to 4 MB in each process:
 # disablethp is a setting of the runtime's, and of nobody's who is started from here.
@@ -50,18 +55,29 @@ SLIMMED = -tags $(if $(SLIM),slim,packed) $(if $(LEAN),'-modfile=$(OUT)/slim.mod
 # is in the tree. Go takes it for the file that the tag packed names.
 TEXTS  = applets/manual/*.8 applets/setup/*.txt
 STREAM = applets/packed/stream.z
-PACK   = GOOS= GOARCH= GOARM= go run ./applets/packed/pack '$(OUT)/stream.z' $(TEXTS) && \
-	printf '{"Replace": {"%s": "%s"}}\n' '$(STREAM)' '$(OUT)/stream.z' >'$(OUT)/packed.json'
+PACK   = GOOS= GOARCH= GOARM= go run ./applets/packed/pack '$(OUT)/stream.z' $(TEXTS)
+
+# Packages of Go's that nothing here uses and that are large all the same, for what they do
+# at each start: applets/slim/std has what those who import them need to be compiled. What
+# stands in for one of Go's internal packages fits this version of Go, and is left out with others.
+LARGE = text/template net $(if $(filter go1.26%,$(shell go env GOVERSION 2>/dev/null)),internal/godebug)
+SMALLER = {{$$dir := .Dir}}{{range .GoFiles}}, "{{$$dir}}/{{.}}": ""{{end}}{{range .SFiles}}, "{{$$dir}}/{{.}}": ""{{end}}, \
+	"{{$$dir}}/small.go": "applets/slim/std/{{.Name}}/{{.Name}}.go"
+
+# OVERLAY says which files Go takes in place of others.
+OVERLAY = { printf '{"Replace": {"%s": "%s"' '$(STREAM)' '$(if $(SLIM),,$(OUT)/stream.z)'; \
+	CGO_ENABLED=0 go list -f '$(SMALLER)' $(LARGE) && echo '}}'; } >'$(OUT)/overlay.json'
 
 # The go command itself is not to ask git: it fails where somebody else owns the tree.
 build:
-	$(if $(LEAN),@mkdir -p '$(OUT)' && cp go.sum '$(OUT)/slim.sum' && { cat go.mod; echo 'replace github.com/spf13/cobra => ./applets/slim/cobra'; } >'$(OUT)/slim.mod')
-	$(if $(SLIM),,@mkdir -p '$(OUT)' && $(PACK))
-	CGO_ENABLED=0 GOEXPERIMENT='$(GOEXPERIMENT)' go build $(SLIMMED) $(if $(SLIM),,'-overlay=$(OUT)/packed.json') -trimpath -buildvcs=false $(SMALL:%=-gcflags=%=-l) -ldflags '-s -w -funcalign=$(if $(filter amd64,$(GOARCH)),1,4) $(ENTRY) -X runtime.godebugDefault=$(GODEBUGS) -X runitbox/applets/loaders.Version=$(VERSION) -X runitbox/applets/quick.Dirs=$(SVDIRS) $(GOLDFLAGS)' -o '$(OUT)/runitbox' .
+	@mkdir -p '$(OUT)' && $(if $(SLIM),,$(PACK) &&) $(OVERLAY)
+	$(if $(LEAN),@cp go.sum '$(OUT)/slim.sum' && { cat go.mod; echo 'replace github.com/spf13/cobra => ./applets/slim/cobra'; } >'$(OUT)/slim.mod')
+	CGO_ENABLED=0 GOEXPERIMENT='$(GOEXPERIMENT)' go build $(SLIMMED) '-overlay=$(OUT)/overlay.json' -trimpath -buildvcs=false $(if $(DEBUGS),-gcflags=all=$(DEBUGS)) $(SMALL:%=-gcflags=%='-l $(DEBUGS)') -ldflags '-s -w -funcalign=$(if $(filter amd64,$(GOARCH)),1,4) $(ENTRY) -X runtime.godebugDefault=$(GODEBUGS) -X runitbox/applets/loaders.Version=$(VERSION) -X runitbox/applets/quick.Dirs=$(SVDIRS) $(GOLDFLAGS)' -o '$(OUT)/runitbox' .
 
 # test is all that a change must pass. What the tests need of others is fetched
 # into build, never installed; what cannot be had is skipped and counted.
-# A result that go has kept would count no skips. A test that failed beside the others is
+# A result that go has kept would count no skips. Four at once, since most tests wait for
+# what they have started. A test that failed beside the others is
 # tried once more, alone (testdata/again.awk), and both are told. At last come the processes
 # of machines that have no vfork of ours.
 test: peers build
@@ -74,7 +90,7 @@ test: peers build
 	test "$$race" || echo "the race detector, which needs a C compiler: $$(head -n 1 build/why)" | tee -a build/skipped; \
 	echo "go test $$race ./..."; status=0; \
 	export RUNITBOX_PEERS='$(CURDIR)/build/peers' RUNITBOX_SKIPPED='$(CURDIR)/build/skipped'; \
-	{ go test $$race -count 1 -timeout 40m ./... || echo failed >build/failed; } 2>&1 | tee build/tested; \
+	{ go test $$race -parallel 4 -count 1 -timeout 40m ./... || echo failed >build/failed; } 2>&1 | tee build/tested; \
 	if test -e build/failed; then awk -f testdata/again.awk build/tested >build/again; test -s build/again || status=1; \
 	while read -r package test; do echo "once more, alone: go test -run '$$test' $$package"; \
 	go test $$race -count 1 -run "$$test" $$package </dev/null || status=1; done <build/again; fi; \

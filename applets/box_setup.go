@@ -14,16 +14,17 @@ import (
 
 // newSetup writes what the executable brings for a whole system.
 func newSetup() *cobra.Command {
+	const what = "setup stages|levels|services|user|container|boot|recipes"
 	const line = "runitbox setup services [--list] [--dry-run] [--force] [--supervise-in-run] [--root DIR] [service ...]"
 	cmd := &cobra.Command{
-		Use:   "setup services|boot|stages|levels|user|recipes|container",
+		Use:   what,
 		Short: "write what a system needs around the programs",
 		RunE: func(_ *cobra.Command, args []string) error {
 			note := ""
 			if len(args) > 0 {
 				note = "runitbox: setup: no such thing: " + args[0]
 			}
-			return misuse{note, line, 100}
+			return misuse{note, "runitbox " + what + " [option ...]", 100}
 		},
 	}
 	var list, dry, force, inRun bool
@@ -61,7 +62,7 @@ func newSetup() *cobra.Command {
 			return nil
 		},
 	}
-	getoptErrors(cmd, "runitbox", line, 100)
+	getoptErrors(cmd, "runitbox", "runitbox "+what+" [option ...]", 100)
 	getoptErrors(services, "runitbox", line, 100)
 	f := services.Flags()
 	f.BoolVar(&list, "list", false, "tell what there is and write nothing")
@@ -99,6 +100,9 @@ func carryOut(out io.Writer, target *setup.Target, root string, steps []setup.St
 		case s.State == setup.Differs && !force:
 			way = append(way, fmt.Sprintf("%s%s: it is there and differs (--force replaces it)", at, s.Path))
 		}
+	}
+	if more := len(way) - 5; more > 0 { // all behind one file or link, most often
+		way = append(way[:5], fmt.Sprintf("and %d more", more))
 	}
 	if len(way) > 0 {
 		return errors.New("nothing was changed: " + strings.Join(way, "; "))

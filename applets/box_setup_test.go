@@ -37,7 +37,13 @@ func TestSetup(t *testing.T) {
 		}
 		return b.String()
 	}
-	usage := "usage: runitbox setup services [--list] [--dry-run] [--force] [--supervise-in-run] [--root DIR] [service ...]\n\n"
+	usage := "usage: runitbox setup stages|levels|services|user|container|boot|recipes [option ...]\n\n"
+	help, _ := box("setup", "--help")
+	for _, name := range []string{"stages", "levels", "services", "user", "container", "boot", "recipes"} {
+		if !strings.Contains(help, "\n  "+name+" ") {
+			t.Errorf("setup --help does not tell of %s:\n%s", name, help)
+		}
+	}
 	step("nothing to set up", usage, 100, "setup")
 	step("something else", "runitbox: setup: no such thing: world\n"+usage, 100, "setup", "world")
 	step("a service that there is not", "runitbox: fatal: setup: nosuch: no such service (--list tells all)\n", 111, "setup", "services", "--root", root, "sshd", "nosuch")
@@ -57,6 +63,12 @@ func TestSetup(t *testing.T) {
 		t.Error("it was told that nothing was changed, and there is nginx")
 	}
 	step("replaced", strings.Replace(all("kept"), "kept", "replaced", 1), 0, "setup", "services", "--force", "--root", root, "sshd")
+	if err := os.WriteFile(filepath.Join(root, "etc/runit"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, status := box("setup", "levels", "--root", root); status != 111 || strings.Count(out, "ROOT") != 5 || !strings.Contains(out, "; and ") || !strings.HasSuffix(out, " more\n") {
+		t.Errorf("much in the way: exit %d, want five of it: %s", status, out)
+	}
 	if out, status := box("setup", "services", "--list"); status != 0 || !strings.Contains(out, "sshd            logins from other machines\n") {
 		t.Errorf("--list: exit %d: %s", status, out)
 	}

@@ -35,6 +35,7 @@ func appletHelp(cmd *cobra.Command) string {
 	if cmd.Long != "" {
 		text += cmd.Long + "\n"
 	}
+	text += listed(cmd.Commands())
 	if !cmd.DisableFlagParsing {
 		text += options(cmd)
 	}
@@ -52,12 +53,17 @@ func options(cmd *cobra.Command) string {
 func boxHelp(cmd *cobra.Command) string {
 	text := "usage: " + cmd.Use + "\nAll of runit in one executable. It does what the name it is called with says: link\n" +
 		"it under these names, or give one as the first argument.\n"
-	for _, c := range cmd.Commands() {
+	return text + listed(cmd.Commands()) + options(cmd) + "What each takes: --help after its name, or its page in the manual.\n"
+}
+
+// listed is a line for each command that is shown.
+func listed(commands []*cobra.Command) (text string) {
+	for _, c := range commands {
 		if !c.Hidden {
 			text += fmt.Sprintf("  %-12s %s\n", c.Name(), c.Short)
 		}
 	}
-	return text + options(cmd) + "What each takes: --help after its name, or its page in the manual.\n"
+	return text
 }
 
 // asksForHelp says whether --help is all there is, for an applet that takes directories

@@ -28,7 +28,7 @@ func newRunit(string) *cobra.Command {
 			switch {
 			case os.Getpid() == 1:
 				procenv.NoHugePages()
-				threads.Await(threads.Runtime+runtime.GOMAXPROCS(0)+initstage.Threads, func(err error) { fmt.Fprintln(os.Stderr, "- runit: warning:", err) })
+				threads.Await(threads.Runtime+threads.Signals+runtime.GOMAXPROCS(0)+initstage.Threads, func(err error) { fmt.Fprintln(os.Stderr, "- runit: warning:", err) })
 				status := initstage.Run(initstage.Config{Version: "runitbox " + version, Words: words, Paths: initstage.DefaultPaths()})
 				return exit(status)
 			case state != "" && os.Getppid() == 1:

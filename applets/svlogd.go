@@ -269,7 +269,7 @@ type loggerThreads struct {
 // least is how many threads there have to be: the runtime's, one for each engine that may
 // hang and for what it leaves to others, and one that looks for what there is to do.
 func (t *loggerThreads) least() int {
-	n := threads.Runtime + min(2, runtime.NumCPU()) + 1 + int(t.engines.Load())
+	n := threads.Runtime + threads.Signals + min(2, runtime.NumCPU()) + 1 + int(t.engines.Load())
 	if t.files > 0 { // a host listens to cores
 		n++
 	}

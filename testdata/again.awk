@@ -20,6 +20,6 @@ END {
 		gsub("/", "$/^", pattern)
 		line[++leaves] = package[i] " ^" pattern "$"
 	}
-	if (never || leaves > 3) exit
+	if (never || leaves > 9) exit
 	for (i = 1; i <= leaves; i++) print line[i]
 }

@@ -4,11 +4,7 @@
 // is a child that runs no program: it only makes such calls.
 package child
 
-import (
-	"runtime"
-
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // Child is a process to be made of a program.
 type Child struct {
@@ -135,30 +131,3 @@ func (c Child) make(h *Slot, files *unix.Rlimit, inSession bool) (int, error) {
 		}
 	}
 }
-
-// held are signals that a scanner holds back while it becomes another program,
-// which they would end: blocked, they wait until that asks for them. (The Go
-// runtime unblocks HUP, INT and TERM as it starts.)
-const held = 1<<(unix.SIGUSR2-1) | 1<<(unix.SIGALRM-1)
-
-// unheld are signals that this process blocks and its children shall not.
-var unheld uintptr
-
-// HoldSignals blocks them in the calling thread, for the program that it is
-// about to become, until it is released.
-func HoldSignals() (release func()) {
-	runtime.LockOSThread()
-	set := unix.Sigset_t{}
-	set.Val[0] = held
-	var before unix.Sigset_t
-	unix.PthreadSigmask(unix.SIG_BLOCK, &set, &before)
-	return func() {
-		unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil)
-		runtime.UnlockOSThread()
-	}
-}
-
-// HeldBefore says that the program before this one has held its signals. Go
-// unblocks those that are asked for in one thread of its own; the children are
-// made with a mask without them.
-func HeldBefore() { unheld = held }

@@ -44,7 +44,7 @@ func Reach(path string) (*Remote, error) {
 		return nil, Unreachable{unix.ENOENT}
 	}
 	// The dot asks for the right to enter the directory, as chdir would.
-	fd, err := unix.Open(path+"/.", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	fd, err := sys.Open(unix.AT_FDCWD, path+"/.", unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return nil, Unreachable{err}
 	}
@@ -53,7 +53,7 @@ func Reach(path string) (*Remote, error) {
 
 // Log reaches the log service of r.
 func (r *Remote) Log() (*Remote, error) {
-	fd, err := unix.Openat(r.fd, "log/.", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	fd, err := sys.Open(r.fd, "log/.", unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return nil, Unreachable{err}
 	}
@@ -91,10 +91,13 @@ func (r *Remote) Notice() (n state.Notice) {
 	return n
 }
 
+// History is what is written of the service's last ends.
+func (r *Remote) History() ([]byte, error) { return proc.History(r.fd, "supervise/history") }
+
 // Flaps is how many of its last ends, of which the newest is told, make up the loop of
 // short lives that a service of that status is in; 0 if it is in none.
 func (r *Remote) Flaps(rec state.Record) (n int, last state.Ended) {
-	b, err := proc.History(r.fd, "supervise/history")
+	b, err := r.History()
 	if err != nil {
 		return 0, last
 	}
@@ -126,7 +129,7 @@ func (r *Remote) Probe() (state.Record, error) {
 		return state.Record{}, err
 	}
 	unix.Close(ok)
-	fd, err := unix.Openat(r.fd, "supervise/status", unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	fd, err := sys.Open(r.fd, "supervise/status", unix.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return state.Record{}, fmt.Errorf("unable to open supervise/status: %w", err)
 	}
@@ -226,7 +229,7 @@ func expected(path string) bool {
 
 // open opens a FIFO for writing. Nobody at the other end is ErrNotRunning.
 func (r *Remote) open(fifo string) (int, error) {
-	fd, err := unix.Openat(r.fd, fifo, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	fd, err := sys.Open(r.fd, fifo, unix.O_WRONLY|unix.O_NONBLOCK, 0)
 	switch {
 	case errors.Is(err, unix.ENXIO):
 		return -1, ErrNotRunning

@@ -6,7 +6,6 @@ package core
 import (
 	"math"
 	"os"
-	"os/signal"
 	"runtime"
 	"runtime/debug"
 	"strconv"
@@ -131,8 +130,7 @@ func sealInherited() {
 func RunDir(name string, say func(diag.Level, string, error)) error {
 	self.AwaitThreads(func(err error) { say(diag.Warning, "", err) })
 	stop := make(chan os.Signal, 8)
-	signal.Notify(stop, unix.SIGTERM)
-	self.RelayPending(stop, unix.SIGTERM)
+	self.Catch(stop, unix.SIGTERM)
 	self.Notify(stop, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT)
 	self.IgnorePipe()
 	c, err := newCore(say, 0, false)
@@ -191,8 +189,7 @@ type Tree struct {
 func (t Tree) Run() error {
 	self.AwaitThreads(func(err error) { t.Say(diag.Warning, "", err) })
 	sigs := make(chan os.Signal, 8) // the others are for the scanner, which may share the terminal
-	signal.Notify(sigs, unix.SIGTERM)
-	self.RelayPending(sigs, unix.SIGTERM)
+	self.Catch(sigs, unix.SIGTERM)
 	self.Notify(sigs, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM)
 	self.IgnorePipe()
 	debug.SetGCPercent(400)

@@ -64,7 +64,7 @@ func TestEndsWhileServicesOpen(t *testing.T) {
 	for range 4 {
 		all.Go(func() {
 			for range 500 {
-				c.procs.inherited(1<<30, 0)
+				c.procs.inherited(1<<30, ending{})
 			}
 		})
 	}

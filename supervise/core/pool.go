@@ -239,11 +239,12 @@ func (c *pool) hangs() bool {
 	return c.all > c.active
 }
 
-// yield gives the place to another, once.
+// yield gives the place to another, once. It is said and counted at once: a worker that
+// ends meanwhile would be counted as gone before.
 func (t *worker) yield() {
+	t.pool.mu.Lock()
+	defer t.pool.mu.Unlock()
 	if t.yielded.CompareAndSwap(false, true) {
-		t.pool.mu.Lock()
-		defer t.pool.mu.Unlock()
 		t.pool.active--
 		t.pool.fill()
 	}

@@ -236,3 +236,25 @@ func TestPoolSlow(t *testing.T) {
 		}
 	})
 }
+
+// TestPoolCountsYields: a place is not said to be yielded before it is counted so. Else a
+// worker that ends meanwhile would be counted as gone first, and there would be fewer
+// workers than places taken.
+func TestPoolCountsYields(t *testing.T) {
+	c := pool{active: 1, all: 1}
+	w := &worker{pool: &c}
+	done := make(chan bool)
+	c.mu.Lock()
+	go func() { w.yield(); close(done) }()
+	for range 50 { // nothing tells that it waits for the lock
+		time.Sleep(time.Millisecond)
+		if w.yielded.Load() {
+			t.Error("yielded, and counted as one that has its place")
+			break
+		}
+	}
+	c.mu.Unlock()
+	if <-done; !w.yielded.Load() || c.active != 0 {
+		t.Errorf("%d places are taken, want none", c.active)
+	}
+}

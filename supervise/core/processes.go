@@ -2,9 +2,7 @@ package core
 
 import (
 	"os"
-	"slices"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -35,14 +33,14 @@ type processes struct {
 
 	mu        sync.Mutex
 	known     map[int]*process
-	expecting int                     // children whose numbers are not known yet
-	corpses   map[int]*process        // seen and left where they are; nil: of nobody known
-	finished  []int                   // corpses that the reaper is to collect
-	leaving   bool                    // the process ends soon: who is dead and not recorded is left to the scanner
-	openings  int                     // services that are being opened, and may adopt processes
-	reserved  int                     // how many are kept for services that could not be opened
-	unclaimed map[int]unix.WaitStatus // ends that the scanner has told of, of processes that nobody has adopted yet
-	seen      func(pid int)           // tells the scanner that it may collect a process; must not wait
+	expecting int              // children whose numbers are not known yet
+	corpses   map[int]*process // seen and left where they are; nil: of nobody known
+	finished  []int            // corpses that the reaper is to collect
+	leaving   bool             // the process ends soon: who is dead and not recorded is left to the scanner
+	openings  int              // services that are being opened, and may adopt processes
+	reserved  int              // how many are kept for services that could not be opened
+	unclaimed map[int]ending   // ends that the scanner has told of, of processes that nobody has adopted yet
+	seen      func(pid int)    // tells the scanner that it may collect a process; must not wait
 }
 
 // process is one that a service has: a child, or one that it has adopted.
@@ -51,14 +49,19 @@ type process struct {
 	unit        *unit // nil: its service was let go
 	role        role
 	adopted     bool
-	pidfd       int    // of an adopted one, as long as its unit has it open; else -1
-	reservedFor string // of an adopted one without a unit: the service that is to have it
-	unreported  bool   // its service does not know of it yet
-	over        bool   // it has ended, with ws
-	ws          unix.WaitStatus
-	use         proc.Usage            // what it has used, of a child
+	pidfd       int                   // of an adopted one, as long as its unit has it open; else -1
+	reservedFor string                // of an adopted one without a unit: the service that is to have it
+	unreported  bool                  // its service does not know of it yet
+	over        bool                  // it has ended
+	ending                            // and how
 	asked       bool                  // the scanner waits until the end is recorded
 	host        func(unix.WaitStatus) // is told of the end of a host of log services; else nil
+}
+
+// ending is how a process has ended, and what it had used by then, where its parent tells.
+type ending struct {
+	ws  unix.WaitStatus
+	use proc.Usage
 }
 
 // kernel is what processes asks of the kernel.
@@ -75,7 +78,7 @@ type kernel struct {
 func newProcesses(given bool) *processes {
 	ps := &processes{
 		given: given, wake: make(chan struct{}, 1), slow: make(chan struct{}, 1), held: func() bool { return false }, deaths: make(chan os.Signal, 1),
-		known: map[int]*process{}, corpses: map[int]*process{}, unclaimed: map[int]unix.WaitStatus{},
+		known: map[int]*process{}, corpses: map[int]*process{}, unclaimed: map[int]ending{},
 		seen: func(int) {},
 	}
 	ps.kernel = kernel{
@@ -94,95 +97,15 @@ func newProcesses(given bool) *processes {
 	return ps
 }
 
-// expected is a child that is being made: its end may come before its number.
-type expected struct {
-	ps   *processes
-	open bool
-}
-
-// expect says that a child is about to be made, unless none is to be any more.
-func (ps *processes) expect() (*expected, bool) {
-	ps.mu.Lock()
-	defer ps.mu.Unlock()
-	if ps.leaving {
-		return nil, false
-	}
-	ps.expecting++
-	return &expected{ps, true}, true
-}
-
-// holds says that pid is the child that was expected. Its end is kept back until the
-// unit has been told of it (see told).
-func (pl *expected) holds(pid int, u *unit, r role) *process {
-	ps := pl.ps
-	ps.mu.Lock()
-	defer ps.mu.Unlock()
-	p := &process{pid: pid, unit: u, role: r, pidfd: -1, unreported: true}
-	ps.known[pid] = p
-	if len(ps.corpses) > 0 { // it may be among them, or behind one that hides it
-		delete(ps.corpses, pid)
-		if ws, ended := ps.kernel.peek(pid, &p.use); ended {
-			ps.corpses[pid] = p
-			p.end(ws)
-		}
-	}
-	pl.shut()
-	return p
-}
-
-// close says that no child has come of it.
-func (pl *expected) close() {
-	pl.ps.mu.Lock()
-	defer pl.ps.mu.Unlock()
-	pl.shut()
-}
-
-// shut says that the child is not expected any more. Of the corpses of unknown children
-// those are forgotten that whoever made them has collected, and when none is expected
-// all are collected.
-func (pl *expected) shut() {
-	if !pl.open {
-		return
-	}
-	pl.open = false
-	ps := pl.ps
-	ps.expecting--
-	for pid, p := range ps.corpses {
-		switch {
-		case p != nil:
-		case ps.expecting == 0 && !ps.leaving:
-			ps.collect(pid)
-		default:
-			if _, ended := ps.kernel.peek(pid, nil); !ended {
-				delete(ps.corpses, pid)
-			}
-		}
-	}
-	ps.poke()
-}
-
-// told says that the process's service knows of it: its end may follow.
-func (ps *processes) told(p *process) {
-	if p == nil {
-		return
-	}
-	ps.mu.Lock()
-	defer ps.mu.Unlock()
-	p.unreported = false
-	if p.over {
-		p.tell()
-	}
-}
-
 // end takes the end of a process and tells its service, once. The registry is
 // locked.
-func (p *process) end(ws unix.WaitStatus) {
+func (p *process) end(e ending) {
 	if p.over {
 		return
 	}
-	p.over, p.ws = true, ws
+	p.over, p.ending = true, e
 	if p.host != nil {
-		go p.host(ws)
+		go p.host(e.ws)
 	}
 	p.tell()
 }
@@ -221,106 +144,6 @@ func (ps *processes) remove(p *process) {
 	}
 }
 
-// collect has the reaper have the kernel forget a child that has ended: who has recorded
-// the end goes on meanwhile.
-func (ps *processes) collect(pid int) {
-	if !slices.Contains(ps.finished, pid) {
-		ps.finished = append(ps.finished, pid)
-	}
-	ps.poke()
-}
-
-// collectNow does what the reaper is to do soon: until it is collected a child that has
-// ended counts at the limits of processes.
-func (ps *processes) collectNow() {
-	ps.collecting.Lock()
-	defer ps.collecting.Unlock()
-	ps.mu.Lock()
-	pids := ps.finished
-	ps.finished = nil
-	for _, pid := range pids {
-		delete(ps.corpses, pid) // from here on the number may be another's
-	}
-	ps.mu.Unlock()
-	for _, pid := range pids {
-		ps.kernel.collect(pid)
-	}
-}
-
-func (ps *processes) poke() { poke(ps.wake) }
-
-// heldUp says that an owner has been held up for a while: behind a corpse that it keeps
-// may be others.
-func (ps *processes) heldUp() { poke(ps.slow) }
-
-func poke(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
-}
-
-// adopt takes in a process that an earlier core has left to u. It is nil where
-// another service has it.
-func (ps *processes) adopt(pid, pidfd int, u *unit, r role) *process {
-	ps.mu.Lock()
-	defer ps.mu.Unlock()
-	p := &process{pid: pid, unit: u, role: r, adopted: true, pidfd: pidfd}
-	old := ps.known[pid]
-	if old != nil && old.unit != nil {
-		return nil
-	}
-	ws, over := ps.unclaimed[pid]
-	delete(ps.unclaimed, pid)
-	p.asked = over
-	if old != nil && old.adopted {
-		p.asked = over || old.asked
-		ws, over = old.ws, old.over
-		ps.count(old.reservedFor, -1)
-	}
-	ps.known[pid] = p
-	if over {
-		p.end(ws)
-	}
-	return p
-}
-
-// reserve keeps a process of an earlier core for a service that could not be
-// opened and will be tried again: how it ends is not lost meanwhile.
-func (ps *processes) reserve(pid int, heir string) {
-	ps.mu.Lock()
-	defer ps.mu.Unlock()
-	if ps.known[pid] != nil || ps.leaving {
-		return
-	}
-	ws, over := ps.unclaimed[pid]
-	delete(ps.unclaimed, pid)
-	ps.known[pid] = &process{pid: pid, adopted: true, pidfd: -1, reservedFor: heir, over: over, ws: ws, asked: over}
-	ps.count(heir, 1)
-}
-
-// count counts those that are kept for a service, so that nobody looks for them where
-// there are none. (The service of a runsv has no key, and nobody asks for it.)
-func (ps *processes) count(heir string, n int) {
-	if heir != "" {
-		ps.reserved += n
-	}
-}
-
-// unreserve lets go of what was bequeathed to a service and that it has not taken.
-func (ps *processes) unreserve(heir string) {
-	ps.mu.Lock()
-	defer ps.mu.Unlock()
-	if ps.reserved == 0 { // as a rule: all services ask when they are opened
-		return
-	}
-	for _, p := range ps.known {
-		if p.unit == nil && p.adopted && p.reservedFor == heir {
-			ps.remove(p)
-		}
-	}
-}
-
 // forget lets go of all processes of a service. Those that are children run on,
 // and are nobody's; those that it had adopted before it could not be opened are
 // for the next try.
@@ -341,49 +164,6 @@ func (ps *processes) forget(s *service) {
 			p.unit = nil
 		}
 	}
-}
-
-// opening says that a service is being opened, which may adopt processes, and
-// opened that it has those that it will have.
-func (ps *processes) opening() {
-	ps.mu.Lock()
-	defer ps.mu.Unlock()
-	ps.openings++
-}
-
-func (ps *processes) opened() {
-	ps.mu.Lock()
-	defer ps.mu.Unlock()
-	if ps.openings--; ps.openings > 0 {
-		return
-	}
-	for pid := range ps.unclaimed {
-		delete(ps.unclaimed, pid)
-		ps.seen(pid)
-	}
-}
-
-// inherited takes the end of a process that the scanner has inherited from an
-// earlier core. What is nobody's may be collected, when nobody can come to adopt it.
-func (ps *processes) inherited(pid int, ws unix.WaitStatus) {
-	ps.mu.Lock()
-	defer ps.mu.Unlock()
-	switch p := ps.known[pid]; {
-	case p != nil && p.adopted:
-		p.asked = true
-		p.end(ws)
-	case ps.openings > 0:
-		ps.unclaimed[pid] = ws
-	default:
-		ps.seen(pid)
-	}
-}
-
-// ended takes the end of an adopted process that is no child of the scanner.
-func (ps *processes) ended(p *process, ws unix.WaitStatus) {
-	ps.mu.Lock()
-	defer ps.mu.Unlock()
-	p.end(ws)
 }
 
 // awaited says whether a service still has to hear of the end of p.
@@ -429,122 +209,4 @@ func (ps *processes) kill(log bool) (late []lateProcess) {
 type lateProcess struct {
 	unit *unit
 	role role
-}
-
-// reap has owners told of the ends of children, for ever.
-func (ps *processes) reap() {
-	patience := time.NewTimer(0)
-	for {
-		var use proc.Usage
-		pid, ws, ok := ps.kernel.wait(&use)
-		if !ok { // there is no child
-			select {
-			case <-ps.wake:
-			case <-ps.deaths:
-			}
-			continue
-		}
-		ps.died(pid, ws, use)
-		// The kernel tells of a corpse that is left again and again, and of none
-		// behind it. As a rule it is collected in less time than any other way to
-		// look for those would take. A timer is only for where somebody is held up already,
-		// since the runtime wakes another thread to look after it.
-		select {
-		case <-ps.slow:
-		default:
-		}
-		var late <-chan time.Time
-		if ps.held() {
-			patience.Reset(proc.GraceTime)
-			late = patience.C
-		}
-		for left := ps.left(); left; left = ps.left() {
-			select {
-			case <-ps.wake:
-				continue
-			case <-ps.slow:
-				ps.lookAround()
-			case <-late:
-				ps.lookAround()
-			}
-			break
-		}
-		patience.Stop()
-	}
-}
-
-// lookAround looks at each child alone whenever one ends, as long as a corpse is
-// left.
-func (ps *processes) lookAround() {
-	ps.kernel.signal(true)
-	defer ps.kernel.signal(false)
-	for {
-		ps.look()
-		for woken := false; !woken; {
-			if !ps.left() {
-				return
-			}
-			select {
-			case <-ps.wake:
-			case <-ps.deaths:
-				woken = true
-			}
-		}
-	}
-}
-
-// look finds the children that have ended among all.
-func (ps *processes) look() {
-	var pids []int
-	ps.mu.Lock()
-	for pid, p := range ps.known {
-		if !p.adopted && !p.over {
-			pids = append(pids, pid)
-		}
-	}
-	ps.mu.Unlock()
-	if ps.given {
-		pids = append(pids, ps.kernel.list()...)
-	}
-	for _, pid := range pids {
-		var use proc.Usage
-		if ws, ended := ps.kernel.peek(pid, &use); ended {
-			ps.died(pid, ws, use)
-		}
-	}
-}
-
-// left collects what is to be, and says whether there are corpses that are left.
-func (ps *processes) left() bool {
-	ps.collectNow()
-	ps.mu.Lock()
-	defer ps.mu.Unlock()
-	return len(ps.corpses) > 0
-}
-
-// died takes the end of a child, whose corpse is there.
-func (ps *processes) died(pid int, ws unix.WaitStatus, use proc.Usage) {
-	ps.mu.Lock()
-	defer ps.mu.Unlock()
-	p := ps.known[pid]
-	if p != nil && p.adopted { // it has its number from one that somebody else has collected
-		p = nil
-	}
-	switch {
-	case p != nil && p.unit != nil:
-		if !p.over {
-			ps.corpses[pid] = p
-			p.use = use
-			p.end(ws)
-		}
-	case p == nil && ps.expecting > 0 || ps.leaving:
-		ps.corpses[pid] = p
-	case p == nil:
-		ps.collect(pid)
-	default:
-		if p.host != nil && !p.over {
-			go p.host(ws)
-		}
-		ps.remove(p)
-	}
 }

@@ -185,7 +185,7 @@ func (g *ends) do(line string) (got string) {
 			return "another's"
 		}
 	case "inherited":
-		g.processes.inherited(pid, unix.WaitStatus(ws))
+		g.processes.inherited(pid, ending{ws: unix.WaitStatus(ws)})
 	case "bequeath":
 		g.reserve(pid, name)
 	case "disinherit":

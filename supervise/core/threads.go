@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"runitbox/supervise/diag"
+	"runitbox/supervise/self"
 	"runitbox/supervise/threads"
 )
 
@@ -45,12 +46,12 @@ func (c *Core) growPool(n int) bool { return threads.More(c.needThreads() + n + 
 func processors() int { return min(runtime.NumCPU(), poolMax) }
 
 // needThreads is how many threads the core needs beside those of its worker pool: the
-// runtime's, one for each processor, and one for what waits in the kernel: the reaper,
+// runtime's, the template, one for each processor, and one for what waits in the kernel: the reaper,
 // and logs that are read on to standard error.
 func (c *Core) needThreads() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n := threads.Runtime + runtime.GOMAXPROCS(0) + 1 + len(c.rescued) + c.spare
+	n := self.RuntimeThreads() + threads.Template + runtime.GOMAXPROCS(0) + 1 + len(c.rescued) + c.spare
 	if c.link != nil { // the scanner watches the main goroutine's
 		n++
 	}

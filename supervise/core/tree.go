@@ -12,6 +12,7 @@ import (
 	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/diag"
 	"runitbox/supervise/machine"
+	"runitbox/supervise/proc"
 	"runitbox/supervise/self"
 	"runitbox/supervise/servicedir"
 	"runitbox/supervise/state"
@@ -82,7 +83,7 @@ func (c *Core) handle(m wire.Message) {
 		pid, err1 := strconv.Atoi(m.Arg)
 		status, err2 := strconv.Atoi(m.Arg2)
 		if err1 == nil && err2 == nil {
-			c.procs.inherited(pid, unix.WaitStatus(status))
+			c.procs.inherited(pid, ending{unix.WaitStatus(status), proc.ParseUsage(m.Name)})
 		}
 	case "stop":
 		if ms, err := strconv.Atoi(m.Arg); err == nil {

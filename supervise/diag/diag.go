@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"runitbox/applets/slim/fmt"
-	"runitbox/supervise/self"
 )
 
 // Level is the weight of what a supervisor has to say.
@@ -63,7 +62,6 @@ func (v *Queue) Tell(level Level, service string, err error) {
 
 // talk says all there is.
 func (v *Queue) talk() {
-	defer self.BlockSignals()()
 	for {
 		w, ok := v.next()
 		if !ok {

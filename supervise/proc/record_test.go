@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -129,4 +130,19 @@ func TestReadHoldsNoLock(t *testing.T) {
 	}
 	close(over)
 	readers.Wait()
+}
+
+// What a process has used is told in a word, which is taken only where it is whole.
+func TestParseUsage(t *testing.T) {
+	for text, want := range map[string]Usage{
+		"1234 5000": {true, 1234, 5 * time.Millisecond}, "0 0": {Known: true}, "": {}, "1234": {}, "1234 x": {}, "1 2 3": {}, " ": {},
+	} {
+		got := ParseUsage(text)
+		if got != want {
+			t.Errorf("%q: %+v, want %+v", text, got, want)
+		}
+		if got.Known && got.String() != text {
+			t.Errorf("%q is told as %q", text, got.String())
+		}
+	}
 }

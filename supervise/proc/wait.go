@@ -20,6 +20,26 @@ type Usage struct {
 	CPU    time.Duration // of a user's and the system's time
 }
 
+// String is what was used, for a message to another process: "KIB MICROSECONDS", nothing
+// where that is not known.
+func (u Usage) String() string {
+	if !u.Known {
+		return ""
+	}
+	return strconv.FormatInt(u.Memory, 10) + " " + strconv.FormatInt(int64(u.CPU/time.Microsecond), 10)
+}
+
+// ParseUsage is what String has told. Garbage is not known.
+func ParseUsage(text string) Usage {
+	memory, cpu, _ := strings.Cut(text, " ")
+	kib, err1 := strconv.ParseInt(memory, 10, 64)
+	us, err2 := strconv.ParseInt(cpu, 10, 64)
+	if err1 != nil || err2 != nil {
+		return Usage{}
+	}
+	return Usage{true, kib, time.Duration(us) * time.Microsecond}
+}
+
 // PeekDead finds a child that has ended and leaves it there. Unless flags is
 // WNOHANG it waits for one, as long as there are children. What it has used is told
 // where use is not nil.

@@ -2,7 +2,6 @@ package scanner
 
 import (
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -43,8 +42,8 @@ const sigStop = unix.Signal(37)
 func (s *Scanner) listen(pid1 bool) {
 	self.NotifyEach(s.sigs, unix.SIGTERM, unix.SIGHUP, unix.SIGALRM, unix.SIGUSR2, unix.SIGCHLD)
 	if pid1 {
-		signal.Notify(make(chan os.Signal, 1)) // unasked, some would end it, and with it all
 		self.NotifyEach(s.sigs, unix.SIGINT, unix.SIGQUIT, unix.SIGPWR, sigStop)
+		self.CatchRest() // unasked, some would end it, and with it all
 	} else if len(s.Command) == 0 {
 		self.DefaultAction(unix.SIGUSR1, unix.SIGQUIT, unix.SIGPWR, unix.SIGVTALRM, unix.SIGPROF, unix.SIGXCPU, unix.SIGXFSZ)
 	}
@@ -52,7 +51,7 @@ func (s *Scanner) listen(pid1 bool) {
 		return
 	}
 	for _, sig := range []unix.Signal{unix.SIGINT, unix.SIGQUIT, unix.SIGPWR, sigStop, unix.SIGUSR1, unix.SIGWINCH} {
-		if pid1 && sig != unix.SIGUSR1 && sig != unix.SIGWINCH || signal.Ignored(sig) {
+		if pid1 && sig != unix.SIGUSR1 && sig != unix.SIGWINCH || self.Ignored(sig) {
 			continue
 		}
 		self.NotifyEach(s.sigs, sig)

@@ -33,7 +33,8 @@ func (s *Scanner) reap() {
 		}
 	}
 	for {
-		pid, ws, ok := proc.PeekDead(unix.WNOHANG, nil)
+		var use proc.Usage
+		pid, ws, ok := proc.PeekDead(unix.WNOHANG, &use)
 		switch {
 		case !ok:
 			return
@@ -47,7 +48,7 @@ func (s *Scanner) reap() {
 		case s.behind:
 			s.lookBehind()
 			return
-		case s.told[pid] || !s.tellEnd(pid, ws):
+		case s.told[pid] || !s.tellEnd(pid, ws, use):
 			return
 		}
 	}
@@ -64,16 +65,17 @@ func (s *Scanner) lookBehind() {
 			s.collectLost(pid)
 			continue
 		}
-		if ws, ended := proc.PeekChild(pid, nil); ended && !s.tellEnd(pid, ws) {
+		var use proc.Usage
+		if ws, ended := proc.PeekChild(pid, &use); ended && !s.tellEnd(pid, ws, use) {
 			return
 		}
 	}
 }
 
-// tellEnd tells the core of an end, and says whether there is a core to be told:
-// else the next one will want to know.
-func (s *Scanner) tellEnd(pid int, ws unix.WaitStatus) bool {
-	if s.link == nil || s.tell("died", strconv.Itoa(pid), strconv.Itoa(int(ws))) != nil {
+// tellEnd tells the core of an end, and of what the process has used, and says whether
+// there is a core to be told: else the next one will want to know.
+func (s *Scanner) tellEnd(pid int, ws unix.WaitStatus, use proc.Usage) bool {
+	if s.link == nil || s.tell("died", strconv.Itoa(pid), strconv.Itoa(int(ws)), use.String()) != nil {
 		return false
 	}
 	if s.told == nil {

@@ -15,7 +15,6 @@ import (
 	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/child"
 	"runitbox/supervise/notice"
-	"runitbox/supervise/self"
 	"runitbox/supervise/servicedir"
 	"runitbox/supervise/sys"
 )
@@ -48,12 +47,8 @@ func newDirectory(path string) *directory {
 
 // touch says that the caller may hang at a file system until it calls what it gets.
 func (d *directory) touch() (release func()) {
-	hear := self.BlockSignals()
 	d.touching.Add(1)
-	return func() {
-		d.leave()
-		hear()
-	}
+	return d.leave
 }
 
 func (d *directory) leave() {

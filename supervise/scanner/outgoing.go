@@ -101,10 +101,10 @@ func (s *Scanner) send() {
 	switch {
 	case s.link == nil || o.waits:
 	case s.handing != nil && !s.handing.told:
-		s.handing.told = s.tell("quit", "0", "0") == nil
+		s.handing.told = s.tell("quit", "0", "0", "") == nil
 	case s.stopsServices() && !o.stop:
 		left := max(time.Second, time.Until(s.stop.deadline)-500*time.Millisecond)
-		o.stop = s.tell("stop", strconv.Itoa(int(left/time.Millisecond)), "0") == nil
+		o.stop = s.tell("stop", strconv.Itoa(int(left/time.Millisecond)), "0", "") == nil
 	}
 }
 
@@ -165,7 +165,7 @@ func (s *Scanner) retry(err error) {
 
 // tell sends a message to the core behind what there is to be told of entries; the
 // error says that it is to be tried again when there is room.
-func (s *Scanner) tell(word, a, b string) error {
+func (s *Scanner) tell(word, a, b, name string) error {
 	if s.link == nil {
 		return unix.EPIPE
 	}
@@ -175,7 +175,7 @@ func (s *Scanner) tell(word, a, b string) error {
 	if s.outgoing.waits {
 		return unix.EAGAIN
 	}
-	_, err := s.link.Send(wire.Message{Word: word, Arg: a, Arg2: b})
+	_, err := s.link.Send(wire.Message{Word: word, Arg: a, Arg2: b, Name: name})
 	s.retry(err)
 	return err
 }

@@ -40,7 +40,7 @@ func TestOutgoing(t *testing.T) {
 					s.enqueue(e)
 				}
 			}
-			if err := s.tell("died", "7", "0"); err == nil {
+			if err := s.tell("died", "7", "0", ""); err == nil {
 				t.Error("an end was told before what it may be about")
 			}
 			if len(s.outgoing.queue) > n {

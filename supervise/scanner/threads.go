@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/supervise/self"
 	"runitbox/supervise/threads"
 )
 
@@ -17,15 +18,16 @@ import (
 func (s *Scanner) awaitThreads() (late []unix.Signal) {
 	// And what looks at directories, what makes a core or writes to standard error, and
 	// the log.
-	s.need = threads.Runtime + runtime.GOMAXPROCS(0) + 2
+	s.need = self.RuntimeThreads() + runtime.GOMAXPROCS(0) + 2
 	if s.ring != nil {
 		s.need++
 	}
 	s.reserve = sync.OnceFunc(func() { threads.Reserve(s.need) })
-	if !threads.Scarce() {
+	if !threads.Scarce() { // then there is no template: no goroutine here is locked to its thread
 		time.AfterFunc(2*startTime, s.reserve) // where the first look is not over sooner
 		return nil
 	}
+	s.need += threads.Template
 	sig := threads.Wait(func() bool {
 		if !threads.Reserve(s.need) {
 			return false

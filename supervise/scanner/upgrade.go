@@ -6,7 +6,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -100,7 +99,6 @@ func (s *Scanner) become() {
 		for _, fd := range keep {
 			unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0)
 		}
-		release := child.HoldSignals() // any of these would end the new program before it asks for them
 		late = append(late, s.late()...)
 		var numbers strings.Builder
 		for _, sig := range late {
@@ -111,9 +109,8 @@ func (s *Scanner) become() {
 		env := append(os.Environ(), fmt.Sprintf("%s=%d,%d%s", StateVar, memfd, ringFD, numbers.String()))
 		s.files.Lower()
 		s.voice.Finish(diag.FinishTime)
-		err = syscall.Exec(s.self, s.Args, env)
+		err = child.ExecHeld(s.self, s.Args, env) // any of these would end the new program before it asks for them
 		s.files.Raise()
-		release()
 		for _, fd := range keep { // still here
 			unix.CloseOnExec(fd)
 		}

@@ -71,9 +71,17 @@ func LowerFiles() (lim unix.Rlimit, ok bool) {
 	return lim, unix.Getrlimit(unix.RLIMIT_NOFILE, &lim) == nil
 }
 
+// RuntimeThreads are those that the runtime of a program that catches signals has for itself.
+func RuntimeThreads() int {
+	if handler() == 0 {
+		return threads.Runtime + threads.Signals
+	}
+	return threads.Runtime
+}
+
 // AwaitThreads is threads.Await for what the runtime needs for itself.
 func AwaitThreads(say func(error)) {
-	threads.Await(threads.Runtime+runtime.GOMAXPROCS(0), say)
+	threads.Await(RuntimeThreads()+threads.Template+runtime.GOMAXPROCS(0), say)
 }
 
 // What a service takes of the process's descriptors, at most: the directory, the

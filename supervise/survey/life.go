@@ -3,9 +3,7 @@ package survey
 import (
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"runitbox/supervise/proc"
+	"runitbox/supervise/client"
 	"runitbox/supervise/state"
 )
 
@@ -28,11 +26,12 @@ func (l Life) Last() (e End, known bool) {
 	return l.Ends[len(l.Ends)-1], true
 }
 
-// lifeOf is the past of the service at path, whose state is rec. Without a history
-// the record tells the end of a service that is down.
-func lifeOf(path string, rec state.Record, p state.Process) Life {
+// lifeOf is the past of the service that r has reached, whose state is rec. Without a
+// history the record tells the end of a service that is down.
+func lifeOf(r *client.Remote, rec state.Record, p state.Process) Life {
 	l := Life{Restarts: -1}
-	if b, err := proc.History(unix.AT_FDCWD, path+"/supervise/history"); err == nil {
+	now := time.Now()
+	if b, err := r.History(); err == nil {
 		l.Restarts = 0
 		for _, e := range state.ParseHistory(b) {
 			if e.Runs {
@@ -42,12 +41,12 @@ func lifeOf(path string, rec state.Record, p state.Process) Life {
 				continue
 			}
 			l.Ends = append(l.Ends, e)
-			if time.Since(e.At) < time.Hour {
+			if now.Sub(e.At) < time.Hour {
 				l.Restarts++
 			}
 		}
 		if len(l.Ends) > 0 {
-			l.Flaps = state.Flaps(l.Ends, rec, time.Now())
+			l.Flaps = state.Flaps(l.Ends, rec, now)
 			return l
 		}
 	}

@@ -103,7 +103,7 @@ func (s *Service) fill(r *client.Remote, look Look) {
 	if s.Resting() && told.Word == state.ProcWaits {
 		s.Waits = slices.DeleteFunc(client.Needs(s.Path), func(n client.Need) bool { return n.Ready })
 	}
-	s.Life = lifeOf(s.Path, s.Record, told)
+	s.Life = lifeOf(r, s.Record, told)
 }
 
 // Tree looks at every service of the directory: those that have an entry, in the

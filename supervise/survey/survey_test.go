@@ -1,6 +1,41 @@
 package survey
 
-import "testing"
+import (
+	"os"
+	"runtime"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestMeasureMany counts more processes than one read of their list tells.
+func TestMeasureMany(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it makes 2000 processes")
+	}
+	const many = 2000
+	runtime.LockOSThread() // they are the children of one thread
+	defer runtime.UnlockOSThread()
+	before := Measure(os.Getpid()).Processes
+	var pids []int
+	defer func() {
+		for _, pid := range pids {
+			unix.Wait4(pid, nil, 0, nil)
+		}
+	}()
+	for range many {
+		pid, err := syscall.ForkExec("/bin/true", []string{"true"}, nil)
+		if err != nil {
+			t.Skip(err)
+		}
+		pids = append(pids, pid)
+		unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+	}
+	if got := Measure(os.Getpid()).Processes - before; got != many {
+		t.Errorf("%d of %d processes are counted", got, many)
+	}
+}
 
 func TestNearest(t *testing.T) {
 	names := []string{"nginx", "sshd", "postgresql", "cron", "a"}

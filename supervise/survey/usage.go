@@ -97,20 +97,20 @@ func children(pid, threads int) (all []int) {
 }
 
 // slurp reads a file of /proc, into b if it has room for it. As the lines and numbers of
-// such a file are short, one that leaves room is whole.
+// such a file are short, one that leaves room is whole. Of a longer one a call of read(2)
+// gives some four KiB.
 func slurp(path string, b []byte) ([]byte, bool) {
 	fd, err := sys.Open(unix.AT_FDCWD, path, unix.O_RDONLY, 0)
 	if err != nil {
 		return nil, false
 	}
 	defer unix.Close(fd)
-	for n := 0; ; {
-		more, err := unix.Read(fd, b[n:])
-		if n += max(more, 0); err != nil || more <= 0 || len(b)-n > 64 {
-			return b[:n], err == nil
-		}
-		b = append(b, make([]byte, 4*len(b))...)
+	n, err := unix.Read(fd, b)
+	if err == nil && len(b)-n <= 64 {
+		b, err = os.ReadFile(path)
+		return b, err == nil
 	}
+	return b[:max(n, 0)], err == nil
 }
 
 // arguments are the command line of a process.

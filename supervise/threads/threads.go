@@ -22,10 +22,15 @@ import (
 	"runitbox/supervise/child"
 )
 
-// Runtime are those that the runtime of a program that asks for signals has for
-// itself: two for signals, one for its poller and timers, one that makes others, one
-// that watches. Besides there is one for each processor that it uses.
-const Runtime = 5
+// Runtime are those that the runtime has for itself: one for its poller and timers, and
+// one that watches. Besides there is one for each processor that it uses; one that makes
+// others (Template) from when a goroutine was first locked to its thread; and where
+// package os/signal is asked for signals there are two for these, and so the template.
+const (
+	Runtime  = 2
+	Template = 1
+	Signals  = 2 + Template
+)
 
 // Count is how many threads the runtime has.
 func Count() int {

@@ -31,7 +31,9 @@ import (
 //	drop KEY 0         have it exit; in place of 0, where all are dropped, for how many
 //	                   milliseconds those exit first that need others
 //	ready KEY 0        what was missing for its start is there
-//	died PID STATUS    a child that the scanner inherited has ended
+//	died PID STATUS 0 USAGE
+//	                   a child that the scanner inherited has ended; USAGE is what it has
+//	                   used (proc.Usage)
 //	stop MILLISECONDS 0
 //	                   have all exit, and kill at the deadline what has not
 //	quit 0 0           end without touching a process: another core takes over

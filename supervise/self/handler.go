@@ -1,0 +1,20 @@
+//go:build amd64 || arm64
+
+package self
+
+// note is a signal handler that notes the signal and rings. It is never called from Go.
+//
+//lint:ignore U1000 the kernel calls it
+func note()
+
+// handler is the address of note.
+func handler() uintptr
+
+// notFault is a signal handler that passes to the runtime's what the kernel tells of the
+// program itself, and nothing that another process has sent. It is never called from Go.
+//
+//lint:ignore U1000 the kernel calls it
+func notFault()
+
+// fromOthers is the address of notFault.
+func fromOthers() uintptr

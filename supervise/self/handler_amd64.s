@@ -1,0 +1,37 @@
+#include "textflag.h"
+
+// note is called with the signal's number.
+TEXT ·note(SB),NOSPLIT|NOFRAME,$0-0
+	LEAL -1(DI), CX
+	MOVL $1, AX
+	SHLQ CX, AX
+	LOCK
+	ORQ  AX, ·noted(SB)
+	MOVL $1, AX // write
+	MOVL ·bell(SB), DI
+	LEAQ ·ring(SB), SI
+	MOVL $8, DX
+	SYSCALL
+	RET // to where the kernel has all registers restored
+
+// func handler() uintptr
+TEXT ·handler(SB),NOSPLIT,$0-8
+	LEAQ ·note(SB), AX
+	MOVQ AX, ret+0(FP)
+	RET
+
+// notFault is called with the signal's number, its siginfo in SI, and a context.
+TEXT ·notFault(SB),NOSPLIT|NOFRAME,$0-0
+	CMPL 8(SI), $0 // si_code: the kernel's own are above
+	JGT  fault
+	RET
+
+fault:
+	MOVQ ·runtimes(SB), AX
+	JMP  AX
+
+// func fromOthers() uintptr
+TEXT ·fromOthers(SB),NOSPLIT,$0-8
+	LEAQ ·notFault(SB), AX
+	MOVQ AX, ret+0(FP)
+	RET
