@@ -52,12 +52,16 @@ func Meet(pid int, what string) (fd int, peer unix.Ucred, ok bool) {
 		if err != nil {
 			break
 		}
-		if unix.Connect(fd, &unix.SockaddrUnix{Name: name}) == nil {
+		err = unix.Connect(fd, &unix.SockaddrUnix{Name: name})
+		if err == nil {
 			if cred, err := Peer(fd); err == nil && int(cred.Pid) == pid {
 				return fd, *cred, true
 			}
 		}
 		unix.Close(fd)
+		if err == unix.ECONNREFUSED && what == AtCore { // as a rule it does not listen at all
+			break
+		}
 	}
 	return -1, unix.Ucred{}, false
 }
