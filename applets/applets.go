@@ -177,6 +177,10 @@ func getoptWords(err error) string {
 		error
 		GetSpecifiedName() string
 	}](err)
+	text, _, _ := strings.Cut(err.Error(), " flag: ") // what follows is Go's own
+	if !ok && strings.HasPrefix(text, "invalid argument") {
+		return text
+	}
 	if !ok {
 		return "illegal option -- h" // the flag parser calls it a wish for help
 	}

@@ -45,6 +45,7 @@ import (
 //	stall             from now on nobody reads what the container says
 //	file HOSTPATH PATH, link TARGET PATH, node PATH MAJOR MINOR, dir PATH, mode OCTAL PATH
 //	want TEXT         a line with this text comes, after the one wanted before
+//	first TEXT        what is said begins with this
 //	never TEXT        no line has this text
 //	setup ARG...      what runitbox setup writes is there; files of the recipe take its places
 //	touch PATH        a file appears in the container
@@ -154,7 +155,7 @@ func readRecipe(t *testing.T, file, init string) *recipe {
 			r.files[args[1]] = f
 		case "never":
 			r.never = append(r.never, rest)
-		case "want", "cad", "type", "signal", "ends", "within", "nproc", "touch", "appears", "hangup", "stall":
+		case "want", "first", "cad", "type", "signal", "ends", "within", "nproc", "touch", "appears", "hangup", "stall":
 			r.steps = append(r.steps, bootStep{verb, rest})
 		default:
 			t.Fatalf("%s: what is %q?", file, line)
@@ -829,6 +830,13 @@ func (g *guest) follow(r *recipe) {
 		switch s.verb {
 		case "want":
 			g.wait(s.text)
+		case "first":
+			g.mu.Lock()
+			begins := bytes.HasPrefix(g.text, []byte(s.text))
+			g.mu.Unlock()
+			if !begins {
+				g.fail("it does not begin with %q", s.text)
+			}
 		case "cad":
 			if err := g.cad(); err != nil {
 				g.fail("ctrl-alt-del: %v", err)
@@ -966,6 +974,11 @@ func TestBoot(t *testing.T) {
 					defer func() { <-containers }()
 					o := readRecipe(t, path, init)
 					o.copyWithLibraries(t, peer(t, "runit"), "sbin/runit")
+					for i := range o.steps { // runit's calls reboot(2), and the kernel ends it
+						if s := &o.steps[i]; s.verb == "ends" {
+							s.text = strings.ReplaceAll(s.text, "exit 0", "killed 2")
+						}
+					}
 					bootContainer(t, o, "with Debian's runit").follow(o)
 				})
 			}

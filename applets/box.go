@@ -55,7 +55,7 @@ func newBox() *cobra.Command {
 	for _, l := range loaders.All {
 		root.AddCommand(&cobra.Command{Use: l.Name, Short: l.Short, Run: func(*cobra.Command, []string) {}})
 	}
-	root.AddCommand(newInstall(), newUninstall(), newSetupCommand(), newCompletion(), newComplete(), newHelp())
+	root.AddCommand(newInstall(), newUninstall(), newSetupCommand(), newProbe(), newCompletion(), newComplete(), newHelp())
 	return root
 }
 

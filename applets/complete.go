@@ -72,45 +72,50 @@ type candidate struct{ text, about string }
 
 // operands are what each applet takes behind its options; the last may come again.
 var operands = map[string][]string{
-	"chpst":          {"program"},
-	"envdir":         {"dir", "program"},
-	"envuidgid":      {"user", "program"},
-	"pgrphack":       {"program"},
-	"setlock":        {"file", "program"},
-	"setuidgid":      {"user", "program"},
-	"softlimit":      {"program"},
-	"runsv":          {"dir", ""},
-	"runsvdir":       {"dir", ""},
-	"runsvchdir":     {"level", ""},
-	"sv":             {"command", "service"},
-	"svlogd":         {"dir"},
-	"init":           {"0 6", ""},
-	"runit-init":     {"0 6", ""},
-	"utmpset":        {"line", ""},
-	"shutdown":       {"now", ""},
-	"install":        {"dir", ""},
-	"setup services": {"collection"},
-	"runsvctrl":      {"command", "dir"},
-	"runsvstat":      {"dir"},
-	"svwaitup":       {"dir"},
-	"svwaitdown":     {"dir"},
-	"rsvlog":         {"dir", ""},
-	"nsvlog":         {"dir", ""},
-	"sv list":        {"service"},
-	"sv log":         {"service"},
-	"sv why":         {"service"},
-	"sv watch":       {"service"},
-	"sv metrics":     {"service"},
-	"sv lint":        {"service"},
-	"sv enable":      {"enabled"},
-	"sv disable":     {"service"},
-	"uninstall":      {"dir"},
-	"setup boot":     {"busybox cron openrc systemd sysvinit", ""},
-	"setup levels":   {"default single solo"},
-	"setup user":     {"user"},
-	"setup recipes":  {"failover postgresql-replica"},
-	"completion":     {"bash fish zsh", ""},
-	"help":           {"applet", ""},
+	"chpst":            {"program"},
+	"envdir":           {"dir", "program"},
+	"envuidgid":        {"user", "program"},
+	"pgrphack":         {"program"},
+	"setlock":          {"file", "program"},
+	"setuidgid":        {"user", "program"},
+	"softlimit":        {"program"},
+	"runsv":            {"dir", ""},
+	"runsvdir":         {"dir", ""},
+	"runsvchdir":       {"level", ""},
+	"sv":               {"command", "service"},
+	"svlogd":           {"dir"},
+	"init":             {"0 6", ""},
+	"runit-init":       {"0 6", ""},
+	"utmpset":          {"line", ""},
+	"shutdown":         {"now", ""},
+	"install":          {"dir", ""},
+	"setup services":   {"collection"},
+	"runsvctrl":        {"command", "dir"},
+	"runsvstat":        {"dir"},
+	"svwaitup":         {"dir"},
+	"svwaitdown":       {"dir"},
+	"rsvlog":           {"dir", ""},
+	"nsvlog":           {"dir", ""},
+	"sv list":          {"service"},
+	"sv log":           {"service"},
+	"sv why":           {"service"},
+	"sv watch":         {"service"},
+	"sv chart":         {"service"},
+	"sv metrics":       {"service"},
+	"sv lint":          {"service"},
+	"sv enable":        {"enabled"},
+	"sv disable":       {"service"},
+	"sv start":         {"service"},
+	"sv restart":       {"service"},
+	"sv force-restart": {"service"},
+	"sv check":         {"service"},
+	"uninstall":        {"dir"},
+	"setup boot":       {"busybox cron openrc systemd sysvinit", ""},
+	"setup levels":     {"default single solo"},
+	"setup user":       {"user"},
+	"setup recipes":    {"failover postgresql-replica"},
+	"completion":       {"bash fish zsh", ""},
+	"help":             {"applet", ""},
 }
 
 // valueKinds are the kinds of an option's value, by what help calls it.
@@ -150,9 +155,15 @@ func completions(root *cobra.Command, name string, words []string) []candidate {
 	return shifted(operandsOf(name, optionsIn(help), words), first-1)
 }
 
+// steadyOption is the option that may stand behind some commands of sv.
+var steadyOption = []option{{letter: "w", value: "sec", about: "wait that many seconds until it is ready or lasts"}}
+
 // ofSv are completions for sv: behind a verb of its own, those of the verb.
 func ofSv(opts []option, words []string) []candidate {
 	for i := 0; i < len(words)-1; i++ {
+		if act := findAction(words[i]); act != nil && act.steady() {
+			return operandsOf("sv "+words[i], steadyOption, words[i+1:])
+		}
 		if build := findVerb(words[i]); build != nil {
 			verb := build(&svCall{})
 			return operandsOf("sv "+words[i], optionsIn(options(verb)), words[i+1:])
@@ -236,7 +247,7 @@ func takesValue(opts []option, word string) (kind string, takes bool) {
 			takes = o.letter != "" && strings.HasSuffix(word, o.letter) // letters may be combined
 		}
 		if takes && o.value != "" {
-			return valueKinds[o.value], true
+			return valueKinds[strings.ToUpper(o.value)], true
 		}
 	}
 	return "", false

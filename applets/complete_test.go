@@ -58,6 +58,9 @@ func TestManuals(t *testing.T) {
 		}
 	}
 	for _, v := range verbs {
+		if n := len(regexp.MustCompile(`(?m)^ {7}`+v.name+` (\[|service)`).FindAllString(page("sv"), -1)); n != 1 {
+			t.Errorf("sv.8 tells of %s %d times", v.name, n)
+		}
 		for _, o := range optionsIn(options(v.build(&svCall{}))) {
 			if (o.letter != "" && !has(page("sv"), "-"+o.letter) || !has(page("sv"), "--"+o.long)) && o.long != "help" {
 				t.Errorf("sv.8 does not tell of -%s, --%s of %s", o.letter, o.long, v.name)
@@ -193,6 +196,12 @@ func TestCompletions(t *testing.T) {
 		"sv -w 5 enable --wai":            {"--wait"},
 		"sv li":                           {"lint", "list"},
 		"sv start list --":                nil,
+		"sv chart w":                      {"web"},
+		"sv chart -p ":                    {"mail", "web"},
+		"sv chart -o ":                    {":files"},
+		"sv start -":                      {"-w"},
+		"sv -v check -w ":                 nil,
+		"sv restart -w 5 w":               {"web"},
 		"runitbox sv why w":               {"web"},
 		"runsvctrl dow":                   {"down"},
 		"svwaitup -s 5 ":                  {":dirs"},
@@ -257,6 +266,16 @@ func TestCompletions(t *testing.T) {
 	}
 	if words := optionsIn(helpText("chpst")); len(words) < 30 {
 		t.Errorf("of chpst's options %d are known", len(words))
+	}
+	for i := range actions {
+		if _, ok := operands["sv "+actions[i].word]; !ok && actions[i].steady() {
+			t.Errorf("sv %s: the operands are not told", actions[i].word)
+		}
+	}
+	for _, v := range verbs {
+		if _, ok := operands["sv "+v.name]; !ok {
+			t.Errorf("sv %s: the operands are not told", v.name)
+		}
 	}
 	for _, o := range loaders.All {
 		if _, ok := operands[o.Name]; !ok {

@@ -176,13 +176,13 @@ func variants(text string) map[string]string {
 	for i, value := range values {
 		for _, way := range ways {
 			head := ""
-			if way == "mapped" {
-				head = "mapped\n"
-			} else if way != "" {
+			if way != "" {
 				head = "limits " + way + "\n"
 			}
-			if strings.Contains(way, "readonly") {
-				head += "readonly\n"
+			for _, word := range []string{"mapped", "readonly"} {
+				if strings.Contains(way, word) {
+					head += word + "\n"
+				}
 			}
 			if i == 0 || way == "" {
 				all[strings.TrimSuffix("/"+way+" "+value, " ")] = head + strings.ReplaceAll(body, word, value)

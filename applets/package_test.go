@@ -150,6 +150,50 @@ done`
 	}
 }
 
+// TestPackageVoid plays the functions of the template as xbps-src does.
+func TestPackageVoid(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("bash"); err != nil {
+		skip(t, "no bash here")
+	}
+	dir := t.TempDir()
+	script := `set -eu
+. testdata/package/void/template
+sourcepkg=$pkgname DESTDIR=$1/pkg
+vlicense() { install -Dm644 "$1" "$DESTDIR/usr/share/licenses/$pkgname/$1"; }
+vmove() { mkdir -p "$PKGDESTDIR/${1%/*}"; mv "$DESTDIR/$1" "$PKGDESTDIR/$1"; }
+do_install
+for sub in $subpackages; do
+	PKGDESTDIR=$1/$sub
+	"${sub}_package"
+	pkg_install
+done`
+	cmd := exec.Command("bash", "-c", script, "bash", dir)
+	cmd.Dir, cmd.Env = "..", append(os.Environ(), "OUT="+filepath.Join(dir, "out"))
+	if text, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	for path, there := range map[string]bool{
+		"pkg/usr/bin/runitbox":                            true,
+		"pkg/usr/bin/sv":                                  true,
+		"pkg/usr/bin/init":                                true,
+		"pkg/usr/bin/reboot":                              false,
+		"pkg/usr/bin/vlogger":                             false,
+		"pkg/usr/share/man/man8/sv.8.gz":                  true,
+		"pkg/usr/share/licenses/runitbox/LICENSE":         true,
+		"runitbox-init/usr/bin/reboot":                    true,
+		"runitbox-init/usr/bin/vlogger":                   true,
+		"runitbox-init/usr/share/man/man8/halt.8.gz":      true,
+		"runitbox-init/usr/bin/sv":                        false,
+		"pkg/usr/share/zsh/site-functions/_runitbox":      true,
+		"pkg/usr/share/fish/vendor_completions.d/sv.fish": true,
+	} {
+		if _, err := os.Lstat(filepath.Join(dir, path)); (err == nil) != there {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
 // TestPackageContainer runs the root directory of the container's image as an engine
 // does: its only program is process 1.
 func TestPackageContainer(t *testing.T) {
@@ -224,7 +268,9 @@ func TestPackageScripts(t *testing.T) {
 			}
 		}
 	}
-	if text, err := exec.Command(peer(t, "shellcheck"), append([]string{"-s", "sh"}, scripts...)...).CombinedOutput(); err != nil {
-		t.Errorf("shellcheck: %v\n%s", err, text)
+	for shell, scripts := range map[string][]string{"sh": scripts, "bash": {"../testdata/package/void/template"}} {
+		if text, err := exec.Command(peer(t, "shellcheck"), append([]string{"-s", shell}, scripts...)...).CombinedOutput(); err != nil {
+			t.Errorf("shellcheck: %v\n%s", err, text)
+		}
 	}
 }

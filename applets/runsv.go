@@ -11,6 +11,7 @@ import (
 	"runitbox/procenv"
 	"runitbox/supervise/core"
 	"runitbox/supervise/diag"
+	"runitbox/supervise/statedir"
 )
 
 // newRunsv supervises one service directory. With --tree it is the core of a
@@ -36,6 +37,7 @@ func newRunsv(argv0 string) *cobra.Command {
 			if len(args) != 1 {
 				return misuse{line: argv0 + " dir", status: 1}
 			}
+			setStateDir(statedir.Root())
 			if err := core.RunDir(args[0], sayOf("runsv", "")); err != nil {
 				return fatal{"runsv " + args[0], 111, err}
 			}

@@ -13,6 +13,7 @@ import (
 	"runitbox/applets/slim/fmt"
 	"runitbox/procenv"
 	"runitbox/supervise/scanner"
+	"runitbox/supervise/statedir"
 )
 
 // newRunsvdir keeps a directory of service directories supervised. Its options
@@ -27,6 +28,7 @@ func newRunsvdir(argv0 string) *cobra.Command {
 			"      --share-logs           log services that may do the same share a process\n" +
 			"      --stop-timeout=SEC     and kill what has not ended in SEC seconds\n" +
 			"      --env-dir=DIR          write the environment into DIR, for chpst -e\n" +
+			"      --state-dir=DIR        supervise/ of services that cannot be written is in DIR\n" +
 			"  -P                         start each process in a session of its own\n" +
 			"TERM: exit, services go on. HUP: have them exit too. ALRM: look at dir now.\n" +
 			"Behind dir [log] may be: -- command arg ..., the main command: it runs beside the\n" +
@@ -40,6 +42,7 @@ func newRunsvdir(argv0 string) *cobra.Command {
 			keepIgnored()
 			procenv.NoHugePages()
 			s := scanner.Scanner{Args: os.Args, StopTime: stopTime(os.Getenv("RUNSVDIR_STOP_TIMEOUT"))}
+			setStateDir(statedir.Root())
 			args, err := longOptions(&s, args)
 			if err != nil {
 				return misuse{note: argv0 + ": " + err.Error(), line: argv0 + " [-P] dir", status: 1}
@@ -91,6 +94,11 @@ func longOptions(s *scanner.Scanner, args []string) ([]string, error) {
 			s.ShareLogs = true
 		case args[0] == "--stop-on-term":
 			s.StopOnTerm = true
+		case args[0] == "--state-dir" && len(args) > 1:
+			args = args[1:]
+			setStateDir(args[0])
+		case strings.HasPrefix(args[0], "--state-dir="):
+			setStateDir(args[0][len("--state-dir="):])
 		case strings.HasPrefix(args[0], "--env-dir="):
 			if err := writeEnv(args[0][len("--env-dir="):]); err != nil {
 				return nil, fmt.Errorf("--env-dir: %s", words(err))
@@ -101,6 +109,14 @@ func longOptions(s *scanner.Scanner, args []string) ([]string, error) {
 		args = args[1:]
 	}
 	return args, nil
+}
+
+// setStateDir names the directory for supervise directories that cannot be elsewhere, to
+// the core and to the services, which may call sv.
+func setStateDir(dir string) {
+	if abs, err := filepath.Abs(dir); err == nil && dir != "" {
+		os.Setenv(statedir.Var, abs)
+	}
 }
 
 // writeEnv writes the environment into a directory, for chpst -e: a file for each

@@ -6,6 +6,8 @@ import (
 	"errors"
 
 	"github.com/spf13/cobra"
+
+	"runitbox/supervise/survey"
 )
 
 // newSetupCommand says that there is no setup in this executable.
@@ -32,3 +34,5 @@ func (s *svCall) isTyped() bool { return false }
 func noCommand(word string) string { return word }
 
 func (s *svCall) hint(string) {}
+
+func (s *svCall) explainTo(*survey.Service) {}

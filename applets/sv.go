@@ -18,6 +18,7 @@ import (
 	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/client"
 	"runitbox/supervise/state"
+	"runitbox/supervise/sys"
 )
 
 // action is what sv does for a command word.
@@ -127,18 +128,25 @@ func newSv(argv0 string) *cobra.Command {
 					return s.runVerb(verb, cmd, args[1:])
 				}
 			}
+			if len(args) == 1 && args[0] == "check" && !s.lsb { // runit's has no answer to it
+				args = append(args, wholeTree()...)
+			}
 			if len(args) == 0 || !s.lsb && len(args) < 2 {
 				bare := len(args) == 1 && args[0] == "status" || len(args) == 0 && cmd.Flags().Changed("verbose")
 				if s.err = cmd.ErrOrStderr(); bare && s.isTyped() { // runit's has no answer to it
 					return s.runVerb(findVerb("list"), cmd, []string{})
 				}
-				return misuse{line: line, status: misused}
+				note := ""
+				if len(args) == 1 && args[0] != "" && !isCommand(args[0]) && s.isTyped() {
+					note = s.name + ": " + noCommand(args[0])
+				}
+				return misuse{note, line, misused}
 			}
 			s.out, s.err = bufio.NewWriter(cmd.OutOrStdout()), cmd.ErrOrStderr()
 			defer s.out.Flush()
 			act, odd := svAction(args[0], s.lsb)
 			switch {
-			case (act == nil || odd != "") && args[0] != "" && !s.lsb && s.isTyped():
+			case !isCommand(args[0]) && args[0] != "" && !s.lsb && s.isTyped():
 				return misuse{s.name + ": " + noCommand(args[0]), line, misused}
 			case act == nil || s.json && !act.status:
 				return misuse{line: line, status: misused}
@@ -146,7 +154,7 @@ func newSv(argv0 string) *cobra.Command {
 				s.warn("%s: warning: %s: not a command, taken as %s", s.name, args[0], odd)
 			}
 			services := args[1:]
-			if !s.lsb && act.wait && strings.ContainsAny(act.until, "uC") {
+			if !s.lsb && act.steady() {
 				if services = s.takeSteady(services); len(services) == 0 {
 					return misuse{line: line, status: misused}
 				}
@@ -170,6 +178,9 @@ func newSv(argv0 string) *cobra.Command {
 	getoptErrors(cmd, argv0, line, misused)
 	return cmd
 }
+
+// steady says whether the option -w may stand behind the command.
+func (a *action) steady() bool { return a.wait && strings.ContainsAny(a.until, "uC") }
 
 // takeSteady takes the option -w behind a command that waits until a service runs: it
 // counts as running when it is ready, or has lived for a second.
@@ -216,6 +227,12 @@ func svAction(word string, lsb bool) (act *action, odd string) {
 	return act, odd
 }
 
+// isCommand says whether a word is one of runit's commands, and not only begins as one.
+func isCommand(word string) bool {
+	act, odd := svAction(word, false)
+	return act != nil && odd == ""
+}
+
 // isTerminal says whether w leads to a person.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
@@ -250,6 +267,19 @@ func svPath(name string) string {
 	return dir + "/" + name
 }
 
+// wholeTree are the names of all services in the directory where bare names are looked up.
+func wholeTree() (names []string) {
+	dir := svDir()
+	list, _ := sys.ReadDir(dir)
+	for _, entry := range list {
+		info, err := os.Stat(dir + "/" + entry.Name())
+		if entry.Name()[0] != '.' && (err != nil || info.IsDir()) {
+			names = append(names, entry.Name())
+		}
+	}
+	return names
+}
+
 // svDir is the directory in which bare names are looked up: SVDIR, or the first of
 // the list that exists. The empty text is nowhere.
 func svDir() string {
@@ -280,6 +310,7 @@ type svCall struct {
 	out     *bufio.Writer
 	err     io.Writer
 	failed  int
+	missed  map[string]bool // services that are not there, and were told so
 }
 
 // say writes an answer, at once: somebody may wait for it.
@@ -327,7 +358,11 @@ func (s *svCall) control(act action, wait bool, services []string) error {
 		if act.wait && strings.Contains(act.send, "u") { // up and once are orders to this one alone
 			s.startNeeds(sender, name, svPath(name), asked)
 		}
-		order, err := sender.Send(svPath(name), act.send, act.until)
+		send := sender.Send
+		if wait {
+			send = sender.Order
+		}
+		order, err := send(svPath(name), act.send, act.until)
 		switch {
 		case err == nil:
 			if act.kill {

@@ -153,7 +153,7 @@ func (s *svCall) awaitSupervised(name, link string, already bool) error {
 			return nil
 		}
 		return one.Err
-	case !there && !survey.Scanned(filepath.Dir(link)):
+	case !there && !client.Scanned(filepath.Dir(link)):
 		return fmt.Errorf("linked, but no runsvdir looks at %s", filepath.Dir(link))
 	case !there:
 		return fmt.Errorf("linked, but not supervised after %s", s.wait)
@@ -224,22 +224,30 @@ func (s *svCall) disable(name string) error {
 		s.say("ok: %s: disabled", name)
 		return nil
 	}
-	return s.awaitGone(name, place, time.Since(info.ModTime()) < settle)
+	return s.awaitGone(name, link, place, time.Since(info.ModTime()) < settle)
 }
 
 // awaitGone waits until nobody supervises the directory any more. Of a young service a
 // supervisor may only be about to begin.
-func (s *svCall) awaitGone(name, place string, young bool) error {
+func (s *svCall) awaitGone(name, link, place string, young bool) error {
 	if young {
 		survey.Await(place, time.Now().Add(100*time.Millisecond), func() bool { return survey.At(name, place, survey.Look{}).Err == nil })
 	}
-	if survey.Await(place, s.begin.Add(s.wait), func() bool { return survey.Gone(place) }) {
+	again := false // by somebody else, meanwhile
+	survey.Await(place, s.begin.Add(s.wait), func() bool {
+		again = survey.Same(link, place)
+		return again || survey.Gone(place)
+	})
+	if again {
+		return errors.New("its link was removed, but somebody has enabled it again")
+	}
+	if survey.Gone(place) {
 		s.say("ok: %s: disabled", name)
 		return nil
 	}
 	one := survey.At(name, place, survey.Look{})
 	switch {
-	case one.Err == nil && !survey.Scanned(svDir()):
+	case one.Err == nil && !client.Scanned(svDir()):
 		return fmt.Errorf("its link is removed, but no runsvdir looks at %s, and it goes on: sv exit %s", svDir(), place)
 	case one.Err == nil:
 		return fmt.Errorf("its link is removed, but it has not ended after %s: %s", s.wait, s.line(name, name, place, one.Record))

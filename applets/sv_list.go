@@ -1,14 +1,17 @@
 package applets
 
 import (
+	"errors"
 	"io"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"runitbox/applets/slim/fmt"
+	"runitbox/supervise/client"
 	"runitbox/supervise/state"
 	"runitbox/supervise/survey"
 )
@@ -20,7 +23,7 @@ func newSvList(s *svCall) *cobra.Command {
 		Use:   "sv list [-f] [--json] [service ...]",
 		Short: "show every service of the tree, or those named",
 		RunE: func(_ *cobra.Command, names []string) error {
-			if follow && !s.json {
+			if follow {
 				return s.listFollow(names)
 			}
 			all, err := s.survey(names, survey.Look{Usage: true, Blocked: true})
@@ -57,8 +60,21 @@ func (s *svCall) survey(names []string, look survey.Look) ([]*survey.Service, er
 		one := survey.At(name, svPath(name), look)
 		one.Linked = s.linked(name)
 		all = append(all, one)
+		if isMissing(one) && !s.missed[name] { // who goes on to look is told once
+			if s.missed == nil {
+				s.missed = map[string]bool{}
+			}
+			s.missed[name] = true
+			s.explainTo(one)
+		}
 	}
 	return all, nil
+}
+
+// isMissing says whether there is no directory of a service.
+func isMissing(s *survey.Service) bool {
+	_, away := errors.AsType[client.Unreachable](s.Err)
+	return away && errors.Is(s.Err, unix.ENOENT)
 }
 
 // count is the exit status of what looks at services: how many are not well.

@@ -43,8 +43,13 @@ func newSvLog(s *svCall) *cobra.Command {
 		RunE: func(cmd *cobra.Command, names []string) error {
 			l := &logCall{s: s, follow: follow, names: names, dirs: map[string]bool{}}
 			l.r = &reader.Reader{Last: last, Emit: l.emit, Unpack: unpackWith, Warn: l.warn}
-			if last < 0 && follow && since == "" {
+			switch given := cmd.Flags().Changed("lines"); {
+			case given && last < 0:
+				return s.misusedVerb(cmd, "--lines: a number is expected, of 0 and up")
+			case !given && follow && since == "":
 				l.r.Last = 10
+			case !given:
+				l.r.Last = -1
 			}
 			var err error
 			if l.r.Since, err = parseTime(since, s.begin); err != nil {
@@ -65,7 +70,7 @@ func newSvLog(s *svCall) *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.BoolVarP(&follow, "follow", "f", false, "go on with what is written, of new services too")
-	flags.IntVarP(&last, "lines", "n", -1, "only the last `lines` of what there is")
+	flags.IntVarP(&last, "lines", "n", 0, "only the last `lines` of what there is")
 	flags.StringVar(&since, "since", "", "only from that `time` on: 2006-01-02 15:04:05, 15:04, or so long ago: 10m, 2h, 3d")
 	flags.StringVar(&until, "until", "", "only up to that `time`")
 	flags.StringVar(&grep, "grep", "", "only lines that a regular expression matches")
@@ -161,7 +166,9 @@ func (l *logCall) find(watch *survey.Watch, later bool) error {
 		if watch != nil {
 			watch.Add(one.Path)
 			watch.Add(one.Path + "/log")
-			watch.Add(one.Path + "/log/supervise")
+			if one.Log != nil {
+				watch.Add(one.Log.Files)
+			}
 		}
 		dirs := survey.LogDirs(one)
 		if len(dirs) == 0 && len(l.names) > 0 && !later {

@@ -114,7 +114,12 @@ func newSvMetrics(s *svCall) *cobra.Command {
 				return err
 			}
 			writeMetrics(s.out, all)
-			return nil
+			for _, one := range all {
+				if isMissing(one) && len(names) > 0 {
+					s.failed++
+				}
+			}
+			return s.code()
 		},
 	}
 }

@@ -45,7 +45,13 @@ func (s *svCall) runVerb(build func(s *svCall) *cobra.Command, cmd *cobra.Comman
 	s.out, s.err = bufio.NewWriter(s.stdout), cmd.ErrOrStderr()
 	defer func() { s.out.Flush() }()
 	verb := build(s)
-	getoptErrors(verb, s.name, verb.Use, 100)
+	verb.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		text := getoptWords(err)
+		if long, ok := strings.CutPrefix(err.Error(), "unknown flag: "); ok {
+			text = "there is no option " + long
+		}
+		return misuse{s.name + ": " + text, verb.Use, 100}
+	})
 	verb.Flags().SortFlags = false
 	verb.SetOut(cmd.OutOrStdout())
 	return execute(verb, args)

@@ -139,6 +139,8 @@ until sv check a c >/dev/null 2>&1 && [ -e sv/a/log/supervise/ok ]; do sleep .05
 chmod 755 . sv coll sv/*; chmod 700 sv/a/supervise sv/c
 as() { chpst -u nobody sv "$@"; echo "[$1 ${2#--}] rc=$?"; }
 as list | cut -c 1-90 | sed 's/ *[0-9]*s .*//'; as why a; as why c | head -2; as log 2>&1; as log a; as log c; as enable b; as disable a; as lint c; as watch c; as chart a c; as metrics a | grep -v "^#"; as status a c; as check -w 1 c; as start a
+chpst -u nobody sv watch a >hidden 2>&1 & W=$!
+until [ -s hidden ] || ! kill -0 $W; do sleep .05; done; kill $W; cat hidden
 sv exit a c; kill -HUP $P; wait $P`)
 	golden(t, "as-user.txt", regexp.MustCompile("/[^ :]*/(sv|coll)/").ReplaceAllString(out, "DIR/$1/"))
 }

@@ -24,16 +24,19 @@ func newSvWatch(s *svCall) *cobra.Command {
 		Use:   "sv watch [--json] [service ...]",
 		Short: "tell each change of services as it happens",
 		RunE: func(_ *cobra.Command, names []string) error {
-			return s.watchTree(names, survey.Look{}, func(w *treeWatch) error {
-				for _, one := range w.changed {
-					s.tellChange(one, time.Now())
-				}
-				return s.out.Flush()
-			})
+			return s.watchTree(names, survey.Look{}, false, s.tellChanges)
 		},
 	}
 	cmd.Flags().BoolVar(&s.json, "json", s.json, "an object for each change, a line each")
 	return cmd
+}
+
+// tellChanges tells each service that has come to another state.
+func (s *svCall) tellChanges(w *treeWatch) error {
+	for _, one := range w.changed {
+		s.tellChange(one, time.Now())
+	}
+	return s.out.Flush()
 }
 
 // tellChange tells the state that a service has come to.
@@ -67,8 +70,9 @@ type treeWatch struct {
 }
 
 // watchTree calls show at each change, until nobody reads what is told or a signal ends
-// it. Where look asks for the use of memory it is called once a second, too.
-func (s *svCall) watchTree(names []string, look survey.Look, show func(*treeWatch) error) error {
+// it; with first also at once, as if all had changed. Where look asks for the use of memory
+// it is called once a second, too.
+func (s *svCall) watchTree(names []string, look survey.Look, first bool, show func(*treeWatch) error) error {
 	raiseFiles()
 	watch, err := survey.NewWatch()
 	if err != nil {
@@ -80,16 +84,17 @@ func (s *svCall) watchTree(names []string, look survey.Look, show func(*treeWatc
 		return err
 	}
 	for _, one := range w.all {
-		if _, away := errors.AsType[client.Unreachable](one.Err); away && len(names) > 0 {
+		_, away := errors.AsType[client.Unreachable](one.Err)
+		switch {
+		case away && len(names) > 0:
 			s.say("%s", trouble(one.Name, one.Err))
 			s.failed++
+		case one.Err != nil && !one.Unsupervised(): // nothing will be seen of it
+			s.warn("%s", trouble(printable(one.Name), one.Err))
 		}
 	}
 	if s.failed > 0 {
 		return s.code()
-	}
-	if w.changed = nil; look.Usage {
-		w.changed = w.all
 	}
 	ends := make(chan os.Signal, 1)
 	signal.Notify(ends, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
@@ -101,7 +106,7 @@ func (s *svCall) watchTree(names []string, look survey.Look, show func(*treeWatc
 		<-ends
 		poke.Close()
 	}()
-	if look.Usage {
+	if first {
 		if err := show(w); err != nil {
 			return nil
 		}
@@ -197,7 +202,7 @@ func (w *treeWatch) renew() error {
 func (w *treeWatch) attend(all []*survey.Service) (fresh bool) {
 	for _, one := range all {
 		for ; one != nil; one = one.Log {
-			for _, dir := range []string{one.Path, one.Path + "/supervise"} {
+			for _, dir := range []string{one.Path, one.Files} {
 				added, _ := w.watch.Add(dir)
 				fresh = fresh || added
 			}
@@ -210,23 +215,18 @@ func (w *treeWatch) attend(all []*survey.Service) (fresh bool) {
 var errRemoved = errors.New("removed")
 
 // listFollow shows the list anew at each change and each second: in place on a terminal
-// that can, else as lines that tell the changes.
+// that can, else as lines that tell first all and then the changes.
 func (s *svCall) listFollow(names []string) error {
 	to := screenOf(s.stdout)
-	if !to.moves {
-		return s.watchTree(names, survey.Look{}, func(w *treeWatch) error {
-			for _, one := range w.changed {
-				s.tellChange(one, time.Now())
-			}
-			return s.out.Flush()
-		})
+	if !to.moves || s.json {
+		return s.watchTree(names, survey.Look{}, true, s.tellChanges)
 	}
 	io.WriteString(s.stdout, "\x1b[?1049h\x1b[?25l")
 	defer io.WriteString(s.stdout, "\x1b[?25h\x1b[?1049l")
 	var before map[string]time.Duration // processor time, by path
 	var lastShares map[string]string
 	at := s.begin
-	return s.watchTree(names, survey.Look{Usage: true, Blocked: true}, func(w *treeWatch) error {
+	return s.watchTree(names, survey.Look{Usage: true, Blocked: true}, true, func(w *treeWatch) error {
 		now := time.Now()
 		var b strings.Builder
 		all := append([]*survey.Service(nil), w.all...)

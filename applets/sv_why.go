@@ -96,7 +96,7 @@ func awaitEnd(one *survey.Service, until time.Time) *survey.Service {
 		return nil
 	}
 	defer watch.Close()
-	if _, err := watch.Add(one.Path + "/supervise"); err != nil {
+	if _, err := watch.Add(one.Files); err != nil {
 		return nil
 	}
 	for {

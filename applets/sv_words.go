@@ -94,11 +94,14 @@ func (s *svCall) hint(name string) {
 	if !isTerminal(s.err) {
 		return
 	}
-	path := svPath(name)
-	one := survey.At(name, path, survey.Look{})
-	if isWell(one) {
-		return
+	one := survey.At(name, svPath(name), survey.Look{})
+	if !isWell(one) {
+		s.explainTo(one)
 	}
+}
+
+// explainTo tells why a service is as it is, in a line or two.
+func (s *svCall) explainTo(one *survey.Service) {
 	for i, c := range survey.Why(one, svDir(), svCollection(), s.begin) {
 		if i == maxHints {
 			break

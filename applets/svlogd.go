@@ -3,7 +3,6 @@ package applets
 import (
 	"errors"
 	"os"
-	"os/signal"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -18,7 +17,7 @@ import (
 	"runitbox/logger"
 	"runitbox/procenv"
 	"runitbox/supervise/loghost"
-	owner "runitbox/supervise/self"
+	process "runitbox/supervise/self"
 	"runitbox/supervise/threads"
 )
 
@@ -136,11 +135,12 @@ func runLogger(o logger.Options, verbose bool, before int) error {
 	// in a place of its own: a storm of one must not cost another. SIGPIPE is
 	// caught and not ignored, since processors would inherit that.
 	sigs := map[unix.Signal]chan os.Signal{}
-	for _, sig := range []unix.Signal{unix.SIGTERM, unix.SIGHUP, unix.SIGALRM, unix.SIGCHLD, unix.SIGPIPE} {
+	process.IgnorePipe()
+	for _, sig := range []unix.Signal{unix.SIGTERM, unix.SIGHUP, unix.SIGALRM, unix.SIGCHLD} {
 		sigs[sig] = make(chan os.Signal, 2) // a second TERM counts
-		signal.Notify(sigs[sig], sig)
+		process.Catch(sigs[sig], sig)
 	}
-	owner.DefaultAction(unix.SIGINT, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2)
+	process.DefaultAction(unix.SIGINT, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2)
 	go threads.Reserve(e.threads.least())
 	host, err := logger.NewHost(logger.HostOptions{Turns: e.threads.turns, Room: e.threads.room})
 	if err != nil {
@@ -231,7 +231,7 @@ func (e *loggerEngine) signal(sig unix.Signal) {
 	case unix.SIGCONT:
 		e.engine.Resume()
 	case unix.SIGKILL, unix.SIGINT, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2:
-		if signal.Ignored(sig) { // by who has started the process
+		if process.Ignored(sig) { // by who has started the process
 			return
 		}
 		e.killer.CompareAndSwap(0, int32(sig))
@@ -252,7 +252,6 @@ func obey(sigs map[unix.Signal]chan os.Signal, act func(unix.Signal)) {
 			act(unix.SIGALRM)
 		case <-sigs[unix.SIGCHLD]:
 			act(unix.SIGCHLD)
-		case <-sigs[unix.SIGPIPE]:
 		}
 	}
 }
@@ -269,7 +268,7 @@ type loggerThreads struct {
 // least is how many threads there have to be: the runtime's, one for each engine that may
 // hang and for what it leaves to others, and one that looks for what there is to do.
 func (t *loggerThreads) least() int {
-	n := threads.Runtime + threads.Signals + min(2, runtime.NumCPU()) + 1 + int(t.engines.Load())
+	n := process.RuntimeThreads() + threads.Template + min(2, runtime.NumCPU()) + 1 + int(t.engines.Load())
 	if t.files > 0 { // a host listens to cores
 		n++
 	}

@@ -30,7 +30,9 @@ type Stage struct {
 
 // Run runs stage n and returns its exit status.
 func (s *Stage) Run(n int) int {
-	fmt.Fprintf(s.Out, "- runit: stage %d is the built-in one: there is no %s\n", n, filepath.Join(s.Paths.Dir, strconv.Itoa(n)))
+	if n == 3 || !inContainer() {
+		fmt.Fprintf(s.Out, "- runit: stage %d is the built-in one: there is no %s\n", n, filepath.Join(s.Paths.Dir, strconv.Itoa(n)))
+	}
 	if os.Getenv("PATH") == "" {
 		os.Setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
 	}
@@ -55,6 +57,14 @@ func (s *Stage) warn(what string, err error) {
 	s.code = 1
 }
 
+// hope is warn for what a container's manager may have done or forbidden.
+func (s *Stage) hope(what string, err error) {
+	if inContainer() && slices.ContainsFunc([]error{unix.EPERM, unix.EACCES, unix.EROFS}, func(e error) bool { return errors.Is(err, e) }) {
+		return
+	}
+	s.warn(what, err)
+}
+
 // mounts are the file systems that stage 1 mounts, in this order.
 var mounts = []struct {
 	kind, at string
@@ -75,34 +85,34 @@ func (s *Stage) begin() {
 		if mounted(m.at) || contained && m.kind == "devtmpfs" { // which has the devices of the machine
 			continue
 		}
-		os.MkdirAll(m.at, 0o755) // a failure shows in the mount
+		made := os.MkdirAll(m.at, 0o755)
 		err := unix.Mount(m.kind, m.at, m.kind, m.flags, m.data)
 		if errors.Is(err, unix.ENODEV) && m.kind == "devtmpfs" {
 			err = unix.Mount("tmpfs", m.at, "tmpfs", m.flags, m.data)
 			s.warn("make devices", makeNodes(m.at))
 		}
-		if contained && errors.Is(err, unix.EPERM) {
-			continue // it is the container's manager that mounts
+		if errors.Is(err, unix.ENOENT) {
+			err = made
 		}
-		s.warn("mount "+m.at, err)
+		s.hope("mount "+m.at, err)
 	}
 	s.hostname()
-	s.warn("bring up lo", setUp("lo", true))
+	s.hope("bring up lo", setUp("lo", true))
 	// Where services keep their supervise directories, by the distributions' habits.
 	for _, dir := range []string{"/run/runit", "/run/runit/supervise", "/run/runit/sv"} {
-		s.warn("make "+dir, os.MkdirAll(dir, 0o755))
+		s.hope("make "+dir, os.MkdirAll(dir, 0o755))
 	}
 	// A shutdown has kept the users out, of the system that ended.
 	if text, err := os.ReadFile(nologin); err == nil && string(text) == goingDown {
-		s.warn("remove "+nologin, os.Remove(nologin))
+		s.hope("remove "+nologin, os.Remove(nologin))
 	}
 	// Flags that were left from before must not end the system that begins.
 	for _, flag := range []Flag{s.Paths.Stop, s.Paths.Reboot} {
-		s.warn("reset the flags", flag.Clear())
+		s.hope("reset the flags", flag.Clear())
 		for _, path := range flag {
 			if strings.HasPrefix(path, "/run/runit/") {
 				fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_CLOEXEC, 0)
-				s.warn("create "+path, err)
+				s.hope("create "+path, err)
 				if err == nil {
 					unix.Close(fd)
 				}
@@ -149,7 +159,7 @@ func (s *Stage) hostname() {
 	if now, err := os.Hostname(); name == "" || err == nil && name == now {
 		return
 	}
-	s.warn("set the hostname", unix.Sethostname([]byte(name)))
+	s.hope("set the hostname", unix.Sethostname([]byte(name)))
 }
 
 // setUp sets the flag UP of a network interface, or resets it.

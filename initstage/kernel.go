@@ -32,8 +32,7 @@ const spares = 3
 // one that process 1 keeps, and the spares.
 const Threads = 1 + spares
 
-// Run is process 1. It does not return but in a container that cannot be ended
-// by reboot(2); what it returns is the status to exit with.
+// Run is process 1. It does not return but in a container that is to end; what it returns is the status to exit with.
 func Run(c Config) int {
 	runtime.LockOSThread()
 	before, goesOn, first := inherited()
@@ -55,7 +54,7 @@ func Run(c Config) int {
 	if goesOn {
 		k.say("%s: goes on in place of another.", c.Version)
 		o.load(before)
-	} else {
+	} else if !k.quiet(1) {
 		k.say("%s: booting.", c.Version)
 	}
 	return o.loop(k.children, k.signals)
@@ -238,8 +237,19 @@ func (k *kernel) words(err error) string {
 	return k.Words(err)
 }
 
-func (k *kernel) contained() bool           { return k.inContainer }
-func (k *kernel) name(stage int) string     { return filepath.Join(k.Paths.Dir, strconv.Itoa(stage)) }
+func (k *kernel) contained() bool       { return k.inContainer }
+func (k *kernel) name(stage int) string { return filepath.Join(k.Paths.Dir, strconv.Itoa(stage)) }
+
+// quiet says whether nothing is to be said of a stage where all goes well: in a container,
+// whose first line is to be its services', the built-in ones have nothing to tell.
+func (k *kernel) quiet(stage int) bool { return k.inContainer && !k.hasStage(stage) }
+
+// hasStage says whether there is a script for the stage.
+func (k *kernel) hasStage(stage int) bool {
+	_, err := os.Lstat(k.name(stage))
+	return !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTDIR)
+}
+
 func (k *kernel) scriptName() string        { return filepath.Join(k.Paths.Dir, "ctrlaltdel") }
 func (k *kernel) hasScript() bool           { return Flag{k.scriptName()}.Set() }
 func (k *kernel) stopSet() bool             { return k.Paths.Stop.Set() }
@@ -278,7 +288,7 @@ func (k *kernel) reap() (int, unix.WaitStatus) {
 // start starts a stage: its script or, where there is none, the built-in one.
 func (k *kernel) start(stage int) (int, error) {
 	path, argv := k.name(stage), []string{k.name(stage)}
-	if _, err := os.Lstat(path); errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
+	if !k.hasStage(stage) {
 		path, argv = k.self, []string{"runit", "--stage", strconv.Itoa(stage)}
 	}
 	if stage != 1 {
@@ -290,7 +300,7 @@ func (k *kernel) start(stage int) (int, error) {
 	attr := &syscall.SysProcAttr{}
 	if stage == 1 {
 		// Stage 1 has the console to itself, so that its emergency shell works.
-		if err := k.lend(); err != nil {
+		if err := k.lend(); err != nil && !k.inContainer { // which may have none
 			k.say("warning: unable to %s", k.words(err))
 		}
 		attr.Setpgid = k.lent

@@ -51,6 +51,7 @@ type system interface {
 	haltSet() bool
 	setReboot(on bool) error
 	contained() bool
+	quiet(stage int) bool                // nothing is to be said of the stage where all goes well
 	try(state) (int, error)              // the executable that is new at ours' path; 0: none is
 	passed(unix.WaitStatus) bool         // that try
 	become(state) ([]unix.Signal, error) // returns what has come meanwhile
@@ -237,7 +238,9 @@ func (o *one) do(e effect, stage int) {
 	case sayCrashed:
 		sys.say("warning: child crashed: %s", sys.name(stage))
 	case sayLeave:
-		sys.say("leave stage: %s", sys.name(stage))
+		if stage != 1 || !sys.quiet(stage) {
+			sys.say("leave stage: %s", sys.name(stage))
+		}
 	case saySkip:
 		sys.say("warning: skipping stage 2...")
 	case saySignals:
@@ -301,7 +304,7 @@ func (o *one) enter() {
 			o.asked = false
 		}
 	}
-	if o.tries == 0 {
+	if o.tries == 0 && (stage == 3 || !o.sys.quiet(stage)) {
 		o.sys.say("enter stage: %s", o.sys.name(stage))
 	}
 	pid, err := o.sys.start(stage)
@@ -443,12 +446,18 @@ func (o *one) leaveScript() {
 	}
 }
 
-// power ends the system. It goes on collecting the dead until it is off.
+// power ends the system. It goes on collecting the dead until it is off. A container has no
+// power, and reboot(2) would end it with SIGINT, which looks like a failure from outside: it
+// ends with process 1, with or without the right to call that. Only a reboot is asked for
+// in that way: some managers start the container again then.
 func (o *one) power() {
 	switch {
 	case o.rebooting():
 		o.sys.say("system reboot.")
 		o.sys.power(powerReboot, o.refused)
+	case o.sys.contained():
+		o.sys.say("power off...")
+		o.leave = true
 	case o.sys.haltSet():
 		o.do(halt, 0)
 	default:

@@ -14,6 +14,9 @@ type Address struct {
 	Port uint16
 }
 
+// ParseAddress reads an address as svlogd's config file has it.
+func ParseAddress(text string) (Address, error) { return parseAddr(text) }
+
 // parseAddr reads A.B.C.D[:PORT], octets and port modulo their size and
 // followed by anything, as runit does, and [IPv6][:PORT].
 func parseAddr(text string) (a Address, err error) {

@@ -58,7 +58,7 @@ const journalMagic = 0x0001_64676f6c_7673
 type entry struct {
 	boot         uint64  // of the system
 	dev, ino     uint64  // of the pipe
-	batch        uint64  // its number, the same in all directories of one logger
+	batch        uint64  // its number, the same in all directories, and of whoever begins at this place of the input again
 	n            uint64  // bytes of input in it
 	sum          uint64  // of the first and the last of those bytes
 	prefix       uint64  // of the first of them

@@ -271,7 +271,7 @@ func (e *Engine) turn() (more bool) {
 	}
 	if !e.begun {
 		e.begun = true
-		if err := e.begin(); err != nil {
+		if err := e.open(); err != nil {
 			e.finish(err, false)
 		}
 		return !e.ended
@@ -301,8 +301,8 @@ func (e *Engine) finish(err error, eof bool) {
 	e.ended, e.result = true, err
 }
 
-// begin opens the logs.
-func (e *Engine) begin() error {
+// open goes on where a logger before us has ended.
+func (e *Engine) open() error {
 	e.in = newInput(e.o.Input, e.takes)
 	e.in.r, e.in.w, e.in.host = e.r, e.w, e.host
 	plans, err := e.recall()
@@ -557,12 +557,14 @@ func (e *Engine) handle(data []byte, final bool) error {
 // note puts a batch down in the journals: data, of which the last n bytes are
 // in the pipe, and the number of its bytes that are held when those are consumed.
 func (e *Engine) note(data []byte, n, held int) {
-	e.batch++
 	fresh := data[len(data)-n:]
 	b := entry{boot: e.boot, dev: e.in.dev, ino: e.in.ino, batch: e.batch, n: uint64(n), sum: checksum(fresh), prefix: prefixSum(fresh),
 		held0: uint64(e.have), held1: uint64(held)}
 	marks, i := e.markCount(n), 0
 	for l := range e.usable {
+		if n == 0 && l.skip > 0 {
+			continue // its journal tells of a batch that is still in the pipe, and what is held before that
+		}
 		b.want = 0x100
 		if i < marks {
 			b.want = uint64(data[len(data)-marks+i])
@@ -603,6 +605,9 @@ func (e *Engine) consume(data, waste []byte) error {
 	if err := e.in.consume(len(data), waste, e.marks); err != nil {
 		return e.unread(err)
 	}
+	if len(data) > 0 {
+		e.batch++
+	}
 	return nil
 }
 
@@ -628,7 +633,7 @@ func (e *Engine) replace(data []byte) {
 // batch, and the rest of a line whose begin is out of the input. What it does
 // not take it leaves to the next logger, at a line's begin.
 func (e *Engine) lastLine() error {
-	if e.in.pipe && e.have == 0 && !e.mid {
+	if e.in.pipe && (e.have == 0 && !e.mid || e.skips()) {
 		return e.lastBatch()
 	}
 	until := time.Now().Add(lineTime)
@@ -654,16 +659,30 @@ func (e *Engine) lastLine() error {
 	return errStopped
 }
 
+// skips says that a logger before us has written a batch into a file that is still in the
+// pipe. It is consumed as a whole, or not: of a part nobody would know that it is written.
+func (e *Engine) skips() bool {
+	for l := range e.usable {
+		if l.skip > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // lastBatch writes the whole lines that are in the pipe, but no more than one
 // batch.
 func (e *Engine) lastBatch() error {
-	n, what, err := e.in.fetch(e.buf)
+	n, what, err := e.in.fetch(e.buf[e.have:])
 	if err != nil {
 		e.o.Report(Warning, "unable to read standard input", err)
 	}
-	whole := bytes.LastIndexByte(e.buf[:n], '\n') + 1
+	whole := bytes.LastIndexByte(e.buf[e.have:e.have+n], '\n') + 1
 	if what == atEnd {
 		whole = n
+	}
+	if whole > 0 || what == atEnd {
+		whole += e.have
 	}
 	return errors.Join(e.handle(e.buf[:whole], what == atEnd), errStopped)
 }
@@ -722,6 +741,9 @@ func (e *Engine) recall() ([]plan, error) {
 		return nil, err
 	}
 	if last != nil {
+		if e.batch = last.batch; last.gone {
+			e.batch++
+		}
 		size := len(last.now())
 		if !last.gone {
 			size += int(last.n)

@@ -32,6 +32,7 @@ func Services() []Service {
 			all = append(all, Service{Name: name})
 		}
 		s := &all[len(all)-1]
+		f.Mode = scriptMode(f.Text)
 		s.Files = append(s.Files, f)
 		if file == "run" {
 			_, rest, _ := strings.Cut(f.Text, "\n")

@@ -2,8 +2,10 @@ package setup
 
 import (
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -159,8 +161,17 @@ func TestServices(t *testing.T) {
 				t.Errorf("%s: file %s", s.Name, f.Path)
 			}
 			files[name] = f.Text
-			if !strings.HasPrefix(f.Text, "#!/bin/sh\n") || !strings.HasSuffix(f.Text, "\n") || f.Mode != 0o755 {
+			if strings.HasPrefix(name, "flag-") {
+				if f.Text != "" || f.Mode != 0o644 {
+					t.Errorf("%s: %q, %v", f.Path, f.Text, f.Mode)
+				}
+			} else if !strings.HasPrefix(f.Text, "#!/bin/sh\n") || !strings.HasSuffix(f.Text, "\n") || f.Mode != 0o755 {
 				t.Errorf("%s is no script", f.Path)
+			}
+		}
+		for _, tool := range []string{"curl ", "socat ", "nc ", "pkill ", "pgrep "} {
+			if all := strings.Join(slices.Collect(maps.Values(files)), ""); strings.Contains(all, tool) {
+				t.Errorf("%s calls %s, which a system need not have", s.Name, tool)
 			}
 		}
 		if !strings.Contains(files["run"], "\nexec ") {

@@ -5,7 +5,6 @@ package client
 
 import (
 	"errors"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -13,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"runitbox/applets/slim/fmt"
-	"runitbox/supervise/notice"
 	"runitbox/supervise/proc"
 	"runitbox/supervise/state"
+	"runitbox/supervise/statedir"
 	"runitbox/supervise/sys"
 )
 
@@ -35,7 +34,29 @@ func (u Unreachable) Unwrap() error { return u.Err }
 // Remote is a service directory as its clients see it: by the files below
 // supervise/, whoever it is that serves it.
 type Remote struct {
-	fd int
+	fd   int
+	path string
+	dir  string // the directory below which supervise/ lies: path, or another
+	at   int    // what is in supervise/ is relative to this: fd, or where that lies elsewhere
+}
+
+// supervised opens the FIFO in supervise/ of that name for writing, as long as that is not
+// served by anybody also where another supervise directory belongs to the service.
+func (r *Remote) supervised(fifo string) (int, error) {
+	fd, err := r.open(r.at, fifo)
+	if err == nil || r.at != r.fd || !errors.Is(err, ErrNotRunning) && !errors.Is(err, unix.ENOENT) {
+		return fd, err
+	}
+	dir := statedir.Find(r.path, r.fd)
+	if dir == "" {
+		return fd, err
+	}
+	at, miss := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if miss != nil {
+		return fd, err
+	}
+	r.at, r.dir = at, dir
+	return r.open(r.at, fifo)
 }
 
 // Reach opens the service directory at path.
@@ -48,7 +69,7 @@ func Reach(path string) (*Remote, error) {
 	if err != nil {
 		return nil, Unreachable{err}
 	}
-	return &Remote{fd}, nil
+	return &Remote{fd: fd, at: fd, path: path, dir: path}, nil
 }
 
 // Log reaches the log service of r.
@@ -57,11 +78,19 @@ func (r *Remote) Log() (*Remote, error) {
 	if err != nil {
 		return nil, Unreachable{err}
 	}
-	return &Remote{fd}, nil
+	return &Remote{fd: fd, at: fd, path: r.path + "/log", dir: r.path + "/log"}, nil
 }
 
 // Close lets go of the directory.
-func (r *Remote) Close() { unix.Close(r.fd) }
+func (r *Remote) Close() {
+	if r.at != r.fd {
+		unix.Close(r.at)
+	}
+	unix.Close(r.fd)
+}
+
+// Supervise is the path of the service's supervise directory.
+func (r *Remote) Supervise() string { return r.dir + "/supervise" }
 
 // HasDown says whether the service is to be down when its runsv starts.
 func (r *Remote) HasDown() (bool, error) { return r.has("down") }
@@ -76,7 +105,7 @@ func (r *Remote) Readiness() state.Readiness { return r.Told().Ready }
 // Told is what the supervisor has recorded of the service's process; of no word where there
 // is no record.
 func (r *Remote) Told() state.Process {
-	p, ok, err := proc.Read(r.fd, "supervise/proc")
+	p, ok, err := proc.Read(r.at, "supervise/proc")
 	if err != nil || !ok {
 		return state.Process{}
 	}
@@ -85,14 +114,14 @@ func (r *Remote) Told() state.Process {
 
 // Notice is what the service's process has said of itself.
 func (r *Remote) Notice() (n state.Notice) {
-	if b, err := sys.Slurp(r.fd, "supervise/notify.said", state.NoticeMost); err == nil {
+	if b, err := sys.Slurp(r.at, "supervise/notify.said", state.NoticeMost); err == nil {
 		n = state.ParseNotice(b)
 	}
 	return n
 }
 
 // History is what is written of the service's last ends.
-func (r *Remote) History() ([]byte, error) { return proc.History(r.fd, "supervise/history") }
+func (r *Remote) History() ([]byte, error) { return proc.History(r.at, "supervise/history") }
 
 // Flaps is how many of its last ends, of which the newest is told, make up the loop of
 // short lives that a service of that status is in; 0 if it is in none.
@@ -109,9 +138,11 @@ func (r *Remote) Flaps(rec state.Record) (n int, last state.Ended) {
 }
 
 // has says whether the directory holds a file of that name.
-func (r *Remote) has(name string) (bool, error) {
+func (r *Remote) has(name string) (bool, error) { return has(r.fd, name) }
+
+func has(at int, name string) (bool, error) {
 	var st unix.Stat_t
-	switch err := unix.Fstatat(r.fd, name, &st, 0); {
+	switch err := unix.Fstatat(at, name, &st, 0); {
 	case err == nil:
 		return true, nil
 	case errors.Is(err, unix.ENOENT):
@@ -124,12 +155,12 @@ func (r *Remote) has(name string) (bool, error) {
 // Probe reads the service's status. It is a status only if somebody reads
 // supervise/ok; else the error is ErrNotRunning.
 func (r *Remote) Probe() (state.Record, error) {
-	ok, err := r.open("supervise/ok")
+	ok, err := r.supervised("supervise/ok")
 	if err != nil {
 		return state.Record{}, err
 	}
 	unix.Close(ok)
-	fd, err := sys.Open(r.fd, "supervise/status", unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	fd, err := sys.Open(r.at, "supervise/status", unix.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return state.Record{}, fmt.Errorf("unable to open supervise/status: %w", err)
 	}
@@ -166,10 +197,10 @@ const outputPatience = 20 * time.Millisecond
 // cannot write to it: its standard output is a pipe without room. Whose rights
 // do not allow to look does not know.
 func OutputBlocked(pid int) (blocked, known bool) {
-	path := fmt.Sprintf("/proc/%d/fd/1", pid)
+	path := proc.Path(pid, "fd/1")
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {
-		return false, errors.Is(err, unix.ENOENT) // it has none, or has ended
+		return false, path != "" && errors.Is(err, unix.ENOENT) // it has none, or has ended
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFIFO {
 		return false, true
@@ -186,7 +217,7 @@ func OutputBlocked(pid int) (blocked, known bool) {
 // OutputBacklog is how many bytes a process has written to a pipe, as to its log service,
 // that nobody has read yet. Whose rights do not allow to look does not know.
 func OutputBacklog(pid int) (bytes int, known bool) {
-	path := fmt.Sprintf("/proc/%d/fd/1", pid)
+	path := proc.Path(pid, "fd/1")
 	var st unix.Stat_t
 	if unix.Stat(path, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFIFO {
 		return 0, false
@@ -205,31 +236,16 @@ func OutputBacklog(pid int) (bytes int, known bool) {
 func (r *Remote) probeExpected(path string, limit time.Time) (state.Record, error) {
 	for pause := quickFirst; ; pause = min(2*pause, 5*time.Millisecond) {
 		rec, err := r.ProbeUntil(limit)
-		absent := errors.Is(err, ErrNotRunning) || errors.Is(err, unix.ENOENT)
-		if !absent || time.Now().After(limit) || !expected(path) {
+		if !isAbsent(err) || time.Now().After(limit) || !expected(path) {
 			return rec, err
 		}
 		time.Sleep(pause)
 	}
 }
 
-// expected says whether a runsvdir looks at the directory that the service at path
-// is in, so that it will be supervised if it is not yet.
-func expected(path string) bool {
-	path = filepath.Clean(path)
-	if strings.HasPrefix(filepath.Base(path), ".") {
-		return false
-	}
-	var st unix.Stat_t
-	if err := unix.Stat(filepath.Dir(path), &st); err != nil {
-		return false
-	}
-	return notice.IsUp(uint64(st.Dev), st.Ino)
-}
-
 // open opens a FIFO for writing. Nobody at the other end is ErrNotRunning.
-func (r *Remote) open(fifo string) (int, error) {
-	fd, err := sys.Open(r.fd, fifo, unix.O_WRONLY|unix.O_NONBLOCK, 0)
+func (r *Remote) open(at int, fifo string) (int, error) {
+	fd, err := sys.Open(at, fifo, unix.O_WRONLY|unix.O_NONBLOCK, 0)
 	switch {
 	case errors.Is(err, unix.ENXIO):
 		return -1, ErrNotRunning
@@ -332,7 +348,9 @@ type Order struct {
 	Steady bool         // what is to run must last: be ready where it says so, else live for SteadyTime
 	Last   time.Time    // the order may take until then, if that is later than what Wait is given
 
-	control int // the command FIFO, while the command may be unread in it; or -1
+	unsent  string // the command, where nobody supervises the service yet
+	comes   bool   // the service is waited for to be supervised
+	control int    // the command FIFO, while the command may be unread in it; or -1
 	waitState
 }
 
@@ -346,7 +364,8 @@ type Client struct {
 	// waited for.
 	Patience time.Time
 
-	held []*Order // those whose control is open
+	held   []*Order // those whose control is open
+	coming coming
 }
 
 // maxHeld is how many orders keep a descriptor of one kind open at once: the
@@ -372,9 +391,53 @@ func (c *Client) Send(path, cmd, until string) (*Order, error) {
 	if cmd == "" {
 		return o, nil
 	}
-	r, err := Reach(path)
+	return o, c.send(o, cmd, strings.ContainsAny(cmd, "uo"))
+}
+
+// Order is Send for a caller that goes on to Wait: where nobody supervises the service yet
+// and a runsvdir is about to, the command is sent then, and no other waits for that.
+func (c *Client) Order(path, cmd, until string) (*Order, error) {
+	o := &Order{Path: path, Until: until, control: -1, waitState: notBegun}
+	for {
+		err := c.try(o, cmd)
+		if isAbsent(err) && !o.leaves() {
+			comes, early := c.coming.comes(path)
+			if early {
+				time.Sleep(graceLook)
+				continue
+			}
+			if o.comes = comes; comes {
+				o.unsent = cmd
+				return o, nil
+			}
+		}
+		if cmd == "" { // Wait tells it
+			err = nil
+		}
+		return o, err
+	}
+}
+
+// try sends the command of an order; without one it looks whether it could.
+func (c *Client) try(o *Order, cmd string) error {
+	if cmd != "" {
+		return c.send(o, cmd, false)
+	}
+	r, err := Reach(o.Path)
 	if err != nil {
-		return nil, err
+		return err
+	}
+	defer r.Close()
+	_, err = r.Probe()
+	return err
+}
+
+// send writes a command to the service of an order. Whether a service that nobody
+// supervises yet is waited for is said by early.
+func (c *Client) send(o *Order, cmd string, early bool) error {
+	r, err := Reach(o.Path)
+	if err != nil {
+		return err
 	}
 	defer r.Close()
 	if cmd == Reload { // only a service with such a file has a supervisor that knows of it
@@ -383,11 +446,11 @@ func (c *Client) Send(path, cmd, until string) (*Order, error) {
 		}
 	}
 	probe := r.ProbeUntil
-	if strings.ContainsAny(cmd, "uo") {
-		probe = func(limit time.Time) (state.Record, error) { return r.probeExpected(path, limit) }
+	if early {
+		probe = func(limit time.Time) (state.Record, error) { return r.probeExpected(o.Path, limit) }
 	}
 	if o.Before, err = probe(c.Patience); err != nil {
-		return nil, err
+		return err
 	}
 	err = c.post(r, o, cmd)
 	if errors.Is(err, ErrNotRunning) && r.abandoned() { // it went between the two
@@ -395,13 +458,13 @@ func (c *Client) Send(path, cmd, until string) (*Order, error) {
 			err = c.post(r, o, cmd)
 		}
 	}
-	return o, err
+	return err
 }
 
 // post puts cmd into the service's FIFO. The FIFO stays open until the command
 // is read, so that what is in it outlives a core that dies.
 func (c *Client) post(r *Remote, o *Order, cmd string) error {
-	fd, err := r.open("supervise/control")
+	fd, err := r.supervised("supervise/control")
 	if err != nil {
 		return err
 	}
@@ -474,11 +537,11 @@ func (o *Order) core() (lasting, gone bool) {
 		return false, false
 	}
 	defer r.Close()
-	if lasting, err = r.has("supervise/proc"); err != nil || !lasting {
+	_, served := r.Probe()
+	if lasting, err = has(r.at, "supervise/proc"); err != nil || !lasting {
 		return false, false
 	}
-	_, err = r.Probe()
-	return true, errors.Is(err, ErrNotRunning)
+	return true, errors.Is(served, ErrNotRunning)
 }
 
 // Kill sends the service a KILL beside its other orders.
@@ -488,7 +551,7 @@ func (o *Order) Kill() error {
 		return err
 	}
 	defer r.Close()
-	fd, err := r.open("supervise/control")
+	fd, err := r.supervised("supervise/control")
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"runitbox/supervise/policy"
 	"runitbox/supervise/state"
+	"runitbox/supervise/statedir"
 	"runitbox/supervise/sys"
 )
 
@@ -75,7 +76,7 @@ func (c *Client) Wait(orders []*Order, until time.Time, say func(*Order, Outcome
 	for _, o := range orders {
 		o.blind = max(askUnwatched, time.Duration(len(orders))*100*time.Microsecond)
 	}
-	w := waiter{epoll: -1, inotify: -1}
+	w := waiter{client: c, epoll: -1, inotify: -1}
 	defer w.close()
 	round := func(all bool) { // looks at those that are due, keeps those to wait for
 		now := time.Now()
@@ -158,6 +159,7 @@ func StopTime(dir string) time.Duration {
 
 // waiter holds what a Wait watches with.
 type waiter struct {
+	client         *Client
 	epoll, inotify int // -1 where the system has none to give
 
 	fds     map[int32]*Order   // by descriptor: ok, or ./check's pidfd
@@ -183,10 +185,15 @@ func (w *waiter) look(o *Order, say func(*Order, Outcome)) bool {
 		return o.later(o.blind)
 	case errors.Is(err, ErrNotRunning) && o.leaves():
 		return end(Done, err)
+	case o.comes && isAbsent(err) && w.client.isComing(o):
+		return o.later(o.blind)
 	case err != nil:
 		return end(Failed, err)
 	default:
 		o.status = rec
+		if err := w.client.begin(o); err != nil {
+			return end(Failed, err)
+		}
 	}
 	if !o.delivered() {
 		return o.later(o.blind)
@@ -206,6 +213,22 @@ func (w *waiter) look(o *Order, say func(*Order, Outcome)) bool {
 		return false
 	}
 	return w.ask(r, o, end, say)
+}
+
+// isComing says whether the service of an order is still to be supervised by somebody.
+func (c *Client) isComing(o *Order) bool {
+	comes, early := c.coming.comes(o.Path)
+	return comes || early
+}
+
+// begin sends the command of an order whose service has come to be supervised.
+func (c *Client) begin(o *Order) error {
+	cmd := o.unsent
+	o.unsent, o.comes = "", false
+	if cmd == "" {
+		return nil
+	}
+	return c.send(o, cmd, false)
 }
 
 // leaves says whether the order is for runsv to exit.
@@ -292,7 +315,7 @@ func (w *waiter) reap(o *Order) {
 func (w *waiter) late(o *Order) Outcome {
 	if r, err := Reach(o.Path); err == nil {
 		defer r.Close()
-		if _, err := r.Probe(); errors.Is(err, ErrNotRunning) { // and nobody came to replace it
+		if _, err := r.Probe(); errors.Is(err, ErrNotRunning) || o.comes && isAbsent(err) { // and nobody came to replace it
 			if o.leaves() {
 				return Outcome{Done, o.status, err}
 			}
@@ -330,8 +353,12 @@ func (w *waiter) close() {
 // status into place, and supervise/ok, where its end is seen. It renews what
 // has been lost.
 func (w *waiter) attend(o *Order) {
+	dir := o.Path
+	if w.inotify >= 0 && o.watch < 0 || w.epoll >= 0 && o.ok < 0 && w.oks < maxHeld() {
+		dir = statedir.Of(o.Path)
+	}
 	if w.inotify >= 0 && o.watch < 0 {
-		n, err := unix.InotifyAddWatch(w.inotify, o.Path+"/supervise", unix.IN_MOVED_TO|unix.IN_ONLYDIR)
+		n, err := unix.InotifyAddWatch(w.inotify, dir+"/supervise", unix.IN_MOVED_TO|unix.IN_ONLYDIR)
 		if err == nil {
 			o.watch = n
 			w.watches[int32(n)] = append(w.watches[int32(n)], o)
@@ -339,7 +366,7 @@ func (w *waiter) attend(o *Order) {
 		}
 	}
 	if w.epoll >= 0 && o.ok < 0 && w.oks < maxHeld() {
-		fd, err := unix.Open(o.Path+"/supervise/ok", unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		fd, err := unix.Open(dir+"/supervise/ok", unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 		if err == nil {
 			o.ok = fd
 			w.oks++

@@ -45,11 +45,11 @@ func (s *service) grant(name string, all []policy.Grant, own, more uint32) error
 		return err
 	}
 	const list = "system.posix_acl_access"
-	path := "/proc/self/fd/" + strconv.Itoa(s.dir.FD) + "/" + name
+	path := "/proc/self/fd/" + strconv.Itoa(s.dir.At(name)) + "/" + name
 	if len(all) == 0 {
 		unix.Removexattr(path, list)
-		unix.Fchownat(s.dir.FD, name, -1, unix.Getegid(), 0)
-		return unix.Fchmodat(s.dir.FD, name, own<<6|st.Mode&0o001, 0)
+		unix.Fchownat(s.dir.At(name), name, -1, unix.Getegid(), 0)
+		return unix.Fchmodat(s.dir.At(name), name, own<<6|st.Mode&0o001, 0)
 	}
 	if err = unix.Setxattr(path, list, rights(all, own, more, st.Mode&7), 0); err == nil {
 		return nil
@@ -67,10 +67,10 @@ func (s *service) grant(name string, all []policy.Grant, own, more uint32) error
 			return err
 		}
 	}
-	if err := unix.Fchownat(s.dir.FD, name, max(user, -1), group, 0); err != nil {
+	if err := unix.Fchownat(s.dir.At(name), name, max(user, -1), group, 0); err != nil {
 		return err
 	}
-	return unix.Fchmodat(s.dir.FD, name, mode, 0)
+	return unix.Fchmodat(s.dir.At(name), name, mode, 0)
 }
 
 // rights is a list of rights as the kernel takes it (struct posix_acl_xattr_header and its

@@ -130,7 +130,7 @@ func (s *service) readStatus(prefix string, was *priorState) (err error) {
 
 // slurp reads a small file below supervise/; it is empty where it is absent.
 func (s *service) slurp(prefix, name string, limit int) ([]byte, error) {
-	b, err := sys.Slurp(s.dir.FD, prefix+"supervise/"+name, limit)
+	b, err := sys.Slurp(s.at(prefix), prefix+"supervise/"+name, limit)
 	if err != nil {
 		return nil, sys.Unless(sys.Absent, "supervise/"+name, err)
 	}

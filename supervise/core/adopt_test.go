@@ -167,7 +167,7 @@ func TestAskedAgain(t *testing.T) {
 	}()
 	s := newService(bareCore(t), "web", "key", dir)
 	s.yield = func() {}
-	l, err := s.waitForLock(&s.main, unix.EAGAIN)
+	l, err := s.waitForLock(&s.main, state.Process{}, unix.EAGAIN)
 	if err != nil {
 		t.Fatal("the lock was not got:", err)
 	}

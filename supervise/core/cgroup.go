@@ -29,47 +29,34 @@ const (
 
 // treeGroup is the directory of the tree's cgroup.
 func treeGroup() (string, error) {
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return "", err
+	dir := proc.GroupDir()
+	if dir == "" {
+		return "", errors.New("there is no cgroup v2 here")
 	}
-	own, err := os.ReadFile("/proc/self/cgroup")
-	if err != nil {
-		return "", err
-	}
-	for line := range strings.Lines(string(own)) {
-		name, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::")
-		if !ok {
-			continue
-		}
-		for mount := range strings.Lines(string(mounts)) {
-			left, right, _ := strings.Cut(mount, " - ")
-			f := strings.Fields(left)
-			if len(f) < 5 || !strings.HasPrefix(right, "cgroup2 ") {
-				continue
-			}
-			root := strings.TrimSuffix(f[3], "/")
-			if below, ok := strings.CutPrefix(name, root); ok && (below == "" || below[0] == '/') {
-				return strings.TrimSuffix(strings.TrimSuffix(f[4], "/")+strings.TrimSuffix(below, "/"), "/"+groupOfRest), nil
-			}
-		}
-	}
-	return "", errors.New("there is no cgroup v2 here")
+	return strings.TrimSuffix(dir, "/"+groupOfRest), nil
 }
 
-// openGroup makes the cgroup of a unit as cgroup/ of the directory dir says, and opens the
-// file by which a process gets into it.
-func (c *Core) openGroup(u *unit, dir int) (fd int, err error) {
-	settings, err := policy.CGroup(dir)
-	if err != nil {
-		return -1, err
+// openGroup makes the cgroup of a unit, where asked is true as cgroup/ of the directory dir
+// says, and opens the file by which a process gets into it.
+func (c *Core) openGroup(u *unit, dir int, asked bool) (fd int, err error) {
+	var settings []policy.Setting
+	if asked {
+		if settings, err = policy.CGroup(dir); err != nil {
+			return -1, err
+		}
 	}
 	tree, err := treeGroup()
 	if err != nil {
 		return -1, err
 	}
 	group := tree + "/" + u.groupName()
-	if err := unix.Mkdir(group, 0o755); err != nil && err != unix.EEXIST {
+	switch err := unix.Mkdir(group, 0o755); err {
+	case nil:
+		u.groupKills = 0
+	case unix.EEXIST: // something that an earlier ./run has started is left in it
+		n, _ := proc.OOMKills(group + "/memory.events")
+		u.groupKills = int32(n)
+	default:
 		return -1, fmt.Errorf("unable to make %s: %w", group, err)
 	}
 	for _, s := range settings {
@@ -94,16 +81,21 @@ func (c *Core) giveController(tree, file string) error {
 	if controller == "cgroup" || strings.HasSuffix(file, ".pressure") {
 		return nil
 	}
+	c.groups.Lock() // the kernel says that it is given before the files are there
+	defer c.groups.Unlock()
 	control := tree + "/cgroup.subtree_control"
 	given, err := sys.Slurp(unix.AT_FDCWD, control, 4096)
 	if err == nil && strings.Contains(" "+strings.TrimSpace(string(given))+" ", " "+controller+" ") {
 		return nil
 	}
 	if err == nil {
-		if err = writeGroup(control, "+"+controller); err == unix.EBUSY {
-			c.moveRest(tree)
-			err = writeGroup(control, "+"+controller)
+		err = unix.EBUSY
+	}
+	for tries := 0; err == unix.EBUSY && tries < groupTries; tries++ {
+		if tries > 0 && c.moveRest(tree) {
+			return fmt.Errorf("cgroup/%s: processes that are not of the tree are in %s", file, tree)
 		}
+		err = writeGroup(control, "+"+controller)
 	}
 	if err == unix.ENOENT || err == unix.EINVAL {
 		return fmt.Errorf("cgroup/%s: the controller %s is not to be had in %s", file, controller, tree)
@@ -114,16 +106,27 @@ func (c *Core) giveController(tree, file string) error {
 	return nil
 }
 
-// moveRest moves those processes of the tree that are in its cgroup itself.
-func (c *Core) moveRest(tree string) {
+// groupTries is how often what runs of the tree is moved: a process that was being made was
+// in no list.
+const groupTries = 20
+
+// moveRest moves those processes of the tree that are in its cgroup itself, and says whether
+// others are there, too.
+func (c *Core) moveRest(tree string) (others bool) {
 	rest := tree + "/" + groupOfRest
 	unix.Mkdir(rest, 0o755)
 	list, _ := os.ReadFile(tree + "/cgroup.procs")
 	for field := range strings.FieldsSeq(string(list)) {
-		if pid, err := strconv.Atoi(field); err == nil && c.hasBelow(pid) {
+		pid, err := strconv.Atoi(field)
+		switch {
+		case err != nil:
+		case c.hasBelow(pid):
 			writeGroup(rest+"/cgroup.procs", field)
+		case unix.Kill(pid, 0) != unix.ESRCH:
+			others = true
 		}
 	}
+	return others
 }
 
 // hasBelow says whether a process is the scanner, this one, or below one of them.
@@ -141,21 +144,56 @@ func (c *Core) hasBelow(pid int) bool {
 	return false
 }
 
+// groupName is the name of the unit's cgroup. That of one which only finds what ./run leaves
+// behind is like no other's: what is in it is ended.
 func (u *unit) groupName() string {
-	if u != &u.svc.main {
-		return groupOfService + u.svc.name + ".log"
+	name := groupOfService + u.svc.name
+	switch {
+	case u != &u.svc.main:
+		return name + ".log"
+	case !u.grouped:
+		return name + "." + strconv.FormatUint(uint64(u.svc.placeDir), 16)
 	}
-	return groupOfService + u.svc.name
+	return name
 }
 
 // dropGroup removes the cgroup of what has ended, unless something is left in it.
 func (u *unit) dropGroup() {
-	if !u.grouped {
+	if !u.grouped && !u.endsStrays() {
 		return
 	}
 	if tree, err := treeGroup(); err == nil {
 		unix.Rmdir(tree + "/" + u.groupName())
 	}
+}
+
+// groupMembers are the processes in the cgroup of a unit.
+func (u *unit) groupMembers() (pids []int) {
+	tree, err := treeGroup()
+	if err != nil {
+		return nil
+	}
+	list, _ := os.ReadFile(tree + "/" + u.groupName() + "/cgroup.procs")
+	for field := range strings.FieldsSeq(string(list)) {
+		if pid, _ := strconv.Atoi(field); pid > 1 { // 0 is one of another pid namespace
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// killedInGroup says whether the kernel has killed something of what runs of the unit, for
+// lack of memory; it is not known where the unit has no cgroup that counts that.
+func (u *unit) killedInGroup() (killed, known bool) {
+	if !u.grouped {
+		return false, false
+	}
+	tree, err := treeGroup()
+	if err != nil {
+		return false, false
+	}
+	n, known := proc.OOMKills(tree + "/" + u.groupName() + "/memory.events")
+	return n > int(u.groupKills), known
 }
 
 // writeGroup writes a line into a file of a cgroup.

@@ -21,6 +21,7 @@ import (
 	"runitbox/supervise/machine"
 	"runitbox/supervise/self"
 	"runitbox/supervise/servicedir"
+	"runitbox/supervise/statedir"
 	"runitbox/supervise/threads"
 	"runitbox/supervise/wire"
 )
@@ -49,6 +50,7 @@ type Core struct {
 	self        int                    // pid, as records tell it; 0 for runsv
 	whose       int                    // pid of the scanner; 0 for runsv
 	at          atomic.Pointer[origin] // where records are written; nil until it is known
+	states      string                 // below which the supervise directories are of services that cannot be written; "": nowhere
 	dir         string                 // the scanner's, for the records of other services; "" for runsv
 	link        *wire.Link             // to the scanner; nil for runsv
 	log         int                    // the read end of the scanner's log, or -1
@@ -74,6 +76,7 @@ type Core struct {
 	outbox   outbox
 	stashes  stashes
 	needs    needs
+	groups   sync.Mutex // is held by who gives a controller to the cgroups of services
 	loans    loans
 }
 
@@ -81,7 +84,7 @@ type Core struct {
 func newCore(say func(diag.Level, string, error), pid int, session bool) (*Core, error) {
 	c := &Core{
 		voice: &diag.Queue{Say: say}, Session: session, self: pid, env: os.Environ(),
-		log: -1, services: newRegistry(), changed: make(chan struct{}, 1), rescued: map[uint64]bool{},
+		log: -1, states: statedir.Root(), services: newRegistry(), changed: make(chan struct{}, 1), rescued: map[uint64]bool{},
 	}
 	c.Say, c.stashes.batch = c.voice.Tell, 1
 	c.procs = newProcesses(pid == 0)
@@ -169,6 +172,7 @@ func RunDir(name string, say func(diag.Level, string, error)) error {
 		case <-stop:
 			s.post(event{kind: evCommand, cmd: machine.CmdExit})
 		case <-over:
+			c.procs.collectNow() // who waits for this process finds none of its children
 			return nil
 		}
 	}

@@ -44,13 +44,13 @@ func (c *Core) guard(u *unit) {
 	if c.guarded == nil {
 		return
 	}
-	base := "/proc/self/fd/" + strconv.Itoa(u.svc.dir.FD) + "/" + u.prefix
+	base := "/proc/self/fd/" + strconv.Itoa(u.svc.at(u.prefix)) + "/" + u.prefix
 	n, err := unix.InotifyAddWatch(c.inotify, base+"supervise", unix.IN_DELETE|unix.IN_DELETE_SELF|unix.IN_MOVE_SELF|unix.IN_ONLYDIR)
 	if err != nil {
 		return
 	}
 	var buf [256]byte // a longer way is not watched
-	size, err := unix.Readlinkat(u.svc.dir.FD, u.prefix+"supervise", buf[:])
+	size, err := unix.Readlinkat(u.svc.at(u.prefix), u.prefix+"supervise", buf[:])
 	c.mu.Lock()
 	u.guarded = int32(n)
 	c.guarded[u.guarded] = u

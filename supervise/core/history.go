@@ -22,6 +22,10 @@ func (s *service) noteEnd(u *unit, ws unix.WaitStatus, p *process) {
 	if p != nil && p.use.Known {
 		e.Memory, e.CPU = p.use.Memory, p.use.CPU
 	}
+	u.oomKnown = false
+	if wasKilled(ws) {
+		e.OOM, u.oomKnown = u.killedInGroup()
+	}
 	u.ended, u.readied = &e, 0
 	if u.policy != nil && u.policy.GiveUpAfter > 0 {
 		u.writeEnd()
@@ -36,12 +40,18 @@ func (u *unit) writeEnd() {
 		return
 	}
 	u.ended = nil
-	if killed := e.Status.Signal() == unix.SIGKILL || e.Status.ExitStatus() == 128+int(unix.SIGKILL); killed {
-		e.OOM = u.svc.core.oom.rose()
+	if wasKilled(e.Status) {
+		rose := u.svc.core.oom.rose() // what is killed in a unit's own cgroup counts there, too
+		e.OOM = e.OOM || rose && !u.oomKnown
 	}
 	if u.svc.writeLife(u, *e) {
 		u.ends = u.ends%u.remembered() + 1
 	}
+}
+
+// wasKilled says whether a process was killed, or what it waited for.
+func wasKilled(ws unix.WaitStatus) bool {
+	return ws.Signal() == unix.SIGKILL || ws.ExitStatus() == 128+int(unix.SIGKILL)
 }
 
 // noteReady writes that ./run is ready, in the place of its end.
@@ -64,7 +74,7 @@ func (s *service) writeLife(u *unit, e state.Ended) bool {
 	if u.ends == 0 {
 		s.readHistory(u)
 	}
-	fd, err := sys.Open(s.dir.FD, u.prefix+"supervise/history", unix.O_WRONLY|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o644)
+	fd, err := sys.Open(s.at(u.prefix), u.prefix+"supervise/history", unix.O_WRONLY|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o644)
 	if err != nil {
 		return false
 	}
@@ -77,11 +87,11 @@ func (s *service) writeLife(u *unit, e state.Ended) bool {
 // readHistory finds which line of supervise/history is the next. Of one that has more
 // lines than are to be remembered the rest goes.
 func (s *service) readHistory(u *unit) {
-	b, _ := proc.History(s.dir.FD, u.prefix+"supervise/history")
+	b, _ := proc.History(s.at(u.prefix), u.prefix+"supervise/history")
 	most := int(u.remembered())
 	if size := most * state.EndedSize; len(b) > size {
 		b = b[:size]
-		if fd, err := sys.Open(s.dir.FD, u.prefix+"supervise/history", unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0); err == nil {
+		if fd, err := sys.Open(s.at(u.prefix), u.prefix+"supervise/history", unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0); err == nil {
 			unix.Ftruncate(fd, int64(size))
 			unix.Close(fd)
 		}
@@ -120,14 +130,15 @@ type oomCounter struct {
 
 // open begins to count.
 func (o *oomCounter) open() {
-	o.file = proc.OOMFile("self")
-	o.last.Store(int64(proc.OOMKills(o.file)))
+	o.file = proc.OOMFile()
+	n, _ := proc.OOMKills(o.file)
+	o.last.Store(int64(n))
 }
 
 // rose says whether it has killed any since it was last asked.
 func (o *oomCounter) rose() bool {
-	n := int64(proc.OOMKills(o.file))
-	return o.last.Swap(n) < n
+	n, _ := proc.OOMKills(o.file)
+	return o.last.Swap(int64(n)) < int64(n)
 }
 
 // restoreHistory has the ends count that an earlier core has noted, where the service says
@@ -138,7 +149,7 @@ func (s *service) restoreHistory(u *unit, word string) {
 	if !count && u.ready != state.IsReady {
 		return
 	}
-	b, err := proc.History(s.dir.FD, u.prefix+"supervise/history")
+	b, err := proc.History(s.at(u.prefix), u.prefix+"supervise/history")
 	if err != nil {
 		return
 	}

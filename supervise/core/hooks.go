@@ -26,7 +26,7 @@ func hookRecord(hook byte) string { return "supervise/proc." + string(hook) }
 // forgetHook removes the record of the script that a lane has run.
 func (s *service) forgetHook(l int) {
 	if l == laneLife || l == laneKill {
-		unix.Unlinkat(s.dir.FD, hookRecord(s.lanes[l].hook), 0)
+		unix.Unlinkat(s.at(""), hookRecord(s.lanes[l].hook), 0)
 	}
 	lane := &s.lanes[l]
 	if lane.pidfd > 0 {
@@ -88,7 +88,7 @@ func (s *service) rewriteHooks() bool {
 		if !l.left {
 			continue
 		}
-		if l.left = proc.Write(s.dir.FD, hookRecord(l.hook), l.rec) != nil; l.left {
+		if l.left = proc.Write(s.at(""), hookRecord(l.hook), l.rec) != nil; l.left {
 			whole = false
 		}
 		s.core.stashNow(s)
@@ -114,7 +114,7 @@ func (s *service) leftHooks() (left []leftHook, err error) {
 		return nil, err
 	}
 	for _, e := range endings {
-		life, ok, err := proc.ReadSettled(s.dir.FD, hookRecord(e.hook))
+		life, ok, err := proc.ReadSettled(s.at(""), hookRecord(e.hook))
 		kept, unwritten := s.core.services.unwrittenOf(s.key, hookTag(e.hook))
 		if unwritten {
 			life, ok = kept, true
@@ -131,7 +131,7 @@ func (s *service) leftHooks() (left []leftHook, err error) {
 				continue
 			}
 		}
-		unix.Unlinkat(s.dir.FD, hookRecord(e.hook), 0)
+		unix.Unlinkat(s.at(""), hookRecord(e.hook), 0)
 	}
 	return left, nil
 }
@@ -160,7 +160,7 @@ func runsHook(l *state.Process) (bool, error) {
 func (s *service) restoreHooks(left []leftHook) {
 	for _, h := range left {
 		if s.lanes[h.lane].busy || !s.restoreHook(h) {
-			unix.Unlinkat(s.dir.FD, hookRecord(h.hook), 0)
+			unix.Unlinkat(s.at(""), hookRecord(h.hook), 0)
 		}
 	}
 }

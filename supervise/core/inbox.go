@@ -200,6 +200,7 @@ func (s *service) handle(ev event) {
 	case evStraysGone:
 		if ev.pid == s.main.pid {
 			s.strays = false
+			s.main.dropGroup()
 			s.release()
 		}
 	case evAsked:

@@ -18,10 +18,10 @@ import (
 const byteDetach machine.Event = 0x04
 
 // lock locks the unit and says what an earlier core has left of it. has is what its
-// directory has. The earlier core's lock is given up first, by the descriptor that the
-// scanner has kept of it: that core may be killed and not quite gone, if one of its
-// threads waits for a disk. A core that still holds it but has lost its scanner is asked
-// to let go.
+// directory has. The lock that the scanner has kept passes to this core without being free
+// in between: others may wait for it. (The core before may be killed and not quite gone, if
+// one of its threads waits for a disk.) A core that still holds it but has lost its scanner
+// is asked to let go.
 func (s *service) lock(u *unit, k stash, has policy.Names) (was priorState, err error) {
 	was.pidfd = -1
 	if !has.Supervise {
@@ -31,7 +31,19 @@ func (s *service) lock(u *unit, k stash, has policy.Names) (was priorState, err 
 	}
 	kept := k.take(u.prefix + "lock")
 	u.stashed = kept >= 0
-	if u.stashed {
+	inherited, err := s.inheritLock(u, kept)
+	if err != nil {
+		unix.Close(kept)
+		return was, err
+	}
+	if inherited {
+		if err = s.hold(u, k, &was); err != nil {
+			u.unlock(true) // until the next try the scanner has it
+			s.leaveRunning(&was)
+		}
+		return was, err
+	}
+	if u.stashed { // of a file that has been removed, or another has got it
 		defer unix.Close(kept)
 		unix.Flock(kept, unix.LOCK_UN)
 	} else if !u.fresh {
@@ -56,6 +68,20 @@ func (s *service) lock(u *unit, k stash, has policy.Names) (was priorState, err 
 	return was, err
 }
 
+// inheritLock has the unit locked by the descriptor that the scanner has kept, if that is
+// still the lock's file and has it locked. It is converted twice, which the kernel does in
+// one step each: then /proc/locks names this process as the holder.
+func (s *service) inheritLock(u *unit, kept int) (bool, error) {
+	if same, err := s.sameFile(kept, u.prefix+"supervise/lock"); !same {
+		return false, err
+	}
+	if unix.Flock(kept, unix.LOCK_SH|unix.LOCK_NB) != nil || unix.Flock(kept, unix.LOCK_EX|unix.LOCK_NB) != nil {
+		return false, nil
+	}
+	u.lock = kept
+	return true, nil
+}
+
 // takeLock takes the unit's lock. has is what its directory had a moment ago.
 func (s *service) takeLock(u *unit, k stash, has policy.Names, was *priorState) (int, error) {
 	l, err := s.dir.Lock(u.prefix)
@@ -72,7 +98,7 @@ func (s *service) takeLock(u *unit, k stash, has policy.Names, was *priorState) 
 			return -1, err
 		}
 	}
-	return s.waitForLock(u, err)
+	return s.waitForLock(u, was.told, err)
 }
 
 // hold takes note of where a unit is whose lock was just taken, and of what is left of it.
@@ -93,7 +119,7 @@ func (s *service) before(u *unit, k stash, was *priorState) error {
 	if err != nil {
 		return err
 	}
-	life, found, err := proc.Read(s.dir.FD, u.prefix+"supervise/proc")
+	life, found, err := proc.Read(s.at(u.prefix), u.prefix+"supervise/proc")
 	if err != nil {
 		return err
 	}
@@ -106,7 +132,7 @@ func (s *service) before(u *unit, k stash, was *priorState) error {
 // settled brings what was seen of a unit before its lock was taken, if anything was, up
 // to date: nobody writes the record any more, and what was being made has lost its parent.
 func (s *service) settled(u *unit, k stash, was *priorState) error {
-	life, found, err := proc.ReadSettled(s.dir.FD, u.prefix+"supervise/proc")
+	life, found, err := proc.ReadSettled(s.at(u.prefix), u.prefix+"supervise/proc")
 	if err != nil {
 		return err
 	}
@@ -142,8 +168,9 @@ func (s *service) settled(u *unit, k stash, was *priorState) error {
 	return nil
 }
 
-// waitForLock asks the core that holds a lock to let go, and waits a while.
-func (s *service) waitForLock(u *unit, refused error) (l int, err error) {
+// waitForLock asks the core that holds a lock to let go, and waits a while. told is the
+// record as it is then.
+func (s *service) waitForLock(u *unit, told state.Process, refused error) (l int, err error) {
 	begun := time.Now()
 	patience := 100 * time.Millisecond // it may be letting go already
 	if s.askFor(u.prefix) {
@@ -161,7 +188,7 @@ func (s *service) waitForLock(u *unit, refused error) (l int, err error) {
 			ask *= 2
 		}
 		// A log service that is told to end by the end of its pipe shall see it.
-		if life, ok, err := proc.Read(s.dir.FD, u.prefix+"supervise/proc"); ok && err == nil && life.Want == state.WantExit {
+		if life, ok, err := proc.Read(s.at(u.prefix), u.prefix+"supervise/proc"); ok && err == nil && life.Want == state.WantExit {
 			s.held.close()
 		}
 		time.Sleep(wait)
@@ -171,21 +198,30 @@ func (s *service) waitForLock(u *unit, refused error) (l int, err error) {
 	if err != nil {
 		return -1, err
 	}
-	// What has been stopped meanwhile is not begun again for a scanner that
-	// has gone; what was let go of is taken over.
-	left := s.dir.Has(u.prefix + "supervise/proc")
-	if s.core.isOrphaned() && !left {
+	life, left, err := proc.Read(s.dir.FD, u.prefix+"supervise/proc")
+	if err == nil && s.core.isOrphaned() && !mayTakeOrphaned(told, life, left) {
+		err = refused
+	}
+	if err != nil {
 		unix.Close(l)
-		return -1, refused
+		return -1, err
 	}
 	s.takenOver = s.takenOver || left
 	return l, nil
 }
 
+// mayTakeOrphaned says whether a core whose scanner has gone takes a service over whose lock
+// it has waited for: where the one that it has waited for has let go of it. What has been
+// stopped meanwhile is not begun again, and what another scanner's core has had meanwhile is
+// that scanner's.
+func mayTakeOrphaned(told, life state.Process, left bool) bool {
+	return left && life.Tree == told.Tree && life.World == told.World
+}
+
 // askFor asks the core that holds the lock to let go; log services go with
 // their service.
 func (s *service) askFor(prefix string) bool {
-	fd, err := sys.Open(s.dir.FD, prefix+"supervise/control", unix.O_WRONLY|unix.O_NONBLOCK, 0)
+	fd, err := sys.Open(s.at(prefix), prefix+"supervise/control", unix.O_WRONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return false
 	}

@@ -69,8 +69,10 @@ func (s *service) attachLog() {
 	has, err := s.hasLog()
 	if has {
 		var was priorState
-		was, err = s.openLog(nil)
-		was.close()
+		if err = s.locate("log/"); err == nil {
+			was, err = s.openLog(nil)
+			was.close()
+		}
 	}
 	if err != nil {
 		s.warnOfLog(err)
@@ -121,7 +123,7 @@ func (s *service) closePipe() {
 func (s *service) holdPipes() (stash, error) {
 	k := stash{}
 	hold := func(prefix, fd string) error {
-		l, ok, err := proc.Read(s.dir.FD, prefix+"supervise/proc")
+		l, ok, err := proc.Read(s.at(prefix), prefix+"supervise/proc")
 		if err != nil || !ok || l.PID == 0 || l.Want == state.WantExit { // that one is to see it
 			return err
 		}

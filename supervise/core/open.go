@@ -26,9 +26,17 @@ func (s *service) open(k stash) error {
 	if err := s.makeRoom(&s.main); err != nil {
 		return err
 	}
+	if err := s.locate(""); err != nil {
+		return err
+	}
 	hasLog, logErr := s.hasLog()
 	if servicedir.Transient(logErr) {
 		return logErr
+	}
+	if hasLog {
+		if err := s.locate("log/"); err != nil {
+			return err
+		}
 	}
 	if _, holds := k["pipe"]; hasLog && !holds { // before another core lets go of them
 		held, err := s.holdPipes()
@@ -100,7 +108,7 @@ func (s *service) close() {
 			s.core.poller.close(u.control)
 		}
 		if s.opened && !s.detached {
-			unix.Unlinkat(s.dir.FD, u.prefix+"supervise/proc", 0)
+			unix.Unlinkat(s.at(u.prefix), u.prefix+"supervise/proc", 0)
 		}
 	}
 	for i := range s.lanes {
@@ -121,6 +129,9 @@ func (s *service) close() {
 		}
 	}
 	unix.Close(s.dir.FD)
+	if s.dir.State != 0 {
+		unix.Close(s.dir.State)
+	}
 }
 
 // lockUnits takes the locks of the service and of its log service, and what the files

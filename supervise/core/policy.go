@@ -2,6 +2,8 @@ package core
 
 import (
 	"bytes"
+	"slices"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -230,7 +232,7 @@ func (s *service) restoreNotify(u *unit, k stash) {
 	s.startTimeoutReady(u, u.since)
 	fd := k.take(u.prefix + "notify")
 	if fd < 0 && u.policy != nil && u.policy.NotificationFD != 0 {
-		fd, _ = sys.ReopenPipe(fmt.Sprintf("/proc/%d/fd/%d", u.pid, u.policy.NotificationFD), unix.O_RDONLY)
+		fd, _ = sys.ReopenPipe(proc.Path(u.pid, "fd/"+strconv.Itoa(u.policy.NotificationFD)), unix.O_RDONLY)
 		s.renewed = true
 	}
 	if fd < 0 {
@@ -265,7 +267,7 @@ func (s *service) tellReady(u *unit) {
 	u.ready, u.rec.Ready = state.IsReady, state.IsReady
 	var err error
 	if u.recorded {
-		err = proc.WriteReady(s.dir.FD, u.prefix+"supervise/proc", state.IsReady)
+		err = proc.WriteReady(s.at(u.prefix), u.prefix+"supervise/proc", state.IsReady)
 		u.recorded = err == nil
 	}
 	u.records.Unlock()
@@ -408,10 +410,16 @@ func (s *service) giveUp(u *unit, why string) {
 // timeout-kill does not say it.
 const strayTimeout = 5 * time.Second
 
-// endStrays ends what ./run has left behind in its session, where the service asks for
-// that. ./finish, and the next ./run, wait for it.
+// endsStrays says whether what the unit's ./run has left behind is to be ended.
+func (u *unit) endsStrays() bool {
+	return u == &u.svc.main && u.policy != nil && u.policy.KillStrays
+}
+
+// endStrays ends what ./run has left behind in its session, or in a cgroup of its own where
+// there could be one, where the service asks for that. ./finish, and the next ./run, wait
+// for it.
 func (s *service) endStrays(u *unit, pid int) {
-	if u != &s.main || u.policy == nil || !u.policy.KillStrays || len(strays(pid)) == 0 {
+	if !u.endsStrays() || len(u.strays(pid)) == 0 {
 		return
 	}
 	limit := s.timeout(u, policy.TimeoutKill)
@@ -423,7 +431,7 @@ func (s *service) endStrays(u *unit, pid int) {
 		pause := 5 * time.Millisecond
 		sig := unix.SIGTERM
 		for deadline := time.Now().Add(limit); ; time.Sleep(pause) {
-			left := strays(pid)
+			left := u.strays(pid)
 			if len(left) == 0 {
 				break
 			}
@@ -445,10 +453,13 @@ func (s *service) endStrays(u *unit, pid int) {
 	}()
 }
 
-// strays are the living processes of the session that the process of that number has led.
-func strays(leader int) (pids []int) {
+// strays are the living processes of the session that the process of that number has led,
+// and of its cgroup, if it had one.
+func (u *unit) strays(leader int) (pids []int) {
+	group := u.groupMembers()
 	proc.Each(func(pid int) error {
-		if sid, err := unix.Getsid(pid); err != nil || sid != leader || pid == leader {
+		sid, err := unix.Getsid(pid)
+		if pid == leader || (err != nil || sid != leader) && !slices.Contains(group, pid) {
 			return nil
 		}
 		if st, ok, err := proc.StatOf(pid); err == nil && ok && st.State != 'Z' && st.State != 'X' {

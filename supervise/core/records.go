@@ -55,7 +55,7 @@ func (s *service) record(u *unit, l state.Process) {
 	u.records.Lock()
 	u.want = u.st.Want
 	u.rec = s.core.sign(u, l)
-	err := proc.Write(s.dir.FD, u.prefix+"supervise/proc", u.rec)
+	err := proc.Write(s.at(u.prefix), u.prefix+"supervise/proc", u.rec)
 	u.recorded = err == nil
 	u.records.Unlock()
 	s.noteRecord(u, err)
@@ -79,9 +79,9 @@ func (s *service) recordWant(u *unit) {
 	u.rec = s.core.sign(u, u.rec)
 	var err error
 	if path := u.prefix + "supervise/proc"; u.recorded {
-		err = proc.WriteWant(s.dir.FD, path, u.want)
+		err = proc.WriteWant(s.at(u.prefix), path, u.want)
 	} else {
-		err = proc.Write(s.dir.FD, path, u.rec)
+		err = proc.Write(s.at(u.prefix), path, u.rec)
 	}
 	u.recorded = err == nil
 	u.records.Unlock()
@@ -104,7 +104,7 @@ func (s *service) noteRecord(u *unit, err error) {
 // clearRecord makes a record that tells nothing in place of what is there.
 func (s *service) clearRecord(prefix string) {
 	if !s.newRecord(prefix) {
-		unix.Unlinkat(s.dir.FD, prefix+"supervise/proc", 0)
+		unix.Unlinkat(s.at(prefix), prefix+"supervise/proc", 0)
 		s.newRecord(prefix)
 	}
 }
@@ -114,12 +114,12 @@ func (s *service) clearRecord(prefix string) {
 // for it that is done when there is something to tell.) What the status file tells
 // of an earlier life must not be taken for this one's.
 func (s *service) newRecord(prefix string) bool {
-	fd, err := sys.Open(s.dir.FD, prefix+"supervise/proc", unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o644)
+	fd, err := sys.Open(s.at(prefix), prefix+"supervise/proc", unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o644)
 	if err != nil {
 		return false
 	}
 	unix.Write(fd, []byte(state.Blank))
 	unix.Close(fd)
-	unix.Unlinkat(s.dir.FD, prefix+"supervise/status", 0)
+	unix.Unlinkat(s.at(prefix), prefix+"supervise/status", 0)
 	return true
 }

@@ -66,7 +66,7 @@ func (s *service) rewrite(u *unit) {
 		return
 	}
 	u.records.Lock()
-	u.recorded = proc.Write(s.dir.FD, u.prefix+"supervise/proc", u.rec) == nil
+	u.recorded = proc.Write(s.at(u.prefix), u.prefix+"supervise/proc", u.rec) == nil
 	recorded := u.recorded
 	u.records.Unlock()
 	if recorded {
@@ -99,6 +99,9 @@ func (s *service) missing(u *unit) bool {
 func (s *service) remake(u *unit) error {
 	if !s.published || s.dir.Deleted() || !s.missing(u) {
 		return nil
+	}
+	if err := s.renewState(); err != nil {
+		return err
 	}
 	if way, ok := s.core.detourOf(u); ok {
 		unix.Symlinkat(way.target, s.dir.FD, u.prefix+"supervise") // unless another is there

@@ -27,43 +27,45 @@ const (
 // unit is one supervised process with its files: a service or its log service.
 // (What is small is together: there may be thousands.)
 type unit struct {
-	svc      *service
-	prefix   string // "" or "log/"
-	st       machine.Status
-	fresh    bool        // there was no ./supervise before
-	stashed  bool        // an earlier core was killed over it: a record that is missing was removed
-	replaced bool        // the process that was adopted is of a directory that was here before
-	making   bool        // an earlier core was about to make ./run, and no process came of it
-	foreign  bool        // the adopted process is no child of the scanner
-	unread   bool        // bytes were left in the FIFO on purpose
-	more     bool        // bytes may be left in the FIFO, to be read next
-	left     bool        // the record is not written, and the scanner has it; the owner of the service knows
-	told     atomic.Bool // of bytes in the FIFO, and has not looked since
-	ws       unix.WaitStatus
-	room     int8  // how many descriptors are reserved for its readiness
-	granted  bool  // others were let use it
-	guarded  int32 // inotify's number for supervise; 0: none
-	pid      int
-	since    time.Time // as supervise/status tells it
-	began    time.Time // of ./run
-	control  int
-	ok       int
-	lock     int // of supervise/lock, which is held as long as it is open
-	pidfd    int // of an adopted process, else -1
-	rest     *time.Timer
-	rests    int            // the number of the last rest
-	policy   *policy.Policy // what the directory says beyond runit; nil: nothing
-	deaths   deaths
-	ended    *state.Ended  // of ./run, to be written into supervise/history
-	ends     int16         // behind 1: which line of supervise/history is next; 0: not known yet
-	grouped  bool          // ./run is to be in a cgroup of its own
-	hasEnded bool          // ./run has run, and ended
-	readied  time.Duration // after which time ./run was ready; 0: it has not said so
-	deadline *time.Timer   // of what runs, once it is to end
-	notify   int           // the end for reading of the pipe by which ./run says that it is ready; 0: none
-	late     *time.Timer   // until it has to
-	lodging  *lodging      // of a log service that runs in a host, or asks for one; else nil
-	talk     *talk         // what ./run says of itself, where it has a socket for it; else nil
+	svc        *service
+	prefix     string // "" or "log/"
+	st         machine.Status
+	fresh      bool        // there was no ./supervise before
+	stashed    bool        // an earlier core was killed over it: a record that is missing was removed
+	replaced   bool        // the process that was adopted is of a directory that was here before
+	making     bool        // an earlier core was about to make ./run, and no process came of it
+	foreign    bool        // the adopted process is no child of the scanner
+	unread     bool        // bytes were left in the FIFO on purpose
+	more       bool        // bytes may be left in the FIFO, to be read next
+	left       bool        // the record is not written, and the scanner has it; the owner of the service knows
+	told       atomic.Bool // of bytes in the FIFO, and has not looked since
+	ws         unix.WaitStatus
+	room       int8  // how many descriptors are reserved for its readiness
+	granted    bool  // others were let use it
+	guarded    int32 // inotify's number for supervise; 0: none
+	pid        int
+	since      time.Time // as supervise/status tells it
+	began      time.Time // of ./run
+	control    int
+	ok         int
+	lock       int // of supervise/lock, which is held as long as it is open
+	pidfd      int // of an adopted process, else -1
+	rest       *time.Timer
+	rests      int            // the number of the last rest
+	policy     *policy.Policy // what the directory says beyond runit; nil: nothing
+	deaths     deaths
+	ended      *state.Ended  // of ./run, to be written into supervise/history
+	ends       int16         // behind 1: which line of supervise/history is next; 0: not known yet
+	grouped    bool          // ./run is to be in a cgroup of its own
+	groupKills int32         // how many the kernel had killed there for lack of memory before ./run began
+	oomKnown   bool          // whether it has killed ./run is known of ended
+	hasEnded   bool          // ./run has run, and ended
+	readied    time.Duration // after which time ./run was ready; 0: it has not said so
+	deadline   *time.Timer   // of what runs, once it is to end
+	notify     int           // the end for reading of the pipe by which ./run says that it is ready; 0: none
+	late       *time.Timer   // until it has to
+	talk       *talk         // what ./run says of itself, where it has a socket for it; else nil
+	lodging    *lodging      // of a log service that runs in a host, or asks for one; else nil
 
 	records  sync.Mutex      // guards the following, and is held while the record is written
 	rec      state.Process   // the record

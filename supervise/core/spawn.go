@@ -29,8 +29,10 @@ type order struct {
 	leads            bool     // and it leads that
 	newPID           bool     // as process 1 of a pid namespace
 	grouped          bool     // in a cgroup
+	herded           bool     // in a cgroup if there can be one, by which what it leaves behind is found
 	notify, notifyAs int      // a pipe to be made that descriptor; 0: none. It is closed then
 	env              []string // nil for that of all
+	recordAt         int      // the directory that the following is relative to
 	recordPath       string   // path of the record that is written before and after; "" for a control script
 	before           state.Process
 	after            string // the word of the record once the process is there
@@ -92,7 +94,7 @@ func (c *Core) make(o order) event {
 		o.who.records.Lock()
 		life = c.sign(o.who, life)
 		life.Ticks = proc.TicksNow()
-		record, recordErr = proc.WriteMaking(dir, o.recordPath, life)
+		record, recordErr = proc.WriteMaking(o.recordAt, o.recordPath, life)
 		if o.role < isHook {
 			o.who.rec, o.who.recorded = life, recordErr == nil
 		}
@@ -112,12 +114,15 @@ func (c *Core) make(o order) event {
 		defer unix.Close(dir)
 	}
 	group := 0
-	if o.grouped {
-		var err error
-		if group, err = c.openGroup(o.who, dir); err != nil {
+	if o.grouped || o.herded {
+		fd, err := c.openGroup(o.who, dir, o.grouped)
+		if err != nil && o.grouped {
 			return fail(evUnexecuted, fmt.Errorf("unable to start %s./run in a cgroup: %w", o.who.prefix, err))
 		}
-		defer unix.Close(group)
+		if err == nil {
+			group = fd
+			defer unix.Close(group)
+		}
 	}
 	var bornAt unix.Timespec
 	env := o.env
@@ -149,6 +154,10 @@ func (c *Core) make(o order) event {
 	if err == unix.EAGAIN { // the one before it may be what was too much
 		c.procs.collectNow()
 		pid, err = start(h, c.files)
+	}
+	if _, refused := err.(child.GroupError); refused && !o.grouped {
+		ch.Group = 0
+		pid, err = ch.Start(h, c.files)
 	}
 	c.slots.Put(h)
 	var made *process
@@ -238,10 +247,10 @@ func (s *service) order(u *unit, r role, argv []string) {
 		}
 		s.core.stashNow(s)
 	}
-	o := order{who: u, role: r, argv: argv, stdin: -1, stdout: -1, session: s.core.Session && r < isHook,
+	o := order{who: u, role: r, argv: argv, recordAt: s.at(u.prefix), stdin: -1, stdout: -1, session: s.core.Session && r < isHook,
 		leads:   r == isRun && u.policy != nil && (u.policy.KillGroup || u.policy.KillStrays),
-		grouped: r == isRun && u.grouped,
-		newPID:  r == isRun && u.policy != nil && u.policy.NewPID}
+		grouped: r == isRun && u.grouped, herded: r == isRun && u.endsStrays(),
+		newPID: r == isRun && u.policy != nil && u.policy.NewPID}
 	switch {
 	case u != &s.main:
 		o.dir, o.stdin = "log", s.pipe[0]

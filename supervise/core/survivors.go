@@ -101,6 +101,9 @@ func (c *Core) survey(look *survey, tree uint32, w state.World) {
 		}
 		for _, path := range []string{name + "/supervise/proc", name + "/log/supervise/proc"} {
 			runs, err := stillRuns(at, path, tree, w)
+			if !runs && err == nil && c.states != "" {
+				runs, err = stillRuns(unix.AT_FDCWD, c.states+"/"+path, tree, w)
+			}
 			if err != nil {
 				look.err = err
 			}

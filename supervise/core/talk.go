@@ -64,19 +64,19 @@ func (s *service) watchTalk(u *unit, fd int) {
 // of a process that runs meets no socket. Where its path is too long, or nothing can be
 // made there, the socket has an abstract name that the kernel gives.
 func (s *service) bindTalk(u *unit) (fd int, address string, err error) {
-	name := u.prefix + talkSocket
+	name, at := u.prefix+talkSocket, s.at(u.prefix)
 	next := name + ".new"
 	if path := s.pathOf(name); path != "" {
-		unix.Unlinkat(s.dir.FD, next, 0)
+		unix.Unlinkat(at, next, 0)
 		if fd, err = boundSocket(path + ".new"); err == nil {
 			s.openWay(u)
-			if err = unix.Fchmodat(s.dir.FD, next, 0o666, 0); err == nil {
-				err = unix.Renameat(s.dir.FD, next, s.dir.FD, name)
+			if err = unix.Fchmodat(at, next, 0o666, 0); err == nil {
+				err = unix.Renameat(at, next, at, name)
 			}
 			if err == nil {
 				return fd, path, nil
 			}
-			unix.Unlinkat(s.dir.FD, next, 0)
+			unix.Unlinkat(at, next, 0)
 			unix.Close(fd)
 		}
 	}
@@ -94,7 +94,7 @@ func (s *service) bindTalk(u *unit) (fd int, address string, err error) {
 // too long for a socket that is to be renamed there.
 func (s *service) pathOf(name string) string {
 	var buf [sunPath]byte
-	n, err := unix.Readlink("/proc/self/fd/"+strconv.Itoa(s.dir.FD), buf[:])
+	n, err := unix.Readlink("/proc/self/fd/"+strconv.Itoa(s.dir.At(name)), buf[:])
 	if err != nil || n == 0 || buf[0] != '/' || n+len("/"+name+".new") >= len(buf) {
 		return ""
 	}
@@ -107,7 +107,7 @@ func (s *service) openWay(u *unit) {
 	const enter = 0o011
 	name := u.prefix + "supervise"
 	if st, err := s.dir.Stat(name); err == nil && st.Mode&enter != enter {
-		unix.Fchmodat(s.dir.FD, name, st.Mode&0o7777|enter, 0)
+		unix.Fchmodat(s.at(u.prefix), name, st.Mode&0o7777|enter, 0)
 	}
 }
 
@@ -205,7 +205,7 @@ func (s *service) restoreTalk(u *unit, k stash) {
 	if s.dir.Has(u.prefix + talkSocket) {
 		t.address = s.pathOf(u.prefix + talkSocket)
 	}
-	if b, err := sys.Slurp(s.dir.FD, u.prefix+talkSaid, state.NoticeMost); err == nil {
+	if b, err := sys.Slurp(s.at(u.prefix), u.prefix+talkSaid, state.NoticeMost); err == nil {
 		t.said = state.ParseNotice(b)
 		if st, err := s.dir.Stat(u.prefix + talkSaid); err == nil && st.Mtim.Sec > 0 {
 			t.worked = time.Unix(st.Mtim.Unix())
@@ -244,8 +244,8 @@ func (u *unit) dropTalk() {
 
 // removeTalk removes the files of a talk.
 func (s *service) removeTalk(u *unit) {
-	unix.Unlinkat(s.dir.FD, u.prefix+talkSocket, 0)
-	unix.Unlinkat(s.dir.FD, u.prefix+talkSaid, 0)
+	unix.Unlinkat(s.at(u.prefix), u.prefix+talkSocket, 0)
+	unix.Unlinkat(s.at(u.prefix), u.prefix+talkSaid, 0)
 }
 
 // talkAtOnce is how many messages are read before others have their turn.
@@ -330,7 +330,7 @@ func (s *service) touchSaid(u *unit) bool {
 	if w := u.talk.worked; !w.IsZero() {
 		at = unix.NsecToTimespec(w.UnixNano())
 	}
-	return unix.UtimesNanoAt(s.dir.FD, u.prefix+talkSaid, []unix.Timespec{at, at}, 0) == nil
+	return unix.UtimesNanoAt(s.at(u.prefix), u.prefix+talkSaid, []unix.Timespec{at, at}, 0) == nil
 }
 
 // watchdogTime is how long ./run may be silent; 0: for ever.
@@ -524,7 +524,7 @@ func (s *service) isOwn(u *unit, m message) bool {
 // ownerOf is the user of a process, -1 where that cannot be told.
 func ownerOf(pid int) int {
 	var st unix.Stat_t
-	if unix.Stat("/proc/"+strconv.Itoa(pid), &st) != nil {
+	if unix.Stat(proc.Path(pid, ""), &st) != nil {
 		return -1
 	}
 	return int(st.Uid)

@@ -129,6 +129,6 @@ func (s *service) place(prefix string) (p state.Place, err error) {
 		s.placeDir = state.Hash(strconv.FormatUint(uint64(st.Dev), 10) + " " + strconv.FormatUint(st.Ino, 10))
 	}
 	p.Dir = s.placeDir
-	p.Lock, err = identity(s.dir.FD, prefix+"supervise/lock")
+	p.Lock, err = identity(s.at(prefix), prefix+"supervise/lock")
 	return p, err
 }

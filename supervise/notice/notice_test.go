@@ -21,7 +21,7 @@ func TestNotice(t *testing.T) {
 			t.Errorf("%s: %t, %t, want %t, %t", when, f, s, first, second)
 		}
 	}
-	n := None()
+	n := None("")
 	check("before", false, false)
 	n.Put(uint64(a.Dev), a.Ino)
 	check("put up", true, false)
@@ -29,6 +29,6 @@ func TestNotice(t *testing.T) {
 	check("put up again", true, false)
 	n.Put(uint64(b.Dev), b.Ino)
 	check("put up about another", false, true)
-	unix.Close(n.fd)
+	unix.Close(n.fds[0])
 	check("gone", false, false)
 }

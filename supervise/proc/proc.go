@@ -141,6 +141,15 @@ func IsOwn() (bool, error) {
 	return true, nil
 }
 
+// Path is the path of something that /proc shows of a process, such as fd/1; "", which
+// leads nowhere, where /proc is another namespace's: another process has the number there.
+func Path(pid int, what string) string {
+	if ours, err := IsOwn(); !ours || err != nil {
+		return ""
+	}
+	return "/proc/" + strconv.Itoa(pid) + "/" + what
+}
+
 // Sight is what can be seen of a process that a record tells of.
 type Sight struct {
 	Found bool // it is there
@@ -219,16 +228,35 @@ func Each(look func(pid int) error) error {
 // process 1, or a subreaper above this process.
 func Ancestors() (map[int]bool, error) {
 	all := map[int]bool{1: true}
-	for pid := os.Getppid(); pid > 1; {
+	for pid := os.Getppid(); pid > 1 && !all[pid]; {
 		all[pid] = true
-		st, ok, err := StatOf(pid)
+		parent, err := parentOf(pid)
 		if err != nil {
 			return nil, err
 		}
-		if !ok {
-			break
-		}
-		pid = st.PPID
+		pid = parent
 	}
 	return all, nil
+}
+
+// parentOf is a process's parent, as /proc tells it or else, since Linux 6.13, its pidfd; 0
+// where neither does.
+func parentOf(pid int) (int, error) {
+	st, found, err := StatOf(pid)
+	if err != nil || found {
+		return st.PPID, err
+	}
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		if sys.Passing(err) || err == unix.EINTR {
+			return 0, fmt.Errorf("unable to look at process %d: %w", pid, err)
+		}
+		return 0, nil
+	}
+	defer unix.Close(fd)
+	info := unix.PidfdInfo{}
+	if unix.IoctlPidfdInfo(fd, &info) != nil {
+		return 0, nil
+	}
+	return int(info.Ppid), nil
 }

@@ -54,10 +54,12 @@ func (d *directory) ask(dir *sharedDir, names []string, one func(string) answer,
 	answers = slices.Grow(answers, min(len(names), wire.BatchMax))
 	answered := make([]bool, len(names))
 	var told []answer // while the scanner is busy with it
+	enough := firstFound
 	take := func(n numbered) {
 		answered[n.i] = true
-		if answers = append(answers, n.answer); some != nil && len(answers) >= wire.BatchMax {
+		if answers = append(answers, n.answer); some != nil && len(answers) >= enough {
 			some(answers)
+			enough = min(2*enough, wire.BatchMax)
 			if told == nil {
 				told = make([]answer, 0, wire.BatchMax)
 			}
@@ -112,6 +114,11 @@ func (d *directory) ask(dir *sharedDir, names []string, one func(string) answer,
 	}
 	return answers
 }
+
+// firstFound is how many answers are told together at first, and twice as many each time
+// behind that: the core shall have something to do when this process stands still because
+// its table of descriptors, of 64 at the start, grows (self.GrowTable).
+const firstFound = 16
 
 // hang is what somebody waits for.
 type hang struct {

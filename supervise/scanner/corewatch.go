@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"runitbox/applets/slim/fmt"
+	"runitbox/supervise/proc"
 	"runitbox/supervise/wire"
 )
 
@@ -75,11 +75,13 @@ func (s *Scanner) giveUp() {
 	s.coreDied(unix.WaitStatus(unix.SIGKILL))
 }
 
-// endedThread says whether a process is there that has lost this thread.
+// endedThread says whether a process is there that has lost this thread, as far as /proc
+// tells: that of another namespace has other processes by these numbers, and without this
+// thread.
 func endedThread(pid, tid int) bool {
 	var st unix.Stat_t
-	process := "/proc/" + strconv.Itoa(pid)
-	return unix.Stat(process, &st) == nil && errors.Is(unix.Stat(fmt.Sprintf("%s/task/%d", process, tid), &st), unix.ENOENT)
+	tasks := proc.Path(pid, "task/")
+	return unix.Stat(tasks, &st) == nil && errors.Is(unix.Stat(tasks+strconv.Itoa(tid), &st), unix.ENOENT)
 }
 
 // collectLost collects a core that was given up, if it has ended now.

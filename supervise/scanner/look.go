@@ -16,6 +16,7 @@ import (
 	"runitbox/supervise/child"
 	"runitbox/supervise/notice"
 	"runitbox/supervise/servicedir"
+	"runitbox/supervise/statedir"
 	"runitbox/supervise/sys"
 )
 
@@ -42,7 +43,7 @@ type directory struct {
 }
 
 func newDirectory(path string) *directory {
-	return &directory{path: path, watcher: newWatcher(), notice: notice.None(), hanging: map[string]*hang{}, late: map[string]answer{}, free: make(chan struct{}, 1)}
+	return &directory{path: path, watcher: newWatcher(), notice: notice.None(statedir.Root()), hanging: map[string]*hang{}, late: map[string]answer{}, free: make(chan struct{}, 1)}
 }
 
 // touch says that the caller may hang at a file system until it calls what it gets.
@@ -291,16 +292,17 @@ func (d *directory) askOne(l listing, name string, req request, made map[string]
 		a.state, a.err = isBad, fmt.Errorf("unable to stat %s: %w", name, err)
 		return a
 	}
+	dir := servicedir.Dir{FD: fd}
 	strict := ok || a.made || req.held[a.key]
 	a.state, a.fd = isFresh, int32(fd)
 	if req.first && !strict { // what is there already has its log service, or never will
-		a.err = servicedir.Dir{FD: fd}.Executable("run", false)
+		a.err = dir.Executable("run", false)
 	} else {
-		a.err = servicedir.Dir{FD: fd}.Unready(strict)
+		a.err = dir.Unready(strict)
 	}
 	if strict || a.err != nil { // looked at again, once it is watched
 		d.watcher.attend(d.path+"/"+name, name)
-		a.err = servicedir.Dir{FD: fd}.Unready(true)
+		a.err = dir.Unready(true)
 	}
 	if ok {
 		unix.Close(fd)

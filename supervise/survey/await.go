@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/statedir"
 )
 
 // What no event tells, as that a supervisor has opened supervise/ok, is looked for: at
@@ -33,9 +35,9 @@ func Await(path string, until time.Time, there func() bool) bool {
 			if _, err := w.Add(path); err == nil {
 				most = lookWatched
 			}
-			w.Add(path + "/supervise") // once it is there; until then path tells
+			w.Add(statedir.Of(path) + "/supervise") // once it is there; until then path tells
 		}
-		ok, err := unix.Open(path+"/supervise/ok", unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		ok, err := unix.Open(statedir.Of(path)+"/supervise/ok", unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 		if err != nil {
 			ok = -1
 		}

@@ -29,7 +29,12 @@ func (l *Lint) Service(name, path string) (all []Cause) {
 		if target, err := os.Readlink(path); err == nil {
 			add("dangling", "it is a link to "+target+", which does not exist", "rm "+path)
 		} else {
-			add("no-directory", path+" does not exist", "")
+			text := path + " does not exist"
+			names, _ := Entries(l.Tree)
+			if near := Nearest(name, names); near != "" {
+				text += "; the nearest name is " + near
+			}
+			add("no-directory", text, "")
 		}
 		return all
 	case err != nil:

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/supervise/proc"
 	"runitbox/supervise/sys"
 )
 
@@ -26,7 +27,7 @@ func LogDirs(s *Service) []string {
 			dirs = append(dirs, openLogs(p)...)
 		}
 		if len(dirs) == 0 {
-			dirs = named(arguments(pid), []string{inProcess(pid, "cwd"), home})
+			dirs = named(arguments(pid), []string{proc.Path(pid, "cwd"), home})
 		}
 	}
 	if len(dirs) == 0 {
@@ -45,7 +46,7 @@ func LogDirs(s *Service) []string {
 
 // openLogs are the directories of logs that a process writes: where it has current open.
 func openLogs(pid int) (dirs []string) {
-	d, err := os.Open(inProcess(pid, "fd"))
+	d, err := os.Open(proc.Path(pid, "fd"))
 	if err != nil {
 		return nil
 	}

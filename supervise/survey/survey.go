@@ -9,16 +9,15 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
 	"runitbox/supervise/client"
-	"runitbox/supervise/notice"
 	"runitbox/supervise/proc"
 	"runitbox/supervise/state"
+	"runitbox/supervise/statedir"
 	"runitbox/supervise/sys"
 )
 
@@ -26,6 +25,7 @@ import (
 type Service struct {
 	Name    string // as it is called in the tree, or was asked for
 	Path    string // of its directory
+	Files   string // of its supervise directory
 	Target  string // where the entry of the tree leads, if it is a link
 	Linked  bool   // it has an entry in the tree
 	Err     error  // why its state is not known
@@ -61,7 +61,7 @@ type Look struct {
 
 // At looks at the service directory at path.
 func At(name, path string, look Look) *Service {
-	s := &Service{Name: name, Path: path}
+	s := &Service{Name: name, Path: path, Files: path + "/supervise"}
 	r, err := client.Reach(path)
 	if err != nil {
 		s.Err = err
@@ -73,7 +73,7 @@ func At(name, path string, look Look) *Service {
 	if errors.Is(err, unix.ENOENT) {
 		return s
 	}
-	s.Log = &Service{Name: name + "/log", Path: path + "/log", Err: err}
+	s.Log = &Service{Name: name + "/log", Path: path + "/log", Files: path + "/log/supervise", Err: err}
 	if err == nil {
 		s.Log.fill(l, Look{Usage: look.Usage})
 		l.Close()
@@ -86,7 +86,8 @@ func At(name, path string, look Look) *Service {
 
 // fill reads the files of the directory that r has reached.
 func (s *Service) fill(r *client.Remote, look Look) {
-	if s.Record, s.Err = r.Probe(); s.Err != nil {
+	s.Record, s.Err = r.Probe()
+	if s.Files = r.Supervise(); s.Err != nil {
 		return
 	}
 	s.HasDown, s.DownErr = r.HasDown()
@@ -225,16 +226,12 @@ func unlinked(dir, collection string, linked []*Service, look Look) (found []*Se
 
 // served says whether a supervisor reads the directory's supervise/ok.
 func served(path string) bool {
-	fd, err := unix.Open(path+"/supervise/ok", unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err == nil {
-		unix.Close(fd)
-	}
-	return err == nil
+	return statedir.Served(statedir.Of(path))
 }
 
 // recordOf is the record of a service directory, where there is one.
 func recordOf(path string) (p state.Process, ok bool) {
-	p, ok, err := proc.Read(unix.AT_FDCWD, path+"/supervise/proc")
+	p, ok, err := proc.Read(unix.AT_FDCWD, statedir.Of(path)+"/supervise/proc")
 	return p, ok && err == nil
 }
 
@@ -245,43 +242,4 @@ func identity(path string) [2]uint64 {
 		return [2]uint64{}
 	}
 	return [2]uint64{uint64(st.Dev), st.Ino}
-}
-
-// Scanned says whether a runsvdir looks at the directory: ours says so itself, and
-// another's is looked for among the processes.
-func Scanned(dir string) bool {
-	id := identity(dir)
-	if id == [2]uint64{} {
-		return false
-	}
-	if notice.IsUp(id[0], id[1]) {
-		return true
-	}
-	return proc.Each(func(pid int) error {
-		if looksAt(pid, id) {
-			return errFound
-		}
-		return nil
-	}) == errFound
-}
-
-// errFound ends a look through the processes.
-var errFound = errors.New("found")
-
-// looksAt says whether a process is a runsvdir of the directory of that identity.
-func looksAt(pid int, id [2]uint64) bool {
-	args := arguments(pid)
-	if len(args) == 0 || filepath.Base(args[0]) != "runsvdir" {
-		return false
-	}
-	for _, arg := range args[1:] {
-		if strings.HasPrefix(arg, "-") {
-			continue
-		}
-		if !filepath.IsAbs(arg) {
-			arg = inProcess(pid, "cwd") + "/" + arg
-		}
-		return identity(arg) == id
-	}
-	return false
 }

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/supervise/proc"
 	"runitbox/supervise/sys"
 )
 
@@ -42,7 +43,7 @@ func Measure(pid int) (u Usage) {
 // add counts one process, and says how many threads it has.
 func (u *Usage) add(pid int) (threads int, ok bool) {
 	var room [1024]byte
-	b, ok := slurp("/proc/"+strconv.Itoa(pid)+"/stat", room[:])
+	b, ok := slurp(proc.Path(pid, "stat"), room[:])
 	if !ok {
 		return 0, false
 	}
@@ -72,7 +73,10 @@ func (u *Usage) add(pid int) (threads int, ok bool) {
 
 // children are the processes that pid, which has so many threads, has made.
 func children(pid, threads int) (all []int) {
-	task := "/proc/" + strconv.Itoa(pid) + "/task/"
+	task := proc.Path(pid, "task/")
+	if task == "" {
+		return nil
+	}
 	tids := []string{strconv.Itoa(pid)}
 	if threads > 1 {
 		if d, err := os.Open(task); err == nil {
@@ -115,14 +119,9 @@ func slurp(path string, b []byte) ([]byte, bool) {
 
 // arguments are the command line of a process.
 func arguments(pid int) []string {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
+	b, err := os.ReadFile(proc.Path(pid, "cmdline"))
 	if err != nil || len(b) == 0 {
 		return nil
 	}
 	return strings.Split(strings.TrimSuffix(string(b), "\x00"), "\x00")
-}
-
-// inProcess is the path of something that a process has, such as its cwd.
-func inProcess(pid int, what string) string {
-	return "/proc/" + strconv.Itoa(pid) + "/" + what
 }

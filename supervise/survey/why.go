@@ -36,6 +36,9 @@ func Why(s *Service, dir, collection string, now time.Time) (all []Cause) {
 	default:
 		w.down()
 	}
+	if s.Err == nil {
+		w.helpers()
+	}
 	w.core()
 	w.twice()
 	w.disk()
@@ -104,12 +107,12 @@ func (w *why) unsupervised() {
 	} else if name := filepath.Base(entries[0]); strings.HasPrefix(name, ".") {
 		w.say("hidden-name", "the entry "+name+" begins with a dot, and such are left alone", "rename it")
 	}
-	scanned := Scanned(w.dir)
+	scanned := client.Scanned(w.dir)
 	if !scanned {
 		w.say("no-runsvdir", "no runsvdir looks at "+w.dir, "runsvdir "+w.dir)
 	}
 	w.stale(scanned)
-	if pid := holder(s.Path + "/supervise/lock"); pid != 0 {
+	if pid := holder(s.Files + "/lock"); pid != 0 {
 		w.say("locked", fmt.Sprintf("process %d%s holds supervise/lock", pid, called(pid)), "")
 	}
 	w.all = append(w.all, Program(s.Path, "run")...)
@@ -141,7 +144,7 @@ func (w *why) twice() {
 
 // stale is about a status that a supervisor left behind.
 func (w *why) stale(scanned bool) {
-	b, err := sys.Slurp(unix.AT_FDCWD, w.s.Path+"/supervise/status", 64)
+	b, err := sys.Slurp(unix.AT_FDCWD, w.s.Files+"/status", 64)
 	if err != nil {
 		return
 	}
@@ -223,9 +226,19 @@ func (w *why) running() {
 	}
 }
 
+// helpers is about programs beside ./run that are there and cannot be executed.
+func (w *why) helpers() {
+	for _, name := range []string{"finish", "check"} {
+		var st unix.Stat_t
+		if unix.Lstat(w.s.Path+"/"+name, &st) == nil {
+			w.all = append(w.all, Program(w.s.Path, name)...)
+		}
+	}
+}
+
 // processState is the letter that /proc tells of a process, 0 where it tells none.
 func processState(pid int) byte {
-	b, err := sys.Slurp(unix.AT_FDCWD, "/proc/"+strconv.Itoa(pid)+"/stat", 1024)
+	b, err := sys.Slurp(unix.AT_FDCWD, proc.Path(pid, "stat"), 1024)
 	if err != nil {
 		return 0
 	}
@@ -264,7 +277,11 @@ func (w *why) flaps() {
 	if n := w.s.Life.Flaps; n > 0 {
 		end, _ := w.s.Life.Last()
 		w.ended(end)
-		w.say("flaps", fmt.Sprintf("it is started again and again: it has ended %d times after short lives", n), "sv log "+w.s.Name)
+		mend := ""
+		if w.s.Log != nil {
+			mend = "sv log " + w.s.Name
+		}
+		w.say("flaps", fmt.Sprintf("it is started again and again: it has ended %d times after short lives", n), mend)
 	}
 }
 
@@ -295,8 +312,12 @@ func signalWords(sig unix.Signal) string {
 		unix.SIGXFSZ: "it wrote a file beyond its limit",
 		unix.SIGSYS:  "it made a system call that is forbidden to it (seccomp)",
 		unix.SIGPIPE: "nobody read what it wrote",
+		unix.SIGHUP:  uncaught, unix.SIGINT: uncaught, unix.SIGQUIT: uncaught, unix.SIGALRM: uncaught, unix.SIGUSR1: uncaught, unix.SIGUSR2: uncaught,
 	}[sig]
 }
+
+// uncaught is what such a signal means.
+const uncaught = "by itself or by somebody, and it does not catch that"
 
 // ended tells of the end of the last life.
 func (w *why) ended(end End) {
@@ -356,7 +377,7 @@ func (w *why) down() {
 
 // disk is about file systems that are full.
 func (w *why) disk() {
-	places := []string{w.s.Path + "/supervise"}
+	places := []string{w.s.Files}
 	if w.s.Log != nil {
 		places = append(places, LogDirs(w.s)...)
 	}
@@ -419,7 +440,7 @@ func (w *why) descriptors() {
 			}
 		}
 	}
-	limits, err := sys.Slurp(unix.AT_FDCWD, inProcess(core, "limits"), 4096)
+	limits, err := sys.Slurp(unix.AT_FDCWD, proc.Path(core, "limits"), 4096)
 	if core == 0 || err != nil {
 		return
 	}
@@ -429,7 +450,7 @@ func (w *why) descriptors() {
 			continue
 		}
 		limit, _ := strconv.Atoi(strings.Fields(rest)[0])
-		d, err := os.Open(inProcess(core, "fd"))
+		d, err := os.Open(proc.Path(core, "fd"))
 		if err != nil {
 			return
 		}
@@ -465,7 +486,7 @@ func holder(path string) int {
 
 // called is the name of a process, in parentheses.
 func called(pid int) string {
-	name, err := sys.Slurp(unix.AT_FDCWD, inProcess(pid, "comm"), 64)
+	name, err := sys.Slurp(unix.AT_FDCWD, proc.Path(pid, "comm"), 64)
 	if err != nil {
 		return ""
 	}

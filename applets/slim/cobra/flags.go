@@ -276,7 +276,11 @@ func (flag *Flag) plain() bool { return flag.kind == "bool" || flag.kind == "cou
 func (flag *Flag) take(value string) error {
 	flag.Changed = true
 	if flag.set(value) != nil {
-		return errors.New("invalid argument " + strconv.Quote(value) + " for --" + flag.Name)
+		names := "--" + flag.Name
+		if flag.Shorthand != "" {
+			names = "-" + flag.Shorthand + ", " + names
+		}
+		return errors.New("invalid argument " + strconv.Quote(value) + " for " + strconv.Quote(names))
 	}
 	return nil
 }
