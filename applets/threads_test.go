@@ -37,6 +37,9 @@ func TestThreads(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"limit", "unmade", "start", "floor"} {
-		t.Run(name, func(t *testing.T) { script(t, "../testdata/threads/"+name+".txt", bin+":"+tools) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			script(t, "../testdata/threads/"+name+".txt", bin+":"+tools)
+		})
 	}
 }
