@@ -1,11 +1,15 @@
 package applets
 
 import (
+	"bytes"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -66,5 +70,56 @@ func TestSlim(t *testing.T) {
 		if diff := cmp.Diff(want, ask(t, small, nil, strings.Split(call, " ")...)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", call, diff)
 		}
+	}
+}
+
+// TestSlimCatchAll: the slim runsvdir says once that it does not supervise .log, however often
+// it looks, and leaves it alone.
+func TestSlimCatchAll(t *testing.T) {
+	t.Parallel()
+	small, err := slim()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	put := func(name string) {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path+"/run", []byte("#!/bin/sh\n: >up\nexec sleep 1000\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var said bytes.Buffer
+	cmd := &exec.Cmd{Path: small, Args: []string{"runsvdir", dir}, Stderr: &said}
+	put("first")
+	put(".log")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	await := func(name string) {
+		t.Helper()
+		for limit := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+			if _, err := os.Stat(filepath.Join(dir, name, "up")); err == nil {
+				return
+			}
+			if time.Now().After(limit) {
+				t.Errorf("%s does not run", name)
+				return
+			}
+		}
+	}
+	await("first")
+	put("second") // which takes another look
+	await("second")
+	cmd.Process.Signal(syscall.SIGHUP)
+	cmd.Wait()
+	if want := "runsvdir " + dir + ": warning: .log is not supervised: this build (SLIM=1) knows nothing of it\n"; said.String() != want {
+		t.Errorf("said %q, want %q", said.String(), want)
+	}
+	if names, _ := os.ReadDir(dir + "/.log"); len(names) != 1 {
+		t.Errorf("in .log: %v, want run only", names)
 	}
 }

@@ -15,6 +15,11 @@ import (
 // KnowsPrefix says whether this executable can do what Scanner.Prefix asks for.
 const KnowsPrefix = true
 
+// leftOut tells of names that mean nothing to this executable: there are none.
+type leftOut struct{}
+
+func (*leftOut) in([]string) error { return nil }
+
 // Where there is a log service of the whole tree, what the scanner has to say goes into the
 // FIFO that it reads, which takes the place of standard error.
 

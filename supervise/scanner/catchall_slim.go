@@ -2,10 +2,26 @@
 
 package scanner
 
-import "golang.org/x/sys/unix"
+import (
+	"errors"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
 
 // KnowsPrefix says whether this executable can do what Scanner.Prefix asks for.
 const KnowsPrefix = false
+
+// leftOut tells once that there is a log service of the whole tree, since nobody starts it.
+type leftOut struct{ said bool }
+
+func (l *leftOut) in(names []string) error {
+	if l.said || !slices.Contains(names, ".log") {
+		return nil
+	}
+	l.said = true
+	return errors.New(".log is not supervised: this build (SLIM=1) knows nothing of it")
+}
 
 // A small build knows no log service of a whole tree, and no pipes of services that were
 // let go: what stands here are the names by which the rest asks for them.

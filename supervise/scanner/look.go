@@ -31,6 +31,7 @@ type directory struct {
 	watcher *watcher
 	notice  notice.Notice
 	last    stamp // what the directory was at the last look
+	leftOut leftOut
 	// threads sees to threads for so many that wait for an answer, and says whether
 	// there are; nil: always.
 	threads func(workers int) bool
@@ -127,8 +128,9 @@ type finding struct {
 	answers []answer
 	err     error // nothing could be found
 	more    bool
-	quiet   bool // the directory itself has not changed
-	again   bool // it may yet change unseen, or could not be read as a whole
+	quiet   bool  // the directory itself has not changed
+	again   bool  // it may yet change unseen, or could not be read as a whole
+	odd     error // what is to be said of the names
 }
 
 // answer is what is known of a name in the directory.
@@ -186,7 +188,7 @@ func (d *directory) look(req request, tell func(finding)) {
 	if !req.first {
 		d.watcher.watchTargets(d, d.targets(l), l.mounts)
 	}
-	tell(finding{answers: answers, quiet: l.quiet, again: l.again})
+	tell(finding{answers: answers, quiet: l.quiet, again: l.again, odd: l.odd})
 }
 
 // askPatiently asks about what all others wait for, though not for ever.
@@ -209,6 +211,7 @@ type listing struct {
 	mounts       mounts
 	remote       bool // it is with a server
 	quiet, again bool // of finding
+	odd          error
 }
 
 // probeList makes sure that the directory answers, where it may not.
@@ -251,6 +254,7 @@ func (d *directory) list(force bool) (l listing, err error) {
 	d.last = now
 	// A change within the clock's resolution does not show in the time stamp.
 	l.again = time.Since(time.Unix(0, f.MTime)) < time.Second
+	l.odd = d.leftOut.in(names)
 	l.names = shown(names)
 	return l, nil
 }

@@ -92,6 +92,9 @@ func (s *Scanner) take(f finding) {
 			s.wanted = true
 		}
 	default:
+		if f.odd != nil {
+			s.warn(f.odd)
+		}
 		s.apply(f)
 	}
 	if f.more {
