@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -18,7 +19,7 @@ import (
 	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/client"
 	"runitbox/supervise/state"
-	"runitbox/supervise/sys"
+	"runitbox/supervise/survey"
 )
 
 // action is what sv does for a command word.
@@ -269,15 +270,8 @@ func svPath(name string) string {
 
 // wholeTree are the names of all services in the directory where bare names are looked up.
 func wholeTree() (names []string) {
-	dir := svDir()
-	list, _ := sys.ReadDir(dir)
-	for _, entry := range list {
-		info, err := os.Stat(dir + "/" + entry.Name())
-		if entry.Name()[0] != '.' && (err != nil || info.IsDir()) {
-			names = append(names, entry.Name())
-		}
-	}
-	return names
+	names, _ = survey.Entries(svDir())
+	return slices.DeleteFunc(names, func(name string) bool { return name[0] == '.' }) // which would be a path
 }
 
 // svDir is the directory in which bare names are looked up: SVDIR, or the first of

@@ -2,9 +2,7 @@ package client
 
 import (
 	"errors"
-	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -22,40 +20,45 @@ func isAbsent(err error) bool {
 
 // parentOf is the identity of the directory that the service at path is in, where a
 // runsvdir would see a service of that name.
-func parentOf(path string) (dev, ino uint64, ok bool) {
+func parentOf(path string) Identity {
 	path = filepath.Clean(path)
 	if strings.HasPrefix(filepath.Base(path), ".") {
-		return 0, 0, false
+		return Identity{}
 	}
-	return identity(filepath.Dir(path))
+	return IdentityOf(filepath.Dir(path))
 }
 
-// identity is the device and inode of what path leads to.
-func identity(path string) (dev, ino uint64, ok bool) {
+// Identity is the device and inode of a file; zeros for none.
+type Identity [2]uint64
+
+// IdentityOf is that of what path leads to.
+func IdentityOf(path string) Identity {
 	var st unix.Stat_t
-	err := unix.Stat(path, &st)
-	return uint64(st.Dev), st.Ino, err == nil
+	if unix.Stat(path, &st) != nil {
+		return Identity{}
+	}
+	return Identity{uint64(st.Dev), st.Ino}
 }
+
+// isUp says whether a runsvdir of ours says that it looks at the directory.
+func (d Identity) isUp() bool { return d != Identity{} && notice.IsUp(d[0], d[1]) }
 
 // expected says whether a runsvdir of ours looks at the directory that the service at
 // path is in, so that it will be supervised if it is not yet.
-func expected(path string) bool {
-	dev, ino, ok := parentOf(path)
-	return ok && notice.IsUp(dev, ino)
-}
+func expected(path string) bool { return parentOf(path).isUp() }
 
 // Scanned says whether a runsvdir looks at the directory: ours says so itself, and
 // another's is looked for among the processes.
 func Scanned(dir string) bool {
-	dev, ino, ok := identity(dir)
-	return ok && (notice.IsUp(dev, ino) || runsvdirOf(dev, ino))
+	d := IdentityOf(dir)
+	return d.isUp() || d != (Identity{}) && runsvdirOf(d)
 }
 
-// runsvdirOf says whether a process is a runsvdir of the directory of that identity.
-func runsvdirOf(dev, ino uint64) bool {
+// runsvdirOf says whether a process is a runsvdir of the directory.
+func runsvdirOf(dir Identity) bool {
 	found := errors.New("found")
 	return proc.Each(func(pid int) error {
-		if looksAt(pid, dev, ino) {
+		if looksAt(pid, dir) {
 			return found
 		}
 		return nil
@@ -63,30 +66,21 @@ func runsvdirOf(dev, ino uint64) bool {
 }
 
 // LooksAt says whether a process is a runsvdir of the directory.
-func LooksAt(pid int, dir string) bool {
-	dev, ino, ok := identity(dir)
-	return ok && looksAt(pid, dev, ino)
-}
+func LooksAt(pid int, dir string) bool { return looksAt(pid, IdentityOf(dir)) }
 
-func looksAt(pid int, dev, ino uint64) bool {
-	place := "/proc/" + strconv.Itoa(pid)
-	b, err := os.ReadFile(place + "/cmdline")
-	if err != nil {
+func looksAt(pid int, dir Identity) bool {
+	args := proc.Arguments(pid)
+	if len(args) == 0 || filepath.Base(args[0]) != "runsvdir" || dir == (Identity{}) {
 		return false
 	}
-	args := strings.Split(string(b), "\x00")
-	if filepath.Base(args[0]) != "runsvdir" {
-		return false
-	}
-	for _, arg := range args[1:] {
-		if strings.HasPrefix(arg, "-") {
+	for i, arg := range args[1:] {
+		if strings.HasPrefix(arg, "-") || args[i] == "--state-dir" { // which takes a directory of its own
 			continue
 		}
 		if !filepath.IsAbs(arg) {
-			arg = place + "/cwd/" + arg
+			arg = proc.Path(pid, "cwd/") + arg
 		}
-		d, i, ok := identity(arg)
-		return ok && d == dev && i == ino
+		return IdentityOf(arg) == dir
 	}
 	return false
 }
@@ -104,7 +98,7 @@ const (
 // as to say what they look at.
 type coming struct {
 	begun time.Time // when the client first asked
-	looks map[[2]uint64]look
+	looks map[Identity]look
 }
 
 // look is a look through the processes for the runsvdir of a directory.
@@ -116,26 +110,25 @@ type look struct {
 // comes says whether somebody will supervise the service at path, whom a client that
 // waits anyhow is to wait for. While it is early that may change.
 func (c *coming) comes(path string) (comes, early bool) {
-	dev, ino, ok := parentOf(path)
-	if !ok {
+	dir := parentOf(path)
+	if dir == (Identity{}) {
 		return false, false
 	}
-	if notice.IsUp(dev, ino) {
+	if dir.isUp() {
 		return true, false
 	}
 	now := time.Now()
 	if c.looks == nil {
-		c.begun, c.looks = now, map[[2]uint64]look{}
+		c.begun, c.looks = now, map[Identity]look{}
 	}
 	if now.Sub(c.begun) < graceTime {
 		return false, true
 	}
-	at := [2]uint64{dev, ino}
-	l := c.looks[at]
+	l := c.looks[dir]
 	if now.After(l.until) {
-		l.found = runsvdirOf(dev, ino)
+		l.found = runsvdirOf(dir)
 		l.until = now.Add(lookCost * time.Since(now))
-		c.looks[at] = l
+		c.looks[dir] = l
 	}
 	return l.found, false
 }

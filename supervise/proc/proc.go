@@ -150,6 +150,15 @@ func Path(pid int, what string) string {
 	return "/proc/" + strconv.Itoa(pid) + "/" + what
 }
 
+// Arguments are the command line of a process; none where it has none, or /proc does not tell.
+func Arguments(pid int) []string {
+	b, err := os.ReadFile(Path(pid, "cmdline"))
+	if err != nil || len(b) == 0 {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(string(b), "\x00"), "\x00")
+}
+
 // Sight is what can be seen of a process that a record tells of.
 type Sight struct {
 	Found bool // it is there
@@ -239,6 +248,19 @@ func Ancestors() (map[int]bool, error) {
 	return all, nil
 }
 
+// openPidfd opens a process; the descriptor is -1 where there is none, for the process or by
+// the kernel. An error is for now only.
+func openPidfd(pid int) (int, error) {
+	fd, err := unix.PidfdOpen(pid, 0)
+	switch {
+	case err == nil:
+		return fd, nil
+	case sys.Passing(err) || err == unix.EINTR:
+		return -1, fmt.Errorf("unable to look at process %d: %w", pid, err)
+	}
+	return -1, nil
+}
+
 // parentOf is a process's parent, as /proc tells it or else, since Linux 6.13, its pidfd; 0
 // where neither does.
 func parentOf(pid int) (int, error) {
@@ -246,12 +268,9 @@ func parentOf(pid int) (int, error) {
 	if err != nil || found {
 		return st.PPID, err
 	}
-	fd, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
-		if sys.Passing(err) || err == unix.EINTR {
-			return 0, fmt.Errorf("unable to look at process %d: %w", pid, err)
-		}
-		return 0, nil
+	fd, err := openPidfd(pid)
+	if fd < 0 {
+		return 0, err
 	}
 	defer unix.Close(fd)
 	info := unix.PidfdInfo{}

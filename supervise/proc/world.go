@@ -6,7 +6,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/state"
 	"runitbox/supervise/sys"
 )
@@ -63,12 +62,9 @@ func spaceOf() (uint32, error) {
 // processInode is the inode that pidfs (since Linux 6.9) gives to a process and to no
 // other until the next boot; 0 where there is none.
 func processInode(pid int) (uint64, error) {
-	fd, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
-		if sys.Passing(err) || err == unix.EINTR {
-			return 0, fmt.Errorf("unable to look at process %d: %w", pid, err)
-		}
-		return 0, nil
+	fd, err := openPidfd(pid)
+	if fd < 0 {
+		return 0, err
 	}
 	defer unix.Close(fd)
 	var fs unix.Statfs_t

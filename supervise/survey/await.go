@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/supervise/client"
 	"runitbox/supervise/statedir"
 )
 
@@ -72,6 +73,6 @@ func Gone(path string) bool {
 
 // Same says whether two paths lead to the same file.
 func Same(a, b string) bool {
-	id := identity(a)
-	return id == identity(b) && id != [2]uint64{}
+	id := client.IdentityOf(a)
+	return id == client.IdentityOf(b) && id != client.Identity{}
 }

@@ -27,7 +27,7 @@ func LogDirs(s *Service) []string {
 			dirs = append(dirs, openLogs(p)...)
 		}
 		if len(dirs) == 0 {
-			dirs = named(arguments(pid), []string{proc.Path(pid, "cwd"), home})
+			dirs = named(proc.Arguments(pid), []string{proc.Path(pid, "cwd"), home})
 		}
 	}
 	if len(dirs) == 0 {

@@ -182,10 +182,10 @@ func entries(dir string) (all []os.DirEntry, err error) {
 // unlinked are the services of the collection, and of the other directories that
 // the tree's links lead to, that the tree's core serves without an entry in dir.
 func unlinked(dir, collection string, linked []*Service, look Look) (found []*Service) {
-	known := sync.OnceValue(func() map[[2]uint64]bool {
-		all := map[[2]uint64]bool{}
+	known := sync.OnceValue(func() map[client.Identity]bool {
+		all := map[client.Identity]bool{}
 		for _, s := range linked {
-			all[identity(s.Path)] = true
+			all[client.IdentityOf(s.Path)] = true
 		}
 		return all
 	})
@@ -209,13 +209,13 @@ func unlinked(dir, collection string, linked []*Service, look Look) (found []*Se
 	})
 	slices.Sort(places)
 	for _, place := range slices.Compact(places) {
-		if place == "" || identity(place) == identity(dir) {
+		if place == "" || client.IdentityOf(place) == client.IdentityOf(dir) {
 			continue
 		}
 		names, _ := Entries(place)
 		for _, name := range names {
 			path := place + "/" + name
-			id := identity(path)
+			id := client.IdentityOf(path)
 			if known()[id] || !served(path) {
 				continue
 			}
@@ -248,13 +248,4 @@ func served(path string) bool {
 func recordOf(path string) (p state.Process, ok bool) {
 	p, ok, err := proc.Read(unix.AT_FDCWD, statedir.Of(path)+"/supervise/proc")
 	return p, ok && err == nil
-}
-
-// identity is the device and inode of what path leads to.
-func identity(path string) [2]uint64 {
-	var st unix.Stat_t
-	if unix.Stat(path, &st) != nil {
-		return [2]uint64{}
-	}
-	return [2]uint64{uint64(st.Dev), st.Ino}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"os"
 	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -115,13 +114,4 @@ func slurp(path string, b []byte) ([]byte, bool) {
 		return b, err == nil
 	}
 	return b[:max(n, 0)], err == nil
-}
-
-// arguments are the command line of a process.
-func arguments(pid int) []string {
-	b, err := os.ReadFile(proc.Path(pid, "cmdline"))
-	if err != nil || len(b) == 0 {
-		return nil
-	}
-	return strings.Split(strings.TrimSuffix(string(b), "\x00"), "\x00")
 }

@@ -174,13 +174,13 @@ func alive(p state.Process) bool {
 
 // entries are the names in the tree that lead to the service's directory.
 func (w *why) entries() (found []string) {
-	id := identity(w.s.Path)
-	if id == [2]uint64{} {
+	id := client.IdentityOf(w.s.Path)
+	if id == (client.Identity{}) {
 		return nil
 	}
 	list, _ := sys.ReadDir(w.dir)
 	for _, entry := range list {
-		if identity(w.dir+"/"+entry.Name()) == id {
+		if client.IdentityOf(w.dir+"/"+entry.Name()) == id {
 			found = append(found, entry.Name())
 		}
 	}
