@@ -38,14 +38,8 @@ func (s *service) lock(u *unit, k stash, has policy.Names) (was priorState, err 
 	}
 	if inherited {
 		if err = s.hold(u, k, &was); err != nil {
-			if !was.read && !u.fresh {
-				s.before(u, k, &was)
-			}
-			u.unlock(true) // until the next try the scanner has it
-			if !was.read {
-				s.before(u, k, &was)
-			}
-			s.leaveRunning(&was)
+			u.unlock(true)
+			s.leaveStashed(u, k, &was)
 		}
 		return was, err
 	}
@@ -64,14 +58,20 @@ func (s *service) lock(u *unit, k stash, has policy.Names) (was priorState, err 
 		return was, nil
 	}
 	u.unlock(false)
-	if u.stashed { // until the next try the scanner has it
+	if u.stashed {
 		unix.Flock(kept, unix.LOCK_EX|unix.LOCK_NB)
-		if !was.read && !u.fresh {
-			s.before(u, k, &was)
-		}
 	}
-	s.leaveRunning(&was)
+	s.leaveStashed(u, k, &was)
 	return was, err
+}
+
+// leaveStashed leaves a unit that could not be opened to the next try: until then the scanner
+// has the lock that it has kept, and the process that the record names is kept for it.
+func (s *service) leaveStashed(u *unit, k stash, was *priorState) {
+	if u.stashed && !was.read && !u.fresh {
+		s.before(u, k, was)
+	}
+	s.leaveRunning(was)
 }
 
 // inheritLock has the unit locked by the descriptor that the scanner has kept, if that is
