@@ -1030,8 +1030,11 @@ func readBy(pid int) (inodes []uint64) {
 		fmt.Sscanf(string(text), "%d 0x%x", &number, &fd)
 		switch number {
 		case unix.SYS_READ, unix.SYS_READV, unix.SYS_SPLICE, unix.SYS_TEE:
-			if ino := pipeOf(pid, strconv.FormatUint(fd, 10)); ino != 0 && strings.Contains(string(text), " ") {
-				inodes = append(inodes, ino)
+			// The number may have been another file's when the call was read, so it is read again.
+			if ino := pipeOf(pid, strconv.FormatUint(fd, 10)); ino != 0 {
+				if again, _ := os.ReadFile(path); string(again) == string(text) {
+					inodes = append(inodes, ino)
+				}
 			}
 		}
 	}

@@ -146,7 +146,7 @@ func (s *service) judge(all ...*priorState) error {
 	for _, was := range all {
 		if was.runs && was.trust == trustAll {
 			alive = true
-			s.core.lives(was.record.Tree)
+			s.core.lives(was.record)
 		}
 	}
 	for i, was := range all {
@@ -155,7 +155,7 @@ func (s *service) judge(all ...*priorState) error {
 		}
 		mine := was.record.Tree == at.tree && at.tree != 0 && !was.record.Former
 		if !mine && !alive && was.trust == trustAll {
-			if alive, err = s.core.survives(was.record.Tree); err != nil {
+			if alive, err = s.core.survives(was.record.Line); err != nil {
 				return err
 			}
 		}
@@ -163,6 +163,8 @@ func (s *service) judge(all ...*priorState) error {
 			was.close()
 			was.ok = false
 			s.clearRecord(s.units()[i].prefix)
+		} else if was.trust == trustAll && !s.takenOver {
+			s.core.succeed(was.record)
 		}
 	}
 	return nil
@@ -183,7 +185,7 @@ func (s *service) restore(u *unit, was *priorState) {
 	if was.verdict.order { // an order counts beyond a kill
 		u.st.Want = was.record.Want
 	}
-	u.want, u.ready = u.st.Want, was.record.Ready
+	u.want, u.ready, u.rec.Line = u.st.Want, was.record.Ready, was.record.Line
 	now := s.core.sign(u, was.record)
 	now.Core = was.told.Core
 	if u.rec, u.recorded = now, now == was.told && !was.unwritten; !u.recorded { // it was another tree's, or was found while it was being made
