@@ -133,27 +133,29 @@ const (
 	Abort      // ABRT, and KILL for who does not end by it
 )
 
-// condition is what a row depends on beside phase and event.
+// condition is what a row depends on beside phase and event: the order as it is with the
+// event, and the flags as they were before it, but for those that it clears.
 type condition byte
 
 const (
 	always    condition = iota
-	ifUp                // up is wanted, and the service was not given up; else it stays down
-	ifWanted            // up or once is wanted, and it was not given up; else it stays down
-	ifAgainst           // an order to end was not told to the process yet; else there is nothing to do
-	ifWorking           // the process is neither paused nor asked to end; else there is nothing to do
+	ifUp                // up is wanted, and the service was not given up
+	ifWanted            // up or once is wanted, and it was not given up
+	ifAgainst           // an order to end was not told to the process yet
+	ifWorking           // the process is neither paused nor asked to end
 )
 
-// Row is what one event means in one phase.
+// Row is what one event means in one phase, where its condition holds.
 type Row struct {
+	on     Event
+	when   condition
 	next   Phase
 	Do     Effect
-	when   condition
 	Later  bool // the status is written when the process was made; a script before it has it written
 	Record bool // an order to run once is recorded, since it is due until a process was made
 }
 
-// mark is what an event does to Paused or Termed.
+// mark is what an event does to a flag.
 type mark byte
 
 const (
@@ -164,124 +166,128 @@ const (
 
 // change is what an event does to the status in every phase that it names.
 type change struct {
+	on      Event
 	gives   bool // a standing order:
 	want    state.Want
 	paused  mark
 	termed  mark
 	failed  mark
-	only    bool   // the flags change in phase Running only
-	except  bool   // the flags change in every phase but Running
-	notLogs bool   // a log service ignores the event: it ends when its pipe does
-	last    Effect // what is done where the service then stays down
+	only    bool // the flags change in phase Running only
+	except  bool // the flags change in every phase but Running
+	clears  bool // a process has come or gone: the flags that are of one process are unset
+	notLogs bool // a log service ignores the event: it ends when its pipe does
 }
 
 // changes is the first half of the machine: what an event changes wherever it comes.
-var changes = [events]change{
-	CmdUp:       {gives: true, want: state.WantUp, failed: unset},
-	CmdDown:     {gives: true, want: state.WantDown},
-	CmdOnce:     {gives: true, want: state.WantOnce, failed: unset},
-	CmdExit:     {gives: true, want: state.WantExit, notLogs: true},
-	Unfed:       {gives: true, want: state.WantExit},
-	CmdPause:    {paused: set, except: true}, // what runs is paused when its control script has ended
-	CmdCont:     {paused: unset, except: true},
-	StopSent:    {paused: set},
-	ContSent:    {paused: unset},
-	TermSent:    {termed: set, only: true},
-	Spawned:     {paused: unset, termed: unset}, // flags are of one process
-	Died:        {paused: unset, termed: unset},
-	Gone:        {paused: unset, termed: unset, last: Over},
-	GoneSoon:    {paused: unset, termed: unset, last: Over},
-	GoneBackoff: {paused: unset, termed: unset, last: Over},
-	Failed:      {paused: unset, termed: unset, failed: set},
-	FoundFailed: {failed: set},
-	Begin:       {last: Over}, // an earlier core may not have told that
-	BeginSoon:   {last: Over},
+var changes = [...]change{
+	{on: CmdUp, gives: true, want: state.WantUp, failed: unset},
+	{on: CmdDown, gives: true, want: state.WantDown},
+	{on: CmdOnce, gives: true, want: state.WantOnce, failed: unset},
+	{on: CmdExit, gives: true, want: state.WantExit, notLogs: true},
+	{on: Unfed, gives: true, want: state.WantExit},
+	{on: CmdPause, paused: set, except: true}, // what runs is paused when its control script has ended
+	{on: CmdCont, paused: unset, except: true},
+	{on: StopSent, paused: set},
+	{on: ContSent, paused: unset},
+	{on: TermSent, termed: set, only: true},
+	{on: Spawned, clears: true},
+	{on: Died, clears: true},
+	{on: Gone, clears: true},
+	{on: GoneSoon, clears: true},
+	{on: GoneBackoff, clears: true},
+	{on: Failed, clears: true, failed: set},
+	{on: FoundFailed, failed: set},
 }
 
-// moves is the other half: the next phase and what is to be done. A pair that is
-// not listed does nothing, on purpose. Both are arrays, so that no start has to
-// fill a map.
-var moves = [phases][events]*Row{
+// moves is the other half: the next phase and what is to be done. Of the rows of an event
+// the first counts whose condition holds. An event without one does nothing, on purpose.
+var moves = [phases][]Row{
 	Idle: {
-		CmdUp:        {next: Starting, Do: Start},
-		CmdOnce:      {next: Starting, Do: Start, Record: true},
-		Begin:        {next: Starting, Do: Start, when: ifUp},
-		BeginSoon:    {next: Resting, Do: RestOn, when: ifUp},
-		BeginUnready: {next: Idle, Do: TellUnready, when: ifWanted},
-		FoundMaking:  {next: Starting, Do: Start, when: ifWanted, Record: true},
-		FoundFailed:  {next: Idle, Do: Over},
-		FoundRun:     {next: Running},
-		FoundFinish:  {next: Finishing},
+		{on: CmdUp, next: Starting, Do: Start},
+		{on: CmdOnce, next: Starting, Do: Start, Record: true},
+		{on: Begin, when: ifUp, next: Starting, Do: Start},
+		{on: Begin, next: Idle, Do: Over}, // an earlier core may not have told that
+		{on: BeginSoon, when: ifUp, next: Resting, Do: RestOn},
+		{on: BeginSoon, next: Idle, Do: Over},
+		{on: BeginUnready, when: ifWanted, next: Idle, Do: TellUnready},
+		{on: FoundMaking, when: ifWanted, next: Starting, Do: Start, Record: true},
+		{on: FoundFailed, next: Idle, Do: Over},
+		{on: FoundRun, next: Running},
+		{on: FoundFinish, next: Finishing},
 	},
 	Starting: {
-		Ready:       {next: Starting, Do: Spawn, when: ifWanted, Later: true},
-		Spawned:     {next: Running, Do: Stop, when: ifAgainst}, // the order may have changed meanwhile
-		Unmade:      {next: Resting, Do: RestLong, when: ifWanted},
-		Died:        {next: Finishing, Do: SpawnFinish}, // ./run could not be executed
-		Gone:        {next: Starting, Do: Start, when: ifUp, Later: true},
-		GoneSoon:    {next: Resting, Do: Rest, when: ifUp},
-		GoneBackoff: {next: Resting, Do: RestBackoff, when: ifUp},
-		Failed:      {next: Idle, Do: Over},
-		Lacking:     {next: Waiting, when: ifWanted},
+		{on: Ready, when: ifWanted, next: Starting, Do: Spawn, Later: true},
+		{on: Ready, next: Idle},
+		{on: Lacking, when: ifWanted, next: Waiting},
+		{on: Lacking, next: Idle},
+		{on: Spawned, when: ifAgainst, next: Running, Do: Stop}, // the order may have changed meanwhile
+		{on: Spawned, next: Running},
+		{on: Unmade, when: ifWanted, next: Resting, Do: RestLong},
+		{on: Unmade, next: Idle},
+		{on: Died, next: Finishing, Do: SpawnFinish}, // ./run could not be executed
 	},
 	Running: {
-		CmdDown:     {next: Running, Do: Stop},
-		CmdExit:     {next: Running, Do: Stop},
-		CmdTerm:     {next: Running, Do: Stop},
-		CmdKill:     {next: Running, Do: SendKill},
-		CmdPause:    {next: Running, Do: SendStop},
-		CmdCont:     {next: Running, Do: SendCont},
-		CmdHup:      {next: Running, Do: SendHup},
-		CmdAlarm:    {next: Running, Do: SendAlarm},
-		CmdInt:      {next: Running, Do: SendInt},
-		CmdQuit:     {next: Running, Do: SendQuit},
-		CmdUsr1:     {next: Running, Do: SendUsr1},
-		CmdUsr2:     {next: Running, Do: SendUsr2},
-		CmdReload:   {next: Running, Do: SendReload},
-		Hung:        {next: Running, Do: Abort, when: ifWorking},
-		FoundOther:  {next: Running, Do: Stop},
-		Resumed:     {next: Running, Do: Stop, when: ifAgainst}, // the order was cut off before the signal
-		Held:        {next: Ending, Do: Await},
-		Died:        {next: Finishing, Do: SpawnFinish},
-		Gone:        {next: Starting, Do: Start, when: ifUp, Later: true},
-		GoneSoon:    {next: Resting, Do: Rest, when: ifUp},
-		GoneBackoff: {next: Resting, Do: RestBackoff, when: ifUp},
-		Failed:      {next: Idle, Do: Over},
+		{on: CmdDown, next: Running, Do: Stop},
+		{on: CmdExit, next: Running, Do: Stop},
+		{on: CmdTerm, next: Running, Do: Stop},
+		{on: CmdKill, next: Running, Do: SendKill},
+		{on: CmdPause, next: Running, Do: SendStop},
+		{on: CmdCont, next: Running, Do: SendCont},
+		{on: CmdHup, next: Running, Do: SendHup},
+		{on: CmdAlarm, next: Running, Do: SendAlarm},
+		{on: CmdInt, next: Running, Do: SendInt},
+		{on: CmdQuit, next: Running, Do: SendQuit},
+		{on: CmdUsr1, next: Running, Do: SendUsr1},
+		{on: CmdUsr2, next: Running, Do: SendUsr2},
+		{on: CmdReload, next: Running, Do: SendReload},
+		{on: Hung, when: ifWorking, next: Running, Do: Abort},
+		{on: FoundOther, next: Running, Do: Stop},
+		{on: Resumed, when: ifAgainst, next: Running, Do: Stop}, // the order was cut off before the signal
+		{on: Held, next: Ending, Do: Await},
+		{on: Died, next: Finishing, Do: SpawnFinish},
 	},
 	Ending: { // it shows as running, so that what its script does with supervise/pid meets no other process
-		Rested:      {next: Ending, Do: TellHeld},
-		Died:        {next: Finishing, Do: SpawnFinish},
-		Gone:        {next: Starting, Do: Start, when: ifUp, Later: true},
-		GoneSoon:    {next: Resting, Do: Rest, when: ifUp},
-		GoneBackoff: {next: Resting, Do: RestBackoff, when: ifUp},
-		Failed:      {next: Idle, Do: Over},
+		{on: Rested, next: Ending, Do: TellHeld},
+		{on: Died, next: Finishing, Do: SpawnFinish},
 	},
 	Finishing: { // ./finish runs whatever is wanted
-		Spawned:     {next: Finishing},
-		Unmade:      {next: Finishing, Do: RestLong},
-		Rested:      {next: Finishing, Do: SpawnFinish},
-		Gone:        {next: Starting, Do: Start, when: ifUp, Later: true},
-		GoneSoon:    {next: Resting, Do: Rest, when: ifUp},
-		GoneBackoff: {next: Resting, Do: RestBackoff, when: ifUp},
-		Failed:      {next: Idle, Do: Over},
+		{on: Spawned, next: Finishing},
+		{on: Unmade, next: Finishing, Do: RestLong},
+		{on: Rested, next: Finishing, Do: SpawnFinish},
 	},
 	Resting: {
-		CmdUp:   {next: Starting, Do: Start},
-		CmdOnce: {next: Starting, Do: Start, Record: true},
-		CmdDown: {next: Idle, Do: Over},
-		CmdExit: {next: Idle, Do: Over},
-		Unfed:   {next: Idle},
-		Rested:  {next: Starting, Do: Start, when: ifWanted},
+		{on: CmdUp, next: Starting, Do: Start},
+		{on: CmdOnce, next: Starting, Do: Start, Record: true},
+		{on: CmdDown, next: Idle, Do: Over},
+		{on: CmdExit, next: Idle, Do: Over},
+		{on: Unfed, next: Idle},
+		{on: Rested, when: ifWanted, next: Starting, Do: Start},
+		{on: Rested, next: Idle},
 	},
 	Waiting: { // an order to start looks anew at what it needs
-		CmdUp:   {next: Starting, Do: Start},
-		CmdOnce: {next: Starting, Do: Start, Record: true},
-		CmdDown: {next: Idle, Do: Over},
-		CmdExit: {next: Idle, Do: Over},
-		Rested:  {next: Waiting, Do: TellNeeds},
-		Met:     {next: Starting, Do: Start, when: ifWanted},
+		{on: CmdUp, next: Starting, Do: Start},
+		{on: CmdOnce, next: Starting, Do: Start, Record: true},
+		{on: CmdDown, next: Idle, Do: Over},
+		{on: CmdExit, next: Idle, Do: Over},
+		{on: Rested, next: Waiting, Do: TellNeeds},
+		{on: Met, when: ifWanted, next: Starting, Do: Start},
+		{on: Met, next: Idle},
 	},
 }
+
+// ends are further rows of each phase that the last process of a round may end in.
+var ends = [...]Row{
+	{on: Gone, when: ifUp, next: Starting, Do: Start, Later: true},
+	{on: Gone, next: Idle, Do: Over},
+	{on: GoneSoon, when: ifUp, next: Resting, Do: Rest},
+	{on: GoneSoon, next: Idle, Do: Over},
+	{on: GoneBackoff, when: ifUp, next: Resting, Do: RestBackoff},
+	{on: GoneBackoff, next: Idle, Do: Over},
+	{on: Failed, next: Idle, Do: Over},
+}
+
+// mayEnd says whether ends holds in a phase.
+func (p Phase) mayEnd() bool { return Starting <= p && p <= Finishing }
 
 // Standing is what a service is to those that need it.
 type Standing byte
@@ -312,29 +318,49 @@ func (s Status) Standing(ready bool) Standing {
 // Step decides what an event means. It starts nothing and reads no clock. The row
 // that it returns is the one to act on.
 func Step(s Status, ev Event) (Status, Row) {
-	c := changes[ev]
+	var c change
+	for i := range changes {
+		if changes[i].on == ev {
+			c = changes[i]
+		}
+	}
 	if s.Log && c.notLogs {
 		return s, Row{next: s.Phase}
 	}
 	if c.gives {
 		s.Want = c.want
 	}
+	if c.clears {
+		s.Paused, s.Termed = false, false
+	}
+	r := s.row(ev) // which looks at the other flags as they were
 	if running := s.Phase == Running; !(c.only && !running || c.except && running) {
 		s.Paused, s.Termed, s.Failed = c.paused.on(s.Paused), c.termed.on(s.Termed), c.failed.on(s.Failed)
 	}
-	m := moves[s.Phase][ev]
-	if m == nil {
-		return s, Row{next: s.Phase}
-	}
-	r := *m
-	if !r.when.holds(s) {
-		r = Row{next: Idle, Do: c.last}
-		if m.when == ifAgainst || m.when == ifWorking {
-			r.next = m.next
-		}
-	}
 	s.Phase = r.next
 	return s, r
+}
+
+// row is the row of the event that counts. Without one the phase stays.
+func (s Status) row(ev Event) Row {
+	r := s.first(moves[s.Phase], ev)
+	if r == nil && s.Phase.mayEnd() {
+		r = s.first(ends[:], ev)
+	}
+	if r == nil {
+		return Row{next: s.Phase}
+	}
+	return *r
+}
+
+// first is the first of the rows that is of the event and whose condition holds.
+func (s Status) first(rows []Row, ev Event) *Row {
+	for i := range rows {
+		if r := &rows[i]; r.on == ev && r.when.holds(s) {
+			return r
+		}
+	}
+	return nil
 }
 
 // on is the flag after the change.
