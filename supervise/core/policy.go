@@ -341,67 +341,26 @@ func (s *service) late(ev event) {
 	}
 }
 
-// deaths are the last ends of a service that says what is to follow them.
-type deaths struct {
-	times []time.Time
-	pause time.Duration // the last rest by back-off
+// exitRefused is the exit code of ./finish after which the service is not started again.
+const exitRefused = 125
+
+// rules are what the service says of what follows an end.
+func (u *unit) rules() machine.Rules {
+	if u.policy == nil {
+		return machine.Rules{}
+	}
+	return u.policy.Rules
 }
 
-// exitFailed is the exit code of ./finish that gives the service up.
-const exitFailed = 125
-
-// endedByPolicy tells the machine that ./run or ./finish is over where the service says
-// what is to follow, and else returns false.
-func (s *service) endedByPolicy(u *unit, r role, ws unix.WaitStatus) bool {
-	if r == isFinish && ws.Exited() && ws.ExitStatus() == exitFailed {
-		s.giveUp(u, "./finish exited 125")
-		return true
+// giveUp has others see that the service stays down until an order starts it.
+func (s *service) giveUp(u *unit, why machine.Event) {
+	text := "./finish exited 125"
+	if why == machine.TooMany {
+		text = fmt.Sprintf("it has ended %d times within %v", u.policy.GiveUpAfter+1, u.policy.GiveUpWithin)
 	}
-	p := u.policy
-	if p == nil || u.st.Want != state.WantUp {
-		return false
-	}
-	now := time.Now()
-	if u.deaths.tooMany(p, now) {
-		s.giveUp(u, fmt.Sprintf("it has ended %d times within %v", p.GiveUpAfter+1, p.GiveUpWithin))
-		return true
-	}
-	if !u.deaths.backOff(p, now.Sub(u.began)) {
-		return false
-	}
-	s.feed(u, machine.GoneBackoff)
-	return true
-}
-
-// tooMany takes an end, and says whether the service is to be given up with it.
-func (d *deaths) tooMany(p *policy.Policy, now time.Time) bool {
-	d.times = append(d.times, now)
-	if n := len(d.times) - max(p.Deaths, p.GiveUpAfter+1); n > 0 {
-		d.times = d.times[n:]
-	}
-	last := len(d.times) - 1
-	return p.GiveUpAfter > 0 && last >= p.GiveUpAfter && now.Sub(d.times[last-p.GiveUpAfter]) <= p.GiveUpWithin
-}
-
-// backOff sets the pause behind a life of that length, and says whether there is one of
-// the service's own.
-func (d *deaths) backOff(p *policy.Policy, lived time.Duration) bool {
-	if p.BackoffMax == 0 {
-		return false
-	}
-	if d.pause *= 2; d.pause == 0 || lived >= p.BackoffMax {
-		d.pause = p.BackoffMin
-	}
-	d.pause = min(d.pause, p.BackoffMax)
-	return true
-}
-
-// giveUp leaves the service down until an order starts it.
-func (s *service) giveUp(u *unit, why string) {
-	s.fatal(fmt.Errorf("%sgiven up: %s; sv up starts it again.", u.prefix, why))
-	u.deaths = deaths{}
+	s.fatal(fmt.Errorf("%sgiven up: %s; sv up starts it again.", u.prefix, text))
 	s.record(u, state.Process{Word: state.ProcFailed, Status: u.ws, Ticks: 1})
-	s.feed(u, machine.Failed)
+	s.tellOver(u)
 }
 
 // strayTimeout is how long what ./run has left behind has between TERM and KILL where

@@ -53,7 +53,7 @@ type unit struct {
 	rest       *time.Timer
 	rests      int            // the number of the last rest
 	policy     *policy.Policy // what the directory says beyond runit; nil: nothing
-	deaths     deaths
+	deaths     machine.Deaths
 	ended      *state.Ended  // of ./run, to be written into supervise/history
 	ends       int16         // behind 1: which line of supervise/history is next; 0: not known yet
 	grouped    bool          // ./run is to be in a cgroup of its own
@@ -239,7 +239,7 @@ func (s *service) feed(u *unit, ev machine.Event) {
 		s.recordWant(u)
 	}
 	s.takeOut()
-	s.do(u, row.Do) // first: that down is wanted is written together with the TERM
+	s.do(u, row.Do, ev) // first: that down is wanted is written together with the TERM
 	if !row.Later {
 		u.write()
 	}
@@ -248,8 +248,8 @@ func (s *service) feed(u *unit, ev machine.Event) {
 	}
 }
 
-// do has one effect happen.
-func (s *service) do(u *unit, e machine.Effect) {
+// do has one effect of an event happen.
+func (s *service) do(u *unit, e machine.Effect, ev machine.Event) {
 	switch e {
 	case machine.Nothing:
 	case machine.Start:
@@ -277,7 +277,7 @@ func (s *service) do(u *unit, e machine.Effect) {
 	case machine.RestOn:
 		u.restFor(time.Second - time.Since(u.began))
 	case machine.RestBackoff:
-		u.restFor(u.deaths.pause)
+		u.restFor(u.deaths.Pause)
 	case machine.TellUnready:
 		if err := s.dir.Executable("run", false); err != nil { // of one that is being written there is nothing to say
 			s.fatal(fmt.Errorf("unable to start ./run: %w", err))
@@ -292,6 +292,8 @@ func (s *service) do(u *unit, e machine.Effect) {
 		s.waitsOn()
 	case machine.Over:
 		s.tellOver(u)
+	case machine.GiveUp:
+		s.giveUp(u, ev)
 	default:
 		if send := sends[e]; send.sig != 0 {
 			s.hook(u, send.lane, job{hook: send.hook, of: u.pid, then: s.sent(u, u.pid, e)})
@@ -310,21 +312,16 @@ func (u *unit) restFor(d time.Duration) {
 func (s *service) ended(u *unit, r role, ws unix.WaitStatus) {
 	u.hasEnded = true
 	u.dropGroup()
+	var end machine.End
 	if r == isRun {
 		u.ws = ws
-		if u == &s.main && s.dir.Readable("finish") {
-			s.feed(u, machine.Died)
-			return
-		}
-	}
-	if s.endedByPolicy(u, r, ws) {
-		return
-	}
-	if time.Since(u.began) < time.Second {
-		s.feed(u, machine.GoneSoon)
+		end.Finish = u == &s.main && s.dir.Readable("finish")
 	} else {
-		s.feed(u, machine.Gone)
+		end.Refuses = ws.Exited() && ws.ExitStatus() == exitRefused
 	}
+	end.At = time.Now()
+	end.Lived = end.At.Sub(u.began)
+	s.feed(u, u.deaths.After(u.st, end, u.rules()))
 }
 
 func (s *service) warn(err error)  { s.core.Say(diag.Warning, s.name, err) }

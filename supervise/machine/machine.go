@@ -78,7 +78,8 @@ const (
 	Gone                             // the last process of a round has ended, a second or more after ./run began
 	GoneSoon                         // the same, within the first second
 	GoneBackoff                      // the same, and the service says how long the rest is
-	Failed                           // the same, and it is to be given up
+	TooMany                          // the same, and its ends are more than it may have
+	Refused                          // the same; ./finish has exited 125: it is not to be started again
 	Rested                           // the rest is over
 	TermSent                         // TERM was sent
 	StopSent                         // control/p and STOP are through
@@ -120,6 +121,7 @@ const (
 	TellHeld           // warn of the control script that the end waits for
 	TellNeeds          // warn of what it needs and will not be ready by itself
 	Over               // it has ended, and is not started again without an order
+	GiveUp             // the same, and others are to see that it was given up
 	SendKill           // from here on: the control script of that name, then the signal
 	SendStop
 	SendCont
@@ -195,7 +197,8 @@ var changes = [...]change{
 	{on: Gone, clears: true},
 	{on: GoneSoon, clears: true},
 	{on: GoneBackoff, clears: true},
-	{on: Failed, clears: true, failed: set},
+	{on: TooMany, clears: true, failed: set},
+	{on: Refused, clears: true, failed: set},
 	{on: FoundFailed, failed: set},
 }
 
@@ -254,6 +257,7 @@ var moves = [phases][]Row{
 		{on: Spawned, next: Finishing},
 		{on: Unmade, next: Finishing, Do: RestLong},
 		{on: Rested, next: Finishing, Do: SpawnFinish},
+		{on: Refused, next: Idle, Do: GiveUp},
 	},
 	Resting: {
 		{on: CmdUp, next: Starting, Do: Start},
@@ -283,7 +287,7 @@ var ends = [...]Row{
 	{on: GoneSoon, next: Idle, Do: Over},
 	{on: GoneBackoff, when: ifUp, next: Resting, Do: RestBackoff},
 	{on: GoneBackoff, next: Idle, Do: Over},
-	{on: Failed, next: Idle, Do: Over},
+	{on: TooMany, next: Idle, Do: GiveUp},
 }
 
 // mayEnd says whether ends holds in a phase.

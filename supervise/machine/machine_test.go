@@ -277,11 +277,11 @@ func TestMachineHolds(t *testing.T) {
 			return !from.Failed || from.Phase != Idle || ev == CmdUp || ev == CmdOnce || !starts(r) && to.Phase != Resting
 		}},
 		{"that it is over is said of what then stays down only", func(_ Status, _ Event, to Status, r Row) bool {
-			return r.Do != Over || to.Phase == Idle
+			return r.Do != Over && r.Do != GiveUp || to.Phase == Idle
 		}},
 		{"an end after which it stays down is its last", func(from Status, ev Event, to Status, r Row) bool {
-			ends := ev == Gone || ev == GoneSoon || ev == GoneBackoff || ev == Failed
-			return !ends || to.Phase != Idle || from.Phase == Idle || r.Do == Over
+			ends := ev == Gone || ev == GoneSoon || ev == GoneBackoff || ev == TooMany || ev == Refused && from.Phase == Finishing
+			return !ends || to.Phase != Idle || !from.Phase.mayEnd() || r.Do == Over || r.Do == GiveUp
 		}},
 		{"signals go to ./run only", func(from Status, _ Event, to Status, r Row) bool {
 			return r.Do != Stop && r.Do < SendKill || to.Phase == Running
