@@ -275,7 +275,9 @@ func (s *service) resume(u *unit) {
 		}
 		return
 	}
-	s.resumeDeadline(u)
+	if u.pid != 0 {
+		s.feed(u, machine.Taken)
+	}
 	s.feed(u, s.found(u))
 }
 

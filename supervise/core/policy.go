@@ -64,26 +64,27 @@ func (s *service) timeout(u *unit, name string) time.Duration {
 	return d
 }
 
-// startTimeoutKill has ./run killed at the time that the service says, counted from when
-// it was asked to end. What is asked again keeps its first time.
-func (s *service) startTimeoutKill(u *unit, pid int, asked time.Time) {
-	if u.deadline != nil || pid == 0 || u.pid != pid || u.st.Phase != machine.Running {
+// limit begins a time that what runs has to end, counted from since, unless one runs: what is
+// asked again keeps its first time.
+func (s *service) limit(u *unit, name string, since time.Time) {
+	if u.deadline != nil {
 		return
 	}
-	if d := s.timeout(u, policy.TimeoutKill); d > 0 {
-		u.deadlineIn(time.Until(asked.Add(d)), pid)
+	if d := s.timeout(u, name); d > 0 {
+		u.deadlineIn(time.Until(since.Add(d)))
 	}
 }
 
-// startTimeoutFinish has ./finish killed if it takes longer than the service says.
-func (s *service) startTimeoutFinish(u *unit, pid int) {
-	if d := s.timeout(u, policy.TimeoutFinish); d > 0 {
-		u.deadlineIn(d, pid)
+// resumeLimit goes on with a time that began before an earlier core was killed: when
+// supervise/status was last written the process was asked to end, or ./finish begun.
+func (s *service) resumeLimit(u *unit, name string) {
+	if st, err := s.dir.Stat(u.prefix + "supervise/status"); err == nil {
+		s.limit(u, name, time.Unix(st.Mtim.Unix()))
 	}
 }
 
-func (u *unit) deadlineIn(d time.Duration, pid int) {
-	u.stopDeadline()
+func (u *unit) deadlineIn(d time.Duration) {
+	pid := u.pid
 	u.deadline = time.AfterFunc(max(0, d), func() { u.svc.post(event{kind: evTimeout, who: u, pid: pid}) })
 }
 
@@ -94,49 +95,28 @@ func (u *unit) stopDeadline() {
 	}
 }
 
-// timedOut kills what has not ended in time.
+// timedOut tells the machine that a time is over, unless ./run has asked for more.
 func (s *service) timedOut(ev event) {
 	u := ev.who
 	if u.pid != ev.pid || u.deadline == nil {
 		return
 	}
 	u.deadline = nil
-	if u.st.Phase == machine.Running {
-		s.hear(u)
-		if more := u.extended(); more > 0 {
-			u.deadlineIn(more, ev.pid)
-			return
-		}
+	s.hear(u)
+	if more := u.extended(); more > 0 {
+		u.deadlineIn(more)
+		return
 	}
-	what, name := "./run", policy.TimeoutKill
-	if u.st.Phase == machine.Finishing {
-		what, name = "./finish", policy.TimeoutFinish
-	}
-	s.warn(fmt.Errorf("%s%s (pid %d) has not ended within %s: it is killed", u.prefix, what, ev.pid, name))
-	if u.policy != nil && u.policy.KillGroup && u.st.Phase == machine.Running {
-		unix.Kill(-ev.pid, unix.SIGKILL)
-	}
-	proc.SendSignal(ev.pid, u.pidfd, unix.SIGKILL)
+	s.feed(u, machine.Overdue)
 }
 
-// resumeDeadline goes on with a timeout that had begun when an earlier core was killed:
-// supervise/status was last written when the process was asked to end, or ./finish begun.
-func (s *service) resumeDeadline(u *unit) {
-	if u.pid == 0 || u.st.Phase != machine.Finishing && !u.st.Termed {
-		return
+// kill kills what has not ended within the time of that name.
+func (s *service) kill(u *unit, what, name string, group bool) {
+	s.warn(fmt.Errorf("%s%s (pid %d) has not ended within %s: it is killed", u.prefix, what, u.pid, name))
+	if group {
+		unix.Kill(-u.pid, unix.SIGKILL)
 	}
-	st, err := s.dir.Stat(u.prefix + "supervise/status")
-	if err != nil {
-		return
-	}
-	since := time.Unix(st.Mtim.Unix())
-	if u.st.Phase == machine.Finishing {
-		if d := s.timeout(u, policy.TimeoutFinish); d > 0 {
-			u.deadlineIn(time.Until(since.Add(d)), u.pid)
-		}
-		return
-	}
-	s.startTimeoutKill(u, u.pid, since)
+	proc.SendSignal(u.pid, u.pidfd, unix.SIGKILL)
 }
 
 // openReadiness makes what ./run is to say by that it is ready, as far as the service says

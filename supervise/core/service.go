@@ -290,6 +290,19 @@ func (s *service) do(u *unit, e machine.Effect, ev machine.Event) {
 		s.tellHeld()
 	case machine.TellNeeds:
 		s.waitsOn()
+	case machine.LimitStop:
+		s.forgetExtension(u)
+		s.limit(u, policy.TimeoutKill, time.Now())
+	case machine.LimitFinish:
+		s.limit(u, policy.TimeoutFinish, time.Now())
+	case machine.ResumeStop:
+		s.resumeLimit(u, policy.TimeoutKill)
+	case machine.ResumeFinish:
+		s.resumeLimit(u, policy.TimeoutFinish)
+	case machine.KillRun:
+		s.kill(u, "./run", policy.TimeoutKill, u.policy != nil && u.policy.KillGroup)
+	case machine.KillFinish:
+		s.kill(u, "./finish", policy.TimeoutFinish, false)
 	case machine.Over:
 		s.tellOver(u)
 	case machine.GiveUp:

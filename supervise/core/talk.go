@@ -413,7 +413,7 @@ func (s *service) killHung(u *unit, since time.Time) {
 	if limit == 0 {
 		limit = hangTimeout
 	}
-	u.deadlineIn(time.Until(since.Add(limit)), u.pid)
+	u.deadlineIn(time.Until(since.Add(limit)))
 }
 
 // extended is how much longer ./run is given than a timeout says, as it has asked for.

@@ -82,6 +82,8 @@ const (
 	Refused                          // the same; ./finish has exited 125: it is not to be started again
 	Rested                           // the rest is over
 	TermSent                         // TERM was sent
+	Asked                            // control/t and TERM are through, or the one has suppressed the other
+	Overdue                          // the time that the process has to end is over
 	StopSent                         // control/p and STOP are through
 	ContSent                         // the same of CONT
 	Unfed                            // of a log service: its pipe is closed, it shall end by itself
@@ -94,6 +96,7 @@ const (
 	FoundOther                       // what runs is of a directory that was here before
 	Resumed                          // ./run was taken over, and no control script of it runs
 	Scripted                         // the same, and a control script of it goes on
+	Taken                            // what runs was taken over: this comes before those three
 	FoundFailed                      // an earlier core has given it up
 	Hung                             // ./run has not said in time that it works
 	Lacking                          // something that it needs is not ready
@@ -107,22 +110,28 @@ type Effect byte
 
 // The effects.
 const (
-	Nothing     Effect = iota
-	Start              // Lacking, where something that it needs is not ready; else control/u, then Ready
-	Spawn              // make ./run
-	SpawnFinish        // make ./finish
-	Stop               // control/t, TERM; then CONT and control/d or control/x, as is wanted
-	Rest               // Rested after a second
-	RestLong           // Rested after five seconds
-	RestOn             // Rested when a second since the last end has passed
-	RestBackoff        // Rested after the pause that the service says
-	Await              // Rested after ten seconds
-	TellUnready        // say why ./run cannot be executed
-	TellHeld           // warn of the control script that the end waits for
-	TellNeeds          // warn of what it needs and will not be ready by itself
-	Over               // it has ended, and is not started again without an order
-	GiveUp             // the same, and others are to see that it was given up
-	SendKill           // from here on: the control script of that name, then the signal
+	Nothing      Effect = iota
+	Start               // Lacking, where something that it needs is not ready; else control/u, then Ready
+	Spawn               // make ./run
+	SpawnFinish         // make ./finish
+	Stop                // control/t, TERM, Asked; then CONT and control/d or control/x, as is wanted
+	Rest                // Rested after a second
+	RestLong            // Rested after five seconds
+	RestOn              // Rested when a second since the last end has passed
+	RestBackoff         // Rested after the pause that the service says
+	Await               // Rested after ten seconds
+	TellUnready         // say why ./run cannot be executed
+	TellHeld            // warn of the control script that the end waits for
+	TellNeeds           // warn of what it needs and will not be ready by itself
+	LimitStop           // Overdue after timeout-kill, unless such a time runs
+	LimitFinish         // the same after timeout-finish
+	ResumeStop          // LimitStop, counted from when an earlier core has told of the TERM
+	ResumeFinish        // LimitFinish, counted from when that has told of ./finish
+	KillRun             // KILL to ./run, or to its process group where the service says so
+	KillFinish          // KILL to ./finish
+	Over                // it has ended, and is not started again without an order
+	GiveUp              // the same, and others are to see that it was given up
+	SendKill            // from here on: the control script of that name, then the signal
 	SendStop
 	SendCont
 	SendHup
@@ -144,6 +153,7 @@ const (
 	ifUp                // up is wanted, and the service was not given up
 	ifWanted            // up or once is wanted, and it was not given up
 	ifAgainst           // an order to end was not told to the process yet
+	ifTermed            // TERM was sent to the process
 	ifWorking           // the process is neither paused nor asked to end
 )
 
@@ -243,7 +253,10 @@ var moves = [phases][]Row{
 		{on: CmdUsr1, next: Running, Do: SendUsr1},
 		{on: CmdUsr2, next: Running, Do: SendUsr2},
 		{on: CmdReload, next: Running, Do: SendReload},
+		{on: Asked, next: Running, Do: LimitStop},
+		{on: Overdue, next: Running, Do: KillRun},
 		{on: Hung, when: ifWorking, next: Running, Do: Abort},
+		{on: Taken, when: ifTermed, next: Running, Do: ResumeStop},
 		{on: FoundOther, next: Running, Do: Stop},
 		{on: Resumed, when: ifAgainst, next: Running, Do: Stop}, // the order was cut off before the signal
 		{on: Held, next: Ending, Do: Await},
@@ -254,7 +267,9 @@ var moves = [phases][]Row{
 		{on: Died, next: Finishing, Do: SpawnFinish},
 	},
 	Finishing: { // ./finish runs whatever is wanted
-		{on: Spawned, next: Finishing},
+		{on: Spawned, next: Finishing, Do: LimitFinish},
+		{on: Taken, next: Finishing, Do: ResumeFinish},
+		{on: Overdue, next: Finishing, Do: KillFinish},
 		{on: Unmade, next: Finishing, Do: RestLong},
 		{on: Rested, next: Finishing, Do: SpawnFinish},
 		{on: Refused, next: Idle, Do: GiveUp},
@@ -377,6 +392,8 @@ func (c condition) holds(s Status) bool {
 		return s.Want == state.WantUp && !s.Failed
 	case ifWanted:
 		return s.Want != state.WantDown && s.Want != state.WantExit && !s.Failed
+	case ifTermed:
+		return s.Termed
 	case ifWorking:
 		return !s.Termed && !s.Paused
 	case ifAgainst:

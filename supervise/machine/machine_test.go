@@ -68,6 +68,15 @@ func TestStep(t *testing.T) {
 		{"that is then", up, StopSent, Status{Phase: Running, Paused: true}, Nothing},
 		{"cont ends the pause when control/c has ended", Status{Phase: Running, Paused: true}, CmdCont, Status{Phase: Running, Paused: true}, SendCont},
 		{"so does the CONT that goes with down", Status{Phase: Running, Want: state.WantDown, Paused: true}, ContSent, Status{Phase: Running, Want: state.WantDown}, Nothing},
+		{"what was asked to end has its time for that", up, Asked, up, LimitStop},
+		{"when that is over it is killed", Status{Phase: Running, Termed: true}, Overdue, Status{Phase: Running, Termed: true}, KillRun},
+		{"what has ended meanwhile is not", Status{Phase: Ending}, Overdue, Status{Phase: Ending}, Nothing},
+		{"nor has it a time", Status{Phase: Ending}, Asked, Status{Phase: Ending}, Nothing},
+		{"./finish has its time too", Status{Phase: Finishing}, Spawned, Status{Phase: Finishing}, LimitFinish},
+		{"and is killed", Status{Phase: Finishing, Want: state.WantDown}, Overdue, Status{Phase: Finishing, Want: state.WantDown}, KillFinish},
+		{"the next core goes on with the time of what was asked to end", Status{Phase: Running, Termed: true}, Taken, Status{Phase: Running, Termed: true}, ResumeStop},
+		{"what was not has none", up, Taken, up, Nothing},
+		{"and with that of ./finish", Status{Phase: Finishing}, Taken, Status{Phase: Finishing}, ResumeFinish},
 		{"what ends while control/t runs stays as it is", Status{Phase: Running, Termed: true}, Held, Status{Phase: Ending, Termed: true}, Await},
 		{"a control script that takes long is told of", Status{Phase: Ending, Want: state.WantDown}, Rested, Status{Phase: Ending, Want: state.WantDown}, TellHeld},
 		{"until then only orders are taken", Status{Phase: Ending}, CmdDown, Status{Phase: Ending, Want: state.WantDown}, Nothing},
@@ -157,6 +166,9 @@ func TestStepNeverStartsTwice(t *testing.T) {
 			lacks = false
 			walk(other, depth-1)
 		}
+		for _, ev := range []Event{TermSent, Asked, Overdue, StopSent, ContSent, Hung} { // what changes no phase
+			walk(feed(w, ev), depth-1)
+		}
 		if w.st.Phase == Waiting {
 			walk(feed(w, Rested), depth-1)
 			walk(feed(w, Met), depth-1)
@@ -240,6 +252,7 @@ func everyStatus(f func(Status)) {
 
 // TestMachineHolds asks of every status and every event what must hold of each.
 func TestMachineHolds(t *testing.T) {
+	sends := func(r Row) bool { return r.Do == Stop || r.Do == KillRun || r.Do >= SendKill }
 	starts := func(r Row) bool { return r.Do == Start || r.Do == Spawn || r.next == Starting }
 	for _, rule := range []struct {
 		name string
@@ -266,7 +279,7 @@ func TestMachineHolds(t *testing.T) {
 			return !from.Log || ev != CmdExit || to == from && r.Do == Nothing
 		}},
 		{"a log service whose pipe is closed is sent no signal", func(from Status, ev Event, _ Status, r Row) bool {
-			return ev != Unfed && (ev != Spawned && ev != Resumed || !from.Log || from.Want != state.WantExit) || r.Do == Nothing
+			return ev != Unfed && (ev != Spawned && ev != Resumed || !from.Log || from.Want != state.WantExit) || !sends(r)
 		}},
 		{"a service stays the kind that it is", func(from Status, _ Event, to Status, _ Row) bool { return from.Log == to.Log }},
 		{"only commands and the closed pipe change the standing order", func(from Status, ev Event, to Status, _ Row) bool {
@@ -283,8 +296,11 @@ func TestMachineHolds(t *testing.T) {
 			ends := ev == Gone || ev == GoneSoon || ev == GoneBackoff || ev == TooMany || ev == Refused && from.Phase == Finishing
 			return !ends || to.Phase != Idle || !from.Phase.mayEnd() || r.Do == Over || r.Do == GiveUp
 		}},
+		{"KILL comes at the end of a time, and to what is there", func(from Status, ev Event, _ Status, r Row) bool {
+			return r.Do != KillRun && r.Do != KillFinish || ev == Overdue && from.Phase == map[Effect]Phase{KillRun: Running, KillFinish: Finishing}[r.Do]
+		}},
 		{"signals go to ./run only", func(from Status, _ Event, to Status, r Row) bool {
-			return r.Do != Stop && r.Do < SendKill || to.Phase == Running
+			return !sends(r) || to.Phase == Running
 		}},
 	} {
 		t.Run(rule.name, func(t *testing.T) {
