@@ -283,7 +283,14 @@ func (s *service) do(u *unit, e machine.Effect, ev machine.Event) {
 			s.fatal(fmt.Errorf("unable to start ./run: %w", err))
 		}
 	case machine.Abort:
-		s.abort(u)
+		s.abort(u, ev)
+	case machine.Watch:
+		s.startWatchdog(u)
+	case machine.WatchAnew:
+		u.talk.worked = time.Now()
+		s.startWatchdog(u)
+	case machine.LimitHung:
+		s.limitHung(u)
 	case machine.Await:
 		u.restFor(10 * time.Second)
 	case machine.TellHeld:

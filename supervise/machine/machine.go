@@ -41,6 +41,7 @@ type Status struct {
 	Termed bool // a TERM was sent to the process that runs
 	Log    bool // it is a log service
 	Failed bool // it was given up: it stays down until an order starts it
+	Hung   bool // the process was sent ABRT, since it does not work
 }
 
 // Event is what can happen to a service: a command byte read from
@@ -98,7 +99,10 @@ const (
 	Scripted                         // the same, and a control script of it goes on
 	Taken                            // what runs was taken over: this comes before those three
 	FoundFailed                      // an earlier core has given it up
-	Hung                             // ./run has not said in time that it works
+	Works                            // ./run has said that it works
+	Silent                           // it has not in time
+	Hangs                            // it has said that it does not
+	AbortSent                        // ABRT was sent, by this core or an earlier one
 	Lacking                          // something that it needs is not ready
 	Met                              // all that it needs is ready
 
@@ -125,8 +129,11 @@ const (
 	TellNeeds           // warn of what it needs and will not be ready by itself
 	LimitStop           // Overdue after timeout-kill, unless such a time runs
 	LimitFinish         // the same after timeout-finish
+	LimitHung           // the same after timeout-kill, or the time that stands for that, counted from the ABRT
 	ResumeStop          // LimitStop, counted from when an earlier core has told of the TERM
 	ResumeFinish        // LimitFinish, counted from when that has told of ./finish
+	Watch               // Silent after watchdog, counted from when ./run has said last that it works
+	WatchAnew           // the same, counted from now
 	KillRun             // KILL to ./run, or to its process group where the service says so
 	KillFinish          // KILL to ./finish
 	Over                // it has ended, and is not started again without an order
@@ -141,7 +148,7 @@ const (
 	SendUsr1
 	SendUsr2
 	SendReload // control/h, then what reload-signal says
-	Abort      // ABRT, and KILL for who does not end by it
+	Abort      // ABRT, CONT, AbortSent
 )
 
 // condition is what a row depends on beside phase and event: the order as it is with the
@@ -154,7 +161,8 @@ const (
 	ifWanted            // up or once is wanted, and it was not given up
 	ifAgainst           // an order to end was not told to the process yet
 	ifTermed            // TERM was sent to the process
-	ifWorking           // the process is neither paused nor asked to end
+	ifPaused            // the process is paused, and was not sent ABRT
+	ifWorking           // the process is neither paused, nor asked to end, nor was it sent ABRT
 )
 
 // Row is what one event means in one phase, where its condition holds.
@@ -183,6 +191,7 @@ type change struct {
 	want    state.Want
 	paused  mark
 	termed  mark
+	hung    mark
 	failed  mark
 	only    bool // the flags change in phase Running only
 	except  bool // the flags change in every phase but Running
@@ -202,6 +211,7 @@ var changes = [...]change{
 	{on: StopSent, paused: set},
 	{on: ContSent, paused: unset},
 	{on: TermSent, termed: set, only: true},
+	{on: AbortSent, hung: set, only: true},
 	{on: Spawned, clears: true},
 	{on: Died, clears: true},
 	{on: Gone, clears: true},
@@ -255,7 +265,11 @@ var moves = [phases][]Row{
 		{on: CmdReload, next: Running, Do: SendReload},
 		{on: Asked, next: Running, Do: LimitStop},
 		{on: Overdue, next: Running, Do: KillRun},
-		{on: Hung, when: ifWorking, next: Running, Do: Abort},
+		{on: Works, next: Running, Do: Watch},
+		{on: Silent, when: ifWorking, next: Running, Do: Abort},
+		{on: Silent, when: ifPaused, next: Running, Do: WatchAnew}, // who is paused on purpose says nothing
+		{on: Hangs, when: ifWorking, next: Running, Do: Abort},
+		{on: AbortSent, next: Running, Do: LimitHung},
 		{on: Taken, when: ifTermed, next: Running, Do: ResumeStop},
 		{on: FoundOther, next: Running, Do: Stop},
 		{on: Resumed, when: ifAgainst, next: Running, Do: Stop}, // the order was cut off before the signal
@@ -350,11 +364,11 @@ func Step(s Status, ev Event) (Status, Row) {
 		s.Want = c.want
 	}
 	if c.clears {
-		s.Paused, s.Termed = false, false
+		s.Paused, s.Termed, s.Hung = false, false, false
 	}
 	r := s.row(ev) // which looks at the other flags as they were
 	if running := s.Phase == Running; !(c.only && !running || c.except && running) {
-		s.Paused, s.Termed, s.Failed = c.paused.on(s.Paused), c.termed.on(s.Termed), c.failed.on(s.Failed)
+		s.Paused, s.Termed, s.Failed, s.Hung = c.paused.on(s.Paused), c.termed.on(s.Termed), c.failed.on(s.Failed), c.hung.on(s.Hung)
 	}
 	s.Phase = r.next
 	return s, r
@@ -394,8 +408,10 @@ func (c condition) holds(s Status) bool {
 		return s.Want != state.WantDown && s.Want != state.WantExit && !s.Failed
 	case ifTermed:
 		return s.Termed
+	case ifPaused:
+		return s.Paused && !s.Hung
 	case ifWorking:
-		return !s.Termed && !s.Paused
+		return !s.Termed && !s.Paused && !s.Hung
 	case ifAgainst:
 		return !s.Termed && (s.Want == state.WantDown || s.Want == state.WantExit && !s.Log)
 	}

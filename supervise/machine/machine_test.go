@@ -50,12 +50,19 @@ func TestStep(t *testing.T) {
 		{"down stops what runs", up, CmdDown, Status{Phase: Running, Want: state.WantDown}, Stop},
 		{"exit stops what runs", up, CmdExit, Status{Phase: Running, Want: state.WantExit}, Stop},
 		{"term stops it without an order", up, CmdTerm, up, Stop},
-		{"what hangs is sent ABRT, and stays wanted", up, Hung, up, Abort},
-		{"a log service too", Status{Phase: Running, Log: true}, Hung, Status{Phase: Running, Log: true}, Abort},
-		{"what is to run once too", Status{Phase: Running, Want: state.WantOnce}, Hung, Status{Phase: Running, Want: state.WantOnce}, Abort},
-		{"but not what is paused", Status{Phase: Running, Paused: true}, Hung, Status{Phase: Running, Paused: true}, Nothing},
-		{"nor what was asked to end", Status{Phase: Running, Want: state.WantDown, Termed: true}, Hung, Status{Phase: Running, Want: state.WantDown, Termed: true}, Nothing},
-		{"nor what has ended", Status{Phase: Finishing}, Hung, Status{Phase: Finishing}, Nothing},
+		{"what says that it works is watched from then on", up, Works, up, Watch},
+		{"what is silent for too long is sent ABRT, and stays wanted", up, Silent, up, Abort},
+		{"so is what says that it does not work", up, Hangs, up, Abort},
+		{"a log service too", Status{Phase: Running, Log: true}, Silent, Status{Phase: Running, Log: true}, Abort},
+		{"what is to run once too", Status{Phase: Running, Want: state.WantOnce}, Silent, Status{Phase: Running, Want: state.WantOnce}, Abort},
+		{"what is paused has its time again", Status{Phase: Running, Paused: true}, Silent, Status{Phase: Running, Paused: true}, WatchAnew},
+		{"but it says nothing of itself", Status{Phase: Running, Paused: true}, Hangs, Status{Phase: Running, Paused: true}, Nothing},
+		{"what was asked to end is not sent ABRT", Status{Phase: Running, Want: state.WantDown, Termed: true}, Silent, Status{Phase: Running, Want: state.WantDown, Termed: true}, Nothing},
+		{"nor what has ended", Status{Phase: Finishing}, Silent, Status{Phase: Finishing}, Nothing},
+		{"nor what was sent it before", Status{Phase: Running, Hung: true}, Hangs, Status{Phase: Running, Hung: true}, Nothing},
+		{"who is sent ABRT has some time to end", up, AbortSent, Status{Phase: Running, Hung: true}, LimitHung},
+		{"and is killed then", Status{Phase: Running, Hung: true}, Overdue, Status{Phase: Running, Hung: true}, KillRun},
+		{"the next process does not hang for that", Status{Phase: Running, Hung: true}, GoneSoon, Status{Phase: Resting}, Rest},
 		{"up while it runs only changes the order", Status{Phase: Running, Want: state.WantDown}, CmdUp, up, Nothing},
 		{"once while it runs only changes the order", up, CmdOnce, Status{Phase: Running, Want: state.WantOnce}, Nothing},
 		{"kill leaves the state to the death", up, CmdKill, up, SendKill},
@@ -166,7 +173,7 @@ func TestStepNeverStartsTwice(t *testing.T) {
 			lacks = false
 			walk(other, depth-1)
 		}
-		for _, ev := range []Event{TermSent, Asked, Overdue, StopSent, ContSent, Hung} { // what changes no phase
+		for _, ev := range []Event{TermSent, Asked, Overdue, StopSent, ContSent, Works, Silent, Hangs, AbortSent} { // what changes no phase
 			walk(feed(w, ev), depth-1)
 		}
 		if w.st.Phase == Waiting {
@@ -245,8 +252,9 @@ func TestStanding(t *testing.T) {
 
 // everyStatus calls f with each status that there can be.
 func everyStatus(f func(Status)) {
-	for i := range int(phases) * 4 * 16 {
-		f(Status{Phase: Phase(i / 64), Want: state.Want(i / 16 % 4), Paused: i&1 != 0, Termed: i&2 != 0, Log: i&4 != 0, Failed: i&8 != 0})
+	const flags = 5
+	for i := range int(phases) * 4 << flags {
+		f(Status{Phase: Phase(i >> flags / 4), Want: state.Want(i >> flags % 4), Paused: i&1 != 0, Termed: i&2 != 0, Log: i&4 != 0, Failed: i&8 != 0, Hung: i&16 != 0})
 	}
 }
 
@@ -296,6 +304,7 @@ func TestMachineHolds(t *testing.T) {
 			ends := ev == Gone || ev == GoneSoon || ev == GoneBackoff || ev == TooMany || ev == Refused && from.Phase == Finishing
 			return !ends || to.Phase != Idle || !from.Phase.mayEnd() || r.Do == Over || r.Do == GiveUp
 		}},
+		{"ABRT is sent once", func(from Status, _ Event, _ Status, r Row) bool { return r.Do != Abort || !from.Hung }},
 		{"KILL comes at the end of a time, and to what is there", func(from Status, ev Event, _ Status, r Row) bool {
 			return r.Do != KillRun && r.Do != KillFinish || ev == Overdue && from.Phase == map[Effect]Phase{KillRun: Running, KillFinish: Finishing}[r.Do]
 		}},
