@@ -184,6 +184,7 @@ func (s *service) restore(u *unit, was *priorState) {
 		u.st.Want = was.record.Want
 	}
 	u.want, u.ready = u.st.Want, was.record.Ready
+	u.st.Unready = u.ready == state.NotReady
 	now := s.core.sign(u, was.record)
 	now.Core = was.told.Core
 	if u.rec, u.recorded = now, now == was.told && !was.unwritten; !u.recorded { // it was another tree's, or was found while it was being made

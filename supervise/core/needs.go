@@ -353,7 +353,7 @@ func (s *service) tellNeeds(lacks []lack, late bool) {
 // tellStanding tells those that wait for the service what it is.
 func (s *service) tellStanding() {
 	if s.needed {
-		now := s.main.st.Standing(s.main.ready != state.NotReady)
+		now := s.main.st.Standing()
 		s.core.wakeNeeding(s.core.needs.told(s.name, now))
 	}
 }

@@ -146,6 +146,7 @@ func (s *service) openReadiness(u *unit, o *order) (err error) {
 		return err
 	}
 	u.setReady(state.NotReady)
+	s.feed(u, machine.Unready)
 	s.core.stashNow(s)
 	return nil
 }
@@ -207,7 +208,6 @@ func (s *service) restoreNotify(u *unit, k stash) {
 	if u.pid == 0 || u.ready != state.NotReady || u.st.Phase != machine.Running {
 		return
 	}
-	s.startTimeoutReady(u, u.since)
 	fd := k.take(u.prefix + "notify")
 	if fd < 0 && u.policy != nil && u.policy.NotificationFD != 0 {
 		fd, _ = sys.ReopenPipe(proc.Path(u.pid, "fd/"+strconv.Itoa(u.policy.NotificationFD)), unix.O_RDONLY)
@@ -232,8 +232,7 @@ func (s *service) notified(u *unit) {
 			return
 		}
 		if bytes.IndexByte(buf[:n], '\n') >= 0 {
-			u.closeNotify()
-			s.tellReady(u)
+			s.feed(u, machine.Ready)
 		}
 	}
 }
@@ -241,6 +240,7 @@ func (s *service) notified(u *unit) {
 // tellReady records that ./run is ready, and has those look who wait for it: they wait
 // for supervise/status to be written.
 func (s *service) tellReady(u *unit) {
+	u.closeNotify()
 	u.records.Lock()
 	u.ready, u.rec.Ready = state.IsReady, state.IsReady
 	var err error
@@ -252,10 +252,6 @@ func (s *service) tellReady(u *unit) {
 	s.noteRecord(u, err)
 	s.noteReady(u)
 	u.written.status = [state.StatusSize]byte{}
-	u.write()
-	if u == &s.main {
-		s.tellStanding()
-	}
 }
 
 // closeNotify ends the wait for readiness of a service that goes on: the scanner is to
@@ -287,23 +283,20 @@ func (u *unit) stopLate() {
 	}
 }
 
-// startTimeoutReady has a ./run stopped, and thereby started again, that has not said in
-// time that it is ready.
-func (s *service) startTimeoutReady(u *unit, since time.Time) {
-	if u.ready != state.NotReady {
-		return
-	}
+// limitReady begins the time in which ./run has to say that it is ready.
+func (s *service) limitReady(u *unit) {
 	if d := s.timeout(u, policy.TimeoutReady); d > 0 {
-		s.lateIn(u, time.Until(since.Add(d)))
+		u.lateIn(time.Until(u.since.Add(d)))
 	}
 }
 
-func (s *service) lateIn(u *unit, d time.Duration) {
+func (u *unit) lateIn(d time.Duration) {
 	pid := u.pid
-	u.late = time.AfterFunc(max(0, d), func() { s.post(event{kind: evLate, who: u, pid: pid}) })
+	u.late = time.AfterFunc(max(0, d), func() { u.svc.post(event{kind: evLate, who: u, pid: pid}) })
 }
 
-// late stops what is not ready in time.
+// late tells the machine that ./run is not ready in time, unless it is by now, or has asked
+// for more.
 func (s *service) late(ev event) {
 	u := ev.who
 	if u.pid != ev.pid || u.late == nil {
@@ -311,13 +304,12 @@ func (s *service) late(ev event) {
 	}
 	u.late = nil
 	s.hear(u)
-	if more := u.extended(); more > 0 {
-		s.lateIn(u, more)
-		return
-	}
-	if u.ready == state.NotReady && u.st.Phase == machine.Running && !u.st.Termed {
-		s.warn(fmt.Errorf("%s./run (pid %d) is not ready within %s: it is stopped", u.prefix, ev.pid, policy.TimeoutReady))
-		s.feed(u, machine.CmdTerm)
+	switch more := u.extended(); {
+	case !u.st.Unready:
+	case more > 0:
+		u.lateIn(more)
+	default:
+		s.feed(u, machine.Late)
 	}
 }
 

@@ -263,7 +263,7 @@ func (s *service) do(u *unit, e machine.Effect, ev machine.Event) {
 				return
 			}
 		}
-		s.hook(u, laneUp, job{hook: 'u', then: func(bool) { s.feed(u, machine.Ready) }})
+		s.hook(u, laneUp, job{hook: 'u', then: func(bool) { s.feed(u, machine.Prepared) }})
 	case machine.Spawn:
 		s.spawn(u, isRun)
 	case machine.SpawnFinish:
@@ -289,6 +289,13 @@ func (s *service) do(u *unit, e machine.Effect, ev machine.Event) {
 	case machine.WatchAnew:
 		u.talk.worked = time.Now()
 		s.startWatchdog(u)
+	case machine.LimitReady:
+		s.limitReady(u)
+	case machine.TellReady:
+		s.tellReady(u)
+	case machine.StopLate:
+		s.warn(fmt.Errorf("%s./run (pid %d) is not ready within %s: it is stopped", u.prefix, u.pid, policy.TimeoutReady))
+		s.stop(u)
 	case machine.LimitHung:
 		s.limitHung(u)
 	case machine.Await:

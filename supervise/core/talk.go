@@ -297,8 +297,8 @@ func (s *service) hear(u *unit) {
 // actOn does what messages ask for.
 func (s *service) actOn(u *unit, said state.Said, now time.Time) {
 	t := u.talk
-	ready := said.Ready && u.ready != state.IsReady
-	works := said.Works || ready || said.Change && u.ready == state.IsReady && t.worked.IsZero()
+	ready := said.Ready && u.st.Unready
+	works := said.Works || ready || said.Change && !u.st.Unready && t.worked.IsZero()
 	if works = works && s.watchdogTime(u) > 0; works {
 		t.worked = now
 	}
@@ -306,8 +306,7 @@ func (s *service) actOn(u *unit, said state.Said, now time.Time) {
 		s.writeSaid(u)
 	}
 	if ready {
-		u.closeNotify()
-		s.tellReady(u)
+		s.feed(u, machine.Ready)
 	}
 	if works || said.Change && t.watchdog != nil {
 		s.feed(u, machine.Works)

@@ -35,13 +35,14 @@ func (p Phase) State() state.State {
 
 // Status is all that the machine remembers of a service.
 type Status struct {
-	Phase  Phase
-	Want   state.Want
-	Paused bool
-	Termed bool // a TERM was sent to the process that runs
-	Log    bool // it is a log service
-	Failed bool // it was given up: it stays down until an order starts it
-	Hung   bool // the process was sent ABRT, since it does not work
+	Phase   Phase
+	Want    state.Want
+	Paused  bool
+	Termed  bool // a TERM was sent to the process that runs
+	Log     bool // it is a log service
+	Failed  bool // it was given up: it stays down until an order starts it
+	Hung    bool // the process was sent ABRT, since it does not work
+	Unready bool // ./run has yet to say that it is ready
 }
 
 // Event is what can happen to a service: a command byte read from
@@ -71,8 +72,11 @@ const (
 
 // What else happens.
 const (
-	Ready        Event = 0x80 + iota // control/u is over: ./run may be made
+	Prepared     Event = 0x80 + iota // control/u is over: ./run may be made
+	Unready                          // ./run, which is about to be made, is to say when it is ready
 	Spawned                          // the process was made
+	Ready                            // ./run has said that it is ready
+	Late                             // it has not in time
 	Unmade                           // no process could be made: the system is short of something
 	Held                             // ./run has ended, but control/t, d, x or k still runs
 	Died                             // ./run has ended and there is a ./finish
@@ -115,7 +119,7 @@ type Effect byte
 // The effects.
 const (
 	Nothing      Effect = iota
-	Start               // Lacking, where something that it needs is not ready; else control/u, then Ready
+	Start               // Lacking, where something that it needs is not ready; else control/u, then Prepared
 	Spawn               // make ./run
 	SpawnFinish         // make ./finish
 	Stop                // control/t, TERM, Asked; then CONT and control/d or control/x, as is wanted
@@ -132,6 +136,9 @@ const (
 	LimitHung           // the same after timeout-kill, or the time that stands for that, counted from the ABRT
 	ResumeStop          // LimitStop, counted from when an earlier core has told of the TERM
 	ResumeFinish        // LimitFinish, counted from when that has told of ./finish
+	LimitReady          // Late after timeout-ready, counted from when ./run began
+	TellReady           // others are to see that ./run is ready
+	StopLate            // say that ./run is not ready in time; then as Stop
 	Watch               // Silent after watchdog, counted from when ./run has said last that it works
 	WatchAnew           // the same, counted from now
 	KillRun             // KILL to ./run, or to its process group where the service says so
@@ -156,13 +163,15 @@ const (
 type condition byte
 
 const (
-	always    condition = iota
-	ifUp                // up is wanted, and the service was not given up
-	ifWanted            // up or once is wanted, and it was not given up
-	ifAgainst           // an order to end was not told to the process yet
-	ifTermed            // TERM was sent to the process
-	ifPaused            // the process is paused, and was not sent ABRT
-	ifWorking           // the process is neither paused, nor asked to end, nor was it sent ABRT
+	always     condition = iota
+	ifUp                 // up is wanted, and the service was not given up
+	ifWanted             // up or once is wanted, and it was not given up
+	ifAgainst            // an order to end was not told to the process yet
+	ifTermed             // TERM was sent to the process
+	ifUntermed           // it was not
+	ifUnready            // ./run has yet to say that it is ready
+	ifPaused             // the process is paused, and was not sent ABRT
+	ifWorking            // the process is neither paused, nor asked to end, nor was it sent ABRT
 )
 
 // Row is what one event means in one phase, where its condition holds.
@@ -192,6 +201,7 @@ type change struct {
 	paused  mark
 	termed  mark
 	hung    mark
+	unready mark
 	failed  mark
 	only    bool // the flags change in phase Running only
 	except  bool // the flags change in every phase but Running
@@ -212,6 +222,9 @@ var changes = [...]change{
 	{on: ContSent, paused: unset},
 	{on: TermSent, termed: set, only: true},
 	{on: AbortSent, hung: set, only: true},
+	{on: Prepared, unready: unset},
+	{on: Unready, unready: set},
+	{on: Ready, unready: unset},
 	{on: Spawned, clears: true},
 	{on: Died, clears: true},
 	{on: Gone, clears: true},
@@ -239,11 +252,14 @@ var moves = [phases][]Row{
 		{on: FoundFinish, next: Finishing},
 	},
 	Starting: {
-		{on: Ready, when: ifWanted, next: Starting, Do: Spawn, Later: true},
-		{on: Ready, next: Idle},
+		{on: Prepared, when: ifWanted, next: Starting, Do: Spawn, Later: true},
+		{on: Prepared, next: Idle},
+		{on: Unready, next: Starting, Later: true},
+		{on: Ready, when: ifUnready, next: Starting, Do: TellReady, Later: true}, // it has begun, and that is not known yet
 		{on: Lacking, when: ifWanted, next: Waiting},
 		{on: Lacking, next: Idle},
 		{on: Spawned, when: ifAgainst, next: Running, Do: Stop}, // the order may have changed meanwhile
+		{on: Spawned, when: ifUnready, next: Running, Do: LimitReady},
 		{on: Spawned, next: Running},
 		{on: Unmade, when: ifWanted, next: Resting, Do: RestLong},
 		{on: Unmade, next: Idle},
@@ -265,12 +281,15 @@ var moves = [phases][]Row{
 		{on: CmdReload, next: Running, Do: SendReload},
 		{on: Asked, next: Running, Do: LimitStop},
 		{on: Overdue, next: Running, Do: KillRun},
+		{on: Ready, when: ifUnready, next: Running, Do: TellReady},
+		{on: Late, when: ifUntermed, next: Running, Do: StopLate},
 		{on: Works, next: Running, Do: Watch},
 		{on: Silent, when: ifWorking, next: Running, Do: Abort},
 		{on: Silent, when: ifPaused, next: Running, Do: WatchAnew}, // who is paused on purpose says nothing
 		{on: Hangs, when: ifWorking, next: Running, Do: Abort},
 		{on: AbortSent, next: Running, Do: LimitHung},
 		{on: Taken, when: ifTermed, next: Running, Do: ResumeStop},
+		{on: Taken, when: ifUnready, next: Running, Do: LimitReady},
 		{on: FoundOther, next: Running, Do: Stop},
 		{on: Resumed, when: ifAgainst, next: Running, Do: Stop}, // the order was cut off before the signal
 		{on: Held, next: Ending, Do: Await},
@@ -334,11 +353,10 @@ const (
 	GivenUp                 // the same, since it has failed
 )
 
-// Standing says what a service of that status is to those that need it; ready is false
-// for one that has yet to say that it is ready.
-func (s Status) Standing(ready bool) Standing {
+// Standing says what a service of that status is to those that need it.
+func (s Status) Standing() Standing {
 	switch {
-	case s.Phase == Running && ready && !s.Termed:
+	case s.Phase == Running && !s.Unready && !s.Termed:
 		return Reached
 	case s.Phase == Idle && s.Failed:
 		return GivenUp
@@ -368,7 +386,8 @@ func Step(s Status, ev Event) (Status, Row) {
 	}
 	r := s.row(ev) // which looks at the other flags as they were
 	if running := s.Phase == Running; !(c.only && !running || c.except && running) {
-		s.Paused, s.Termed, s.Failed, s.Hung = c.paused.on(s.Paused), c.termed.on(s.Termed), c.failed.on(s.Failed), c.hung.on(s.Hung)
+		s.Paused, s.Termed, s.Failed = c.paused.on(s.Paused), c.termed.on(s.Termed), c.failed.on(s.Failed)
+		s.Hung, s.Unready = c.hung.on(s.Hung), c.unready.on(s.Unready)
 	}
 	s.Phase = r.next
 	return s, r
@@ -408,6 +427,10 @@ func (c condition) holds(s Status) bool {
 		return s.Want != state.WantDown && s.Want != state.WantExit && !s.Failed
 	case ifTermed:
 		return s.Termed
+	case ifUntermed:
+		return !s.Termed
+	case ifUnready:
+		return s.Unready
 	case ifPaused:
 		return s.Paused && !s.Hung
 	case ifWorking:

@@ -21,9 +21,9 @@ func TestStep(t *testing.T) {
 		{"up starts what is down", down, CmdUp, Status{Phase: Starting}, Start},
 		{"once starts it too, for one life", down, CmdOnce, Status{Phase: Starting, Want: state.WantOnce}, Start},
 		{"down on what is down only counts as an order", Status{}, CmdDown, down, Nothing},
-		{"control/u is over: the process is made", Status{Phase: Starting}, Ready, Status{Phase: Starting}, Spawn},
-		{"an order taken back during control/u is not carried out", Status{Phase: Starting, Want: state.WantDown}, Ready, down, Nothing},
-		{"once is carried out", Status{Phase: Starting, Want: state.WantOnce}, Ready, Status{Phase: Starting, Want: state.WantOnce}, Spawn},
+		{"control/u is over: the process is made", Status{Phase: Starting}, Prepared, Status{Phase: Starting}, Spawn},
+		{"an order taken back during control/u is not carried out", Status{Phase: Starting, Want: state.WantDown}, Prepared, down, Nothing},
+		{"once is carried out", Status{Phase: Starting, Want: state.WantOnce}, Prepared, Status{Phase: Starting, Want: state.WantOnce}, Spawn},
 		{"down during the start waits for the process", Status{Phase: Starting}, CmdDown, Status{Phase: Starting, Want: state.WantDown}, Nothing},
 		{"a process is there, and down is wanted meanwhile", Status{Phase: Starting, Want: state.WantDown}, Spawned, Status{Phase: Running, Want: state.WantDown}, Stop},
 		{"a log service that is to end is not stopped", Status{Phase: Starting, Want: state.WantExit, Log: true}, Spawned, Status{Phase: Running, Want: state.WantExit, Log: true}, Nothing},
@@ -75,6 +75,17 @@ func TestStep(t *testing.T) {
 		{"that is then", up, StopSent, Status{Phase: Running, Paused: true}, Nothing},
 		{"cont ends the pause when control/c has ended", Status{Phase: Running, Paused: true}, CmdCont, Status{Phase: Running, Paused: true}, SendCont},
 		{"so does the CONT that goes with down", Status{Phase: Running, Want: state.WantDown, Paused: true}, ContSent, Status{Phase: Running, Want: state.WantDown}, Nothing},
+		{"what is to say when it is ready is made as any other", Status{Phase: Starting}, Unready, Status{Phase: Starting, Unready: true}, Nothing},
+		{"its time begins with it", Status{Phase: Starting, Unready: true}, Spawned, Status{Phase: Running, Unready: true}, LimitReady},
+		{"but where it is to end at once", Status{Phase: Starting, Want: state.WantDown, Unready: true}, Spawned, Status{Phase: Running, Want: state.WantDown, Unready: true}, Stop},
+		{"it is ready", Status{Phase: Running, Unready: true}, Ready, up, TellReady},
+		{"also before its core knows that it runs", Status{Phase: Starting, Unready: true}, Ready, Status{Phase: Starting}, TellReady},
+		{"it is so once", up, Ready, up, Nothing},
+		{"it is not in time", Status{Phase: Running, Unready: true}, Late, Status{Phase: Running, Unready: true}, StopLate},
+		{"but it was asked to end", Status{Phase: Running, Unready: true, Termed: true}, Late, Status{Phase: Running, Unready: true, Termed: true}, Nothing},
+		{"but it has ended", Status{Phase: Resting, Unready: true}, Late, Status{Phase: Resting, Unready: true}, Nothing},
+		{"the next core waits for it too", Status{Phase: Running, Unready: true}, Taken, Status{Phase: Running, Unready: true}, LimitReady},
+		{"the next life has to say it anew, or need not", Status{Phase: Starting, Unready: true}, Prepared, Status{Phase: Starting}, Spawn},
 		{"what was asked to end has its time for that", up, Asked, up, LimitStop},
 		{"when that is over it is killed", Status{Phase: Running, Termed: true}, Overdue, Status{Phase: Running, Termed: true}, KillRun},
 		{"what has ended meanwhile is not", Status{Phase: Ending}, Overdue, Status{Phase: Ending}, Nothing},
@@ -150,7 +161,7 @@ func TestStepNeverStartsTwice(t *testing.T) {
 		case Start:
 			if lacks {
 				w.st, _ = Step(w.st, Lacking)
-			} else if w.st, row = Step(w.st, Ready); row.Do == Spawn {
+			} else if w.st, row = Step(w.st, Prepared); row.Do == Spawn {
 				w.due++
 			}
 		case SpawnFinish:
@@ -173,7 +184,7 @@ func TestStepNeverStartsTwice(t *testing.T) {
 			lacks = false
 			walk(other, depth-1)
 		}
-		for _, ev := range []Event{TermSent, Asked, Overdue, StopSent, ContSent, Works, Silent, Hangs, AbortSent} { // what changes no phase
+		for _, ev := range []Event{TermSent, Asked, Overdue, StopSent, ContSent, Ready, Late, Works, Silent, Hangs, AbortSent} { // what changes no phase
 			walk(feed(w, ev), depth-1)
 		}
 		if w.st.Phase == Waiting {
@@ -229,22 +240,21 @@ func TestStepNeverStartsTwice(t *testing.T) {
 
 func TestStanding(t *testing.T) {
 	for _, tt := range []struct {
-		name  string
-		st    Status
-		ready bool
-		want  Standing
+		name string
+		st   Status
+		want Standing
 	}{
-		{"runs, and does not say more", Status{Phase: Running}, true, Reached},
-		{"is not ready yet", Status{Phase: Running}, false, Coming},
-		{"is being stopped", Status{Phase: Running, Termed: true}, true, Coming},
-		{"is about to start", Status{Phase: Starting}, true, Coming},
-		{"rests", Status{Phase: Resting}, true, Coming},
-		{"waits itself", Status{Phase: Waiting}, true, Coming},
-		{"is down", Status{Want: state.WantDown}, true, Stopped},
-		{"has run once", Status{Want: state.WantOnce}, true, Stopped},
-		{"was given up", Status{Failed: true}, true, GivenUp},
+		{"runs, and does not say more", Status{Phase: Running}, Reached},
+		{"is not ready yet", Status{Phase: Running, Unready: true}, Coming},
+		{"is being stopped", Status{Phase: Running, Termed: true}, Coming},
+		{"is about to start", Status{Phase: Starting}, Coming},
+		{"rests", Status{Phase: Resting}, Coming},
+		{"waits itself", Status{Phase: Waiting}, Coming},
+		{"is down", Status{Want: state.WantDown}, Stopped},
+		{"has run once", Status{Want: state.WantOnce}, Stopped},
+		{"was given up", Status{Failed: true}, GivenUp},
 	} {
-		if got := tt.st.Standing(tt.ready); got != tt.want {
+		if got := tt.st.Standing(); got != tt.want {
 			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
 		}
 	}
@@ -252,15 +262,15 @@ func TestStanding(t *testing.T) {
 
 // everyStatus calls f with each status that there can be.
 func everyStatus(f func(Status)) {
-	const flags = 5
+	const flags = 6
 	for i := range int(phases) * 4 << flags {
-		f(Status{Phase: Phase(i >> flags / 4), Want: state.Want(i >> flags % 4), Paused: i&1 != 0, Termed: i&2 != 0, Log: i&4 != 0, Failed: i&8 != 0, Hung: i&16 != 0})
+		f(Status{Phase: Phase(i >> flags / 4), Want: state.Want(i >> flags % 4), Paused: i&1 != 0, Termed: i&2 != 0, Log: i&4 != 0, Failed: i&8 != 0, Hung: i&16 != 0, Unready: i&32 != 0})
 	}
 }
 
 // TestMachineHolds asks of every status and every event what must hold of each.
 func TestMachineHolds(t *testing.T) {
-	sends := func(r Row) bool { return r.Do == Stop || r.Do == KillRun || r.Do >= SendKill }
+	sends := func(r Row) bool { return r.Do == Stop || r.Do == StopLate || r.Do == KillRun || r.Do >= SendKill }
 	starts := func(r Row) bool { return r.Do == Start || r.Do == Spawn || r.next == Starting }
 	for _, rule := range []struct {
 		name string
