@@ -212,7 +212,7 @@ func (s *service) restore(u *unit, was *priorState) {
 	case state.ProcEnded, state.ProcFinishing:
 		u.st, _ = machine.Step(u.st, machine.FoundRun) // its end is told in resume
 		if was.record.Word == state.ProcEnded {
-			s.endStraysOf(u, was)
+			s.findStraysOf(u, was)
 		}
 		return
 	}
@@ -226,7 +226,7 @@ func (s *service) restore(u *unit, was *priorState) {
 		if r == isFinish {
 			u.ws = was.record.Status
 		} else {
-			s.endStraysOf(u, was)
+			s.findStraysOf(u, was)
 		}
 		return
 	}
@@ -253,12 +253,12 @@ func (s *service) restore(u *unit, was *priorState) {
 	}
 }
 
-// endStraysOf ends what ./run left behind whose end the earlier core did not live to act on.
-// The number of its session is nobody else's while something of it lives. Long after it might
-// be; so what an earlier tree has left is not looked for.
-func (s *service) endStraysOf(u *unit, was *priorState) {
+// findStraysOf looks for what ./run has left behind whose end the earlier core did not live to
+// act on. The number of its session is nobody else's while something of it lives. Long after it
+// might be; so what an earlier tree has left is not looked for.
+func (s *service) findStraysOf(u *unit, was *priorState) {
 	if was.verdict.order && was.seen.PID > 0 {
-		s.endStrays(u, was.seen.PID)
+		s.findStrays(u, was.seen.PID)
 	}
 }
 
@@ -270,7 +270,7 @@ func (s *service) resume(u *unit) {
 			s.ended(u, isFinish, u.ws)
 		case !u.st.Log && s.ending():
 			u.pid = u.written.pid
-			s.feed(u, machine.Held)
+			s.feed(u, s.heldBy())
 		default:
 			s.ended(u, isRun, u.ws)
 		}

@@ -335,50 +335,58 @@ func (s *service) giveUp(u *unit, why machine.Event) {
 	s.tellOver(u)
 }
 
-// strayTimeout is how long what ./run has left behind has between TERM and KILL where
-// timeout-kill does not say it.
-const strayTimeout = 5 * time.Second
+// killTimeout is how long what is to be killed has for its end where timeout-kill does not
+// say it.
+const killTimeout = 5 * time.Second
+
+// killTime is how long what is to be killed in any case has for its end.
+func (s *service) killTime(u *unit) time.Duration {
+	if d := s.timeout(u, policy.TimeoutKill); d > 0 {
+		return d
+	}
+	return killTimeout
+}
 
 // endsStrays says whether what the unit's ./run has left behind is to be ended.
 func (u *unit) endsStrays() bool {
 	return u == &u.svc.main && u.policy != nil && u.policy.KillStrays
 }
 
-// endStrays ends what ./run has left behind in its session, or in a cgroup of its own where
-// there could be one, where the service asks for that. ./finish, and the next ./run, wait
-// for it.
-func (s *service) endStrays(u *unit, pid int) {
-	if !u.endsStrays() || len(u.strays(pid)) == 0 {
-		return
+// findStrays takes note of whether ./run, which was that process, has left behind something
+// that is to be ended: in its session, or in a cgroup of its own where there could be one.
+func (s *service) findStrays(u *unit, pid int) {
+	if u.endsStrays() {
+		s.strays = len(u.strays(pid)) > 0
 	}
-	limit := s.timeout(u, policy.TimeoutKill)
-	if limit == 0 {
-		limit = strayTimeout
-	}
-	s.strays = true
+}
+
+// endStrays sends a signal to what ./run has left behind, and tells the machine when it is
+// gone, or that it is not within limit. Where there is no limit it is sent to what comes of
+// that, too.
+func (s *service) endStrays(u *unit, sig unix.Signal, limit time.Duration) {
+	pid := u.pid
 	go func() {
+		told := machine.StraysGone
 		pause := 5 * time.Millisecond
-		sig := unix.SIGTERM
-		for deadline := time.Now().Add(limit); ; time.Sleep(pause) {
+		for begin, once := time.Now(), false; ; time.Sleep(pause) {
 			left := u.strays(pid)
 			if len(left) == 0 {
 				break
 			}
-			if !time.Now().Before(deadline) {
-				sig = unix.SIGKILL
+			if limit > 0 && time.Since(begin) >= limit {
+				told = machine.StraysLate
+				break
 			}
-			if sig != 0 {
+			if limit == 0 || !once {
+				once = true
 				for _, p := range left {
 					unix.Kill(p, sig)
 					unix.Kill(p, unix.SIGCONT)
 				}
 			}
-			if sig == unix.SIGTERM { // it is asked once
-				sig = 0
-			}
 			pause = min(2*pause, 100*time.Millisecond)
 		}
-		s.post(event{kind: evStraysGone, pid: pid})
+		s.post(event{kind: evStrays, pid: pid, cmd: told})
 	}()
 }
 

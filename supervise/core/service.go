@@ -300,6 +300,14 @@ func (s *service) do(u *unit, e machine.Effect, ev machine.Event) {
 		s.limitHung(u)
 	case machine.Await:
 		u.restFor(10 * time.Second)
+	case machine.EndStrays:
+		u.restFor(10 * time.Second)
+		s.endStrays(u, unix.SIGTERM, s.killTime(u))
+	case machine.KillStrays:
+		s.endStrays(u, unix.SIGKILL, 0)
+	case machine.Release:
+		s.strays = false
+		s.release()
 	case machine.TellHeld:
 		s.tellHeld()
 	case machine.TellNeeds:

@@ -12,7 +12,6 @@ import (
 
 	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/machine"
-	"runitbox/supervise/policy"
 	"runitbox/supervise/proc"
 	"runitbox/supervise/state"
 	"runitbox/supervise/sys"
@@ -36,10 +35,6 @@ const (
 	talkSocket = "supervise/notify.socket"
 	talkSaid   = "supervise/notify.said"
 )
-
-// hangTimeout is how long what hangs has between ABRT and KILL where timeout-kill does
-// not say it.
-const hangTimeout = 5 * time.Second
 
 // openTalk makes the socket for a ./run that is about to be made.
 func (s *service) openTalk(u *unit) error {
@@ -399,11 +394,7 @@ func (s *service) limitHung(u *unit) {
 	if u.deadline != nil {
 		return
 	}
-	limit := s.timeout(u, policy.TimeoutKill)
-	if limit == 0 {
-		limit = hangTimeout
-	}
-	u.deadlineIn(time.Until(u.talk.said.Hung.Add(limit)))
+	u.deadlineIn(time.Until(u.talk.said.Hung.Add(s.killTime(u))))
 }
 
 // extended is how much longer ./run is given than a timeout says, as it has asked for.

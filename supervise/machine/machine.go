@@ -14,7 +14,7 @@ const (
 	Idle      Phase = iota // no process, and none is about to be
 	Starting               // control/u runs, or the process is being made
 	Running                // ./run runs
-	Ending                 // ./run has ended, a control script that was to end it has not
+	Ending                 // ./run has ended; a control script that was to end it, or what it left behind, has not
 	Finishing              // ./finish runs or is being made
 	Resting                // down, until a second has passed or an order comes
 	Waiting                // down, until what it needs is ready
@@ -79,6 +79,9 @@ const (
 	Late                             // it has not in time
 	Unmade                           // no process could be made: the system is short of something
 	Held                             // ./run has ended, but control/t, d, x or k still runs
+	Left                             // ./run has ended, but has left behind what is to end before more follows
+	StraysLate                       // that has not ended in time
+	StraysGone                       // it has ended
 	Died                             // ./run has ended and there is a ./finish
 	Gone                             // the last process of a round has ended, a second or more after ./run began
 	GoneSoon                         // the same, within the first second
@@ -143,6 +146,9 @@ const (
 	WatchAnew           // the same, counted from now
 	KillRun             // KILL to ./run, or to its process group where the service says so
 	KillFinish          // KILL to ./finish
+	EndStrays           // TERM to what ./run has left behind; StraysLate after timeout-kill, or what stands for that; and Await
+	KillStrays          // KILL to it
+	Release             // what follows the end of ./run, unless a control script holds it up
 	Over                // it has ended, and is not started again without an order
 	GiveUp              // the same, and others are to see that it was given up
 	SendKill            // from here on: the control script of that name, then the signal
@@ -293,10 +299,13 @@ var moves = [phases][]Row{
 		{on: FoundOther, next: Running, Do: Stop},
 		{on: Resumed, when: ifAgainst, next: Running, Do: Stop}, // the order was cut off before the signal
 		{on: Held, next: Ending, Do: Await},
+		{on: Left, next: Ending, Do: EndStrays},
 		{on: Died, next: Finishing, Do: SpawnFinish},
 	},
 	Ending: { // it shows as running, so that what its script does with supervise/pid meets no other process
 		{on: Rested, next: Ending, Do: TellHeld},
+		{on: StraysLate, next: Ending, Do: KillStrays},
+		{on: StraysGone, next: Ending, Do: Release, Later: true},
 		{on: Died, next: Finishing, Do: SpawnFinish},
 	},
 	Finishing: { // ./finish runs whatever is wanted

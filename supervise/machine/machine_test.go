@@ -97,6 +97,10 @@ func TestStep(t *testing.T) {
 		{"and with that of ./finish", Status{Phase: Finishing}, Taken, Status{Phase: Finishing}, ResumeFinish},
 		{"what ends while control/t runs stays as it is", Status{Phase: Running, Termed: true}, Held, Status{Phase: Ending, Termed: true}, Await},
 		{"a control script that takes long is told of", Status{Phase: Ending, Want: state.WantDown}, Rested, Status{Phase: Ending, Want: state.WantDown}, TellHeld},
+		{"what ./run has left behind is ended first", Status{Phase: Running, Termed: true}, Left, Status{Phase: Ending, Termed: true}, EndStrays},
+		{"it is killed", Status{Phase: Ending}, StraysLate, Status{Phase: Ending}, KillStrays},
+		{"when it is gone the service goes on", Status{Phase: Ending}, StraysGone, Status{Phase: Ending}, Release},
+		{"nobody else is taken for it", up, StraysLate, up, Nothing},
 		{"until then only orders are taken", Status{Phase: Ending}, CmdDown, Status{Phase: Ending, Want: state.WantDown}, Nothing},
 		{"and nobody is sent a signal", Status{Phase: Ending}, CmdKill, Status{Phase: Ending}, Nothing},
 		{"then it ends: finish", Status{Phase: Ending, Want: state.WantDown, Termed: true}, Died, Status{Phase: Finishing, Want: state.WantDown}, SpawnFinish},
@@ -202,15 +206,15 @@ func TestStepNeverStartsTwice(t *testing.T) {
 		if w.procs > 0 {
 			dead := w
 			dead.procs--
-			for _, ev := range []Event{Held, Died, Gone, GoneSoon} {
-				if (ev == Died || ev == Held) && dead.st.Phase != Running {
+			for _, ev := range []Event{Held, Left, Died, Gone, GoneSoon} {
+				if (ev == Died || ev == Held || ev == Left) && dead.st.Phase != Running {
 					continue
 				}
 				walk(feed(dead, ev), depth-1)
 			}
 		}
 		if w.st.Phase == Ending {
-			for _, ev := range []Event{Rested, Died, Gone, GoneSoon} {
+			for _, ev := range []Event{Rested, StraysLate, StraysGone, Died, Gone, GoneSoon} {
 				walk(feed(w, ev), depth-1)
 			}
 		}
@@ -313,6 +317,9 @@ func TestMachineHolds(t *testing.T) {
 		{"an end after which it stays down is its last", func(from Status, ev Event, to Status, r Row) bool {
 			ends := ev == Gone || ev == GoneSoon || ev == GoneBackoff || ev == TooMany || ev == Refused && from.Phase == Finishing
 			return !ends || to.Phase != Idle || !from.Phase.mayEnd() || r.Do == Over || r.Do == GiveUp
+		}},
+		{"what is left behind is ended in phase Ending only", func(_ Status, _ Event, to Status, r Row) bool {
+			return r.Do != EndStrays && r.Do != KillStrays && r.Do != Release || to.Phase == Ending
 		}},
 		{"ABRT is sent once", func(from Status, _ Event, _ Status, r Row) bool { return r.Do != Abort || !from.Hung }},
 		{"KILL comes at the end of a time, and to what is there", func(from Status, ev Event, _ Status, r Row) bool {
