@@ -202,7 +202,7 @@ func (s *service) handle(ev event) {
 		s.needed = true
 		s.tellStanding()
 	case evNeeds:
-		s.needsChanged()
+		s.feed(&s.main, machine.NeedsChanged)
 	case evLend:
 		s.lends = true
 		s.lendLog()

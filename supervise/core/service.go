@@ -259,7 +259,8 @@ func (s *service) do(u *unit, e machine.Effect, ev machine.Event) {
 		}
 		if u == &s.main {
 			s.attachLog()
-			if s.waitForNeeds() {
+			if s.lacksAny() {
+				s.feed(u, machine.Lacking)
 				return
 			}
 		}
@@ -310,6 +311,11 @@ func (s *service) do(u *unit, e machine.Effect, ev machine.Event) {
 		s.release()
 	case machine.TellHeld:
 		s.tellHeld()
+	case machine.AwaitNeeds:
+		u.restFor(needsBrief)
+		s.tellNeeds(false)
+	case machine.LookNeeds:
+		s.lookNeeds()
 	case machine.TellNeeds:
 		s.waitsOn()
 	case machine.LimitStop:

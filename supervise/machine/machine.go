@@ -111,6 +111,7 @@ const (
 	Hangs                            // it has said that it does not
 	AbortSent                        // ABRT was sent, by this core or an earlier one
 	Lacking                          // something that it needs is not ready
+	NeedsChanged                     // that may be so no more
 	Met                              // all that it needs is ready
 
 	events = iota + 0x80
@@ -133,7 +134,9 @@ const (
 	Await               // Rested after ten seconds
 	TellUnready         // say why ./run cannot be executed
 	TellHeld            // warn of the control script that the end waits for
-	TellNeeds           // warn of what it needs and will not be ready by itself
+	AwaitNeeds          // Rested after a moment; warn of what it needs that was given up
+	LookNeeds           // Met, or the same warning
+	TellNeeds           // others are to see that it waits; a second later, warn of all that will not be ready by itself
 	LimitStop           // Overdue after timeout-kill, unless such a time runs
 	LimitFinish         // the same after timeout-finish
 	LimitHung           // the same after timeout-kill, or the time that stands for that, counted from the ABRT
@@ -262,8 +265,9 @@ var moves = [phases][]Row{
 		{on: Prepared, next: Idle},
 		{on: Unready, next: Starting, Later: true},
 		{on: Ready, when: ifUnready, next: Starting, Do: TellReady, Later: true}, // it has begun, and that is not known yet
-		{on: Lacking, when: ifWanted, next: Waiting},
+		{on: Lacking, when: ifWanted, next: Waiting, Do: AwaitNeeds},
 		{on: Lacking, next: Idle},
+		{on: NeedsChanged, next: Starting, Later: true},         // it had all when it began
 		{on: Spawned, when: ifAgainst, next: Running, Do: Stop}, // the order may have changed meanwhile
 		{on: Spawned, when: ifUnready, next: Running, Do: LimitReady},
 		{on: Spawned, next: Running},
@@ -331,6 +335,7 @@ var moves = [phases][]Row{
 		{on: CmdDown, next: Idle, Do: Over},
 		{on: CmdExit, next: Idle, Do: Over},
 		{on: Rested, next: Waiting, Do: TellNeeds},
+		{on: NeedsChanged, next: Waiting, Do: LookNeeds},
 		{on: Met, when: ifWanted, next: Starting, Do: Start},
 		{on: Met, next: Idle},
 	},

@@ -24,12 +24,12 @@ var (
 		Prepared: "Prepared", Unready: "Unready", Ready: "Ready", Late: "Late", Spawned: "Spawned", Unmade: "Unmade", Held: "Held", Left: "Left", StraysLate: "StraysLate", StraysGone: "StraysGone", Died: "Died", Gone: "Gone", GoneSoon: "GoneSoon", Rested: "Rested", GoneBackoff: "GoneBackoff", TooMany: "TooMany", Refused: "Refused", FoundFailed: "FoundFailed", CmdReload: "reload", Works: "Works", Silent: "Silent", Hangs: "Hangs", AbortSent: "AbortSent",
 		TermSent: "TermSent", Asked: "Asked", Overdue: "Overdue", Taken: "Taken", StopSent: "StopSent", ContSent: "ContSent", Unfed: "Unfed",
 		Begin: "Begin", BeginSoon: "BeginSoon", BeginUnready: "BeginUnready", FoundRun: "FoundRun", FoundFinish: "FoundFinish",
-		FoundMaking: "FoundMaking", FoundOther: "FoundOther", Resumed: "Resumed", Scripted: "Scripted", Lacking: "Lacking", Met: "Met",
+		FoundMaking: "FoundMaking", FoundOther: "FoundOther", Resumed: "Resumed", Scripted: "Scripted", Lacking: "Lacking", NeedsChanged: "NeedsChanged", Met: "Met",
 	}
 	effectNames = [...]string{
 		Nothing: "-", Start: "Start", Spawn: "Spawn", SpawnFinish: "SpawnFinish", Stop: "Stop", Rest: "Rest", RestLong: "RestLong", RestOn: "RestOn",
 		RestBackoff: "RestBackoff", SendReload: "SendReload", Abort: "Abort", Await: "Await", TellUnready: "TellUnready", TellHeld: "TellHeld", SendKill: "SendKill", SendStop: "SendStop", SendCont: "SendCont",
-		SendHup: "SendHup", SendAlarm: "SendAlarm", SendInt: "SendInt", SendQuit: "SendQuit", SendUsr1: "SendUsr1", SendUsr2: "SendUsr2", LimitStop: "LimitStop", LimitFinish: "LimitFinish", LimitHung: "LimitHung", Watch: "Watch", WatchAnew: "WatchAnew", LimitReady: "LimitReady", TellReady: "TellReady", StopLate: "StopLate", ResumeStop: "ResumeStop", ResumeFinish: "ResumeFinish", KillRun: "KillRun", KillFinish: "KillFinish", EndStrays: "EndStrays", KillStrays: "KillStrays", Release: "Release", Over: "Over", GiveUp: "GiveUp", TellNeeds: "TellNeeds",
+		SendHup: "SendHup", SendAlarm: "SendAlarm", SendInt: "SendInt", SendQuit: "SendQuit", SendUsr1: "SendUsr1", SendUsr2: "SendUsr2", LimitStop: "LimitStop", LimitFinish: "LimitFinish", LimitHung: "LimitHung", Watch: "Watch", WatchAnew: "WatchAnew", LimitReady: "LimitReady", TellReady: "TellReady", StopLate: "StopLate", ResumeStop: "ResumeStop", ResumeFinish: "ResumeFinish", KillRun: "KillRun", KillFinish: "KillFinish", EndStrays: "EndStrays", KillStrays: "KillStrays", Release: "Release", Over: "Over", GiveUp: "GiveUp", TellNeeds: "TellNeeds", AwaitNeeds: "AwaitNeeds", LookNeeds: "LookNeeds",
 	}
 	conditionNames = [...]string{always: "", ifUp: "if-up", ifWanted: "if-wanted", ifAgainst: "if-against", ifTermed: "if-termed", ifUntermed: "if-untermed", ifUnready: "if-unready", ifPaused: "if-paused", ifWorking: "if-working"}
 	wantNames      = [...]string{state.WantUp: "up", state.WantDown: "down", state.WantOnce: "once", state.WantExit: "exit"}

@@ -122,9 +122,12 @@ func TestStep(t *testing.T) {
 		{"down ends the rest", Status{Phase: Resting}, CmdDown, down, Over},
 		{"exit ends the rest", Status{Phase: Resting}, CmdExit, Status{Want: state.WantExit}, Over},
 		{"the rest is over", Status{Phase: Resting}, Rested, Status{Phase: Starting}, Start},
-		{"what needs something that is not ready waits", Status{Phase: Starting}, Lacking, Status{Phase: Waiting}, Nothing},
+		{"what needs something that is not ready waits", Status{Phase: Starting}, Lacking, Status{Phase: Waiting}, AwaitNeeds},
 		{"unless the order was taken back", Status{Phase: Starting, Want: state.WantDown}, Lacking, down, Nothing},
 		{"it waits on, and that is said", Status{Phase: Waiting}, Rested, Status{Phase: Waiting}, TellNeeds},
+		{"it looks again when that may have changed", Status{Phase: Waiting}, NeedsChanged, Status{Phase: Waiting}, LookNeeds},
+		{"what runs goes on whatever becomes of it", up, NeedsChanged, up, Nothing},
+		{"what is being made does too", Status{Phase: Starting}, NeedsChanged, Status{Phase: Starting}, Nothing},
 		{"all that it needs is ready", Status{Phase: Waiting}, Met, Status{Phase: Starting}, Start},
 		{"up looks at once", Status{Phase: Waiting}, CmdUp, Status{Phase: Starting}, Start},
 		{"once does too", Status{Phase: Waiting}, CmdOnce, Status{Phase: Starting, Want: state.WantOnce}, Start},
@@ -188,7 +191,7 @@ func TestStepNeverStartsTwice(t *testing.T) {
 			lacks = false
 			walk(other, depth-1)
 		}
-		for _, ev := range []Event{TermSent, Asked, Overdue, StopSent, ContSent, Ready, Late, Works, Silent, Hangs, AbortSent} { // what changes no phase
+		for _, ev := range []Event{NeedsChanged, TermSent, Asked, Overdue, StopSent, ContSent, Ready, Late, Works, Silent, Hangs, AbortSent} { // what changes no phase
 			walk(feed(w, ev), depth-1)
 		}
 		if w.st.Phase == Waiting {
