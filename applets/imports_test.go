@@ -40,7 +40,7 @@ var mayImport = map[string][]string{
 	"supervise/level":      {},
 	"supervise/machine":    {"supervise/state"},
 	"supervise/notice":     {},
-	"supervise/policy":     {"supervise/sys"},
+	"supervise/policy":     {"supervise/machine", "supervise/sys"},
 	"supervise/proc":       {"supervise/state", "supervise/sys"},
 	"supervise/diag":       {"supervise/self"},
 	"supervise/scanner":    {"supervise/statedir", "supervise/child", "supervise/notice", "supervise/policy", "supervise/proc", "supervise/diag", "supervise/self", "supervise/servicedir", "supervise/state", "supervise/sys", "supervise/threads", "supervise/wire"},

@@ -184,6 +184,7 @@ func (s *service) restore(u *unit, was *priorState) {
 		u.st.Want = was.record.Want
 	}
 	u.want, u.ready = u.st.Want, was.record.Ready
+	u.st.Unready = u.ready == state.NotReady
 	now := s.core.sign(u, was.record)
 	now.Core = was.told.Core
 	if u.rec, u.recorded = now, now == was.told && !was.unwritten; !u.recorded { // it was another tree's, or was found while it was being made
@@ -211,7 +212,7 @@ func (s *service) restore(u *unit, was *priorState) {
 	case state.ProcEnded, state.ProcFinishing:
 		u.st, _ = machine.Step(u.st, machine.FoundRun) // its end is told in resume
 		if was.record.Word == state.ProcEnded {
-			s.endStraysOf(u, was)
+			s.findStraysOf(u, was)
 		}
 		return
 	}
@@ -225,7 +226,7 @@ func (s *service) restore(u *unit, was *priorState) {
 		if r == isFinish {
 			u.ws = was.record.Status
 		} else {
-			s.endStraysOf(u, was)
+			s.findStraysOf(u, was)
 		}
 		return
 	}
@@ -252,12 +253,12 @@ func (s *service) restore(u *unit, was *priorState) {
 	}
 }
 
-// endStraysOf ends what ./run left behind whose end the earlier core did not live to act on.
-// The number of its session is nobody else's while something of it lives. Long after it might
-// be; so what an earlier tree has left is not looked for.
-func (s *service) endStraysOf(u *unit, was *priorState) {
+// findStraysOf looks for what ./run has left behind whose end the earlier core did not live to
+// act on. The number of its session is nobody else's while something of it lives. Long after it
+// might be; so what an earlier tree has left is not looked for.
+func (s *service) findStraysOf(u *unit, was *priorState) {
 	if was.verdict.order && was.seen.PID > 0 {
-		s.endStrays(u, was.seen.PID)
+		s.findStrays(u, was.seen.PID)
 	}
 }
 
@@ -269,13 +270,15 @@ func (s *service) resume(u *unit) {
 			s.ended(u, isFinish, u.ws)
 		case !u.st.Log && s.ending():
 			u.pid = u.written.pid
-			s.feed(u, machine.Held)
+			s.feed(u, s.heldBy())
 		default:
 			s.ended(u, isRun, u.ws)
 		}
 		return
 	}
-	s.resumeDeadline(u)
+	if u.pid != 0 {
+		s.feed(u, machine.Taken)
+	}
 	s.feed(u, s.found(u))
 }
 

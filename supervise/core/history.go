@@ -158,11 +158,11 @@ func (s *service) restoreHistory(u *unit, word string) {
 		case e.Runs && u.ready == state.IsReady:
 			u.readied = e.Ready
 		case !e.Runs && count && time.Since(e.At) <= u.policy.GiveUpWithin:
-			u.deaths.times = append(u.deaths.times, e.At)
+			u.deaths.Times = append(u.deaths.Times, e.At)
 		}
 	}
 	pending := word == state.ProcEnded || word == state.ProcFinishing || word == state.ProcFinish
-	if n := len(u.deaths.times); pending && n > 0 {
-		u.deaths.times = u.deaths.times[:n-1]
+	if n := len(u.deaths.Times); pending && n > 0 {
+		u.deaths.Times = u.deaths.Times[:n-1]
 	}
 }
