@@ -72,47 +72,56 @@ const (
 
 // What else happens.
 const (
+	// A start.
 	Prepared     Event = 0x80 + iota // control/u is over: ./run may be made
 	Unready                          // ./run, which is about to be made, is to say when it is ready
 	Spawned                          // the process was made
-	Ready                            // ./run has said that it is ready
-	Late                             // it has not in time
 	Unmade                           // no process could be made: the system is short of something
-	Held                             // ./run has ended, but control/t, d, x or k still runs
-	Left                             // ./run has ended, but has left behind what is to end before more follows
-	StraysLate                       // that has not ended in time
-	StraysGone                       // it has ended
-	Died                             // ./run has ended and there is a ./finish
-	Gone                             // the last process of a round has ended, a second or more after ./run began
-	GoneSoon                         // the same, within the first second
-	GoneBackoff                      // the same, and the service says how long the rest is
-	TooMany                          // the same, and its ends are more than it may have
-	Refused                          // the same; ./finish has exited 125: it is not to be started again
-	Rested                           // the rest is over
-	TermSent                         // TERM was sent
-	Asked                            // control/t and TERM are through, or the one has suppressed the other
-	Overdue                          // the time that the process has to end is over
-	StopSent                         // control/p and STOP are through
-	ContSent                         // the same of CONT
-	Unfed                            // of a log service: its pipe is closed, it shall end by itself
-	Begin                            // the service was opened, and nothing of it runs
-	BeginSoon                        // the same, less than a second after its last process ended
-	BeginUnready                     // the same, and there is no ./run that can be executed
-	FoundRun                         // an earlier core has left ./run, or its end
-	FoundFinish                      // an earlier core has left ./finish, or its end
-	FoundMaking                      // an earlier core was about to make ./run, and no process came of it
-	FoundOther                       // what runs is of a directory that was here before
-	Resumed                          // ./run was taken over, and no control script of it runs
-	Scripted                         // the same, and a control script of it goes on
-	Taken                            // what runs was taken over: this comes before those three
-	FoundFailed                      // an earlier core has given it up
-	Works                            // ./run has said that it works
-	Silent                           // it has not in time
-	Hangs                            // it has said that it does not
-	AbortSent                        // ABRT was sent, by this core or an earlier one
 	Lacking                          // something that it needs is not ready
 	NeedsChanged                     // that may be so no more
 	Met                              // all that it needs is ready
+
+	// What ./run says of itself.
+	Ready     // it is ready
+	Late      // it has not said so in time
+	Works     // it works
+	Silent    // it has not said so in time
+	Hangs     // it does not work
+	AbortSent // ABRT was sent for that, by this core or an earlier one
+
+	// Orders to the process.
+	TermSent // TERM was sent
+	Asked    // control/t and TERM are through, or the one has suppressed the other
+	Overdue  // the time that the process has to end is over
+	StopSent // control/p and STOP are through
+	ContSent // the same of CONT
+
+	// An end, and what follows it.
+	Held        // ./run has ended, but control/t, d, x or k still runs
+	Left        // ./run has ended, but has left behind what is to end before more follows
+	StraysLate  // that has not ended in time
+	StraysGone  // it has ended
+	Died        // ./run has ended and there is a ./finish
+	Gone        // the last process of a round has ended, a second or more after ./run began
+	GoneSoon    // the same, within the first second
+	GoneBackoff // the same, and the service says how long the rest is
+	TooMany     // the same, and its ends are more than it may have
+	Refused     // the same; ./finish has exited 125: it is not to be started again
+	Rested      // the rest is over
+	Unfed       // of a log service: its pipe is closed, it shall end by itself
+
+	// What is there when the service is opened.
+	Begin        // nothing of it runs
+	BeginSoon    // the same, less than a second after its last process ended
+	BeginUnready // the same, and there is no ./run that can be executed
+	FoundRun     // an earlier core has left ./run, or its end
+	FoundFinish  // an earlier core has left ./finish, or its end
+	FoundMaking  // an earlier core was about to make ./run, and no process came of it
+	FoundFailed  // an earlier core has given it up
+	Taken        // what runs was taken over; one of the next three follows
+	FoundOther   // it is of a directory that was here before
+	Resumed      // it is not, and no control script of it runs
+	Scripted     // it is not, and a control script of it goes on
 
 	events = iota + 0x80
 )
@@ -122,39 +131,50 @@ type Effect byte
 
 // The effects.
 const (
-	Nothing      Effect = iota
-	Start               // Lacking, where something that it needs is not ready; else control/u, then Prepared
-	Spawn               // make ./run
-	SpawnFinish         // make ./finish
-	Stop                // control/t, TERM, Asked; then CONT and control/d or control/x, as is wanted
-	Rest                // Rested after a second
-	RestLong            // Rested after five seconds
-	RestOn              // Rested when a second since the last end has passed
-	RestBackoff         // Rested after the pause that the service says
-	Await               // Rested after ten seconds
-	TellUnready         // say why ./run cannot be executed
-	TellHeld            // warn of the control script that the end waits for
-	AwaitNeeds          // Rested after a moment; warn of what it needs that was given up
-	LookNeeds           // Met, or the same warning
-	TellNeeds           // others are to see that it waits; a second later, warn of all that will not be ready by itself
-	LimitStop           // Overdue after timeout-kill, unless such a time runs
-	LimitFinish         // the same after timeout-finish
-	LimitHung           // the same after timeout-kill, or the time that stands for that, counted from the ABRT
-	ResumeStop          // LimitStop, counted from when an earlier core has told of the TERM
-	ResumeFinish        // LimitFinish, counted from when that has told of ./finish
-	LimitReady          // Late after timeout-ready, counted from when ./run began
-	TellReady           // others are to see that ./run is ready
-	StopLate            // say that ./run is not ready in time; then as Stop
-	Watch               // Silent after watchdog, counted from when ./run has said last that it works
-	WatchAnew           // the same, counted from now
-	KillRun             // KILL to ./run, or to its process group where the service says so
-	KillFinish          // KILL to ./finish
-	EndStrays           // TERM to what ./run has left behind; StraysLate after timeout-kill, or what stands for that; and Await
-	KillStrays          // KILL to it
-	Release             // what follows the end of ./run, unless a control script holds it up
-	Over                // it has ended, and is not started again without an order
-	GiveUp              // the same, and others are to see that it was given up
-	SendKill            // from here on: the control script of that name, then the signal
+	Nothing Effect = iota
+
+	// A start.
+	Start       // Lacking, where something that it needs is not ready; else control/u, then Prepared
+	Spawn       // make ./run; Unready before, where the service says so
+	SpawnFinish // make ./finish
+	AwaitNeeds  // Rested after a moment; warn of what it needs that was given up
+	LookNeeds   // Met, or the same warning
+	TellNeeds   // others are to see that it waits; a second later, warn of all that will not be ready by itself
+	TellUnready // say why ./run cannot be executed
+
+	// What ./run says of itself.
+	LimitReady // Late after timeout-ready, counted from when ./run began
+	TellReady  // others are to see that ./run is ready
+	StopLate   // say that ./run is not ready in time; then as Stop
+	Watch      // Silent after watchdog, counted from when ./run has said last that it works
+	WatchAnew  // the same, counted from now
+	Abort      // ABRT, CONT, AbortSent
+
+	// The time that a process has to end. One that runs is not begun again.
+	LimitStop    // Overdue after timeout-kill
+	LimitHung    // the same, 5 seconds where there is none, counted from the ABRT
+	LimitFinish  // Overdue after timeout-finish
+	ResumeStop   // LimitStop, counted from when an earlier core has told of the TERM
+	ResumeFinish // LimitFinish, counted from when that has told of ./finish
+	KillRun      // KILL to ./run, or to its process group where the service says so
+	KillFinish   // KILL to ./finish
+
+	// An end, and what follows it.
+	Await       // Rested after ten seconds
+	TellHeld    // warn of the control script that the end waits for
+	EndStrays   // TERM to what ./run has left behind; StraysLate after timeout-kill or 5 seconds; and Await
+	KillStrays  // KILL to it
+	Release     // what follows the end of ./run, unless a control script holds it up
+	Rest        // Rested after a second
+	RestLong    // Rested after five seconds
+	RestOn      // Rested when a second since the last end has passed
+	RestBackoff // Rested after the pause that the service says
+	Over        // it has ended, and is not started again without an order
+	GiveUp      // the same, and others are to see that it was given up
+
+	// Signals.
+	Stop     // control/t, TERM, Asked; then CONT and control/d or control/x, as is wanted
+	SendKill // from here on: the control script of that name, then the signal
 	SendStop
 	SendCont
 	SendHup
@@ -164,7 +184,6 @@ const (
 	SendUsr1
 	SendUsr2
 	SendReload // control/h, then what reload-signal says
-	Abort      // ABRT, CONT, AbortSent
 )
 
 // condition is what a row depends on beside phase and event: the order as it is with the

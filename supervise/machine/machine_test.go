@@ -277,7 +277,7 @@ func everyStatus(f func(Status)) {
 
 // TestMachineHolds asks of every status and every event what must hold of each.
 func TestMachineHolds(t *testing.T) {
-	sends := func(r Row) bool { return r.Do == Stop || r.Do == StopLate || r.Do == KillRun || r.Do >= SendKill }
+	sends := func(r Row) bool { return r.Do == StopLate || r.Do == Abort || r.Do == KillRun || r.Do >= Stop }
 	starts := func(r Row) bool { return r.Do == Start || r.Do == Spawn || r.next == Starting }
 	for _, rule := range []struct {
 		name string
