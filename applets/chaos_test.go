@@ -181,6 +181,9 @@ func newChaos(argv []string) *chaos {
 			c.must(writeFile(c.at(s, to), text, 0o755))
 		}
 		c.must(os.Mkdir(c.at(s, "counts"), 0o755))
+		// Each kill of a svlogd may rotate its log, and all files are counted in the end.
+		c.must(os.Mkdir(c.at(s, "log/main"), 0o755))
+		c.must(os.WriteFile(c.at(s, "log/main/config"), []byte("n0\n"), 0o644))
 	}
 	c.must(os.Mkdir(filepath.Join(c.dir, "service"), 0o755))
 	for _, s := range c.subjects {
