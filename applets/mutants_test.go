@@ -18,7 +18,7 @@ import (
 //	# what goes wrong
 //	test ./supervise ^TestStep$
 //	-- old --
-//	the text, once in all files of supervise/ and below that are no tests
+//	the text, once in all Go files of the tree that are no tests
 //	-- new --
 //	what is there instead
 //
@@ -55,11 +55,11 @@ func readMutant(path string) (mutant, error) {
 	return m, nil
 }
 
-// place finds the one file of supervise/ that has the old text, wherever it has moved.
+// place finds the one file that has the old text, wherever it has moved.
 func (m mutant) place(t *testing.T, tree string) (file string, sound []byte) {
 	t.Helper()
 	n := 0
-	err := filepath.WalkDir(filepath.Join(tree, "supervise"), func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(tree, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 			return err
 		}
@@ -74,7 +74,7 @@ func (m mutant) place(t *testing.T, tree string) (file string, sound []byte) {
 		t.Fatal(err)
 	}
 	if n != 1 {
-		t.Fatalf("does not apply: the old text is in supervise/ %d times", n)
+		t.Fatalf("does not apply: the old text is there %d times", n)
 	}
 	return file, sound
 }
