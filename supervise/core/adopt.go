@@ -299,7 +299,7 @@ func (s *service) found(u *unit) machine.Event {
 		return machine.BeginUnready
 	case u.making:
 		return machine.FoundMaking
-	case !u.began.IsZero() && time.Since(u.began) < time.Second:
+	case !u.began.IsZero() && time.Since(u.began) < u.deaths.Rest():
 		return machine.BeginSoon // the rest is still due
 	}
 	return machine.Begin

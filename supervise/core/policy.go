@@ -32,7 +32,10 @@ func (s *service) readPolicy(u *unit) (has policy.Names) {
 		s.readNeeds()
 	}
 	p, warnings := policy.Read(s.dir.FD, u.prefix, has)
-	u.policy = p
+	most := u.remembered()
+	if u.policy = p; u.remembered() != most {
+		u.ends = 0 // supervise/history gets another length
+	}
 	for _, err := range warnings {
 		s.warn(err)
 	}

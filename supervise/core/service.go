@@ -60,6 +60,8 @@ type unit struct {
 	groupKills int32         // how many the kernel had killed there for lack of memory before ./run began
 	oomKnown   bool          // whether it has killed ./run is known of ended
 	hasEnded   bool          // ./run has run, and ended
+	wasTold    bool          // and it had been told to, by an order
+	tooLate    bool          // ./run is stopped since it was not ready in time
 	readied    time.Duration // after which time ./run was ready; 0: it has not said so
 	deadline   *time.Timer   // of what runs, once it is to end
 	notify     int           // the end for reading of the pipe by which ./run says that it is ready; 0: none
@@ -276,7 +278,7 @@ func (s *service) do(u *unit, e machine.Effect, ev machine.Event) {
 	case machine.RestLong:
 		u.restFor(5 * time.Second)
 	case machine.RestOn:
-		u.restFor(time.Second - time.Since(u.began))
+		u.restFor(u.deaths.Rest() - time.Since(u.began))
 	case machine.RestBackoff:
 		u.restFor(u.deaths.Pause)
 	case machine.TellUnready:
@@ -296,6 +298,7 @@ func (s *service) do(u *unit, e machine.Effect, ev machine.Event) {
 		s.tellReady(u)
 	case machine.StopLate:
 		s.warn(fmt.Errorf("%s./run (pid %d) is not ready within %s: it is stopped", u.prefix, u.pid, policy.TimeoutReady))
+		u.tooLate = true
 		s.stop(u)
 	case machine.LimitHung:
 		s.limitHung(u)
@@ -358,7 +361,7 @@ func (s *service) ended(u *unit, r role, ws unix.WaitStatus) {
 	} else {
 		end.Refuses = ws.Exited() && ws.ExitStatus() == exitRefused
 	}
-	end.At = time.Now()
+	end.At, end.Told = time.Now(), u.wasTold
 	end.Lived = end.At.Sub(u.began)
 	s.feed(u, u.deaths.After(u.st, end, u.rules()))
 }

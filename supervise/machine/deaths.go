@@ -26,27 +26,39 @@ type Deaths struct {
 type End struct {
 	Finish  bool // it is ./run, and there is a ./finish that is to run
 	Refuses bool // it is ./finish, and has exited 125
+	Told    bool // ./run was told to end, which is no failure
 	At      time.Time
 	Lived   time.Duration // since ./run began
 }
 
 // After takes an end, and says which event it is: the first that holds.
 func (d *Deaths) After(s Status, e End, r Rules) Event {
+	failed := s.Want == state.WantUp && !e.Told
 	switch {
 	case e.Finish:
 		return Died
 	case e.Refuses:
 		*d = Deaths{}
 		return Refused
-	case s.Want == state.WantUp && d.tooMany(r, e.At):
+	case failed && d.tooMany(r, e.At):
 		*d = Deaths{}
 		return TooMany
-	case s.Want == state.WantUp && d.backOff(r, e.Lived):
+	case failed && d.backOff(r, e.Lived):
 		return GoneBackoff
-	case e.Lived < time.Second:
+	}
+	d.Pause = 0
+	if e.Lived < time.Second {
 		return GoneSoon
 	}
 	return Gone
+}
+
+// Rest is how long a service rests behind its last end, where it does.
+func (d *Deaths) Rest() time.Duration {
+	if d.Pause > 0 {
+		return d.Pause
+	}
+	return time.Second
 }
 
 // tooMany takes an end, and says whether the service is to be given up with it.

@@ -39,7 +39,9 @@ func TestAfter(t *testing.T) {
 		{"too many, and a pause", up, End{}, both, before, TooMany},
 		{"not too many, and a pause", up, End{}, both, nil, GoneBackoff},
 		{"not too many", up, End{Lived: time.Hour}, one, nil, Gone},
-		{"what was told to end does not count", down, End{}, one, before, GoneSoon},
+		{"what is wanted down does not count", down, End{}, one, before, GoneSoon},
+		{"nor does what was told to end", up, End{Told: true}, one, before, GoneSoon},
+		{"and it has no pause", up, End{Told: true, Lived: time.Hour}, backs, nil, Gone},
 	} {
 		d := Deaths{Times: tt.had, Pause: 100 * ms}
 		tt.e.At = begin
@@ -65,6 +67,17 @@ func TestBackOff(t *testing.T) {
 	want := []time.Duration{100 * ms, 200 * ms, 400 * ms, 700 * ms, 700 * ms, 700 * ms, 100 * ms, 200 * ms, 100 * ms}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+	d.After(Status{}, End{}, r)
+	if rest := d.Rest(); rest != 200*ms {
+		t.Errorf("it rests for %v, want 200ms", rest)
+	}
+	d.After(Status{}, End{Told: true}, r)
+	if rest := d.Rest(); rest != time.Second {
+		t.Errorf("behind an end that was told it rests for %v, want 1s", rest)
+	}
+	if d.After(Status{}, End{}, r); d.Pause != 100*ms {
+		t.Errorf("behind that the pause is %v, want 100ms", d.Pause)
 	}
 }
 
