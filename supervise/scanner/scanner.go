@@ -94,7 +94,6 @@ func (s *Scanner) Run() int {
 	s.listen(pid1)
 	self.IgnorePipe()
 	s.files = self.RaiseFiles()
-	go self.GrowTable(tableSize)
 	s.voice = &diag.Queue{Say: s.Say}
 	s.Say = s.voice.Tell
 	defer s.voice.Finish(diag.FinishTime)
@@ -180,9 +179,6 @@ func (s *Scanner) Run() int {
 		}
 	}
 }
-
-// tableSize is room for the descriptors of a tree of some hundred services.
-const tableSize = 1024
 
 // startTime is how long the first look waits for the core to be started.
 const startTime = 50 * time.Millisecond
