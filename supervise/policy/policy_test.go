@@ -3,6 +3,7 @@ package policy
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -167,5 +168,22 @@ func TestNamesNow(t *testing.T) {
 	add("down-signal")
 	if n = n.Now(at); n.Log || !n.Down || n.files != 1 {
 		t.Errorf("a name that has come late: %+v", n)
+	}
+}
+
+// A directory of more names than are read at once is listed whole, and nothing is allocated
+// for that: each service is listed when it is opened.
+func TestList(t *testing.T) {
+	files := map[string]string{"down": "", "give-up": "", "log/run": ""}
+	for i := range 200 {
+		files["a-file-of-another-program-"+strconv.Itoa(i)] = ""
+	}
+	at := dir(t, files)
+	has := List(at, ".")
+	if !has.Known || !has.Down || !has.Log || !has.LogDir || has.Supervise || has.files == 0 {
+		t.Errorf("%+v", has)
+	}
+	if n := testing.AllocsPerRun(10, func() { List(at, ".") }); n > 0 {
+		t.Errorf("%v allocations", n)
 	}
 }
