@@ -66,14 +66,22 @@ LARGE = text/template net $(if $(filter go1.26%,$(shell go env GOVERSION 2>/dev/
 SMALLER = {{$$dir := .Dir}}{{range .GoFiles}}, "{{$$dir}}/{{.}}": ""{{end}}{{range .SFiles}}, "{{$$dir}}/{{.}}": ""{{end}}, \
 	"{{$$dir}}/small.go": "applets/slim/std/{{.Name}}/{{.Name}}.go"
 
-# OVERLAY says which files Go takes in place of others.
+# In a trace the functions of Go's own packages have no lines, "go:1 +0x2d5": to tell the line of
+# each instruction of theirs is 4 % of the executable. What the instructions are is the same.
+# With ONELINE= it has the lines.
+ONELINE ?= 1
+LINES   = {{if .Standard}}{{$$dir := .Dir}}{{range .GoFiles}}{{$$dir}}/{{.}}{{"\n"}}{{end}}{{end}}
+
+# OVERLAY says which files Go takes in place of others: what it is told last about one counts.
+LIST    = CGO_ENABLED=0 GOEXPERIMENT='$(GOEXPERIMENT)' go list $(SLIMMED)
 OVERLAY = { printf '{"Replace": {"%s": "%s"' '$(STREAM)' '$(if $(SLIM),,$(OUT)/stream.z)'; \
-	CGO_ENABLED=0 go list -f '$(SMALLER)' $(LARGE) && echo '}}'; } >'$(OUT)/overlay.json'
+	$(if $(ONELINE),$(LIST) -e -deps -f '$(LINES)' . | GOOS= GOARCH= GOARM= go run ./applets/slim/oneline '$(OUT)/oneline' &&) \
+	$(LIST) -f '$(SMALLER)' $(LARGE) && echo '}}'; } >'$(OUT)/overlay.json'
 
 # The go command itself is not to ask git: it fails where somebody else owns the tree.
 build:
+	$(if $(LEAN),@mkdir -p '$(OUT)' && cp go.sum '$(OUT)/slim.sum' && { cat go.mod; echo 'replace github.com/spf13/cobra => ./applets/slim/cobra'; } >'$(OUT)/slim.mod')
 	@mkdir -p '$(OUT)' && $(if $(SLIM),,$(PACK) &&) $(OVERLAY)
-	$(if $(LEAN),@cp go.sum '$(OUT)/slim.sum' && { cat go.mod; echo 'replace github.com/spf13/cobra => ./applets/slim/cobra'; } >'$(OUT)/slim.mod')
 	CGO_ENABLED=0 GOEXPERIMENT='$(GOEXPERIMENT)' go build $(SLIMMED) '-overlay=$(OUT)/overlay.json' -trimpath -buildvcs=false $(if $(DEBUGS),-gcflags=all=$(DEBUGS)) $(SMALL:%=-gcflags=%='-l $(DEBUGS)') -ldflags '-s -w -funcalign=$(if $(filter amd64,$(GOARCH)),1,4) $(ENTRY) -X runtime.godebugDefault=$(GODEBUGS) -X runitbox/applets/loaders.Version=$(VERSION) -X runitbox/applets/quick.Dirs=$(SVDIRS) $(GOLDFLAGS)' -o '$(OUT)/runitbox' .
 
 # test is all that a change must pass. What the tests need of others is fetched

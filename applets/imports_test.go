@@ -53,6 +53,7 @@ var mayImport = map[string][]string{
 	"supervise/threads":    {"supervise/child"},
 	"supervise/wire":       {},
 
+	"applets/slim/oneline":      {},
 	"applets/slim/std/godebug":  {},
 	"applets/slim/std/net":      {},
 	"applets/slim/std/template": {},
