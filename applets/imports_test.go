@@ -54,6 +54,7 @@ var mayImport = map[string][]string{
 	"supervise/wire":       {},
 
 	"applets/slim/oneline":      {},
+	"applets/slim/std/flag":     {},
 	"applets/slim/std/godebug":  {},
 	"applets/slim/std/net":      {},
 	"applets/slim/std/template": {},
