@@ -55,6 +55,7 @@ var mayImport = map[string][]string{
 
 	"applets/slim/oneline":      {},
 	"applets/slim/std/flag":     {},
+	"applets/slim/std/fmt":      {},
 	"applets/slim/std/godebug":  {},
 	"applets/slim/std/net":      {},
 	"applets/slim/std/template": {},

@@ -1,5 +1,3 @@
-//go:build !slim
-
 // Package fmt is the part of Go's package of that name which the suite uses. In the slim
 // executable it is written anew: Go's brings package reflect, which is 120 KB.
 package fmt
