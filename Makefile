@@ -62,7 +62,7 @@ PACK   = GOOS= GOARCH= GOARM= go run ./applets/packed/pack '$(OUT)/stream.z' $(T
 # Packages of Go's that nothing here uses and that are large all the same, for what they do
 # at each start: applets/slim/std has what those who import them need to be compiled. What
 # stands in for one of Go's internal packages fits this version of Go, and is left out with others.
-LARGE = text/template net flag $(if $(filter go1.26%,$(shell go env GOVERSION 2>/dev/null)),fmt internal/godebug)
+LARGE = text/template net flag $(if $(filter go1.26%,$(shell go env GOVERSION 2>/dev/null)),fmt internal/godebug internal/runtime/cgroup)
 SMALLER = {{$$dir := .Dir}}{{range .GoFiles}}, "{{$$dir}}/{{.}}": ""{{end}}{{range .SFiles}}, "{{$$dir}}/{{.}}": ""{{end}}, \
 	"{{$$dir}}/small.go": "applets/slim/std/{{.Name}}/{{.Name}}.go"
 

@@ -54,6 +54,7 @@ var mayImport = map[string][]string{
 	"supervise/wire":       {},
 
 	"applets/slim/oneline":      {},
+	"applets/slim/std/cgroup":   {},
 	"applets/slim/std/flag":     {},
 	"applets/slim/std/fmt":      {},
 	"applets/slim/std/godebug":  {},
