@@ -59,9 +59,9 @@ TEXTS  = applets/manual/*.8 applets/setup/*.txt
 STREAM = applets/packed/stream.z
 PACK   = GOOS= GOARCH= GOARM= go run ./applets/packed/pack '$(OUT)/stream.z' $(TEXTS)
 
-# Packages of Go's that nothing here uses and that are large all the same, for what they do
-# at each start: applets/slim/std has what those who import them need to be compiled. What
-# stands in for one of Go's internal packages fits this version of Go, and is left out with others.
+# Packages of Go's of which nothing or little is used here and that are large all the same, for
+# what they do at each start: applets/slim/std has what those who import them need. What Go's
+# own packages need of some may be more in another version of Go, which takes them as they are.
 LARGE = text/template net flag $(if $(filter go1.26%,$(shell go env GOVERSION 2>/dev/null)),fmt internal/godebug internal/runtime/cgroup)
 SMALLER = {{$$dir := .Dir}}{{range .GoFiles}}, "{{$$dir}}/{{.}}": ""{{end}}{{range .SFiles}}, "{{$$dir}}/{{.}}": ""{{end}}, \
 	"{{$$dir}}/small.go": "applets/slim/std/{{.Name}}/{{.Name}}.go"

@@ -4,12 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"go/ast"
+	"go/constant"
+	"go/importer"
 	"go/parser"
 	"go/token"
+	"go/types"
+	"io"
 	"io/fs"
+	"os"
+	"os/exec"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -75,57 +79,109 @@ func TestWrap(t *testing.T) {
 	}
 }
 
-// TestVerbs: the suite uses no verb that is not known here.
-func TestVerbs(t *testing.T) {
-	checked := 0
-	check := func(n ast.Node) bool {
-		call, ok := n.(*ast.CallExpr)
-		if !ok {
-			return true
-		}
-		f, ok := call.Fun.(*ast.SelectorExpr)
-		if !ok || !slices.Contains([]string{"Errorf", "Sprintf", "Appendf", "Fprintf"}, f.Sel.Name) {
-			return true
-		}
-		for _, arg := range call.Args[:min(2, len(call.Args))] {
-			text, ok := arg.(*ast.BasicLit)
-			if !ok || text.Kind != token.STRING {
-				continue
-			}
-			format, err := strconv.Unquote(text.Value)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, rest, more := strings.Cut(format, "%"); more; _, rest, more = strings.Cut(rest, "%") {
-				var v verb
-				if v, rest = parseVerb(rest); !strings.Contains("%sqvwdxoctfg", string(v.letter)) {
-					t.Errorf("%q has %c", format, v.letter)
-				}
-				checked++
-			}
-			break
-		}
-		return true
-	}
-	err := filepath.WalkDir("../../../..", func(file string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case d.IsDir() && d.Name() == "build":
-			return filepath.SkipDir
-		case filepath.Ext(file) != ".go" || strings.HasSuffix(file, "_test.go"):
-			return nil
-		}
-		f, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
-		if err == nil {
-			ast.Inspect(f, check)
-		}
-		return err
-	})
+// TestPrinted: the suite prints nothing that is not known here, neither a verb nor a type of
+// an argument. Whatever takes any arguments at its end is taken for what prints them.
+func TestPrinted(t *testing.T) {
+	list := exec.Command("go", "list", "-export", "-deps", "-f", "{{.ImportPath}}\t{{.Export}}\t{{.Dir}}\t{{range .GoFiles}} {{.}}{{end}}", "runitbox")
+	list.Env = append(os.Environ(), "CGO_ENABLED=0")
+	packages, err := list.Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if checked < 100 {
-		t.Errorf("only %d verbs were found", checked)
+	exported := map[string]string{}
+	files := token.NewFileSet()
+	conf := types.Config{Importer: importer.ForCompiler(files, "gc", func(path string) (io.ReadCloser, error) { return os.Open(exported[path]) })}
+	checked := 0
+	for line := range strings.Lines(string(packages)) {
+		f := strings.Split(strings.TrimSpace(line), "\t")
+		path, dir := f[0], f[2]
+		if exported[path] = f[1]; !strings.HasPrefix(path, "runitbox") {
+			continue
+		}
+		var parsed []*ast.File
+		for _, name := range strings.Fields(f[3]) {
+			file, err := parser.ParseFile(files, filepath.Join(dir, name), nil, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			parsed = append(parsed, file)
+		}
+		c := &calls{types.Info{Types: map[ast.Expr]types.TypeAndValue{}}, func(at ast.Node, format string, args ...any) {
+			t.Errorf("%s: %s", files.Position(at.Pos()), fmt.Sprintf(format, args...))
+		}, 0}
+		if _, err := conf.Check(path, files, parsed, &c.Info); err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range parsed {
+			ast.Inspect(file, c.check)
+		}
+		checked += c.checked
 	}
+	if checked < 100 {
+		t.Errorf("only %d arguments were found", checked)
+	}
+}
+
+// calls are those of a package.
+type calls struct {
+	types.Info
+	wrong   func(at ast.Node, format string, args ...any)
+	checked int // arguments
+}
+
+func (c *calls) check(n ast.Node) bool {
+	call, ok := n.(*ast.CallExpr)
+	if !ok || call.Ellipsis.IsValid() {
+		return true
+	}
+	f, ok := c.Types[call.Fun].Type.(*types.Signature)
+	if !ok || !f.Variadic() {
+		return true
+	}
+	first := f.Params().Len() - 1
+	if last := f.Params().At(first).Type(); !types.Identical(last, types.NewSlice(types.NewInterfaceType(nil, nil))) {
+		return true
+	}
+	if first > 0 {
+		c.format(call.Args[first-1])
+	}
+	for _, arg := range call.Args[first:] {
+		if c.checked++; !printed(c.Types[arg].Type) {
+			c.wrong(arg, "a %s is not known", c.Types[arg].Type)
+		}
+	}
+	return true
+}
+
+// format checks the verbs of a text that is known.
+func (c *calls) format(arg ast.Expr) {
+	value := c.Types[arg].Value
+	if value == nil || value.Kind() != constant.String {
+		return
+	}
+	for _, rest, more := strings.Cut(constant.StringVal(value), "%"); more; _, rest, more = strings.Cut(rest, "%") {
+		var v verb
+		if v, rest = parseVerb(rest); !strings.Contains("%sqvdwxoctfg", string(v.letter)) {
+			c.wrong(arg, "the verb %c is not known", v.letter)
+		}
+	}
+}
+
+// printed says whether Sprint and its like print such a value as Go's do.
+func printed(t types.Type) bool {
+	for _, method := range []string{"Error", "String"} {
+		if m, _, _ := types.LookupFieldOrMethod(t, false, nil, method); m != nil {
+			return true
+		}
+	}
+	switch t := t.Underlying().(type) {
+	case *types.Basic:
+		return t.Info()&(types.IsBoolean|types.IsInteger|types.IsString) != 0 || t.Kind() == types.Float64 || t.Kind() == types.UntypedNil
+	case *types.Slice:
+		e, ok := t.Elem().(*types.Basic)
+		return ok && (e.Kind() == types.String || e.Kind() == types.Byte)
+	case *types.Interface:
+		return t.Empty() // what a panic says
+	}
+	return false
 }
