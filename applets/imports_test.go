@@ -53,6 +53,10 @@ var mayImport = map[string][]string{
 	"supervise/threads":    {"supervise/child"},
 	"supervise/wire":       {},
 
+	"applets/slim/oneline":      {},
+	"applets/slim/std/cgroup":   {},
+	"applets/slim/std/flag":     {},
+	"applets/slim/std/fmt":      {},
 	"applets/slim/std/godebug":  {},
 	"applets/slim/std/net":      {},
 	"applets/slim/std/template": {},
