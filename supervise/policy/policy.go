@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"runitbox/applets/slim/fmt"
+	"runitbox/supervise/machine"
 	"runitbox/supervise/sys"
 )
 
@@ -31,11 +32,7 @@ type Policy struct {
 	KillGroup      bool          // flag-timeout-killpg: the KILL of timeout-kill is the process group's
 	KillStrays     bool          // flag-kill-strays: what ./run leaves behind is ended before ./finish
 	NewPID         bool          // flag-newpidns: ./run is process 1 of a pid namespace
-	Deaths         int           // max-death-tally: how many ends are remembered
-	BackoffMin     time.Duration
-	BackoffMax     time.Duration // backoff; 0: a restart rests as runsv's
-	GiveUpAfter    int           // give-up: more ends than that
-	GiveUpWithin   time.Duration // within that
+	machine.Rules                // max-death-tally, give-up, backoff: what follows an end
 	Essential      Essential     // essential: the tree ends with the service
 }
 
@@ -198,7 +195,7 @@ func Read(at int, prefix string, has Names) (p *Policy, warnings []error) {
 			continue
 		}
 		if p == nil {
-			p = &Policy{Deaths: DeathsDefault}
+			p = &Policy{Rules: machine.Rules{Deaths: DeathsDefault}}
 		}
 		if err != nil {
 			warnings = append(warnings, fmt.Errorf("unable to read ./%s: %w", f.name, err))
@@ -217,7 +214,7 @@ func Read(at int, prefix string, has Names) (p *Policy, warnings []error) {
 		granted, found, refused := readAccess(at, prefix)
 		warnings = append(warnings, refused...)
 		if found && p == nil {
-			p = &Policy{Deaths: DeathsDefault}
+			p = &Policy{Rules: machine.Rules{Deaths: DeathsDefault}}
 		}
 		if found {
 			p.Access = granted
