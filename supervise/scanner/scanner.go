@@ -132,7 +132,6 @@ func (s *Scanner) Run() int {
 		s.startCommand()
 	}
 	s.startCore()
-	self.MapProgram()
 	select { // who starts first has its own processor while this looks
 	case c := <-s.started:
 		s.coreStarted(c)

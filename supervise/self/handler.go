@@ -27,6 +27,3 @@ func notFault()
 
 // fromOthers is the address of notFault.
 func fromOthers() uintptr
-
-// program is from where to where the program's code and constants are in memory.
-func program() (from, to uintptr)

@@ -55,11 +55,3 @@ TEXT ·fromOthers(SB),NOSPLIT,$0-8
 	LEAQ ·notFault(SB), AX
 	MOVQ AX, ret+0(FP)
 	RET
-
-// func program() (from, to uintptr)
-TEXT ·program(SB),NOSPLIT,$0-16
-	LEAQ runtime·text(SB), AX
-	MOVQ AX, from+0(FP)
-	LEAQ runtime·noptrdata(SB), AX
-	MOVQ AX, to+8(FP)
-	RET

@@ -62,11 +62,3 @@ TEXT ·fromOthers(SB),NOSPLIT,$0-8
 	MOVD $·notFault(SB), R0
 	MOVD R0, ret+0(FP)
 	RET
-
-// func program() (from, to uintptr)
-TEXT ·program(SB),NOSPLIT,$0-16
-	MOVD $runtime·text(SB), R0
-	MOVD R0, from+0(FP)
-	MOVD $runtime·noptrdata(SB), R0
-	MOVD R0, to+8(FP)
-	RET

@@ -10,6 +10,3 @@ func holder() uintptr { return 0 }
 
 // fromOthers is none.
 func fromOthers() uintptr { return 0 }
-
-// program is not known.
-func program() (from, to uintptr) { return 0, 0 }
