@@ -339,9 +339,7 @@ func (s *service) do(u *unit, e machine.Effect, ev machine.Event) {
 	case machine.GiveUp:
 		s.giveUp(u, ev)
 	default:
-		if send := sends[e]; send.sig != 0 {
-			s.hook(u, send.lane, job{hook: send.hook, of: u.pid, then: s.sent(u, u.pid, e)})
-		}
+		s.hook(u, sends[e].lane, job{hook: sends[e].hook, of: u.pid, then: s.sent(u, u.pid, e)})
 	}
 }
 

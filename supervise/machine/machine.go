@@ -133,6 +133,19 @@ type Effect byte
 const (
 	Nothing Effect = iota
 
+	// Signals.
+	Stop     // control/t, TERM, Asked; then CONT and control/d or control/x, as is wanted
+	SendKill // from here to SendReload: the control script of that name, then the signal
+	SendStop
+	SendCont
+	SendHup
+	SendAlarm
+	SendInt
+	SendQuit
+	SendUsr1
+	SendUsr2
+	SendReload // control/h, then what reload-signal says
+
 	// A start.
 	Start       // Lacking, where something that it needs is not ready; else control/u, then Prepared
 	Spawn       // make ./run; Unready before, where the service says so
@@ -171,19 +184,6 @@ const (
 	RestBackoff // Rested after the pause that the service says
 	Over        // it has ended, and is not started again without an order
 	GiveUp      // the same, and others are to see that it was given up
-
-	// Signals.
-	Stop     // control/t, TERM, Asked; then CONT and control/d or control/x, as is wanted
-	SendKill // from here on: the control script of that name, then the signal
-	SendStop
-	SendCont
-	SendHup
-	SendAlarm
-	SendInt
-	SendQuit
-	SendUsr1
-	SendUsr2
-	SendReload // control/h, then what reload-signal says
 )
 
 // condition is what a row depends on beside phase and event: the order as it is with the
