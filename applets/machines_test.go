@@ -1,9 +1,14 @@
 package applets
 
 import (
+	"cmp"
 	"fmt"
+	"io/fs"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -35,5 +40,27 @@ func TestMachines(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// TestFileNames: no file is for several machines by its build line and for one of them by
+// its name, which the go command heeds too: it would be missing on the others.
+func TestFileNames(t *testing.T) {
+	arch := regexp.MustCompile(`_(386|amd64|arm|arm64|loong64|mips|mips64|mips64le|mipsle|ppc64|ppc64le|riscv64|s390x)(_test)?\.go$`)
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() && (d.Name() == "build" || d.Name() == ".git") {
+			return cmp.Or(err, fs.SkipDir)
+		}
+		if !arch.MatchString(path) {
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		if line, _, _ := strings.Cut(string(text), "\n"); strings.HasPrefix(line, "//go:build") && strings.Contains(line, "||") {
+			t.Errorf("%s: %s", path, line)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
