@@ -28,7 +28,7 @@ ENTRY  := $(if $(filter amd64 arm64,$(GOARCH)),-E runitbox/procenv.entry)
 
 # A tenth of a small executable is what the compiler writes twice for speed:
 # not in packages that do their work once, if at all, and no gaps of 32 bytes.
-SMALL := fmt path/filepath golang.org/x/sys/unix internal/sync reflect regexp/syntax strings text/template time github.com/spf13/cobra runitbox/applets runitbox/applets/loaders runitbox/applets/quick runitbox/supervise/client runitbox/supervise/survey runitbox/applets/setup runitbox/applets/logrun runitbox/applets/syslog runitbox/applets/manual runitbox/applets/packed runitbox/supervise/child runitbox/supervise/core runitbox/supervise/scanner runitbox/supervise/self runitbox/initstage runitbox/logger/reader internal/stringslite os strconv sync syscall regexp runitbox/supervise/policy runitbox/supervise/statedir runitbox/supervise/notice
+SMALL := fmt path/filepath golang.org/x/sys/unix internal/sync reflect regexp/syntax strings text/template time github.com/spf13/cobra runitbox/applets runitbox/applets/loaders runitbox/applets/quick runitbox/supervise/client runitbox/supervise/survey runitbox/applets/setup runitbox/applets/logrun runitbox/applets/syslog runitbox/applets/manual runitbox/applets/packed runitbox/supervise/child runitbox/supervise/core runitbox/supervise/scanner runitbox/supervise/self runitbox/initstage runitbox/logger/reader internal/stringslite os strconv sync syscall regexp runitbox/supervise/policy runitbox/supervise/statedir runitbox/supervise/notice runitbox/supervise/loghost
 
 # The names of generic functions, which have all of a type's fields in them, are cut. What is
 # ranged over are functions that end when they are told to: nothing checks each loop for that.

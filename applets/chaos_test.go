@@ -23,7 +23,8 @@ import (
 // TestChaos runs a tree of services that is hurt at random, and checks that
 // nobody but those who were meant has noticed. make chaos runs it for long:
 // RUNITBOX_CHAOS is the number of events, RUNITBOX_CHAOS_SEED repeats a run, and
-// RUNITBOX_CHAOS_FAVOUR=EVENT,... has those come five times as often.
+// RUNITBOX_CHAOS_FAVOUR=EVENT,... has those come five times as often. Log services share
+// processes where the seed is odd, or as RUNITBOX_CHAOS_SHARE=true or false says.
 func TestChaos(t *testing.T) {
 	if testing.Short() {
 		skip(t, "is long")
@@ -100,6 +101,7 @@ func init() { players["chaos"] = func(argv []string) int { return newChaos(argv)
 type chaos struct {
 	dir, bin string
 	session  bool // runsvdir -P
+	share    bool // runsvdir --share-logs
 	rand     *rand.Rand
 	events   int
 	strict   bool // what costs no line and no service is a fault too
@@ -162,7 +164,11 @@ func newChaos(argv []string) *chaos {
 	seed, _ := strconv.ParseUint(argv[4], 10, 64)
 	c := &chaos{dir: argv[0], bin: argv[1], events: events, strict: argv[5] == "true", rand: rand.New(rand.NewPCG(seed, 1)), done: map[string]int{}, robbed: map[uint64]bool{}}
 	c.session = c.rand.IntN(2) == 0
-	fmt.Printf("chaos: %d events, seed %d, -P %t\n", events, seed, c.session)
+	c.share = seed%2 == 1
+	if share, err := strconv.ParseBool(os.Getenv("RUNITBOX_CHAOS_SHARE")); err == nil {
+		c.share = share
+	}
+	fmt.Printf("chaos: %d events, seed %d, -P %t, --share-logs %t\n", events, seed, c.session, c.share)
 	c.hang()
 	c.limited()
 	c.must(os.Mkdir(filepath.Join(c.dir, "sv"), 0o755))
@@ -343,8 +349,11 @@ func (c *chaos) start() {
 	c.must(err)
 	defer messages.Close()
 	argv := []string{"runsvdir", filepath.Join(c.dir, "service")}
+	if c.share {
+		argv = []string{"runsvdir", shareLogs, argv[1]}
+	}
 	if c.session {
-		argv = []string{"runsvdir", "-P", argv[1]}
+		argv = append([]string{"runsvdir", "-P"}, argv[1:]...)
 	}
 	path := filepath.Join(c.bin, "runsvdir")
 	if c.group != "" {
@@ -614,20 +623,31 @@ func (c *chaos) killService(s *subject) {
 	c.kill(pid)
 }
 
-// killLogger kills a log service's process.
+// killLogger kills a log service's process, which may be the others', too.
 func (c *chaos) killLogger(s *subject) {
-	text, _ := os.ReadFile(c.at(s, "log/supervise/pid"))
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
+	pid := c.logger(s)
+	if pid == 0 {
 		return
 	}
 	if comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); string(comm) != "svlogd\n" {
 		return // it is not there yet, or not any more
 	}
-	s.mu.Lock()
-	s.loggers = append(s.loggers, time.Now())
-	s.mu.Unlock()
+	now := time.Now()
+	for _, o := range c.subjects {
+		if c.logger(o) == pid {
+			o.mu.Lock()
+			o.loggers = append(o.loggers, now)
+			o.mu.Unlock()
+		}
+	}
 	c.kill(pid)
+}
+
+// logger is the process of a log service; 0 if there is none.
+func (c *chaos) logger(s *subject) int {
+	text, _ := os.ReadFile(c.at(s, "log/supervise/pid"))
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
+	return pid
 }
 
 // send notes that sig may reach the subject.
@@ -891,7 +911,7 @@ func (c *chaos) count(when string) map[string]string {
 	copies := map[string][]int{}
 	writes, reads := map[string]string{}, map[string]string{}
 	all := processes()
-	loggers := map[int]bool{}
+	loggers, hosts := map[int]bool{}, map[int]bool{}
 	for _, p := range all {
 		loggers[p.pid] = p.comm == "svlogd"
 	}
@@ -909,6 +929,8 @@ func (c *chaos) count(when string) map[string]string {
 			}
 			copies[cwd] = append(copies[cwd], p.pid)
 			writes[cwd] = look("fd/1")
+		case p.comm == "svlogd" && look("fd/0") == os.DevNull: // it hosts log services
+			hosts[p.pid] = true
 		case p.comm == "svlogd" && !loggers[p.parent]: // whose child sees whether there is room for a thread, and ends
 			dir, pipe := filepath.Dir(look("cwd")), look("fd/0")
 			for other, its := range reads {
@@ -921,6 +943,9 @@ func (c *chaos) count(when string) map[string]string {
 	}
 	apart := map[string]string{}
 	for dir, pipe := range writes {
+		if host := hostOf(dir); hosts[host] && slices.Contains(filesOf(host), pipe) {
+			reads[dir] = pipe
+		}
 		if filepath.Base(dir) != "log" && pipe != "" && pipe != reads[dir] {
 			apart[filepath.Base(dir)] = fmt.Sprintf("writes to %s and its log service reads %q", pipe, reads[dir])
 		}
@@ -931,6 +956,23 @@ func (c *chaos) count(when string) map[string]string {
 		}
 	}
 	return apart
+}
+
+// hostOf is the process that hosts the log service of a directory, as its record tells.
+func hostOf(dir string) (pid int) {
+	text, _ := os.ReadFile(filepath.Join(dir, "log/supervise/proc"))
+	fmt.Sscanf(string(text), "hosted %d", &pid)
+	return pid
+}
+
+// filesOf is what a process has open.
+func filesOf(pid int) (all []string) {
+	fds, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	for _, fd := range fds {
+		to, _ := os.Readlink(fd)
+		all = append(all, to)
+	}
+	return all
 }
 
 // descriptors counts what the scanner and the core have open.
@@ -1003,6 +1045,9 @@ func (c *chaos) readers() {
 		for _, ino := range readBy(p.pid) {
 			log, ok := pipes[ino]
 			if ok && log != p.pid && p.comm != "svlogd" && !c.robbed[ino] { // that one may be it by now
+				if comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", p.pid)); string(comm) == "svlogd\n" {
+					continue
+				}
 				c.robbed[ino] = true
 				c.fault("%s (%d) reads the pipe of the log service %d:%s", p.comm, p.pid, log, holders(ino))
 			}
@@ -1053,6 +1098,9 @@ func readBy(pid int) (inodes []uint64) {
 // holders tells of all who have a pipe open: where, how, and what their threads do.
 func holders(ino uint64) string {
 	var b strings.Builder
+	if ino == 0 {
+		return ""
+	}
 	for _, p := range processes() {
 		var fds []string
 		names, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", p.pid))
@@ -1334,11 +1382,11 @@ func (c *chaos) readLog(s *subject, lives []life) {
 }
 
 // unheld says whether the last lines of a life may be gone with it: its log service, the
-// core and the scanner had all been killed when it ended, so nobody had its pipe.
+// core and the scanner had all been killed about when it ended, so nobody had its pipe.
 func (c *chaos) unheld(s *subject, lives []life, id string) bool {
 	gaps := c.spans(&c.gaps)
 	return slices.ContainsFunc(lives, func(l life) bool {
-		return l.id == id && l.args == "-1 0" && c.within(gaps, l.at, l.at, 3*time.Second) &&
+		return l.id == id && c.within(gaps, l.at, l.at, 3*time.Second) &&
 			slices.ContainsFunc(s.loggers, func(t time.Time) bool { return t.Before(l.at) && l.at.Sub(t) < 5*time.Second })
 	})
 }

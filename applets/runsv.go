@@ -65,6 +65,8 @@ func runCore(args []string) error {
 		switch args[0] {
 		case "-P":
 			t.Session = true
+		case shareLogs:
+			t.Share = true
 		case "-p":
 			t.Prefix = true
 		case "-l":

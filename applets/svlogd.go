@@ -5,6 +5,8 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,6 +16,7 @@ import (
 
 	"runitbox/logger"
 	"runitbox/procenv"
+	"runitbox/supervise/loghost"
 	process "runitbox/supervise/self"
 	"runitbox/supervise/threads"
 )
@@ -104,93 +107,206 @@ func replaced(others string) *[256]bool {
 	return &set
 }
 
-// runLogger runs an engine as this process: its signals, its messages. Before are
-// the bytes that the process has taken before.
+// runLogger runs an engine as this process: its signals, its messages. As the log service
+// of a tree it may leave all that to the process of another, or become the one that others
+// leave it to. Before are the bytes that the process has taken before.
 func runLogger(o logger.Options, verbose bool, before int) error {
+	root, err := unix.Open(".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fatal{"svlogd", 111, errors.New("unable to open current working directory: " + words(err))}
+	}
+	e := &loggerEngine{voice: voice{fd: 2, verbose: verbose}, threads: &loggerThreads{}}
+	e.threads.engines.Store(1)
+	threads.Await(e.threads.least(), func(err error) { e.report(logger.Warning, err.Error(), nil) })
+	var answer loghost.Answer
+	var link *loghost.Link
+	if loghost.Built {
+		answer, link = loghost.AskCore(packOptions(o, verbose), root)
+	}
+	if answer == loghost.Gone {
+		return nil
+	}
 	procenv.NoHugePages()
 	// There is next to no garbage, and collecting it by the clock would wake
 	// the process up for nothing.
 	debug.SetGCPercent(-1)
 
-	e := voice{verbose: verbose}
-	least := process.RuntimeThreads() + threads.Template + min(2, runtime.NumCPU()) + 2 // the engine, and what it leaves to others
-	threads.Await(least, func(err error) { e.report(logger.Warning, err.Error(), nil) })
-
 	// Signals are taken first, before anything of theirs can be missed. Each waits
 	// in a place of its own: a storm of one must not cost another. SIGPIPE is
 	// caught and not ignored, since processors would inherit that.
-	waits := map[os.Signal]chan os.Signal{}
+	sigs := map[unix.Signal]chan os.Signal{}
 	process.IgnorePipe()
 	for _, sig := range []unix.Signal{unix.SIGTERM, unix.SIGHUP, unix.SIGALRM, unix.SIGCHLD} {
-		waits[sig] = make(chan os.Signal, 2) // a second TERM counts
-		process.Catch(waits[sig], sig)
+		sigs[sig] = make(chan os.Signal, 2) // a second TERM counts
+		process.Catch(sigs[sig], sig)
 	}
-
-	root, err := unix.Open(".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return fatal{"svlogd", 111, errors.New("unable to open current working directory: " + words(err))}
-	}
-	go threads.Reserve(least)
-	var processors atomic.Int32
-	start := func(c logger.Child) (func() (unix.WaitStatus, bool), error) {
-		// One is waited for in a thread, and made in another.
-		if !threads.Reserve(least + int(processors.Load()) + 2) {
-			return nil, unix.EAGAIN
-		}
-		wait, err := logger.StartChild(c)
-		if err != nil {
-			return nil, err
-		}
-		processors.Add(1)
-		return func() (unix.WaitStatus, bool) {
-			defer processors.Add(-1)
-			return wait()
-		}, nil
-	}
-	o.Root, o.Now, o.Report, o.Stderr, o.Start = root, time.Now, e.report, e.write, start
-	// With a single turn each write that takes its time has another thread look
-	// for what is to be run: that is worth less memory while little comes.
-	o.Busy = func() { runtime.GOMAXPROCS(min(2, runtime.NumCPU())) }
-	engine, err := logger.New(o)
+	process.DefaultAction(unix.SIGINT, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2)
+	go threads.Reserve(e.threads.least())
+	host, err := logger.NewHost(logger.HostOptions{Turns: e.threads.turns, Room: e.threads.room})
 	if err != nil {
 		return fatal{"svlogd", 111, err}
 	}
-	on := func(sig os.Signal, do func()) {
-		go func() { // apart from the others: one of those may wait for stderr
-			for range waits[sig] {
-				do()
-			}
-		}()
+	o.Root = root
+	if loghost.Built && answer == loghost.Hosts {
+		e.threads.files = link.Files
+		o.Input = ownInput(e, root)
 	}
-	on(unix.SIGTERM, func() {
-		e.ending.Store(true)
-		e.report(logger.Info, "sigterm received.", nil)
-		engine.Stop()
-	})
-	on(unix.SIGHUP, func() {
-		e.report(logger.Info, "sighangup received.", nil)
-		engine.Reload()
-	})
-	on(unix.SIGALRM, func() {
-		e.report(logger.Info, "sigalarm received.", nil)
-		engine.Rotate()
-	})
-	on(unix.SIGCHLD, func() { e.report(logger.Info, "sigchild received.", nil) })
-	deaths := make(chan os.Signal, 1)
-	process.Catch(deaths, unix.SIGCHLD)
-	go func() { // apart from who tells of it
-		for range deaths {
-			engine.Reap()
-		}
-	}()
+	if err := e.prepare(host, o); err != nil {
+		return fatal{"svlogd", 111, err}
+	}
 	if !threads.Scarce() { // else it has them
 		spareThreads(waiters)
 	}
 	boundMemory(before + 3*o.Buffer)
-	if err := engine.Run(); err != nil {
+	if loghost.Built && answer == loghost.Hosts {
+		return runHost(host, link, e, sigs)
+	}
+	go obey(sigs, e.signal)
+	if err := e.engine.Run(); err != nil {
 		return fatal{"svlogd", 111, err}
 	}
 	return nil
+}
+
+// loggerEngine is an engine with its voice.
+type loggerEngine struct {
+	voice
+	engine     *logger.Engine
+	threads    *loggerThreads
+	killer     atomic.Int32 // the signal that has ended it
+	processors atomic.Int32
+	close      func() // gives back its descriptors; nil: nothing
+}
+
+// prepare makes the engine.
+func (e *loggerEngine) prepare(host *logger.Host, o logger.Options) (err error) {
+	o.Now, o.Report, o.Stderr, o.Errors = time.Now, e.report, e.write, e.fd
+	o.Start = func(c logger.Child) (func() (unix.WaitStatus, bool), error) {
+		wait, err := e.threads.start(c)
+		if err != nil {
+			return nil, err
+		}
+		e.processors.Add(1)
+		return func() (ws unix.WaitStatus, ended bool) {
+			if ws, ended = wait(); ended {
+				e.processors.Add(-1)
+				e.threads.processors.Add(-1)
+			}
+			return ws, ended
+		}, nil
+	}
+	e.engine, err = host.Engine(o)
+	return err
+}
+
+// signal does what the signal does to a svlogd. Its messages are told of apart from where
+// signals are taken, since nobody may read stderr: but with -v only, so that there is
+// nobody more as a rule.
+func (e *loggerEngine) signal(sig unix.Signal) {
+	tell := func(text string, do func()) {
+		if !e.verbose {
+			do()
+			return
+		}
+		go func() {
+			e.report(logger.Info, text, nil)
+			do()
+		}()
+	}
+	switch sig {
+	case unix.SIGTERM:
+		e.ending.Store(true)
+		tell("sigterm received.", e.engine.Stop)
+	case unix.SIGHUP:
+		tell("sighangup received.", e.engine.Reload)
+	case unix.SIGALRM:
+		tell("sigalarm received.", e.engine.Rotate)
+	case unix.SIGCHLD:
+		if e.processors.Load() > 0 {
+			e.engine.Reap()
+		}
+		tell("sigchild received.", func() {})
+	case unix.SIGSTOP:
+		e.engine.Halt()
+	case unix.SIGCONT:
+		e.engine.Resume()
+	case unix.SIGKILL, unix.SIGINT, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2:
+		if process.Ignored(sig) { // by who has started the process
+			return
+		}
+		e.killer.CompareAndSwap(0, int32(sig))
+		e.ending.Store(true)
+		e.engine.Kill()
+	}
+}
+
+// obey takes signals.
+func obey(sigs map[unix.Signal]chan os.Signal, act func(unix.Signal)) {
+	for {
+		select {
+		case <-sigs[unix.SIGTERM]:
+			act(unix.SIGTERM)
+		case <-sigs[unix.SIGHUP]:
+			act(unix.SIGHUP)
+		case <-sigs[unix.SIGALRM]:
+			act(unix.SIGALRM)
+		case <-sigs[unix.SIGCHLD]:
+			act(unix.SIGCHLD)
+		}
+	}
+}
+
+// loggerThreads is how many engines may hang in the kernel at once, each of them in
+// a thread: where none can be made, since a user has too many or a control group,
+// Go's runtime ends the program.
+type loggerThreads struct {
+	engines    atomic.Int32
+	processors atomic.Int32
+	files      uint64 // what processors may have open, if that is less than this process may
+}
+
+// least is how many threads there have to be: the runtime's, one for each engine that may
+// hang and for what it leaves to others, and one that looks for what there is to do.
+func (t *loggerThreads) least() int {
+	n := process.RuntimeThreads() + threads.Template + min(2, runtime.NumCPU()) + 1 + int(t.engines.Load())
+	if t.files > 0 { // a host listens to cores
+		n++
+	}
+	return n
+}
+
+// room says whether there are threads for so many engines at work.
+func (t *loggerThreads) room(engines int) bool {
+	t.engines.Store(max(t.engines.Load(), int32(engines)))
+	return threads.Reserve(t.least())
+}
+
+// turns has a second processor used when lines come as fast as they are taken. With
+// a single one each write that takes its time has another thread look for what is
+// to be run: that is worth less memory while little comes.
+func (t *loggerThreads) turns() int {
+	n := min(2, runtime.NumCPU())
+	if !t.room(n) {
+		return 1
+	}
+	runtime.GOMAXPROCS(n)
+	return n
+}
+
+// start starts a processor. One is waited for in a thread, and made in another.
+func (t *loggerThreads) start(c logger.Child) (func() (unix.WaitStatus, bool), error) {
+	if !threads.Reserve(t.least() + int(t.processors.Load()) + 2) {
+		return nil, unix.EAGAIN
+	}
+	if t.files > 0 {
+		c.Argv = slices.Clone(c.Argv)
+		c.Argv[2] = "ulimit -Sn " + strconv.FormatUint(t.files, 10) + "\n" + c.Argv[2]
+	}
+	wait, err := logger.StartChild(c)
+	if err == nil {
+		t.processors.Add(1)
+	}
+	return wait, err
 }
 
 // waiters are the goroutines that may be in the kernel at once: the engine, its
@@ -212,6 +328,7 @@ func boundMemory(needed int) {
 
 // voice is svlogd on stderr.
 type voice struct {
+	fd      int // -1: it has none any more
 	verbose bool
 	ending  atomic.Bool
 	mu      sync.Mutex
@@ -234,8 +351,8 @@ func (v *voice) report(level logger.Level, text string, err error) {
 func (v *voice) write(b []byte) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	for len(b) > 0 {
-		p := [1]unix.PollFd{{Fd: 2, Events: unix.POLLOUT}}
+	for len(b) > 0 && v.fd >= 0 {
+		p := [1]unix.PollFd{{Fd: int32(v.fd), Events: unix.POLLOUT}}
 		patience := 1000
 		if v.ending.Load() {
 			patience = 50
@@ -246,7 +363,7 @@ func (v *voice) write(b []byte) {
 			}
 			continue
 		}
-		n, err := unix.Write(2, b[:min(len(b), pipeBuf)]) // so much does not block
+		n, err := unix.Write(v.fd, b[:min(len(b), pipeBuf)]) // so much does not block
 		if err != nil && err != unix.EINTR && err != unix.EAGAIN {
 			return
 		}

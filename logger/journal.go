@@ -290,6 +290,9 @@ func (l *log) guard(stores func(*journal)) {
 			l.journal = nil
 		}
 	}()
+	if l.e.host.shared.Load() { // a page that hangs is waited for in a system call, where others go on
+		unix.Madvise(l.journal.data, unix.MADV_POPULATE_WRITE)
+	}
 	stores(l.journal)
 }
 

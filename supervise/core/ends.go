@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/supervise/loghost"
 	"runitbox/supervise/machine"
 	"runitbox/supervise/proc"
 	"runitbox/supervise/state"
@@ -116,7 +117,7 @@ const lookTime = time.Second
 // reaped: a core that is killed between leaves the corpse or the record.
 func (s *service) died(ev event) {
 	u := ev.who
-	if ev.role < isHook && ev.pid == u.pid {
+	if ev.role < isHook && ev.pid == u.pid && ev.engine == u.engine() {
 		s.recordEnd(u, ev.role, ev.ws)
 	}
 	s.core.procs.recorded(ev.proc)
@@ -127,8 +128,12 @@ func (s *service) died(ev event) {
 		}
 		return
 	}
-	if ev.pid != u.pid {
+	if ev.pid != u.pid || ev.engine != u.engine() {
 		return
+	}
+	if l := u.lodging; loghost.Built && l != nil {
+		s.core.hosting.tell(s.core, l.host, loghost.Message{Kind: loghost.Known, Engine: l.engine})
+		u.lodging = nil
 	}
 	if u.pidfd >= 0 {
 		s.core.awaitStash(s)

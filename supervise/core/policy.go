@@ -116,7 +116,9 @@ func (s *service) timedOut(ev event) {
 	if u.policy != nil && u.policy.KillGroup && u.st.Phase == machine.Running {
 		unix.Kill(-ev.pid, unix.SIGKILL)
 	}
-	proc.SendSignal(ev.pid, u.pidfd, unix.SIGKILL)
+	if !u.sendHosted(unix.SIGKILL) {
+		proc.SendSignal(ev.pid, u.pidfd, unix.SIGKILL)
+	}
 }
 
 // resumeDeadline goes on with a timeout that had begun when an earlier core was killed:

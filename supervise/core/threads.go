@@ -58,6 +58,9 @@ func (c *Core) needThreads() int {
 	if c.link != nil { // the scanner watches the main goroutine's
 		n++
 	}
+	if c.hosting.shares { // who is looked at that asks for a host, who listens, and who looks for one of before
+		n += 3
+	}
 	return n
 }
 

@@ -66,6 +66,9 @@ func (s *Scanner) makeCore(table, stderr int) (made newCoreOf) {
 	if s.Session {
 		argv = append(argv, "-P")
 	}
+	if s.ShareLogs {
+		argv = append(argv, "--share-logs")
+	}
 	if s.Prefix {
 		argv = append(argv, "-p")
 	}

@@ -73,6 +73,7 @@ const (
 	ProcFinish    = "finish"        // PID is ./finish
 	ProcDown      = "down"          // nothing runs
 	ProcFailed    = "failed"        // nothing runs, and the service was given up
+	ProcHosted    = "hosted"        // PID runs this log service and others; STATUS is its number there
 	ProcWaits     = "waits"         // nothing runs until what the service needs is ready
 )
 
@@ -190,7 +191,7 @@ func parseFields(f []string, want byte) (p Process, ok bool) {
 		return Process{}, false
 	}
 	switch p.Word {
-	case ProcRun, ProcFinish:
+	case ProcRun, ProcFinish, ProcHosted:
 		return p, p.PID != 0
 	case ProcMaking, ProcFinishing, ProcEnded, ProcDown, ProcFailed, ProcWaits:
 		return p, true

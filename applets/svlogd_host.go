@@ -1,0 +1,224 @@
+package applets
+
+import (
+	"errors"
+	"os"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"runitbox/applets/slim/fmt"
+	"runitbox/logger"
+	"runitbox/supervise/loghost"
+)
+
+// packOptions are the options of an engine as words, which unpackOptions reads: five, what
+// is replaced, and the directories.
+func packOptions(o logger.Options, verbose bool) []string {
+	words := []string{strconv.Itoa(int(o.Stamp)), strconv.Itoa(o.Head), strconv.Itoa(o.Buffer), strconv.FormatBool(verbose), strconv.Itoa(int(o.Replacement)), ""}
+	if o.Replaced != nil {
+		set := make([]byte, 256)
+		for c, is := range o.Replaced {
+			set[c] = '0'
+			if is {
+				set[c] = '1'
+			}
+		}
+		words[5] = string(set)
+	}
+	return append(words, o.Dirs...)
+}
+
+// errOptions says that words are no options.
+var errOptions = errors.New("no options of svlogd")
+
+// unpackOptions reads what packOptions has written.
+func unpackOptions(words []string) (o logger.Options, verbose bool, err error) {
+	if len(words) < 7 {
+		return o, false, errOptions
+	}
+	var n [5]int
+	for i := range n {
+		var e error
+		if i == 3 {
+			verbose, e = strconv.ParseBool(words[i])
+		} else {
+			n[i], e = strconv.Atoi(words[i])
+		}
+		if e != nil || n[i] < 0 || n[i] > 1<<30 {
+			return o, false, errOptions
+		}
+	}
+	o = logger.Options{Stamp: logger.Stamp(n[0]), Head: n[1], Buffer: n[2], Replacement: byte(n[4]), Dirs: words[6:]}
+	set := words[5]
+	if o.Stamp > 3 || o.Head == 0 || o.Buffer <= o.Head || n[4] > 255 || set != "" && len(set) != 256 {
+		return o, false, errOptions
+	}
+	if set != "" {
+		o.Replaced = new([256]bool)
+		for c := range o.Replaced {
+			o.Replaced[c] = set[c] == '1'
+		}
+	}
+	return o, verbose, nil
+}
+
+// logHost runs the engines of several log services.
+type logHost struct {
+	host    *logger.Host
+	link    *loghost.Link
+	threads *loggerThreads
+
+	mu      sync.Mutex
+	engines map[uint32]*loggerEngine
+	bound   int // the memory limit is for so many
+	tidy    *time.Timer
+	short   bool // that there are too few descriptors was said
+}
+
+// runHost has first go on as an engine of its own, and takes others.
+func runHost(host *logger.Host, link *loghost.Link, first *loggerEngine, sigs map[unix.Signal]chan os.Signal) error {
+	h := &logHost{host: host, link: link, threads: first.threads, engines: map[uint32]*loggerEngine{link.First: first}, bound: 1}
+	go obey(sigs, h.all)
+	if err := h.launch(link.First); err != nil {
+		return fatal{"svlogd", 111, err}
+	}
+	unix.Chdir("/") // the first may end before the others do
+	link.Serve(loghost.Calls{Take: h.take, Run: h.run, Send: h.send, Drop: h.drop, Room: func() { go h.noRoom() }, Quit: func() { os.Exit(0) }})
+	return nil
+}
+
+// all does to each engine what a signal to the process does.
+func (h *logHost) all(sig unix.Signal) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, e := range h.engines {
+		e.signal(sig)
+	}
+}
+
+// take prepares an engine that another log service leaves to this process.
+func (h *logHost) take(from loghost.Engine) error {
+	e := &loggerEngine{voice: voice{fd: from.Stderr}, threads: h.threads}
+	e.close = func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.fd = -1
+		loghost.CloseAll([]int{from.Input, from.Dir, from.Stderr})
+	}
+	o, verbose, err := unpackOptions(from.Options)
+	if err == nil {
+		e.verbose = verbose
+		o.Root, o.Input = from.Dir, from.Input
+		if !slices.Equal(from.Env, os.Environ()) { // as a rule it is ours
+			o.Env = from.Env
+		}
+		err = e.prepare(h.host, o)
+	}
+	if err != nil {
+		e.close()
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.engines[from.ID] = e
+	if len(h.engines) > h.bound {
+		h.bound = 2 * len(h.engines)
+		debug.SetMemoryLimit(7<<20 + int64(h.bound)*32<<10)
+	}
+	if h.tidy == nil {
+		h.tidy = time.AfterFunc(loggerTidyTime, debug.FreeOSMemory)
+	}
+	h.tidy.Reset(loggerTidyTime)
+	return nil
+}
+
+// loggerTidyTime is after what time without another engine the memory that taking them
+// took is given back.
+const loggerTidyTime = 2 * time.Second
+
+// noRoom says, once, that there are too few descriptors for another engine.
+func (h *logHost) noRoom() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.short {
+		return
+	}
+	h.short = true
+	var l unix.Rlimit
+	unix.Getrlimit(unix.RLIMIT_NOFILE, &l)
+	os.Stderr.WriteString(fmt.Sprintf("svlogd: warning: too few descriptors for more than %d logs in a process: the limit is %d; other logs have processes of their own.\n", len(h.engines), l.Cur))
+}
+
+// run lets an engine run that was taken.
+func (h *logHost) run(id uint32) {
+	if h.launch(id) != nil {
+		h.drop(id)
+		h.link.Ended(id, 111<<8)
+	}
+}
+
+// launch starts an engine and has its end told.
+func (h *logHost) launch(id uint32) error {
+	e := h.get(id)
+	if e == nil {
+		return unix.ESRCH
+	}
+	return e.engine.Start(func(err error) {
+		go func() { // what follows may wait for whoever reads stderr
+			ws := unix.WaitStatus(0)
+			switch {
+			case err == logger.ErrKilled:
+				ws = unix.WaitStatus(e.killer.Load())
+			case err != nil:
+				e.report(logger.Fatal, words(err), nil)
+				ws = 111 << 8
+			}
+			h.drop(id)
+			h.link.Ended(id, ws)
+		}()
+	})
+}
+
+func (h *logHost) get(id uint32) *loggerEngine {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.engines[id]
+}
+
+// drop forgets an engine that does not run.
+func (h *logHost) drop(id uint32) {
+	h.mu.Lock()
+	e := h.engines[id]
+	delete(h.engines, id)
+	h.mu.Unlock()
+	if e != nil && e.close != nil {
+		e.close()
+	}
+}
+
+// send does to an engine what a signal does to a process.
+func (h *logHost) send(id uint32, sig unix.Signal) {
+	if e := h.get(id); e != nil {
+		e.signal(sig)
+	}
+}
+
+// ownInput makes descriptor 0 one that can be closed when the first engine has ended,
+// which others outlive.
+func ownInput(e *loggerEngine, root int) int {
+	in, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return 0
+	}
+	if null, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0); err == nil {
+		unix.Dup3(null, 0, 0)
+		unix.Close(null)
+	}
+	e.close = func() { loghost.CloseAll([]int{in, root}) }
+	return in
+}

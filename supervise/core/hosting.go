@@ -1,0 +1,305 @@
+package core
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/loghost"
+	"runitbox/supervise/machine"
+	"runitbox/supervise/proc"
+	"runitbox/supervise/state"
+	"runitbox/supervise/wire"
+)
+
+// Log services share processes: see package loghost. The core stands between: it alone
+// takes connections, each from the process of a log service that it knows, and it alone
+// talks to hosts. What may come to the same host is said by identity, which the kernel
+// tells.
+
+// hosting is what the core knows of hosts.
+type hosting struct {
+	mu     sync.Mutex
+	shares bool                      // log services are to share processes
+	hosts  map[int]*host             // by pid
+	inputs map[int]map[uint64]string // the pipes that a host of an earlier core has open, by inode
+}
+
+// lodging is what a log service has of a host.
+type lodging struct {
+	ask    *ask   // it asks for one
+	host   *host  // it runs there; the unit's pid is the host's then
+	engine uint32 // and this is its number there
+}
+
+// ask is the question of a log service's process, and what came along.
+type ask struct {
+	unit     *unit
+	pid      int
+	identity string
+	file     *os.File
+	conn     syscall.RawConn
+	m        loghost.Message
+	spoiled  bool        // a signal was sent to the process meanwhile, which it may have heeded
+	late     *time.Timer // until a host has to have taken it
+}
+
+// answerTime is how long a process may take to say what it wants, and a host to take it.
+const answerTime = 2 * time.Second
+
+// shareLogs has log services and hosts find this core. Where no address is to be had all
+// log services stay processes of their own.
+func (c *Core) shareLogs() {
+	if fd := loghost.Listen(loghost.AtCore); fd >= 0 {
+		c.private = append(c.private, fd)
+		go loghost.Accept(fd, c.greet)
+	}
+}
+
+// greet listens to a process that has connected, if it is a child of this one.
+func (c *Core) greet(fd int, peer *unix.Ucred) bool {
+	st, found, err := proc.StatOf(int(peer.Pid))
+	if err != nil || !found || st.PPID != os.Getpid() {
+		return false
+	}
+	go c.hear(fd, int(peer.Pid))
+	return true
+}
+
+// hear hears what a child asks, and has its service answer.
+func (c *Core) hear(fd, pid int) {
+	file, conn := wire.InPoller(fd, "ask")
+	file.SetReadDeadline(time.Now().Add(answerTime))
+	a := &ask{pid: pid, file: file, conn: conn}
+	var err error
+	if e := conn.Read(func(fd uintptr) bool {
+		a.m, err = loghost.ReadPassing(int(fd))
+		return err != unix.EAGAIN
+	}); e != nil {
+		err = e
+	}
+	files, known := uint64(0), false
+	if err == nil && a.m.Kind == loghost.Ask && loghost.Fits(a.m.FDs) && c.files != nil {
+		a.unit = c.procs.logService(pid)
+		a.identity, files, known = loghost.Identity(pid)
+	}
+	if a.unit == nil || !known || files != c.files.Cur {
+		a.answer(loghost.Message{Kind: loghost.Stay})
+		return
+	}
+	a.unit.svc.post(event{kind: evAsksHost, who: a.unit, pid: pid, ask: a})
+}
+
+// logService is the log service whose ./run the child is. It may be so young that this is
+// not known yet.
+func (ps *processes) logService(pid int) *unit {
+	for range 200 {
+		ps.mu.Lock()
+		p, soon := ps.known[pid], ps.expecting > 0
+		if p != nil && (p.adopted || p.over || p.role != isRun || p.unit == nil || p.unit.prefix == "") {
+			p, soon = nil, false
+		}
+		var u *unit
+		if p != nil {
+			u = p.unit
+		}
+		ps.mu.Unlock()
+		if u != nil || !soon {
+			return u
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return nil
+}
+
+// answer answers, and lets go of what came along and of the connection.
+func (a *ask) answer(m loghost.Message) error {
+	err := a.reply(m)
+	a.file.Close()
+	return err
+}
+
+func (a *ask) reply(m loghost.Message) (err error) {
+	loghost.CloseAll(a.m.FDs)
+	a.m.FDs = nil
+	if a.late != nil {
+		a.late.Stop()
+	}
+	if e := a.conn.Control(func(fd uintptr) { err = loghost.Write(int(fd), m) }); e != nil {
+		err = e
+	}
+	return err
+}
+
+// hosted acts on an event that has to do with hosts.
+func (s *service) hosted(ev event) {
+	if ev.kind == evAsksHost {
+		s.asksHost(ev.ask)
+	} else {
+		s.lodged(ev)
+	}
+}
+
+// asksHost has a log service hosted, if that may be.
+func (s *service) asksHost(a *ask) {
+	u := a.unit
+	switch {
+	case s.log == u && u.st.Phase == machine.Starting && s.ordered > 0 && u.lodging == nil: // it is not told yet that it runs
+		u.lodging = &lodging{ask: a}
+		return
+	case s.log != u || u.pid != a.pid || !u.mayLodge() || u.lodging != nil && u.lodging.ask != a || a.spoiled || inode(s.piped, s.pipe[0]) != inode(true, a.m.FDs[0]):
+		a.answer(loghost.Message{Kind: loghost.Stay})
+		return
+	}
+	u.lodging = &lodging{ask: a}
+	if h := s.core.hosting.place(s.core, a); h != nil {
+		s.lodge(u, h, 1)
+	}
+	if a.file == nil { // it was told to stay by itself
+		u.lodging = nil
+	}
+}
+
+// mayLodge says whether the log service may run in a host: nothing was said of it that is
+// about a process of its own.
+func (u *unit) mayLodge() bool {
+	return u.st.Phase == machine.Running && !u.st.Paused && !u.st.Termed && u.policy == nil && !u.grouped &&
+		u.notify == 0 && u.talk == nil && !u.svc.dir.Has("log/own-process")
+}
+
+// nowRuns has what the log service has asked for done when it is told to run, or not to.
+func (s *service) nowRuns(u *unit) {
+	if u.lodging == nil || u.lodging.host != nil {
+		return
+	}
+	a := u.lodging.ask
+	u.lodging = nil
+	s.asksHost(a)
+}
+
+// lodged takes note that a host has a log service, whose process may end then.
+func (s *service) lodged(ev event) {
+	u, a, h := ev.who, ev.ask, ev.host
+	asks := u.lodging != nil && u.lodging.ask == a
+	if h != nil && asks && s.log == u && u.pid == a.pid && u.mayLodge() && !a.spoiled {
+		s.lodge(u, h, ev.engine)
+		if a.answer(loghost.Message{Kind: loghost.Go}) == nil {
+			s.core.hosting.tell(s.core, h, loghost.Message{Kind: loghost.Run, Engine: ev.engine})
+			return
+		}
+		s.moveOut(u, a.pid)
+	} else {
+		a.answer(loghost.Message{Kind: loghost.Stay})
+	}
+	if asks {
+		u.lodging = nil
+	}
+	if h != nil {
+		s.core.hosting.moveOut(s.core, h, ev.engine)
+	}
+}
+
+// lodge records who runs a log service.
+func (s *service) lodge(u *unit, h *host, engine uint32) {
+	u.lodging = &lodging{host: h, engine: engine}
+	u.pid = h.pid
+	u.records.Lock()
+	l := u.rec
+	u.records.Unlock()
+	l.Word, l.PID, l.Ticks, l.Status = state.ProcHosted, h.pid, h.ticks, unix.WaitStatus(engine)
+	s.record(u, l)
+	u.write()
+}
+
+// moveOut records that a log service runs in its own process after all, which has given up
+// to wait.
+func (s *service) moveOut(u *unit, pid int) {
+	u.pid = pid
+	u.records.Lock()
+	l := u.rec
+	u.records.Unlock()
+	l.Word, l.PID, l.Status = state.ProcRun, pid, 0
+	if st, found, err := proc.StatOf(pid); err == nil && found {
+		l.Ticks = st.Ticks
+	}
+	s.record(u, l)
+	u.write()
+}
+
+// engine is the number under which a host runs the unit; 0 for a process of its own.
+func (u *unit) engine() uint32 {
+	if u.lodging == nil || u.lodging.host == nil {
+		return 0
+	}
+	return u.lodging.engine
+}
+
+// sendHosted does to a hosted log service what a signal does to a process; ok is false for
+// one that has a process of its own.
+func (u *unit) sendHosted(sig unix.Signal) (ok bool) {
+	switch l := u.lodging; {
+	case !loghost.Built, l == nil:
+		return false
+	case l.host == nil:
+		l.ask.spoiled = true
+		return false
+	default:
+		c := u.svc.core
+		c.hosting.tell(c, l.host, loghost.Message{Kind: loghost.Send, Engine: l.engine, Number: uint32(sig)})
+		return true
+	}
+}
+
+// restoreHosted has a log service go on in its host, if that is there.
+func (s *service) restoreHosted(u *unit, was *priorState) {
+	h := s.core.claim(u, was)
+	if h == nil {
+		return
+	}
+	u.lodging = &lodging{host: h, engine: uint32(was.record.Status)}
+	u.pid = h.pid
+	was.there = false
+	u.replaced = was.verdict.stop
+	if was.seen.PID == u.pid {
+		u.st.Paused, u.st.Termed = was.seen.Paused, was.seen.Termed
+	} else {
+		u.since, u.began = time.Now(), time.Now()
+	}
+}
+
+// refuse answers an ask that nobody will act on.
+func (ev event) refuse() {
+	if loghost.Built && ev.ask != nil {
+		go ev.ask.answer(loghost.Message{Kind: loghost.Stay})
+	}
+}
+
+// inputOf is the descriptor by which a host of an earlier core reads the pipe of a log
+// service, "" where it has it no more. All are looked for at once, since there may be many.
+func (hs *hosting) inputOf(l state.Process) string {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	if hs.inputs == nil {
+		hs.inputs = map[int]map[uint64]string{}
+	}
+	if hs.inputs[l.PID] == nil {
+		pipes := map[uint64]string{}
+		dir := "/proc/" + strconv.Itoa(l.PID) + "/fd"
+		entries, _ := os.ReadDir(dir)
+		for _, e := range entries {
+			to, err := os.Readlink(dir + "/" + e.Name())
+			if number, ok := strings.CutPrefix(strings.TrimSuffix(to, "]"), "pipe:["); ok && err == nil {
+				if ino, err := strconv.ParseUint(number, 10, 64); err == nil {
+					pipes[ino] = e.Name()
+				}
+			}
+		}
+		hs.inputs[l.PID] = pipes
+	}
+	return hs.inputs[l.PID][l.Pipe]
+}

@@ -1,0 +1,65 @@
+package loghost
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/self"
+)
+
+// Answer is what becomes of a log service that has asked for a host.
+type Answer int
+
+// It stays a process for itself, or becomes the host of others too, or it is to end, since
+// another has taken all.
+const (
+	Alone Answer = iota
+	Hosts
+	Gone
+)
+
+// patience is for how many seconds a core may be busy, or hang, until a log service does
+// without.
+const patience = 5
+
+// AskCore asks the core of the tree, if it is this process's parent, whether a host runs
+// the log service that this process is. It gives away descriptors 0 and 2 and the working
+// directory, of which dir is a handle.
+func AskCore(options []string, dir int) (Answer, *Link) {
+	core := os.Getppid()
+	if core <= 1 {
+		return Alone, nil
+	}
+	fd, peer, ok := Meet(core, AtCore)
+	if !ok {
+		return Alone, nil
+	}
+	limit, given := self.LowerFiles() // as the kernel is to tell it
+	ask := Message{Kind: Ask, Options: options, Env: os.Environ(), FDs: []int{0, dir, 2}}
+	if !given || Write(fd, ask) != nil {
+		unix.Close(fd)
+		return Alone, nil
+	}
+	unix.SetNonblock(fd, false)
+	unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: patience})
+	answer, err := Read(fd)
+	if err == unix.EAGAIN { // from here on nobody can answer; it may have been done just before
+		unix.Shutdown(fd, unix.SHUT_RDWR)
+		if answer, err = Read(fd); err == unix.EPIPE {
+			answer, err = Message{Kind: Stay}, nil
+		}
+	}
+	switch {
+	case err != nil, answer.Kind == Go: // of a core that has died nobody can tell what it has done: the service starts anew
+		unix.Close(fd)
+		return Gone, nil
+	case answer.Kind != Host:
+		unix.Close(fd)
+		return Alone, nil
+	}
+	l := newLink(answer.Engine, limit.Cur, peer.Uid, fd)
+	limit.Cur = limit.Max
+	unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
+	return Hosts, l
+}

@@ -1,0 +1,278 @@
+package loghost
+
+import (
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"runitbox/testdata/aloud"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+)
+
+// TestMessage decodes what was encoded, and refuses what makes no sense.
+func TestMessage(t *testing.T) {
+	m := Message{Kind: Take, Engine: 7, Number: 1 << 31, Options: []string{"-l", "10", "", "main"}, Env: []string{"A=b"}}
+	got, err := parse(m.bytes())
+	if diff := cmp.Diff(m, got); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	whole := m.bytes()
+	for _, tt := range []struct {
+		name string
+		b    []byte
+	}{
+		{"nothing", nil},
+		{"too short", whole[:headSize-1]},
+		{"a string is missing", whole[:len(whole)-4]},
+		{"a string does not end", whole[:len(whole)-1]},
+		{"there is more", append(slices.Clone(whole), 'x')},
+		{"more strings than bytes", append(slices.Repeat([]byte{255}, headSize), 0, 0)},
+		{"too long", make([]byte, messageMax+1)},
+	} {
+		if m, err := parse(tt.b); err != errMessage {
+			t.Errorf("%s: %v, %v", tt.name, m, err)
+		}
+	}
+}
+
+func FuzzMessage(f *testing.F) {
+	f.Add([]byte{})
+	f.Add(Message{Kind: Ask, Options: []string{"a", ""}, Env: []string{"b=c"}}.bytes())
+	f.Add(slices.Repeat([]byte{255}, 40))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := parse(b)
+		if err != nil {
+			return
+		}
+		if diff := cmp.Diff(b, m.bytes()); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+// pair is a socket pair.
+func pair(t *testing.T) (a, b int) {
+	t.Helper()
+	p, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { CloseAll(p[:]) })
+	return p[0], p[1]
+}
+
+// opened is how many descriptors are open.
+func opened(t *testing.T) int {
+	t.Helper()
+	files, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(files)
+}
+
+// TestDescriptors: what comes with a message that makes no sense is closed, and of too
+// many the rest is.
+func TestDescriptors(t *testing.T) {
+	a, b := pair(t)
+	before := opened(t)
+	for _, tt := range []struct {
+		b   []byte
+		fds []int
+		err error
+	}{
+		{[]byte("x"), []int{0, 1, 2}, errMessage},
+		{Message{Kind: Ask}.bytes(), []int{0, 1, 2, 0, 1, 2}, nil},
+		{make([]byte, messageMax+1), []int{0}, errMessage},
+	} {
+		if err := unix.Sendmsg(a, tt.b, unix.UnixRights(tt.fds...), nil, 0); err != nil {
+			t.Fatal(err)
+		}
+		m, err := Read(b)
+		if err != tt.err || len(m.FDs) > descriptors+1 {
+			t.Errorf("%v, %v", m, err)
+		}
+		CloseAll(m.FDs)
+	}
+	if after := opened(t); after != before {
+		t.Errorf("%d descriptors are open, then %d", before, after)
+	}
+}
+
+// TestIdentity: a process is the same as itself and as a child, and one that differs, or
+// that cannot be looked at, is not.
+func TestIdentity(t *testing.T) {
+	id, files, known := Identity(os.Getpid())
+	if !known {
+		aloud.Skip(t, "the kernel does not tell, or restricts this process")
+	}
+	again, same, _ := Identity(os.Getpid())
+	if id != again || files != same || files == 0 {
+		t.Errorf("(-once +again):\n%s", cmp.Diff(id, again))
+	}
+	if _, _, known := Identity(1 << 30); known {
+		t.Errorf("a process that is not there is known")
+	}
+	for name := range strings.FieldsSeq(strings.Join(sameStatus[:], " ") + " cgroup= root= ns/mnt=") {
+		if !strings.Contains(id, name) {
+			t.Errorf("nothing is told of %s", name)
+		}
+	}
+	of := func(script string) (string, bool) {
+		cmd := exec.Command("/bin/sh", "-c", script+"echo; exec sleep 1000")
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer cmd.Wait()
+		defer cmd.Process.Kill()
+		out.Read(make([]byte, 1))
+		for { // until it is sleep
+			if exe, _ := os.ReadFile("/proc/" + itoa(cmd.Process.Pid) + "/comm"); string(exe) == "sleep\n" {
+				break
+			}
+		}
+		id, _, known := Identity(cmd.Process.Pid)
+		return id, known
+	}
+	plain, known := of("")
+	if twin, _ := of("X=1; "); !known || twin != plain {
+		t.Errorf("two alike differ (-one +other):\n%s", cmp.Diff(plain, twin))
+	}
+	for _, script := range []string{"umask 027; ", "ulimit -f 1000; ", "ulimit -Sn 100; ulimit -Hn 200; ", "trap '' INT; ", "echo 7 >/proc/self/oom_score_adj; "} {
+		if other, known := of(script); known && other == plain {
+			t.Errorf("%q makes no difference", script)
+		}
+	}
+}
+
+func itoa(n int) string {
+	var b []byte
+	for ; n > 0; n /= 10 {
+		b = append([]byte{byte('0' + n%10)}, b...)
+	}
+	return string(b)
+}
+
+// calls records what a host is asked to do.
+func calls(said chan string) Calls {
+	name := func(id uint32) string { return itoa(int(id)) }
+	return Calls{
+		Take: func(e Engine) error {
+			said <- "take " + name(e.ID) + " " + strings.Join(e.Options, ",")
+			CloseAll([]int{e.Input, e.Dir, e.Stderr})
+			return nil
+		},
+		Run:  func(id uint32) { said <- "run " + name(id) },
+		Send: func(id uint32, sig unix.Signal) { said <- "send " + name(id) + " " + itoa(int(sig)) },
+		Drop: func(id uint32) { said <- "drop " + name(id) },
+		Room: func() { said <- "room" },
+		Quit: func() { said <- "quit" },
+	}
+}
+
+// TestLink: a host does what the core says whose an engine is, and no other; for a while
+// there are two cores; ends are kept until they are recorded.
+func TestLink(t *testing.T) {
+	said := make(chan string, 100)
+	next := func(want string) {
+		t.Helper()
+		if got := <-said; got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	a, hostA := pair2(t)
+	l := newLink(1, 100, uint32(os.Getuid()), hostA)
+	l.calls = calls(said)
+	l.mu.Lock()
+	for c := range l.cores {
+		l.follow(c)
+	}
+	l.mu.Unlock()
+	tell := func(fd int, m Message) {
+		t.Helper()
+		if err := Write(fd, m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hears := func(fd int, want Message) {
+		t.Helper()
+		got, err := Read(fd)
+		want.Options, want.Env = []string{}, []string{}
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("%v (-want +got):\n%s", err, diff)
+		}
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	dir, err := os.Open("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	fit := []int{int(r.Fd()), int(dir.Fd()), 2}
+	tell(a, Message{Kind: Take, Engine: 9, Options: []string{"x"}, FDs: []int{int(dir.Fd()), int(dir.Fd()), 2}})
+	hears(a, Message{Kind: Refused, Engine: 9})
+	tell(a, Message{Kind: Take, Engine: 10, FDs: fit[:2]})
+	next("room")
+	hears(a, Message{Kind: Refused, Engine: 10})
+	tell(a, Message{Kind: Take, Engine: 11, Options: []string{"x"}, FDs: fit})
+	next("take 2 x")
+	hears(a, Message{Kind: Taken, Engine: 11, Number: 2})
+	tell(a, Message{Kind: Run, Engine: 2})
+	next("run 2")
+	tell(a, Message{Kind: Take, Engine: 12, Options: []string{"y"}, FDs: fit})
+	next("take 3 y")
+	hears(a, Message{Kind: Taken, Engine: 12, Number: 3})
+
+	b, hostB := pair2(t)
+	if l.accept(hostB, &unix.Ucred{Uid: uint32(os.Getuid()) + 1}) && os.Getuid() != 0 {
+		t.Error("another user's is taken for a core")
+	}
+	if !l.accept(hostB, &unix.Ucred{Uid: uint32(os.Getuid())}) {
+		t.Fatal("a core is not heard")
+	}
+	tell(b, Message{Kind: Send, Engine: 2, Number: 15}) // it is not its
+	tell(b, Message{Kind: Run, Engine: 3})
+	tell(b, Message{Kind: Claim, Engine: 7}) // nobody's
+	hears(b, Message{Kind: End, Engine: 7, Number: uint32(unknown)})
+	tell(b, Message{Kind: Claim, Engine: 2})
+	tell(b, Message{Kind: Send, Engine: 2, Number: 1})
+	next("send 2 1")
+	tell(a, Message{Kind: Send, Engine: 2, Number: 15}) // not any more
+	tell(a, Message{Kind: Send, Engine: 1, Number: 14})
+	next("send 1 14")
+	l.Ended(2, 9)
+	hears(b, Message{Kind: End, Engine: 2, Number: 9})
+	tell(b, Message{Kind: Claim, Engine: 2}) // as one that has not heard it
+	hears(b, Message{Kind: End, Engine: 2, Number: 9})
+	tell(b, Message{Kind: Known, Engine: 2})
+	tell(b, Message{Kind: Claim, Engine: 2})
+	hears(b, Message{Kind: End, Engine: 2, Number: uint32(unknown)})
+	unix.Close(a)
+	next("drop 3") // which did not run
+	tell(b, Message{Kind: Quit})
+	l.Ended(1, 0)
+	next("quit")
+}
+
+// pair2 is a socket pair of which the test closes one end and a link the other.
+func pair2(t *testing.T) (ours, its int) {
+	t.Helper()
+	p, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p[0], p[1]
+}
