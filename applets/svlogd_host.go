@@ -130,16 +130,23 @@ func (h *logHost) take(from loghost.Engine) error {
 		h.bound = 2 * len(h.engines)
 		debug.SetMemoryLimit(7<<20 + int64(h.bound)*32<<10)
 	}
-	if h.tidy == nil {
+	switch {
+	case len(h.engines) < tidyEngines:
+	case h.tidy == nil:
 		h.tidy = time.AfterFunc(loggerTidyTime, debug.FreeOSMemory)
+	default:
+		h.tidy.Reset(loggerTidyTime)
 	}
-	h.tidy.Reset(loggerTidyTime)
 	return nil
 }
 
 // loggerTidyTime is after what time without another engine the memory that taking them
-// took is given back.
-const loggerTidyTime = 2 * time.Second
+// took is given back; with fewer engines than tidyEngines the first collection takes more
+// than that.
+const (
+	loggerTidyTime = 2 * time.Second
+	tidyEngines    = 40
+)
 
 // noRoom says, once, that there are too few descriptors for another engine.
 func (h *logHost) noRoom() {
