@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/scanner"
 )
 
 // TestChaos runs a tree of services that is hurt at random, and checks that
@@ -101,7 +103,7 @@ func init() { players["chaos"] = func(argv []string) int { return newChaos(argv)
 type chaos struct {
 	dir, bin string
 	session  bool // runsvdir -P
-	share    bool // runsvdir --share-logs
+	share    bool // log services share processes
 	rand     *rand.Rand
 	events   int
 	strict   bool // what costs no line and no service is a fault too
@@ -168,7 +170,7 @@ func newChaos(argv []string) *chaos {
 	if share, err := strconv.ParseBool(os.Getenv("RUNITBOX_CHAOS_SHARE")); err == nil {
 		c.share = share
 	}
-	fmt.Printf("chaos: %d events, seed %d, -P %t, --share-logs %t\n", events, seed, c.session, c.share)
+	fmt.Printf("chaos: %d events, seed %d, -P %t, shared logs %t\n", events, seed, c.session, c.share)
 	c.hang()
 	c.limited()
 	c.must(os.Mkdir(filepath.Join(c.dir, "sv"), 0o755))
@@ -349,8 +351,8 @@ func (c *chaos) start() {
 	c.must(err)
 	defer messages.Close()
 	argv := []string{"runsvdir", filepath.Join(c.dir, "service")}
-	if c.share {
-		argv = []string{"runsvdir", shareLogs, argv[1]}
+	if !c.share {
+		argv = []string{"runsvdir", scanner.NoShareLogs, argv[1]}
 	}
 	if c.session {
 		argv = append([]string{"runsvdir", "-P"}, argv[1:]...)

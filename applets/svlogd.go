@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -150,6 +151,9 @@ func runLogger(o logger.Options, verbose bool, before int) error {
 	if loghost.Built && answer == loghost.Hosts {
 		e.threads.files = link.Files
 		o.Input = ownInput(e, root)
+		for i, dir := range o.Dirs { // they are in the memory of the arguments, where ps is to show something else
+			o.Dirs[i] = strings.Clone(dir)
+		}
 	}
 	if err := e.prepare(host, o); err != nil {
 		return fatal{"svlogd", 111, err}

@@ -31,7 +31,8 @@ func AskCore(options []string, dir int) (Answer, *Link) {
 	if core <= 1 {
 		return Alone, nil
 	}
-	fd, peer, ok := Meet(core, AtCore)
+	me := uint32(os.Geteuid())
+	fd, peer, ok := Meet(core, AtCore, func(user uint32) bool { return user == 0 || user == me })
 	if !ok {
 		return Alone, nil
 	}
