@@ -118,6 +118,7 @@ type chaos struct {
 	faults   []string
 	done     map[string]int
 	kills    int
+	hosts    int             // of those, of processes of several log services
 	story    []string        // what was done, and when
 	robbed   map[uint64]bool // pipes that somebody else reads, and that was told
 	gaps     [][2]time.Time  // from a kill of scanner and core to their return
@@ -635,14 +636,18 @@ func (c *chaos) killLogger(s *subject) {
 		return // it is not there yet, or not any more
 	}
 	now := time.Now()
+	all := 0
 	for _, o := range c.subjects {
 		if c.logger(o) == pid {
+			all++
 			o.mu.Lock()
 			o.loggers = append(o.loggers, now)
 			o.mu.Unlock()
 		}
 	}
-	c.kill(pid)
+	if c.kill(pid); all > 1 {
+		c.hosts++
+	}
 }
 
 // logger is the process of a log service; 0 if there is none.
@@ -1384,11 +1389,11 @@ func (c *chaos) readLog(s *subject, lives []life) {
 }
 
 // unheld says whether the last lines of a life may be gone with it: its log service, the
-// core and the scanner had all been killed about when it ended, so nobody had its pipe.
+// core and the scanner had all been killed when it ended, so nobody had its pipe.
 func (c *chaos) unheld(s *subject, lives []life, id string) bool {
 	gaps := c.spans(&c.gaps)
 	return slices.ContainsFunc(lives, func(l life) bool {
-		return l.id == id && c.within(gaps, l.at, l.at, 3*time.Second) &&
+		return l.id == id && l.args == "-1 0" && c.within(gaps, l.at, l.at, 3*time.Second) &&
 			slices.ContainsFunc(s.loggers, func(t time.Time) bool { return t.Before(l.at) && l.at.Sub(t) < 5*time.Second })
 	})
 }
@@ -1403,7 +1408,7 @@ func (c *chaos) report() int {
 	for _, s := range c.subjects {
 		lives += len(c.lives(s))
 	}
-	fmt.Printf("chaos: %s: %d kills\n", strings.Join(did, ", "), c.kills)
+	fmt.Printf("chaos: %s: %d kills, %d of hosts of log services\n", strings.Join(did, ", "), c.kills, c.hosts)
 	fmt.Printf("chaos: %d lives, %d lines in the logs, %d lost, %d gone with all who had their pipe; %d ends unknown, %d told twice; sv at most %v, %d timeouts; takeover at most %v; %d flaws of log services\n",
 		lives, c.lines, c.torn, c.gone, c.unknown, c.again, c.slowest.Round(time.Millisecond), c.timeouts, c.takeover.Round(time.Millisecond), c.flaws)
 	if len(c.faults) == 0 {

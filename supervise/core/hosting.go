@@ -158,12 +158,17 @@ func (a *ask) answer(m loghost.Message) error {
 	return err
 }
 
-func (a *ask) reply(m loghost.Message) (err error) {
+func (a *ask) reply(m loghost.Message) error {
 	loghost.CloseAll(a.m.FDs)
 	a.m.FDs = nil
 	if a.late != nil {
 		a.late.Stop()
 	}
+	return a.say(m)
+}
+
+// say tells the process that asks.
+func (a *ask) say(m loghost.Message) (err error) {
 	if e := a.conn.Control(func(fd uintptr) { err = loghost.Write(int(fd), m) }); e != nil {
 		err = e
 	}
@@ -220,7 +225,7 @@ func (s *service) nowRuns(u *unit) {
 func (s *service) lodged(ev event) {
 	u, a, h := ev.who, ev.ask, ev.host
 	asks := u.lodging != nil && u.lodging.ask == a
-	if h != nil && asks && s.log == u && u.pid == a.pid && u.mayLodge() && !a.spoiled {
+	if h != nil && asks && s.log == u && u.pid == a.pid && u.mayLodge() && !a.spoiled && a.say(loghost.Message{Kind: loghost.Soon}) == nil {
 		s.lodge(u, h, ev.engine)
 		if a.answer(loghost.Message{Kind: loghost.Go}) == nil {
 			s.core.hosting.tell(s.core, h, loghost.Message{Kind: loghost.Run, Engine: ev.engine})

@@ -22,7 +22,8 @@ const (
 	Ask     = 'A' // from a log service: is there a host? Its input, directory and stderr come along
 	Stay    = 'N' // to it: no, and do not become one
 	Host    = 'H' // to it: be a host, this is your first engine
-	Go      = 'G' // to it: another has it all, end
+	Soon    = 'W' // to it: another has it all, and that is being recorded
+	Go      = 'G' // to it: that is recorded, end
 	Take    = 'T' // to a host: take what came along; the number of the engine is one of the core's
 	Taken   = 'K' // from it: I have, and call it by this number
 	Refused = 'F' // from it: I cannot
