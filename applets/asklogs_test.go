@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"runitbox/supervise/loghost"
-	"runitbox/supervise/self"
+	process "runitbox/supervise/self"
 )
 
 // anybody is who connects to a socket whoever listens there.
@@ -62,7 +62,7 @@ func askAs(file, dir string, options []string) int {
 		os.WriteFile(file, []byte("nobody\n"), 0o644)
 		return 1
 	}
-	self.LowerFiles()
+	process.LowerFiles()
 	unix.SetNonblock(fd, false)
 	loghost.Write(fd, loghost.Message{Kind: loghost.Ask, Options: options, Env: []string{"A=b"}, FDs: []int{0, at, 2}})
 	m, err := loghost.Read(fd)
