@@ -117,7 +117,9 @@ func keep(listener int, file string) {
 		go func() {
 			m, err := loghost.Read(fd)
 			f, _ := os.OpenFile(file, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-			fmt.Fprintf(f, "%c %q %v\n", m.Kind, m.Env, err)
+			if err == nil { // else he has gone without a word
+				fmt.Fprintf(f, "%c %q\n", m.Kind, m.Env)
+			}
 			f.Close()
 		}()
 	}

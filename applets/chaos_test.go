@@ -1388,14 +1388,33 @@ func (c *chaos) readLog(s *subject, lives []life) {
 	}
 }
 
-// unheld says whether the last lines of a life may be gone with it: its log service, the
-// core and the scanner had all been killed when it ended, so nobody had its pipe.
+// unheld says whether the last lines of a life may be gone with it: it ended while neither
+// core nor scanner was there, and its log service had been killed before they were, or
+// meanwhile, and not been started again. So nobody had its pipe.
 func (c *chaos) unheld(s *subject, lives []life, id string) bool {
-	gaps := c.spans(&c.gaps)
+	gaps, starts := c.spans(&c.gaps), c.logStarts(s)
 	return slices.ContainsFunc(lives, func(l life) bool {
-		return l.id == id && l.args == "-1 0" && c.within(gaps, l.at, l.at, 3*time.Second) &&
-			slices.ContainsFunc(s.loggers, func(t time.Time) bool { return t.Before(l.at) && l.at.Sub(t) < 5*time.Second })
+		return l.id == id && slices.ContainsFunc(gaps, func(gap [2]time.Time) bool {
+			return !l.at.Before(gap[0]) && !l.at.After(gap[1].Add(3*time.Second)) && slices.ContainsFunc(s.loggers, func(kill time.Time) bool {
+				return kill.Before(gap[1]) && !slices.ContainsFunc(starts, func(t time.Time) bool { return t.After(kill) && t.Before(gap[0]) })
+			})
+		})
 	})
+}
+
+// logStarts are the times at which a log service was started, but for those at which there
+// may have been no room for its threads.
+func (c *chaos) logStarts(s *subject) (all []time.Time) {
+	text, _ := os.ReadFile(c.at(s, "log/starts"))
+	hindered := c.spans(&c.hindered)
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line)
+		sec, _ := strconv.ParseFloat(f[len(f)-1], 64)
+		if t := time.UnixMicro(int64(sec * 1e6)); !c.within(hindered, t, t, 0) {
+			all = append(all, t)
+		}
+	}
+	return all
 }
 
 // report tells what was done and seen.
