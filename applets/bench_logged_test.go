@@ -25,8 +25,8 @@ func TestBenchLogged(t *testing.T) {
 	}
 	kinds := []struct{ name, path, runsvdir string }{
 		{"runit", filepath.Dir(peer(t, "svlogd")) + ":/usr/bin:/bin", peer(t, "runsvdir")},
-		{"runitbox", bin + ":/usr/bin:/bin", bin + "/runsvdir --share-logs"},
-		{"own processes", bin + ":/usr/bin:/bin", bin + "/runsvdir"},
+		{"runitbox", bin + ":/usr/bin:/bin", bin + "/runsvdir"},
+		{"own processes", bin + ":/usr/bin:/bin", bin + "/runsvdir --no-share-logs"},
 	}
 	rows := [][]string{{"", "", "start", "memory", "of that the kernel's", "each"}}
 	for _, n := range []int{5, 20, 100, 500} {

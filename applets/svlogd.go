@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -158,6 +159,9 @@ func runLogger(o logger.Options, verbose bool, before int) error {
 	o.Root = root
 	if loghost.Built && answer == loghost.Hosts {
 		o.Input = ownInput(e, root)
+		for i, dir := range o.Dirs { // they are in the memory of the arguments, where ps is to show something else
+			o.Dirs[i] = strings.Clone(dir)
+		}
 	}
 	if err := e.prepare(host, o); err != nil {
 		return fatal{"svlogd", 111, err}
@@ -181,6 +185,10 @@ type loggerEngine struct {
 	killer     atomic.Int32 // the signal that has ended it
 	processors atomic.Int32
 	close      func() // gives back its descriptors; nil: nothing
+
+	stopping sync.Mutex // guards the following
+	stopped  bool       // as SIGSTOP stops a process
+	waiting  uint64     // the signals that have come meanwhile
 }
 
 // prepare makes the engine.
@@ -204,10 +212,35 @@ func (e *loggerEngine) prepare(host *logger.Host, o logger.Options) (err error) 
 	return err
 }
 
-// signal does what the signal does to a svlogd. Its messages are told of apart from where
+// signal does what the signal does to a svlogd. What comes while it is stopped waits until it
+// goes on, once each.
+func (e *loggerEngine) signal(sig unix.Signal) {
+	waited := uint64(0)
+	e.stopping.Lock()
+	switch {
+	case sig == unix.SIGSTOP:
+		e.stopped = true
+	case sig == unix.SIGCONT:
+		e.stopped, waited, e.waiting = false, e.waiting, 0
+	case e.stopped && sig != unix.SIGKILL:
+		e.waiting |= 1 << sig
+		e.stopping.Unlock()
+		return
+	}
+	e.stopping.Unlock()
+	e.act(sig)
+	for sig := unix.Signal(1); waited != 0; sig++ {
+		if waited&(1<<sig) != 0 {
+			waited &^= 1 << sig
+			e.act(sig)
+		}
+	}
+}
+
+// act does it. Its messages are told of apart from where
 // signals are taken, since nobody may read stderr: but with -v only, so that there is
 // nobody more as a rule.
-func (e *loggerEngine) signal(sig unix.Signal) {
+func (e *loggerEngine) act(sig unix.Signal) {
 	tell := func(text string, do func()) {
 		if !e.verbose {
 			do()

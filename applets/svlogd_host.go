@@ -14,6 +14,7 @@ import (
 	"runitbox/applets/slim/fmt"
 	"runitbox/logger"
 	"runitbox/supervise/loghost"
+	process "runitbox/supervise/self"
 )
 
 // packOptions are the options of an engine as words, which unpackOptions reads: five, what
@@ -77,7 +78,30 @@ type logHost struct {
 	engines map[uint32]*loggerEngine
 	bound   int // the memory limit is for so many
 	tidy    *time.Timer
-	short   bool // that there are too few descriptors was said
+	short   bool        // that there are too few descriptors was said
+	title   *time.Timer // until ps shows how many engines there are; nil: there was one only
+}
+
+// titleTime is how late ps may show how many engines there are.
+const titleTime = 50 * time.Millisecond
+
+// show has ps show how many engines there are, in place of the arguments of the first. The
+// caller has locked.
+func (h *logHost) show() {
+	switch {
+	case h.title != nil:
+		h.title.Reset(titleTime)
+	case len(h.engines) > 1:
+		h.title = time.AfterFunc(titleTime, func() {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			logs := " logs"
+			if len(h.engines) == 1 {
+				logs = " log"
+			}
+			process.Title("svlogd: " + strconv.Itoa(len(h.engines)) + logs) // where it cannot, ps shows what it did
+		})
+	}
 }
 
 // runHost has first go on as an engine of its own, and takes others.
@@ -126,6 +150,7 @@ func (h *logHost) take(from loghost.Engine) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.engines[from.ID] = e
+	h.show()
 	if len(h.engines) > h.bound {
 		h.bound = 2 * len(h.engines)
 		debug.SetMemoryLimit(7<<20 + int64(h.bound)*32<<10)
@@ -202,6 +227,7 @@ func (h *logHost) drop(id uint32) {
 	h.mu.Lock()
 	e := h.engines[id]
 	delete(h.engines, id)
+	h.show()
 	h.mu.Unlock()
 	if e != nil && e.close != nil {
 		e.close()

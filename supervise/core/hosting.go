@@ -27,6 +27,7 @@ type hosting struct {
 	mu     sync.Mutex
 	shares bool                      // log services are to share processes
 	hosts  map[int]*host             // by pid
+	heard  map[int]bool              // the children who are just heard
 	inputs map[int]map[uint64]string // the pipes that a host of an earlier core has open, by inode
 }
 
@@ -61,13 +62,34 @@ func (c *Core) shareLogs() {
 	}
 }
 
-// greet listens to a process that has connected, if it is a child of this one.
+// greet listens to a process that has connected, if it is a child of this one, and not the
+// socket of another that had its number before. A child is heard once, so that none can
+// keep this process busy.
 func (c *Core) greet(fd int, peer *unix.Ucred) bool {
-	st, found, err := proc.StatOf(int(peer.Pid))
-	if err != nil || !found || st.PPID != os.Getpid() {
+	pid := int(peer.Pid)
+	st, found, err := proc.StatOf(pid)
+	if err != nil || !found || st.PPID != os.Getpid() || c.procs.hasAsked(pid) {
 		return false
 	}
-	go c.hear(fd, int(peer.Pid))
+	if user, known := loghost.User(pid); !known || user != peer.Uid {
+		return false
+	}
+	hs := &c.hosting
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	if hs.heard[pid] {
+		return false
+	}
+	if hs.heard == nil {
+		hs.heard = map[int]bool{}
+	}
+	hs.heard[pid] = true
+	go func() {
+		c.hear(fd, pid)
+		hs.mu.Lock()
+		defer hs.mu.Unlock()
+		delete(hs.heard, pid)
+	}()
 	return true
 }
 
@@ -83,9 +105,10 @@ func (c *Core) hear(fd, pid int) {
 	}); e != nil {
 		err = e
 	}
+	u := c.procs.logService(pid)
 	files, known := uint64(0), false
 	if err == nil && a.m.Kind == loghost.Ask && loghost.Fits(a.m.FDs) && c.files != nil {
-		a.unit = c.procs.logService(pid)
+		a.unit = u
 		a.identity, files, known = loghost.Identity(pid)
 	}
 	if a.unit == nil || !known || files != c.files.Cur {
@@ -95,12 +118,23 @@ func (c *Core) hear(fd, pid int) {
 	a.unit.svc.post(event{kind: evAsksHost, who: a.unit, pid: pid, ask: a})
 }
 
-// logService is the log service whose ./run the child is. It may be so young that this is
-// not known yet.
+// hasAsked says whether a child has asked.
+func (ps *processes) hasAsked(pid int) bool {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	p := ps.known[pid]
+	return p != nil && p.heard
+}
+
+// logService is the log service whose ./run the child is, which has asked now. It may be so
+// young that this is not known yet.
 func (ps *processes) logService(pid int) *unit {
 	for range 200 {
 		ps.mu.Lock()
 		p, soon := ps.known[pid], ps.expecting > 0
+		if p != nil {
+			p.heard = true
+		}
 		if p != nil && (p.adopted || p.over || p.role != isRun || p.unit == nil || p.unit.prefix == "") {
 			p, soon = nil, false
 		}
@@ -124,12 +158,17 @@ func (a *ask) answer(m loghost.Message) error {
 	return err
 }
 
-func (a *ask) reply(m loghost.Message) (err error) {
+func (a *ask) reply(m loghost.Message) error {
 	loghost.CloseAll(a.m.FDs)
 	a.m.FDs = nil
 	if a.late != nil {
 		a.late.Stop()
 	}
+	return a.say(m)
+}
+
+// say tells the process that asks.
+func (a *ask) say(m loghost.Message) (err error) {
 	if e := a.conn.Control(func(fd uintptr) { err = loghost.Write(int(fd), m) }); e != nil {
 		err = e
 	}
@@ -152,7 +191,7 @@ func (s *service) asksHost(a *ask) {
 	case s.log == u && u.st.Phase == machine.Starting && s.ordered > 0 && u.lodging == nil: // it is not told yet that it runs
 		u.lodging = &lodging{ask: a}
 		return
-	case s.log != u || u.pid != a.pid || !u.mayLodge() || u.lodging != nil && u.lodging.ask != a || a.spoiled || inode(s.piped, s.pipe[0]) != inode(true, a.m.FDs[0]):
+	case s.log != u || u.pid != a.pid || !u.mayLodge() || u.lodging != nil && u.lodging.ask != a || a.spoiled || !s.piped || !loghost.SamePipe(s.pipe[0], a.m.FDs[0]):
 		a.answer(loghost.Message{Kind: loghost.Stay})
 		return
 	}
@@ -186,7 +225,7 @@ func (s *service) nowRuns(u *unit) {
 func (s *service) lodged(ev event) {
 	u, a, h := ev.who, ev.ask, ev.host
 	asks := u.lodging != nil && u.lodging.ask == a
-	if h != nil && asks && s.log == u && u.pid == a.pid && u.mayLodge() && !a.spoiled {
+	if h != nil && asks && s.log == u && u.pid == a.pid && u.mayLodge() && !a.spoiled && a.say(loghost.Message{Kind: loghost.Soon}) == nil {
 		s.lodge(u, h, ev.engine)
 		if a.answer(loghost.Message{Kind: loghost.Go}) == nil {
 			s.core.hosting.tell(s.core, h, loghost.Message{Kind: loghost.Run, Engine: ev.engine})
@@ -250,6 +289,9 @@ func (u *unit) sendHosted(sig unix.Signal) (ok bool) {
 		return false
 	default:
 		c := u.svc.core
+		if sig == unix.SIGCONT || sig == unix.SIGKILL { // they count for one that somebody has stopped, too
+			proc.SendSignal(l.host.pid, u.pidfd, unix.SIGCONT)
+		}
 		c.hosting.tell(c, l.host, loghost.Message{Kind: loghost.Send, Engine: l.engine, Number: uint32(sig)})
 		return true
 	}
@@ -284,22 +326,32 @@ func (ev event) refuse() {
 func (hs *hosting) inputOf(l state.Process) string {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
+	if fd := hs.inputs[l.PID][l.Pipe]; fd != "" {
+		if ino, ok := pipeAt(l.PID, fd); ok && ino == l.Pipe {
+			return fd
+		}
+	}
 	if hs.inputs == nil {
 		hs.inputs = map[int]map[uint64]string{}
 	}
-	if hs.inputs[l.PID] == nil {
-		pipes := map[uint64]string{}
-		dir := "/proc/" + strconv.Itoa(l.PID) + "/fd"
-		entries, _ := os.ReadDir(dir)
-		for _, e := range entries {
-			to, err := os.Readlink(dir + "/" + e.Name())
-			if number, ok := strings.CutPrefix(strings.TrimSuffix(to, "]"), "pipe:["); ok && err == nil {
-				if ino, err := strconv.ParseUint(number, 10, 64); err == nil {
-					pipes[ino] = e.Name()
-				}
-			}
+	pipes := map[uint64]string{}
+	entries, _ := os.ReadDir("/proc/" + strconv.Itoa(l.PID) + "/fd")
+	for _, e := range entries {
+		if ino, ok := pipeAt(l.PID, e.Name()); ok {
+			pipes[ino] = e.Name()
 		}
-		hs.inputs[l.PID] = pipes
 	}
-	return hs.inputs[l.PID][l.Pipe]
+	hs.inputs[l.PID] = pipes
+	return pipes[l.Pipe]
+}
+
+// pipeAt is the inode of the pipe that a process has as a descriptor.
+func pipeAt(pid int, fd string) (ino uint64, ok bool) {
+	to, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/fd/" + fd)
+	number, ok := strings.CutPrefix(strings.TrimSuffix(to, "]"), "pipe:[")
+	if err != nil || !ok {
+		return 0, false
+	}
+	ino, err = strconv.ParseUint(number, 10, 64)
+	return ino, err == nil
 }

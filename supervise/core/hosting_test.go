@@ -23,7 +23,7 @@ func TestStrangers(t *testing.T) {
 	unix.Getrusage(unix.RUSAGE_SELF, &used)
 	before, begin, refused := used.Utime.Nano()+used.Stime.Nano(), time.Now(), 0
 	for time.Since(begin) < 500*time.Millisecond {
-		fd, _, ok := loghost.Meet(os.Getpid(), loghost.AtCore)
+		fd, _, ok := loghost.Meet(os.Getpid(), loghost.AtCore, func(uint32) bool { return true })
 		if !ok {
 			t.Fatal("nobody is there")
 		}

@@ -268,7 +268,8 @@ const rejoinTime = 10 * time.Second
 // One that cannot be told anything is killed.
 func (c *Core) find(h *host) {
 	for begin := time.Now(); time.Since(begin) < rejoinTime; time.Sleep(20 * time.Millisecond) {
-		fd, _, ok := loghost.Meet(h.pid, loghost.AtHost)
+		user, known := loghost.User(h.pid)
+		fd, _, ok := loghost.Meet(h.pid, loghost.AtHost, func(id uint32) bool { return known && id == user })
 		if ok && c.rejoin(h, fd) {
 			return
 		}

@@ -31,7 +31,8 @@ func AskCore(options []string, dir int) (Answer, *Link) {
 	if core <= 1 {
 		return Alone, nil
 	}
-	fd, peer, ok := Meet(core, AtCore)
+	me := uint32(os.Geteuid())
+	fd, peer, ok := Meet(core, AtCore, func(user uint32) bool { return user == 0 || user == me })
 	if !ok {
 		return Alone, nil
 	}
@@ -43,18 +44,19 @@ func AskCore(options []string, dir int) (Answer, *Link) {
 	}
 	unix.SetNonblock(fd, false)
 	unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: patience})
-	answer, err := Read(fd)
+	soon := false
+	answer, err := next(fd, &soon)
 	if err == unix.EAGAIN { // from here on nobody can answer; it may have been done just before
 		unix.Shutdown(fd, unix.SHUT_RDWR)
-		if answer, err = Read(fd); err == unix.EPIPE {
+		if answer, err = next(fd, &soon); err == unix.EPIPE {
 			answer, err = Message{Kind: Stay}, nil
 		}
 	}
 	switch {
-	case err != nil, answer.Kind == Go: // of a core that has died nobody can tell what it has done: the service starts anew
+	case err == nil && answer.Kind == Go, err != nil && soon: // of a core that has died nobody can tell what it has recorded: the service starts anew
 		unix.Close(fd)
 		return Gone, nil
-	case answer.Kind != Host:
+	case err != nil, answer.Kind != Host:
 		unix.Close(fd)
 		return Alone, nil
 	}
@@ -62,4 +64,13 @@ func AskCore(options []string, dir int) (Answer, *Link) {
 	limit.Cur = limit.Max
 	unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
 	return Hosts, l
+}
+
+// next reads an answer. What comes before it is noted: that another has it all.
+func next(fd int, soon *bool) (m Message, err error) {
+	if m, err = Read(fd); err == nil && m.Kind == Soon {
+		*soon = true
+		m, err = Read(fd)
+	}
+	return m, err
 }

@@ -2,6 +2,7 @@ package loghost
 
 import (
 	"bytes"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,12 +54,24 @@ func Identity(pid int) (id string, files uint64, known bool) {
 	l := &look
 	l.Lock()
 	defer l.Unlock()
-	if l.text == nil {
-		l.text = make([]byte, 8<<10)
-	}
 	l.id, l.files = l.id[:0], 0
 	known = l.status(pid) && l.links(pid) && l.told(pid) && l.scheduling(pid)
 	return string(l.id), l.files, known
+}
+
+// User is the user whose rights a process has.
+func User(pid int) (user uint32, known bool) {
+	look.Lock()
+	defer look.Unlock()
+	text, err := look.read(pid, "status")
+	if err != nil {
+		return 0, false
+	}
+	_, ids, _ := bytes.Cut(text, []byte("\nUid:\t")) // the real one and the effective one
+	_, ids, _ = bytes.Cut(ids, []byte("\t"))
+	id, _, found := bytes.Cut(ids, []byte("\t"))
+	n, err := strconv.ParseUint(string(id), 10, 32)
+	return uint32(n), found && err == nil
 }
 
 // at is the path of something of a process.
@@ -75,6 +88,9 @@ func (l *looker) read(pid int, name string) ([]byte, error) {
 		return nil, err
 	}
 	defer unix.Close(fd)
+	if l.text == nil {
+		l.text = make([]byte, 8<<10)
+	}
 	for n := 0; n < len(l.text); {
 		m, err := unix.Read(fd, l.text[n:])
 		if err == unix.EINTR {
@@ -119,6 +135,9 @@ func (l *looker) links(pid int) bool {
 		if err != nil || size == len(l.text) {
 			return false
 		}
+		if name == "ns/user" && !l.ours(name, size) { // there numbers mean other users
+			return false
+		}
 		l.id = append(append(append(append(l.id, name...), '='), l.text[:size]...), '\n')
 		if i > 1 {
 			continue
@@ -131,6 +150,12 @@ func (l *looker) links(pid int) bool {
 		l.number(st.Ino)
 	}
 	return true
+}
+
+// ours says whether the link that was read leads where this process's own does.
+func (l *looker) ours(name string, size int) bool {
+	own, err := os.Readlink("/proc/self/" + name)
+	return err == nil && own == string(l.text[:size])
 }
 
 func (l *looker) number(n uint64) {

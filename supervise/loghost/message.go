@@ -22,7 +22,8 @@ const (
 	Ask     = 'A' // from a log service: is there a host? Its input, directory and stderr come along
 	Stay    = 'N' // to it: no, and do not become one
 	Host    = 'H' // to it: be a host, this is your first engine
-	Go      = 'G' // to it: another has it all, end
+	Soon    = 'W' // to it: another has it all, and that is being recorded
+	Go      = 'G' // to it: that is recorded, end
 	Take    = 'T' // to a host: take what came along; the number of the engine is one of the core's
 	Taken   = 'K' // from it: I have, and call it by this number
 	Refused = 'F' // from it: I cannot
@@ -204,13 +205,20 @@ func CloseAll(fds []int) {
 // Fits says whether the descriptors of a log service are what they are to be: a pipe, a
 // directory, and standard error.
 func Fits(fds []int) bool {
-	return len(fds) == 3 && kind(fds[0]) == unix.S_IFIFO && kind(fds[1]) == unix.S_IFDIR
+	return len(fds) == 3 && kind(stat(fds[0])) == unix.S_IFIFO && kind(stat(fds[1])) == unix.S_IFDIR
 }
 
-func kind(fd int) uint32 {
-	var st unix.Stat_t
-	if unix.Fstat(fd, &st) != nil {
-		return 0
-	}
-	return st.Mode & unix.S_IFMT
+// SamePipe says whether two descriptors are of one pipe.
+func SamePipe(a, b int) bool {
+	x, y := stat(a), stat(b)
+	return kind(x) == unix.S_IFIFO && kind(y) == unix.S_IFIFO && x.Ino == y.Ino && x.Dev_major == y.Dev_major && x.Dev_minor == y.Dev_minor
 }
+
+// stat is what is known of what a descriptor leads to; nothing where that cannot be told.
+// A file system is not asked for it: it may not answer.
+func stat(fd int) (st unix.Statx_t) {
+	unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE|unix.STATX_INO, &st)
+	return st
+}
+
+func kind(st unix.Statx_t) uint16 { return st.Mode & unix.S_IFMT }
