@@ -151,7 +151,6 @@ func runLogger(o logger.Options, verbose bool, before int) error {
 		e.threads.files = link.Files
 		e.threads.others++ // it listens to cores
 	}
-	go threads.Reserve(e.threads.least())
 	host, err := logger.NewHost(logger.HostOptions{Turns: e.threads.turns, Room: e.threads.room})
 	if err != nil {
 		return fatal{"svlogd", 111, err}
@@ -166,6 +165,7 @@ func runLogger(o logger.Options, verbose bool, before int) error {
 	if err := e.prepare(host, o); err != nil {
 		return fatal{"svlogd", 111, err}
 	}
+	threads.Reserve(e.threads.least())
 	boundMemory(before + 3*o.Buffer)
 	if loghost.Built && answer == loghost.Hosts {
 		return runHost(host, link, e, sigs)
