@@ -174,8 +174,11 @@ func (c *Core) heard(h *host, m loghost.Message) {
 		h.units[m.Number] = a.unit
 		a.unit.svc.post(event{kind: evLodged, who: a.unit, pid: a.pid, ask: a, host: h, engine: m.Number})
 	case loghost.Refused:
+		if m.Number != 0 {
+			h.identity = ""
+		}
 		if delete(h.asks, m.Engine); a != nil {
-			a.over(false)
+			a.over(m.Number != 0)
 		}
 	case loghost.End:
 		if delete(h.units, m.Engine); u != nil {
