@@ -118,6 +118,9 @@ func runHost(host *logger.Host, link *loghost.Link, first *loggerEngine, sigs ma
 
 // all does to each engine what a signal to the process does.
 func (h *logHost) all(sig unix.Signal) {
+	if sig == unix.SIGTERM {
+		h.link.End()
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, e := range h.engines {

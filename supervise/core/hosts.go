@@ -142,7 +142,11 @@ func (h *host) heard(m loghost.Message) {
 		a.unit.svc.post(event{kind: evLodged, who: a.unit, pid: a.pid, ask: a, host: h, engine: m.Number})
 		delete(h.asks, m.Engine)
 	case m.Kind == loghost.Refused:
-		a.unit.svc.post(event{kind: evLodged, who: a.unit, pid: a.pid, ask: a})
+		next := event{kind: evLodged, who: a.unit, pid: a.pid, ask: a}
+		if m.Number != 0 {
+			h.identity, next.kind = "", evAsksHost
+		}
+		a.unit.svc.post(next)
 		delete(h.asks, m.Engine)
 	}
 	h.letGo()

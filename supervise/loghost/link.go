@@ -45,6 +45,7 @@ type Link struct {
 	engines map[uint32]*engine
 	last    uint32                     // engine
 	ended   map[uint32]unix.WaitStatus // and that is recorded nowhere yet
+	ending  uint32                     // 1: no engine comes any more
 }
 
 // core is one that has a connection.
@@ -217,9 +218,9 @@ func (l *Link) take(c *core, m Message) {
 	if len(m.FDs) < descriptors {
 		l.host.NoRoom()
 	}
-	if err != nil || !Fits(m.FDs) {
+	if err != nil || l.ending != 0 || !Fits(m.FDs) {
 		CloseAll(m.FDs)
-		c.tell(Refused, m.Engine, 0)
+		c.tell(Refused, m.Engine, l.ending)
 		return
 	}
 	l.last++
@@ -247,11 +248,19 @@ func (l *Link) Ended(id uint32, ws unix.WaitStatus) {
 	l.leave()
 }
 
-// leave ends the process where there is neither an engine nor a core that may have one for
-// it. The caller has locked.
+// End takes no engine any more: when the last has ended, so does the process.
+func (l *Link) End() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ending = 1
+	l.leave()
+}
+
+// leave ends the process where there is no engine, and none that may come. The caller has
+// locked.
 func (l *Link) leave() {
 	for _, may := range l.cores {
-		if may {
+		if may && l.ending == 0 {
 			return
 		}
 	}
