@@ -24,31 +24,20 @@ const (
 const patience = 5
 
 // AskCore asks the core of the tree, if it is this process's parent, whether a host runs
-// the log service that this process is. It gives away descriptors 0 and 2 and the working
-// directory, of which dir is a handle.
-func AskCore(options []string, dir int) (Answer, *Link) {
-	core := os.Getppid()
-	if core <= 1 {
-		return Alone, nil
-	}
-	fd, peer, ok := Meet(core, AtCore)
-	if !ok {
-		return Alone, nil
-	}
-	limit, given := self.LowerFiles() // as the kernel is to tell it
-	ask := Message{Kind: Ask, Options: options, Env: os.Environ(), FDs: []int{0, dir, 2}}
-	if !given || Write(fd, ask) != nil {
-		unix.Close(fd)
-		return Alone, nil
-	}
-	unix.SetNonblock(fd, false)
-	unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: patience})
-	answer, err := Read(fd)
-	if err == unix.EAGAIN { // from here on nobody can answer; it may have been done just before
-		unix.Shutdown(fd, unix.SHUT_RDWR)
-		if answer, err = Read(fd); err == unix.EPIPE {
-			answer, err = Message{Kind: Stay}, nil
+// the log service that this process is, with these arguments of svlogd. It gives away
+// descriptors 0 and 2 and the working directory, of which dir is a handle. It may have been
+// done before the process had a runtime.
+func AskCore(args []string, dir int) (Answer, *Link) {
+	fd, peer := int(early.fd), early.peer
+	if fd == 0 {
+		var ok bool
+		if fd, peer, ok = ask(args, dir); !ok {
+			return Alone, nil
 		}
+	}
+	answer, err := parse(early.answer[:])
+	if answer.Kind == 0 {
+		answer, err = await(fd)
 	}
 	switch {
 	case err != nil, answer.Kind == Go: // of a core that has died nobody can tell what it has done: the service starts anew
@@ -58,8 +47,41 @@ func AskCore(options []string, dir int) (Answer, *Link) {
 		unix.Close(fd)
 		return Alone, nil
 	}
+	limit, _ := self.LowerFiles()
 	l := newLink(answer.Engine, limit.Cur, peer.Uid, fd)
 	limit.Cur = limit.Max
 	unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
 	return Hosts, l
+}
+
+// ask sends the question.
+func ask(args []string, dir int) (fd int, peer unix.Ucred, ok bool) {
+	core := os.Getppid()
+	if core <= 1 {
+		return -1, peer, false
+	}
+	if fd, peer, ok = Meet(core, AtCore); !ok {
+		return -1, peer, false
+	}
+	// The kernel is to tell the limit of descriptors as it was given.
+	if _, given := self.LowerFiles(); !given || Write(fd, Message{Kind: Ask, Options: args, Env: os.Environ(), FDs: []int{0, dir, 2}}) != nil {
+		unix.Close(fd)
+		return -1, peer, false
+	}
+	return fd, peer, true
+}
+
+// await waits for the answer.
+func await(fd int) (Message, error) {
+	unix.SetNonblock(fd, false)
+	unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: patience})
+	answer, err := Read(fd)
+	if err != unix.EAGAIN {
+		return answer, err
+	}
+	unix.Shutdown(fd, unix.SHUT_RDWR) // from here on nobody can answer; it may have been done just before
+	if answer, err = Read(fd); err == unix.EPIPE {
+		return Message{Kind: Stay}, nil
+	}
+	return answer, err
 }
