@@ -4,53 +4,29 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
-
-	"runitbox/logger"
 )
 
-// TestHostOptions: what is packed is unpacked, and what nobody has packed is refused.
+// TestHostOptions: the arguments of another svlogd mean what they mean to it, and those
+// that it would not log with are refused.
 func TestHostOptions(t *testing.T) {
-	o := logger.Options{Dirs: []string{"main", "/var/log/x y"}, Stamp: logger.Stamp(2), Head: 100, Buffer: 2048, Replacement: '_', Replaced: replaced("x")}
-	got, verbose, err := unpackOptions(packOptions(o, true))
-	if diff := cmp.Diff(o.Dirs, got.Dirs); err != nil || !verbose || diff != "" {
-		t.Errorf("%v, %t (-want +got):\n%s", err, verbose, diff)
+	o, verbose, ok := parseLogger([]string{"-ttv", "-l", "100", "-b", "2048", "-r", "_", "-R", "x", "main", "-v"})
+	if !ok || !verbose || !slices.Equal(o.Dirs, []string{"main", "-v"}) || o.Stamp != 2 || o.Head != 100 || o.Buffer != 2048 ||
+		o.Replacement != '_' || *o.Replaced != *replaced("x") {
+		t.Errorf("%+v, %t, %t", o, verbose, ok)
 	}
-	if got.Stamp != o.Stamp || got.Head != o.Head || got.Buffer != o.Buffer || got.Replacement != o.Replacement || *got.Replaced != *o.Replaced {
-		t.Errorf("%+v", got)
-	}
-	good := packOptions(o, false)
-	for _, tt := range []struct {
-		name string
-		at   int
-		word string
-	}{
-		{"a stamp that there is not", 0, "4"}, {"a negative stamp", 0, "-1"}, {"no head", 1, "0"}, {"a head beyond the buffer", 1, "2048"},
-		{"a buffer beyond all", 2, "1073741825"}, {"no number", 2, "x"}, {"no truth", 3, "maybe"}, {"more than a byte", 4, "256"}, {"a short set", 5, "01"},
-	} {
-		words := slices.Clone(good)
-		words[tt.at] = tt.word
-		if _, _, err := unpackOptions(words); err == nil {
-			t.Errorf("%s is taken", tt.name)
+	for _, line := range []string{"", "-t", "-V main", "--help main", "-x main", "-r ab main", "-l 2048 -b 1024 main", "-l"} {
+		if o, _, ok := parseLogger(strings.Fields(line)); ok {
+			t.Errorf("%q: %+v", line, o)
 		}
-	}
-	if _, _, err := unpackOptions(good[:6]); err == nil {
-		t.Error("options without a directory are taken")
 	}
 }
 
 func FuzzHostOptions(f *testing.F) {
-	f.Add(strings.Join(packOptions(logger.Options{Dirs: []string{"main"}, Head: 10, Buffer: 20, Replaced: replaced("")}, true), "\x00"))
+	f.Add("-tt\x00main")
 	f.Add("")
 	f.Fuzz(func(t *testing.T, text string) {
-		o, verbose, err := unpackOptions(strings.Split(text, "\x00"))
-		if err != nil {
-			return
-		}
-		again, same, err := unpackOptions(packOptions(o, verbose))
-		if err != nil || same != verbose || again.Buffer != o.Buffer || again.Head != o.Head || !slices.Equal(again.Dirs, o.Dirs) {
-			t.Errorf("%+v becomes %+v, %v", o, again, err)
+		if o, _, ok := parseLogger(strings.Split(text, "\x00")); ok && (len(o.Dirs) == 0 || o.Stamp > 3 || o.Head <= 0 || o.Buffer <= o.Head) {
+			t.Errorf("%+v", o)
 		}
 	})
 }

@@ -53,7 +53,7 @@ func (hs *hosting) place(c *Core, a *ask) (own *host, hosts bool) {
 		return nil, false
 	}
 	h := hs.add(a.pid, st.Ticks)
-	h.identity, h.units[firstEngine] = a.identity, a.unit
+	h.identity, h.units[loghost.First] = a.identity, a.unit
 	c.procs.setHost(h.pid, func(ws unix.WaitStatus) { c.hostEnded(h, ws) })
 	c.connect(h, a.file, a.fd)
 	return h, true
