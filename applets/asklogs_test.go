@@ -64,7 +64,7 @@ func askAs(file, dir string, options []string) int {
 	}
 	process.LowerFiles()
 	unix.SetNonblock(fd, false)
-	loghost.Write(fd, loghost.Message{Kind: loghost.Ask, Options: options, Env: []string{"A=b"}, FDs: []int{0, at, 2}})
+	loghost.Write(fd, loghost.Message{Kind: loghost.Ask, Texts: loghost.Pack(options, []string{"A=b"}), FDs: []int{0, at, 2}})
 	m, err := loghost.Read(fd)
 	if err == nil && m.Kind == loghost.Soon {
 		m, err = loghost.Read(fd)
@@ -92,7 +92,7 @@ func pester(pid int, what string) int {
 				return 1
 			}
 			unix.SetNonblock(fd, false)
-			m := loghost.Message{Kind: kind, Engine: engine, Number: uint32(unix.SIGKILL), Options: []string{"1", "1000", "1024", "true", "0", "", "."}, FDs: []int{pipe[0], dir, 2}}
+			m := loghost.Message{Kind: kind, Engine: engine, Number: uint32(unix.SIGKILL), Texts: loghost.Pack([]string{"1", "1000", "1024", "true", "0", "", "."}, nil), FDs: []int{pipe[0], dir, 2}}
 			for loghost.Write(fd, m) == nil {
 				m.Kind = loghost.Run
 				time.Sleep(time.Millisecond)
@@ -118,7 +118,7 @@ func keep(listener int, file string) {
 			m, err := loghost.Read(fd)
 			f, _ := os.OpenFile(file, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 			if err == nil { // else he has gone without a word
-				fmt.Fprintf(f, "%c %q\n", m.Kind, m.Env)
+				fmt.Fprintf(f, "%c %q\n", m.Kind, m.Texts)
 			}
 			f.Close()
 		}()

@@ -112,7 +112,7 @@ func runHost(host *logger.Host, link *loghost.Link, first *loggerEngine, sigs ma
 		return fatal{"svlogd", 111, err}
 	}
 	unix.Chdir("/") // the first may end before the others do
-	link.Serve(loghost.Calls{Take: h.take, Run: h.run, Send: h.send, Drop: h.drop, Room: func() { go h.noRoom() }, Quit: func() { os.Exit(0) }})
+	link.Serve(h)
 	return nil
 }
 
@@ -128,8 +128,8 @@ func (h *logHost) all(sig unix.Signal) {
 	}
 }
 
-// take prepares an engine that another log service leaves to this process.
-func (h *logHost) take(from loghost.Engine) error {
+// Take prepares an engine that another log service leaves to this process.
+func (h *logHost) Take(from loghost.Engine) error {
 	e := &loggerEngine{voice: voice{fd: from.Stderr}, threads: h.threads}
 	e.close = func() {
 		e.mu.Lock()
@@ -158,19 +158,26 @@ func (h *logHost) take(from loghost.Engine) error {
 		h.bound = 2 * len(h.engines)
 		debug.SetMemoryLimit(7<<20 + int64(h.bound)*32<<10)
 	}
-	if h.tidy == nil {
+	switch {
+	case len(h.engines) < tidyEngines:
+	case h.tidy == nil:
 		h.tidy = time.AfterFunc(loggerTidyTime, debug.FreeOSMemory)
+	default:
+		h.tidy.Reset(loggerTidyTime)
 	}
-	h.tidy.Reset(loggerTidyTime)
 	return nil
 }
 
 // loggerTidyTime is after what time without another engine the memory that taking them
-// took is given back.
-const loggerTidyTime = 2 * time.Second
+// took is given back; with fewer engines than tidyEngines the first collection takes more
+// than that.
+const (
+	loggerTidyTime = 2 * time.Second
+	tidyEngines    = 40
+)
 
-// noRoom says, once, that there are too few descriptors for another engine.
-func (h *logHost) noRoom() {
+// NoRoom says, once, that there are too few descriptors for another engine.
+func (h *logHost) NoRoom() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.short {
@@ -179,14 +186,17 @@ func (h *logHost) noRoom() {
 	h.short = true
 	var l unix.Rlimit
 	unix.Getrlimit(unix.RLIMIT_NOFILE, &l)
-	os.Stderr.WriteString(fmt.Sprintf("svlogd: warning: too few descriptors for more than %d logs in a process: the limit is %d; other logs have processes of their own.\n", len(h.engines), l.Cur))
+	go os.Stderr.WriteString(fmt.Sprintf("svlogd: warning: too few descriptors for more than %d logs in a process: the limit is %d; other logs have processes of their own.\n", len(h.engines), l.Cur))
 }
 
-// run lets an engine run that was taken.
-func (h *logHost) run(id uint32) {
+// Quit ends the process.
+func (h *logHost) Quit() { os.Exit(0) }
+
+// Run lets an engine run that was taken.
+func (h *logHost) Run(id uint32) {
 	if h.launch(id) != nil {
-		h.drop(id)
-		h.link.Ended(id, 111<<8)
+		h.Drop(id)
+		go h.link.Ended(id, 111<<8)
 	}
 }
 
@@ -206,7 +216,7 @@ func (h *logHost) launch(id uint32) error {
 				e.report(logger.Fatal, words(err), nil)
 				ws = 111 << 8
 			}
-			h.drop(id)
+			h.Drop(id)
 			h.link.Ended(id, ws)
 		}()
 	})
@@ -218,8 +228,8 @@ func (h *logHost) get(id uint32) *loggerEngine {
 	return h.engines[id]
 }
 
-// drop forgets an engine that does not run.
-func (h *logHost) drop(id uint32) {
+// Drop forgets an engine that does not run.
+func (h *logHost) Drop(id uint32) {
 	h.mu.Lock()
 	e := h.engines[id]
 	delete(h.engines, id)
@@ -230,8 +240,8 @@ func (h *logHost) drop(id uint32) {
 	}
 }
 
-// send does to an engine what a signal does to a process.
-func (h *logHost) send(id uint32, sig unix.Signal) {
+// Send does to an engine what a signal does to a process.
+func (h *logHost) Send(id uint32, sig unix.Signal) {
 	if e := h.get(id); e != nil {
 		e.signal(sig)
 	}

@@ -28,7 +28,7 @@ func TestStrangers(t *testing.T) {
 			t.Fatal("nobody is there")
 		}
 		unix.SetNonblock(fd, false)
-		loghost.Write(fd, loghost.Message{Kind: loghost.Ask, Options: []string{"main"}, FDs: []int{0, 1, 2}})
+		loghost.Write(fd, loghost.Message{Kind: loghost.Ask, FDs: []int{0, 1, 2}})
 		if n, _, _, _, err := unix.Recvmsg(fd, make([]byte, 10), nil, 0); n > 0 {
 			t.Fatalf("a stranger is answered: %d, %v", n, err)
 		}

@@ -37,7 +37,7 @@ func AskCore(options []string, dir int) (Answer, *Link) {
 		return Alone, nil
 	}
 	limit, given := self.LowerFiles() // as the kernel is to tell it
-	ask := Message{Kind: Ask, Options: options, Env: os.Environ(), FDs: []int{0, dir, 2}}
+	ask := Message{Kind: Ask, Texts: Pack(options, os.Environ()), FDs: []int{0, dir, 2}}
 	if !given || Write(fd, ask) != nil {
 		unix.Close(fd)
 		return Alone, nil

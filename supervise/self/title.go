@@ -14,12 +14,15 @@ func Title(text string) error {
 		return err
 	}
 	const argStart, argEnd, envEnd = 45, 46, 48 // behind the name: addresses in this process
-	f := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
 	var at [envEnd + 1]int64
-	for i := argStart; i <= envEnd && i < len(f); i++ {
-		if at[i], err = strconv.ParseInt(string(f[i]), 10, 64); err != nil {
-			return err
+	i := 0
+	for f := range bytes.FieldsSeq(b[bytes.LastIndexByte(b, ')')+1:]) {
+		if i >= argStart && i <= envEnd {
+			if at[i], err = strconv.ParseInt(string(f), 10, 64); err != nil {
+				return err
+			}
 		}
+		i++
 	}
 	room := at[envEnd] - at[argStart]
 	if room <= 0 {
