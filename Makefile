@@ -24,7 +24,7 @@ PEERS   := runit busybox-static user-mode-linux s6 libs6-2.11 libskarnet2.13 lib
 # The entry writes down what Go's runtime changes at its start (procenv/entry.go);
 # it is assembly, so not for every machine.
 GOARCH ?= $(shell go env GOARCH 2>/dev/null)
-ENTRY  := $(if $(filter amd64 arm64,$(GOARCH)),-E runitbox/procenv.entry)
+ENTRY  = $(if $(filter amd64 arm64,$(GOARCH)),-E runitbox/$(if $(SLIM),procenv,supervise/loghost).entry)
 
 # A tenth of a small executable is what the compiler writes twice for speed:
 # not in packages that do their work once, if at all, and no gaps of 32 bytes.

@@ -3,13 +3,18 @@
 package applets
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestBenchLogged starts trees of logged services, with unchanged scripts and, for
@@ -23,18 +28,14 @@ func TestBenchLogged(t *testing.T) {
 	if out, err := exec.Command(built(t), "install", bin).CombinedOutput(); err != nil {
 		t.Fatalf("install: %v: %s", err, out)
 	}
-	kinds := []struct{ name, path, runsvdir string }{
-		{"runit", filepath.Dir(peer(t, "svlogd")) + ":/usr/bin:/bin", peer(t, "runsvdir")},
-		{"runitbox", bin + ":/usr/bin:/bin", bin + "/runsvdir"},
-		{"own processes", bin + ":/usr/bin:/bin", bin + "/runsvdir --no-share-logs"},
-	}
+	kinds := loggedKinds(t, bin)
 	rows := [][]string{{"", "", "start", "memory", "of that the kernel's", "each"}}
 	for _, n := range []int{5, 20, 100, 500} {
 		best := map[string][3]float64{}
-		for round := range 6 {
-			k := kinds[round%3]
+		for round := range 2 * len(kinds) {
+			k := kinds[round%len(kinds)]
 			t.Run(fmt.Sprint(k.name, n), func(t *testing.T) {
-				took, own, kernel := logged(t, n, k.path, k.runsvdir)
+				took, own, kernel := logged(t, n, k)
 				if old, ok := best[k.name]; !ok || took < old[0] {
 					best[k.name] = [3]float64{took, own, kernel}
 				}
@@ -50,23 +51,55 @@ func TestBenchLogged(t *testing.T) {
 	table(t, "logged services: start until each first line is in its file, memory of the tree without its services", rows)
 }
 
-// logged measures one tree: seconds, and bytes of processes and of the kernel.
-func logged(t *testing.T, n int, path, runsvdir string) (took, own, kernel float64) {
+// loggedKind is a way to supervise logged services.
+type loggedKind struct {
+	name, path, runsvdir string
+	log                  string // what log/run is a link to, "" for a script
+}
+
+// loggedKinds are all of them; the programs of this build are in bin.
+func loggedKinds(t *testing.T, bin string) []loggedKind {
+	path := bin + ":/usr/bin:/bin"
+	return []loggedKind{
+		{"runit", filepath.Dir(peer(t, "svlogd")) + ":/usr/bin:/bin", peer(t, "runsvdir"), ""},
+		{"runitbox", path, bin + "/runsvdir", ""},
+		{"runitbox, links to rsvlog", path, bin + "/runsvdir", bin + "/rsvlog"},
+		{"own processes", path, bin + "/runsvdir", ""},
+	}
+}
+
+// plantLogged makes n services with log services, and their log directories, and starts
+// their supervisor; go has that begin.
+func plantLogged(t *testing.T, n int, k loggedKind, run, options string) (currents []string, group string, cmd *exec.Cmd, begin func()) {
 	t.Helper()
 	root, err := os.MkdirTemp("/dev/shm", "bench")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer os.RemoveAll(root)
+	t.Cleanup(func() { os.RemoveAll(root) })
+	os.Chmod(root, 0o755) // rsvlog writes as another user
 	for i := range n {
 		dir := filepath.Join(root, "sv", fmt.Sprintf("s%04d", i))
-		for name, text := range map[string]string{
-			"run":     "#!/bin/sh\necho begin\nexec sleep 100000\n",
-			"log/run": "#!/bin/sh\nexec svlogd -tt ./main\n",
-		} {
-			if err := os.MkdirAll(filepath.Join(dir, "log/main"), 0o755); err != nil {
-				t.Fatal(err)
-			}
+		main := filepath.Join(dir, "log/main")
+		files := map[string]string{"run": run, "log/run": "#!/bin/sh\nexec svlogd " + options + " ./main\n"}
+		if k.log != "" {
+			main = filepath.Join(root, "log", filepath.Base(dir))
+			delete(files, "log/run")
+			files["log/conf"] = "SV_LOGDIR=" + main + "\nSV_TIMESTAMP='" + options + "'\n"
+		}
+		currents = append(currents, filepath.Join(main, "current"))
+		if err := os.MkdirAll(filepath.Join(dir, "log"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if k.log == "" {
+			err = os.Mkdir(main, 0o755)
+		} else {
+			err = os.Symlink(k.log, filepath.Join(dir, "log/run"))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, text := range files {
 			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
 				t.Fatal(err)
 			}
@@ -74,25 +107,30 @@ func logged(t *testing.T, n int, path, runsvdir string) (took, own, kernel float
 	}
 	hour := time.Now().Add(-time.Hour)
 	os.Chtimes(filepath.Join(root, "sv"), hour, hour)
-	cmd := contained(t, exec.Command("/bin/sh", "-c", "read x; "+runsvdir+" "+filepath.Join(root, "sv")+" 2>/dev/null & wait"))
-	cmd.Args[2] = "read x; exec " + runsvdir + " " + filepath.Join(root, "sv") + " 2>/dev/null"
-	cmd.Env = []string{"PATH=" + path}
+	cmd = contained(t, exec.Command("/bin/sh", "-c", "read x; exec "+k.runsvdir+" "+filepath.Join(root, "sv")+" 2>/dev/null"))
+	cmd.Env = []string{"PATH=" + k.path}
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	group := inMemoryGroup(t, func() { err = cmd.Start() })
+	group = inMemoryGroup(t, func() { err = cmd.Start() })
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
+	t.Cleanup(func() {
 		cmd.Process.Kill()
 		cmd.Wait()
-	}()
+	})
+	return currents, group, cmd, func() { in.Write([]byte("\n")) }
+}
+
+// logged measures one tree: seconds, and bytes of processes and of the kernel.
+func logged(t *testing.T, n int, k loggedKind) (took, own, kernel float64) {
+	t.Helper()
+	currents, group, cmd, goes := plantLogged(t, n, k, "#!/bin/sh\necho begin\nexec sleep 100000\n", "-tt")
 	begin := time.Now()
-	in.Write([]byte("\n"))
-	for i := range n {
-		current := filepath.Join(root, "sv", fmt.Sprintf("s%04d", i), "log/main/current")
+	goes()
+	for i, current := range currents {
 		for st, err := os.Stat(current); err != nil || st.Size() == 0; st, err = os.Stat(current) {
 			if time.Since(begin) > 2*time.Minute {
 				t.Fatalf("%d of %d have written", i, n)
@@ -123,6 +161,86 @@ func logged(t *testing.T, n int, path, runsvdir string) (took, own, kernel float
 		kernel = float64(k) - float64(n)*serviceKernel(t)
 	}
 	return took, own, kernel
+}
+
+// TestBenchLoggedFlood has 50 services write as fast as they can, all at once, and tells
+// how many megabytes a second come into the files, of all kinds in turns.
+func TestBenchLoggedFlood(t *testing.T) {
+	const n, size = 50, 8 << 20
+	bin := t.TempDir()
+	if out, err := exec.Command(built(t), "install", bin).CombinedOutput(); err != nil {
+		t.Fatalf("install: %v: %s", err, out)
+	}
+	rows := [][]string{{"", "", "in all", "of own processes", "of runit's"}}
+	for _, c := range []struct{ name, options string }{{"plain", "-l 1000"}, {"-tt", "-tt"}} {
+		rates := map[string][]float64{}
+		kinds := loggedKinds(t, bin)
+		for round := range 4 * len(kinds) {
+			k := kinds[round%len(kinds)]
+			if k.log == "" {
+				t.Run(k.name, func(t *testing.T) {
+					rates[k.name] = append(rates[k.name], flooded(t, n, size, k, c.options))
+				})
+			}
+		}
+		for _, k := range kinds {
+			if r := rates[k.name]; len(r) > 0 {
+				m := median(r)
+				rows = append(rows, []string{c.name, k.name, fmt.Sprintf("%.0f MB/s (%.0f to %.0f)", m, slices.Min(r), slices.Max(r)),
+					fmt.Sprintf("%.2f", m/median(rates["own processes"])), fmt.Sprintf("%.2f", m/median(rates["runit"]))})
+			}
+		}
+	}
+	table(t, "50 logged services that write lines of 100 bytes at once (medians)", rows)
+}
+
+// flooded is the rate at which lines come into the files of n services, in MB/s.
+func flooded(t *testing.T, n, size int, k loggedKind, options string) float64 {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "bench")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	lines := bytes.Repeat([]byte(strings.Repeat("x", 99)+"\n"), size/100)
+	if err := os.WriteFile(dir+"/lines", lines, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mkfifo(dir+"/go", 0o644); err != nil {
+		t.Fatal(err)
+	}
+	currents, _, _, goes := plantLogged(t, n, k, "#!/bin/sh\necho ready\nread x <"+dir+"/go\ncat "+dir+"/lines\necho the end\nexec sleep 100000\n", options)
+	goes()
+	endsIn := func(words string) {
+		for _, current := range currents {
+			for begin := time.Now(); !strings.HasSuffix(tail(current), words); time.Sleep(time.Millisecond) {
+				if time.Since(begin) > 2*time.Minute {
+					t.Fatalf("%s: no %q", current, words)
+				}
+			}
+		}
+	}
+	endsIn("ready\n")
+	time.Sleep(time.Second)
+	begin := time.Now()
+	if err := os.WriteFile(dir+"/go", bytes.Repeat([]byte("\n"), n), 0); err != nil {
+		t.Fatal(err)
+	}
+	endsIn("the end\n")
+	return float64(n*len(lines)) / 1e6 / time.Since(begin).Seconds()
+}
+
+// tail is the end of a file.
+func tail(path string) string {
+	f, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	b := make([]byte, 16)
+	f.Seek(-int64(len(b)), io.SeekEnd)
+	n, _ := f.Read(b)
+	return string(b[:n])
 }
 
 // serviceKernel is what the kernel holds for a service that sleeps, in bytes.

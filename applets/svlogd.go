@@ -3,6 +3,7 @@ package applets
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -38,7 +39,7 @@ func newSvlogd(argv0 string) *cobra.Command {
 			if !ok {
 				return misuse{line: usage, status: 111}
 			}
-			return runLogger(o, flags.verbose > 0, 0)
+			return runLogger(o, flags.verbose > 0, 0, arguments())
 		},
 	}
 	flags.add(cmd)
@@ -108,10 +109,19 @@ func replaced(others string) *[256]bool {
 	return &set
 }
 
+// arguments are those of the applet that this process is.
+func arguments() []string {
+	if strings.HasPrefix(filepath.Base(os.Args[0]), "runitbox") {
+		return os.Args[2:]
+	}
+	return os.Args[1:]
+}
+
 // runLogger runs an engine as this process: its signals, its messages. As the log service
-// of a tree it may leave all that to the process of another, or become the one that others
-// leave it to. Before are the bytes that the process has taken before.
-func runLogger(o logger.Options, verbose bool, before int) error {
+// of a tree it may leave all that, as these arguments of svlogd say it, to the process of
+// another, or become the one that others leave it to. Before are the bytes that the process
+// has taken before.
+func runLogger(o logger.Options, verbose bool, before int, args []string) error {
 	root, err := unix.Open(".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fatal{"svlogd", 111, errors.New("unable to open current working directory: " + words(err))}
@@ -127,7 +137,7 @@ func runLogger(o logger.Options, verbose bool, before int) error {
 	var answer loghost.Answer
 	var link *loghost.Link
 	if loghost.Built {
-		answer, link = loghost.AskCore(packOptions(o, verbose), root)
+		answer, link = loghost.AskCore(args, root)
 	}
 	if answer == loghost.Gone {
 		return nil
@@ -141,6 +151,7 @@ func runLogger(o logger.Options, verbose bool, before int) error {
 	// in a place of its own: a storm of one must not cost another. SIGPIPE is
 	// caught and not ignored, since processors would inherit that.
 	sigs := map[unix.Signal]chan os.Signal{}
+	keepIgnored()
 	process.IgnorePipe()
 	for _, sig := range []unix.Signal{unix.SIGTERM, unix.SIGHUP, unix.SIGALRM, unix.SIGCHLD} {
 		sigs[sig] = make(chan os.Signal, 2) // a second TERM counts

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
 	"runitbox/applets/slim/fmt"
@@ -17,55 +18,18 @@ import (
 	process "runitbox/supervise/self"
 )
 
-// packOptions are the options of an engine as words, which unpackOptions reads: five, what
-// is replaced, and the directories.
-func packOptions(o logger.Options, verbose bool) []string {
-	words := []string{strconv.Itoa(int(o.Stamp)), strconv.Itoa(o.Head), strconv.Itoa(o.Buffer), strconv.FormatBool(verbose), strconv.Itoa(int(o.Replacement)), ""}
-	if o.Replaced != nil {
-		set := make([]byte, 256)
-		for c, is := range o.Replaced {
-			set[c] = '0'
-			if is {
-				set[c] = '1'
-			}
-		}
-		words[5] = string(set)
+// parseLogger reads the arguments of a svlogd; ok is false where it is to do anything but
+// log.
+func parseLogger(args []string) (o logger.Options, verbose, ok bool) {
+	var flags loggerFlags
+	var cmd cobra.Command
+	flags.add(&cmd)
+	cmd.Flags().SetInterspersed(false)
+	if cmd.ParseFlags(args) != nil || flags.version || cmd.Flags().Changed("help") {
+		return o, false, false
 	}
-	return append(words, o.Dirs...)
-}
-
-// errOptions says that words are no options.
-var errOptions = errors.New("no options of svlogd")
-
-// unpackOptions reads what packOptions has written.
-func unpackOptions(words []string) (o logger.Options, verbose bool, err error) {
-	if len(words) < 7 {
-		return o, false, errOptions
-	}
-	var n [5]int
-	for i := range n {
-		var e error
-		if i == 3 {
-			verbose, e = strconv.ParseBool(words[i])
-		} else {
-			n[i], e = strconv.Atoi(words[i])
-		}
-		if e != nil || n[i] < 0 || n[i] > 1<<30 {
-			return o, false, errOptions
-		}
-	}
-	o = logger.Options{Stamp: logger.Stamp(n[0]), Head: n[1], Buffer: n[2], Replacement: byte(n[4]), Dirs: words[6:]}
-	set := words[5]
-	if o.Stamp > 3 || o.Head == 0 || o.Buffer <= o.Head || n[4] > 255 || set != "" && len(set) != 256 {
-		return o, false, errOptions
-	}
-	if set != "" {
-		o.Replaced = new([256]bool)
-		for c := range o.Replaced {
-			o.Replaced[c] = set[c] == '1'
-		}
-	}
-	return o, verbose, nil
+	o, ok = flags.options(&cmd, cmd.Flags().Args())
+	return o, flags.verbose > 0, ok
 }
 
 // logHost runs the engines of several log services.
@@ -137,8 +101,9 @@ func (h *logHost) Take(from loghost.Engine) error {
 		e.fd = -1
 		loghost.CloseAll([]int{from.Input, from.Dir, from.Stderr})
 	}
-	o, verbose, err := unpackOptions(from.Options)
-	if err == nil {
+	o, verbose, ok := parseLogger(from.Options)
+	err := errors.New("no log")
+	if ok {
 		e.verbose = verbose
 		o.Root, o.Input = from.Dir, from.Input
 		if !slices.Equal(from.Env, os.Environ()) { // as a rule it is ours

@@ -1,6 +1,7 @@
 package loghost
 
 import (
+	"encoding/binary"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -24,33 +25,20 @@ const (
 const patience = 5
 
 // AskCore asks the core of the tree, if it is this process's parent, whether a host runs
-// the log service that this process is. It gives away descriptors 0 and 2 and the working
-// directory, of which dir is a handle.
-func AskCore(options []string, dir int) (Answer, *Link) {
-	core := os.Getppid()
-	if core <= 1 {
-		return Alone, nil
-	}
-	me := uint32(os.Geteuid())
-	fd, peer, ok := Meet(core, AtCore, func(user uint32) bool { return user == 0 || user == me })
-	if !ok {
-		return Alone, nil
-	}
-	limit, given := self.LowerFiles() // as the kernel is to tell it
-	ask := Message{Kind: Ask, Texts: Pack(options, os.Environ()), FDs: []int{0, dir, 2}}
-	if !given || Write(fd, ask) != nil {
-		unix.Close(fd)
-		return Alone, nil
-	}
-	unix.SetNonblock(fd, false)
-	unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: patience})
-	soon := false
-	answer, err := next(fd, &soon)
-	if err == unix.EAGAIN { // from here on nobody can answer; it may have been done just before
-		unix.Shutdown(fd, unix.SHUT_RDWR)
-		if answer, err = next(fd, &soon); err == unix.EPIPE {
-			answer, err = Message{Kind: Stay}, nil
+// the log service that this process is, with these arguments of svlogd. It gives away
+// descriptors 0 and 2 and the working directory, of which dir is a handle. It may have been
+// done before the process had a runtime.
+func AskCore(args []string, dir int) (Answer, *Link) {
+	fd, peer, soon := int(early.fd), early.peer, early.soon
+	if fd == 0 {
+		var ok bool
+		if fd, peer, ok = ask(args, dir); !ok {
+			return Alone, nil
 		}
+	}
+	answer, err := Message{Kind: early.answer[0], Engine: binary.LittleEndian.Uint32(early.answer[1:])}, error(nil)
+	if answer.Kind == 0 {
+		answer, err = await(fd, &soon)
 	}
 	switch {
 	case err == nil && answer.Kind == Go, err != nil && soon: // of a core that has died nobody can tell what it has recorded: the service starts anew
@@ -60,13 +48,45 @@ func AskCore(options []string, dir int) (Answer, *Link) {
 		unix.Close(fd)
 		return Alone, nil
 	}
+	limit, _ := self.LowerFiles()
 	l := newLink(answer.Engine, limit.Cur, peer.Uid, fd)
 	limit.Cur = limit.Max
 	unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
 	return Hosts, l
 }
 
-// next reads an answer. What comes before it is noted: that another has it all.
+// ask sends the question.
+func ask(args []string, dir int) (fd int, peer unix.Ucred, ok bool) {
+	core, me := os.Getppid(), uint32(os.Geteuid())
+	if core <= 1 {
+		return -1, peer, false
+	}
+	if fd, peer, ok = Meet(core, AtCore, func(user uint32) bool { return user == 0 || user == me }); !ok {
+		return -1, peer, false
+	}
+	// The kernel is to tell the limit of descriptors as it was given.
+	if _, given := self.LowerFiles(); !given || Write(fd, Message{Kind: Ask, Texts: Pack(args, os.Environ()), FDs: []int{0, dir, 2}}) != nil {
+		unix.Close(fd)
+		return -1, peer, false
+	}
+	return fd, peer, true
+}
+
+// await waits for the answer. What comes before it is noted: that another has it all.
+func await(fd int, soon *bool) (Message, error) {
+	unix.SetNonblock(fd, false)
+	unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: patience})
+	answer, err := next(fd, soon)
+	if err != unix.EAGAIN {
+		return answer, err
+	}
+	unix.Shutdown(fd, unix.SHUT_RDWR) // from here on nobody can answer; it may have been done just before
+	if answer, err = next(fd, soon); err == unix.EPIPE {
+		return Message{Kind: Stay}, nil
+	}
+	return answer, err
+}
+
 func next(fd int, soon *bool) (m Message, err error) {
 	if m, err = Read(fd); err == nil && m.Kind == Soon {
 		*soon = true
