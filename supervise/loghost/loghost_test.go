@@ -233,11 +233,13 @@ func TestLink(t *testing.T) {
 		}
 	}
 	a, hostA := pair2(t)
-	l := newLink(1, 100, uint32(os.Getuid()), hostA)
+	l := newLink(100, uint32(os.Getuid()), hostA)
+	l.mu.Lock()
 	l.host = host
 	for c := range l.cores {
 		go l.follow(c)
 	}
+	l.mu.Unlock()
 	tell := func(fd int, m Message) {
 		t.Helper()
 		if err := Write(fd, m); err != nil {
