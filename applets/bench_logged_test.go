@@ -62,9 +62,9 @@ func loggedKinds(t *testing.T, bin string) []loggedKind {
 	path := bin + ":/usr/bin:/bin"
 	return []loggedKind{
 		{"runit", filepath.Dir(peer(t, "svlogd")) + ":/usr/bin:/bin", peer(t, "runsvdir"), ""},
-		{"runitbox", path, bin + "/runsvdir --share-logs", ""},
-		{"runitbox, links to rsvlog", path, bin + "/runsvdir --share-logs", bin + "/rsvlog"},
-		{"own processes", path, bin + "/runsvdir", ""},
+		{"runitbox", path, bin + "/runsvdir", ""},
+		{"runitbox, links to rsvlog", path, bin + "/runsvdir", bin + "/rsvlog"},
+		{"own processes", path, bin + "/runsvdir --no-share-logs", ""},
 	}
 }
 

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/scanner"
 )
 
 // TestChaos runs a tree of services that is hurt at random, and checks that
@@ -101,7 +103,7 @@ func init() { players["chaos"] = func(argv []string) int { return newChaos(argv)
 type chaos struct {
 	dir, bin string
 	session  bool // runsvdir -P
-	share    bool // runsvdir --share-logs
+	share    bool // log services share processes
 	rand     *rand.Rand
 	events   int
 	strict   bool // what costs no line and no service is a fault too
@@ -116,6 +118,7 @@ type chaos struct {
 	faults   []string
 	done     map[string]int
 	kills    int
+	hosts    int             // of those, of processes of several log services
 	story    []string        // what was done, and when
 	robbed   map[uint64]bool // pipes that somebody else reads, and that was told
 	gaps     [][2]time.Time  // from a kill of scanner and core to their return
@@ -168,7 +171,7 @@ func newChaos(argv []string) *chaos {
 	if share, err := strconv.ParseBool(os.Getenv("RUNITBOX_CHAOS_SHARE")); err == nil {
 		c.share = share
 	}
-	fmt.Printf("chaos: %d events, seed %d, -P %t, --share-logs %t\n", events, seed, c.session, c.share)
+	fmt.Printf("chaos: %d events, seed %d, -P %t, shared logs %t\n", events, seed, c.session, c.share)
 	c.hang()
 	c.limited()
 	c.must(os.Mkdir(filepath.Join(c.dir, "sv"), 0o755))
@@ -349,8 +352,8 @@ func (c *chaos) start() {
 	c.must(err)
 	defer messages.Close()
 	argv := []string{"runsvdir", filepath.Join(c.dir, "service")}
-	if c.share {
-		argv = []string{"runsvdir", shareLogs, argv[1]}
+	if !c.share {
+		argv = []string{"runsvdir", scanner.NoShareLogs, argv[1]}
 	}
 	if c.session {
 		argv = append([]string{"runsvdir", "-P"}, argv[1:]...)
@@ -633,14 +636,18 @@ func (c *chaos) killLogger(s *subject) {
 		return // it is not there yet, or not any more
 	}
 	now := time.Now()
+	all := 0
 	for _, o := range c.subjects {
 		if c.logger(o) == pid {
+			all++
 			o.mu.Lock()
 			o.loggers = append(o.loggers, now)
 			o.mu.Unlock()
 		}
 	}
-	c.kill(pid)
+	if c.kill(pid); all > 1 {
+		c.hosts++
+	}
 }
 
 // logger is the process of a log service; 0 if there is none.
@@ -1381,14 +1388,33 @@ func (c *chaos) readLog(s *subject, lives []life) {
 	}
 }
 
-// unheld says whether the last lines of a life may be gone with it: its log service, the
-// core and the scanner had all been killed about when it ended, so nobody had its pipe.
+// unheld says whether the last lines of a life may be gone with it: it ended while neither
+// core nor scanner was there, and its log service had been killed before they were, or
+// meanwhile, and not been started again. So nobody had its pipe.
 func (c *chaos) unheld(s *subject, lives []life, id string) bool {
-	gaps := c.spans(&c.gaps)
+	gaps, starts := c.spans(&c.gaps), c.logStarts(s)
 	return slices.ContainsFunc(lives, func(l life) bool {
-		return l.id == id && c.within(gaps, l.at, l.at, 3*time.Second) &&
-			slices.ContainsFunc(s.loggers, func(t time.Time) bool { return t.Before(l.at) && l.at.Sub(t) < 5*time.Second })
+		return l.id == id && slices.ContainsFunc(gaps, func(gap [2]time.Time) bool {
+			return !l.at.Before(gap[0]) && !l.at.After(gap[1].Add(3*time.Second)) && slices.ContainsFunc(s.loggers, func(kill time.Time) bool {
+				return kill.Before(gap[1]) && !slices.ContainsFunc(starts, func(t time.Time) bool { return t.After(kill) && t.Before(gap[0]) })
+			})
+		})
 	})
+}
+
+// logStarts are the times at which a log service was started, but for those at which there
+// may have been no room for its threads.
+func (c *chaos) logStarts(s *subject) (all []time.Time) {
+	text, _ := os.ReadFile(c.at(s, "log/starts"))
+	hindered := c.spans(&c.hindered)
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line)
+		sec, _ := strconv.ParseFloat(f[len(f)-1], 64)
+		if t := time.UnixMicro(int64(sec * 1e6)); !c.within(hindered, t, t, 0) {
+			all = append(all, t)
+		}
+	}
+	return all
 }
 
 // report tells what was done and seen.
@@ -1401,7 +1427,7 @@ func (c *chaos) report() int {
 	for _, s := range c.subjects {
 		lives += len(c.lives(s))
 	}
-	fmt.Printf("chaos: %s: %d kills\n", strings.Join(did, ", "), c.kills)
+	fmt.Printf("chaos: %s: %d kills, %d of hosts of log services\n", strings.Join(did, ", "), c.kills, c.hosts)
 	fmt.Printf("chaos: %d lives, %d lines in the logs, %d lost, %d gone with all who had their pipe; %d ends unknown, %d told twice; sv at most %v, %d timeouts; takeover at most %v; %d flaws of log services\n",
 		lives, c.lines, c.torn, c.gone, c.unknown, c.again, c.slowest.Round(time.Millisecond), c.timeouts, c.takeover.Round(time.Millisecond), c.flaws)
 	if len(c.faults) == 0 {

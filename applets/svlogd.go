@@ -128,7 +128,12 @@ func runLogger(o logger.Options, verbose bool, before int, args []string) error 
 	}
 	e := &loggerEngine{voice: voice{fd: 2, verbose: verbose}, threads: &loggerThreads{}}
 	e.threads.engines.Store(1)
-	threads.Await(e.threads.least(), func(err error) { e.report(logger.Warning, err.Error(), nil) })
+	if verbose {
+		e.threads.others++
+	}
+	if threads.Await(e.threads.least()+threads.Template, func(err error) { e.report(logger.Warning, err.Error(), nil) }) {
+		e.threads.others += threads.Template
+	}
 	var answer loghost.Answer
 	var link *loghost.Link
 	if loghost.Built {
@@ -153,22 +158,25 @@ func runLogger(o logger.Options, verbose bool, before int, args []string) error 
 		process.Catch(sigs[sig], sig)
 	}
 	process.DefaultAction(unix.SIGINT, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2)
-	go threads.Reserve(e.threads.least())
+	if loghost.Built && answer == loghost.Hosts {
+		e.threads.files = link.Files
+		e.threads.others++ // it listens to cores
+	}
 	host, err := logger.NewHost(logger.HostOptions{Turns: e.threads.turns, Room: e.threads.room})
 	if err != nil {
 		return fatal{"svlogd", 111, err}
 	}
 	o.Root = root
 	if loghost.Built && answer == loghost.Hosts {
-		e.threads.files = link.Files
 		o.Input = ownInput(e, root)
+		for i, dir := range o.Dirs { // they are in the memory of the arguments, where ps is to show something else
+			o.Dirs[i] = strings.Clone(dir)
+		}
 	}
 	if err := e.prepare(host, o); err != nil {
 		return fatal{"svlogd", 111, err}
 	}
-	if !threads.Scarce() { // else it has them
-		spareThreads(waiters)
-	}
+	threads.Reserve(e.threads.least())
 	boundMemory(before + 3*o.Buffer)
 	if loghost.Built && answer == loghost.Hosts {
 		return runHost(host, link, e, sigs)
@@ -188,6 +196,10 @@ type loggerEngine struct {
 	killer     atomic.Int32 // the signal that has ended it
 	processors atomic.Int32
 	close      func() // gives back its descriptors; nil: nothing
+
+	stopping sync.Mutex // guards the following
+	stopped  bool       // as SIGSTOP stops a process
+	waiting  uint64     // the signals that have come meanwhile
 }
 
 // prepare makes the engine.
@@ -211,10 +223,35 @@ func (e *loggerEngine) prepare(host *logger.Host, o logger.Options) (err error) 
 	return err
 }
 
-// signal does what the signal does to a svlogd. Its messages are told of apart from where
+// signal does what the signal does to a svlogd. What comes while it is stopped waits until it
+// goes on, once each.
+func (e *loggerEngine) signal(sig unix.Signal) {
+	waited := uint64(0)
+	e.stopping.Lock()
+	switch {
+	case sig == unix.SIGSTOP:
+		e.stopped = true
+	case sig == unix.SIGCONT:
+		e.stopped, waited, e.waiting = false, e.waiting, 0
+	case e.stopped && sig != unix.SIGKILL:
+		e.waiting |= 1 << sig
+		e.stopping.Unlock()
+		return
+	}
+	e.stopping.Unlock()
+	e.act(sig)
+	for sig := unix.Signal(1); waited != 0; sig++ {
+		if waited&(1<<sig) != 0 {
+			waited &^= 1 << sig
+			e.act(sig)
+		}
+	}
+}
+
+// act does it. Its messages are told of apart from where
 // signals are taken, since nobody may read stderr: but with -v only, so that there is
 // nobody more as a rule.
-func (e *loggerEngine) signal(sig unix.Signal) {
+func (e *loggerEngine) act(sig unix.Signal) {
 	tell := func(text string, do func()) {
 		if !e.verbose {
 			do()
@@ -274,17 +311,14 @@ func obey(sigs map[unix.Signal]chan os.Signal, act func(unix.Signal)) {
 type loggerThreads struct {
 	engines    atomic.Int32
 	processors atomic.Int32
+	others     int    // threads: one for who tells of signals, with -v, and what a host has more
 	files      uint64 // what processors may have open, if that is less than this process may
 }
 
-// least is how many threads there have to be: the runtime's, one for each engine that may
-// hang and for what it leaves to others, and one that looks for what there is to do.
+// least is how many threads there have to be: the runtime's, one that looks for what there
+// is to do, one for each engine that may hang, and one for what they leave to others.
 func (t *loggerThreads) least() int {
-	n := process.RuntimeThreads() + threads.Template + min(2, runtime.NumCPU()) + 1 + int(t.engines.Load())
-	if t.files > 0 { // a host listens to cores
-		n++
-	}
-	return n
+	return process.RuntimeThreads() + runtime.GOMAXPROCS(0) + int(t.engines.Load()) + 1 + t.others
 }
 
 // room says whether there are threads for so many engines at work.
@@ -298,7 +332,7 @@ func (t *loggerThreads) room(engines int) bool {
 // to be run: that is worth less memory while little comes.
 func (t *loggerThreads) turns() int {
 	n := min(2, runtime.NumCPU())
-	if !t.room(n) {
+	if !t.room(n) || !threads.Reserve(t.least()+n-1) {
 		return 1
 	}
 	runtime.GOMAXPROCS(n)
@@ -320,11 +354,6 @@ func (t *loggerThreads) start(c logger.Child) (func() (unix.WaitStatus, bool), e
 	}
 	return wait, err
 }
-
-// waiters are the goroutines that may be in the kernel at once: the engine, its
-// chores, and whoever tells of a signal; in a flood there is a second turn. A
-// thread more looks for others to run.
-const waiters = 4
 
 // boundMemory has garbage collected only when some hundred KiB have gathered: a
 // rotation makes some 2 KiB of it, a line none. What the runtime takes before

@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"runitbox/applets/slim/fmt"
 	"runitbox/logger"
 	"runitbox/supervise/loghost"
+	process "runitbox/supervise/self"
 )
 
 // parseLogger reads the arguments of a svlogd; ok is false where it is to do anything but
@@ -40,7 +42,30 @@ type logHost struct {
 	engines map[uint32]*loggerEngine
 	bound   int // the memory limit is for so many
 	tidy    *time.Timer
-	short   bool // that there are too few descriptors was said
+	short   bool        // that there are too few descriptors was said
+	title   *time.Timer // until ps shows how many engines there are; nil: there was one only
+}
+
+// titleTime is how late ps may show how many engines there are.
+const titleTime = 50 * time.Millisecond
+
+// show has ps show how many engines there are, in place of the arguments of the first. The
+// caller has locked.
+func (h *logHost) show() {
+	switch {
+	case h.title != nil:
+		h.title.Reset(titleTime)
+	case len(h.engines) > 1:
+		h.title = time.AfterFunc(titleTime, func() {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			logs := " logs"
+			if len(h.engines) == 1 {
+				logs = " log"
+			}
+			process.Title("svlogd: " + strconv.Itoa(len(h.engines)) + logs) // where it cannot, ps shows what it did
+		})
+	}
 }
 
 // runHost has first go on as an engine of its own, and takes others.
@@ -51,7 +76,7 @@ func runHost(host *logger.Host, link *loghost.Link, first *loggerEngine, sigs ma
 		return fatal{"svlogd", 111, err}
 	}
 	unix.Chdir("/") // the first may end before the others do
-	link.Serve(loghost.Calls{Take: h.take, Run: h.run, Send: h.send, Drop: h.drop, Room: func() { go h.noRoom() }, Quit: func() { os.Exit(0) }})
+	link.Serve(h)
 	return nil
 }
 
@@ -64,8 +89,8 @@ func (h *logHost) all(sig unix.Signal) {
 	}
 }
 
-// take prepares an engine that another log service leaves to this process.
-func (h *logHost) take(from loghost.Engine) error {
+// Take prepares an engine that another log service leaves to this process.
+func (h *logHost) Take(from loghost.Engine) error {
 	e := &loggerEngine{voice: voice{fd: from.Stderr}, threads: h.threads}
 	e.close = func() {
 		e.mu.Lock()
@@ -90,23 +115,31 @@ func (h *logHost) take(from loghost.Engine) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.engines[from.ID] = e
+	h.show()
 	if len(h.engines) > h.bound {
 		h.bound = 2 * len(h.engines)
 		debug.SetMemoryLimit(7<<20 + int64(h.bound)*32<<10)
 	}
-	if h.tidy == nil {
+	switch {
+	case len(h.engines) < tidyEngines:
+	case h.tidy == nil:
 		h.tidy = time.AfterFunc(loggerTidyTime, debug.FreeOSMemory)
+	default:
+		h.tidy.Reset(loggerTidyTime)
 	}
-	h.tidy.Reset(loggerTidyTime)
 	return nil
 }
 
 // loggerTidyTime is after what time without another engine the memory that taking them
-// took is given back.
-const loggerTidyTime = 2 * time.Second
+// took is given back; with fewer engines than tidyEngines the first collection takes more
+// than that.
+const (
+	loggerTidyTime = 2 * time.Second
+	tidyEngines    = 40
+)
 
-// noRoom says, once, that there are too few descriptors for another engine.
-func (h *logHost) noRoom() {
+// NoRoom says, once, that there are too few descriptors for another engine.
+func (h *logHost) NoRoom() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.short {
@@ -115,14 +148,17 @@ func (h *logHost) noRoom() {
 	h.short = true
 	var l unix.Rlimit
 	unix.Getrlimit(unix.RLIMIT_NOFILE, &l)
-	os.Stderr.WriteString(fmt.Sprintf("svlogd: warning: too few descriptors for more than %d logs in a process: the limit is %d; other logs have processes of their own.\n", len(h.engines), l.Cur))
+	go os.Stderr.WriteString(fmt.Sprintf("svlogd: warning: too few descriptors for more than %d logs in a process: the limit is %d; other logs have processes of their own.\n", len(h.engines), l.Cur))
 }
 
-// run lets an engine run that was taken.
-func (h *logHost) run(id uint32) {
+// Quit ends the process.
+func (h *logHost) Quit() { os.Exit(0) }
+
+// Run lets an engine run that was taken.
+func (h *logHost) Run(id uint32) {
 	if h.launch(id) != nil {
-		h.drop(id)
-		h.link.Ended(id, 111<<8)
+		h.Drop(id)
+		go h.link.Ended(id, 111<<8)
 	}
 }
 
@@ -142,7 +178,7 @@ func (h *logHost) launch(id uint32) error {
 				e.report(logger.Fatal, words(err), nil)
 				ws = 111 << 8
 			}
-			h.drop(id)
+			h.Drop(id)
 			h.link.Ended(id, ws)
 		}()
 	})
@@ -154,19 +190,20 @@ func (h *logHost) get(id uint32) *loggerEngine {
 	return h.engines[id]
 }
 
-// drop forgets an engine that does not run.
-func (h *logHost) drop(id uint32) {
+// Drop forgets an engine that does not run.
+func (h *logHost) Drop(id uint32) {
 	h.mu.Lock()
 	e := h.engines[id]
 	delete(h.engines, id)
+	h.show()
 	h.mu.Unlock()
 	if e != nil && e.close != nil {
 		e.close()
 	}
 }
 
-// send does to an engine what a signal does to a process.
-func (h *logHost) send(id uint32, sig unix.Signal) {
+// Send does to an engine what a signal does to a process.
+func (h *logHost) Send(id uint32, sig unix.Signal) {
 	if e := h.get(id); e != nil {
 		e.signal(sig)
 	}

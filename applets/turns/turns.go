@@ -34,5 +34,9 @@ func isSupervisor(path string) bool {
 			break
 		}
 	}
-	return path == "runsvdir" || path == "runsv" || path == "svlogd"
+	switch path {
+	case "runsvdir", "runsv", "svlogd", "rsvlog", "nsvlog", "run": // the last is one of these as a service's run
+		return true
+	}
+	return false
 }

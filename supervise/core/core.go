@@ -6,7 +6,6 @@ package core
 import (
 	"math"
 	"os"
-	"runtime"
 	"runtime/debug"
 	"strconv"
 	"sync"
@@ -223,7 +222,6 @@ func (t Tree) Run() error {
 		}
 		c.private = append(c.private, *fd)
 	}
-	runtime.GOMAXPROCS(processors())
 	c.link, c.log = wire.New(t.Link), t.Log
 	c.tidyLater()
 	c.hosting.shares = t.Share && loghost.Built

@@ -132,7 +132,7 @@ func (s *service) died(ev event) {
 		return
 	}
 	if l := u.lodging; loghost.Built && l != nil {
-		s.core.hosting.tell(s.core, l.host, loghost.Message{Kind: loghost.Known, Engine: l.engine})
+		s.core.hosting.tell(l.host, loghost.Known, l.engine, 0)
 		u.lodging = nil
 	}
 	if u.pidfd >= 0 {

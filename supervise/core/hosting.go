@@ -5,7 +5,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -27,6 +26,7 @@ type hosting struct {
 	mu     sync.Mutex
 	shares bool                      // log services are to share processes
 	hosts  map[int]*host             // by pid
+	heard  map[int]bool              // the children who are just heard
 	inputs map[int]map[uint64]string // the pipes that a host of an earlier core has open, by inode
 }
 
@@ -42,14 +42,13 @@ type ask struct {
 	unit     *unit
 	pid      int
 	identity string
-	file     *os.File
-	conn     syscall.RawConn
+	file     *os.File // the connection
+	fd       int      // its descriptor, which does not wait
 	m        loghost.Message
-	spoiled  bool        // a signal was sent to the process meanwhile, which it may have heeded
-	late     *time.Timer // until a host has to have taken it
+	spoiled  bool // a signal was sent to the process meanwhile, which it may have heeded
 }
 
-// answerTime is how long a process may take to say what it wants, and a host to take it.
+// answerTime is how long a process may take to say what it wants.
 const answerTime = 2 * time.Second
 
 // shareLogs has log services and hosts find this core. Where no address is to be had all
@@ -61,13 +60,33 @@ func (c *Core) shareLogs() {
 	}
 }
 
-// greet listens to a process that has connected, if it is a child of this one.
+// greet listens to a process that has connected, if it is a child of this one, and not the
+// socket of another that had its number before. A child is heard once, so that none can
+// keep this process busy.
 func (c *Core) greet(fd int, peer *unix.Ucred) bool {
-	st, found, err := proc.StatOf(int(peer.Pid))
-	if err != nil || !found || st.PPID != os.Getpid() {
+	pid, hs := int(peer.Pid), &c.hosting
+	st, found, err := proc.StatOf(pid)
+	if err != nil || !found || st.PPID != os.Getpid() || c.procs.hasAsked(pid) {
 		return false
 	}
-	go c.hear(fd, int(peer.Pid))
+	if user, known := loghost.User(pid); !known || user != peer.Uid {
+		return false
+	}
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	if hs.heard[pid] {
+		return false
+	}
+	if hs.heard == nil {
+		hs.heard = map[int]bool{}
+	}
+	hs.heard[pid] = true
+	go func() {
+		c.hear(fd, pid)
+		hs.mu.Lock()
+		defer hs.mu.Unlock()
+		delete(hs.heard, pid)
+	}()
 	return true
 }
 
@@ -75,32 +94,35 @@ func (c *Core) greet(fd int, peer *unix.Ucred) bool {
 func (c *Core) hear(fd, pid int) {
 	file, conn := wire.InPoller(fd, "ask")
 	file.SetReadDeadline(time.Now().Add(answerTime))
-	a := &ask{pid: pid, file: file, conn: conn}
-	var err error
-	if e := conn.Read(func(fd uintptr) bool {
-		a.m, err = loghost.ReadPassing(int(fd))
-		return err != unix.EAGAIN
-	}); e != nil {
-		err = e
+	m, err := loghost.Receive(conn)
+	a := &ask{unit: c.procs.logService(pid), pid: pid, file: file, fd: fd, m: m}
+	if err == nil && m.Kind == loghost.Ask && a.unit != nil && c.files != nil && loghost.Fits(m.FDs) {
+		id, files, known := loghost.Identity(pid)
+		if a.identity = id; known && files == c.files.Cur {
+			a.unit.svc.post(event{kind: evAsksHost, who: a.unit, pid: pid, ask: a})
+			return
+		}
 	}
-	files, known := uint64(0), false
-	if err == nil && a.m.Kind == loghost.Ask && loghost.Fits(a.m.FDs) && c.files != nil {
-		a.unit = c.procs.logService(pid)
-		a.identity, files, known = loghost.Identity(pid)
-	}
-	if a.unit == nil || !known || files != c.files.Cur {
-		a.answer(loghost.Message{Kind: loghost.Stay})
-		return
-	}
-	a.unit.svc.post(event{kind: evAsksHost, who: a.unit, pid: pid, ask: a})
+	a.answer(loghost.Stay)
 }
 
-// logService is the log service whose ./run the child is. It may be so young that this is
-// not known yet.
+// hasAsked says whether a child has asked.
+func (ps *processes) hasAsked(pid int) bool {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	p := ps.known[pid]
+	return p != nil && p.heard
+}
+
+// logService is the log service whose ./run the child is, which has asked now. It may be so
+// young that this is not known yet.
 func (ps *processes) logService(pid int) *unit {
 	for range 200 {
 		ps.mu.Lock()
 		p, soon := ps.known[pid], ps.expecting > 0
+		if p != nil {
+			p.heard = true
+		}
 		if p != nil && (p.adopted || p.over || p.role != isRun || p.unit == nil || p.unit.prefix == "") {
 			p, soon = nil, false
 		}
@@ -117,33 +139,25 @@ func (ps *processes) logService(pid int) *unit {
 	return nil
 }
 
-// answer answers, and lets go of what came along and of the connection.
-func (a *ask) answer(m loghost.Message) error {
-	err := a.reply(m)
-	a.file.Close()
-	return err
-}
-
-func (a *ask) reply(m loghost.Message) (err error) {
+// answer answers, and lets go of what came along and, unless the process is a host from
+// now on, of the connection. It says whether that was heard.
+func (a *ask) answer(kind byte) bool {
 	loghost.CloseAll(a.m.FDs)
 	a.m.FDs = nil
-	if a.late != nil {
-		a.late.Stop()
+	heard := a.say(kind)
+	if kind != loghost.Host || !heard {
+		a.file.Close()
 	}
-	if e := a.conn.Control(func(fd uintptr) { err = loghost.Write(int(fd), m) }); e != nil {
-		err = e
-	}
-	return err
+	return heard
 }
 
-// hosted acts on an event that has to do with hosts.
-func (s *service) hosted(ev event) {
-	if ev.kind == evAsksHost {
-		s.asksHost(ev.ask)
-	} else {
-		s.lodged(ev)
-	}
+// say tells the process that asks.
+func (a *ask) say(kind byte) bool {
+	return loghost.Write(a.fd, loghost.Message{Kind: kind, Engine: firstEngine}) == nil
 }
+
+// firstEngine is the number of a host's own engine.
+const firstEngine = 1
 
 // asksHost has a log service hosted, if that may be.
 func (s *service) asksHost(a *ask) {
@@ -151,25 +165,24 @@ func (s *service) asksHost(a *ask) {
 	switch {
 	case s.log == u && u.st.Phase == machine.Starting && s.ordered > 0 && u.lodging == nil: // it is not told yet that it runs
 		u.lodging = &lodging{ask: a}
-		return
-	case s.log != u || u.pid != a.pid || !u.mayLodge() || u.lodging != nil && u.lodging.ask != a || a.spoiled || inode(s.piped, s.pipe[0]) != inode(true, a.m.FDs[0]):
-		a.answer(loghost.Message{Kind: loghost.Stay})
-		return
-	}
-	u.lodging = &lodging{ask: a}
-	if h := s.core.hosting.place(s.core, a); h != nil {
-		s.lodge(u, h, 1)
-	}
-	if a.file == nil { // it was told to stay by itself
-		u.lodging = nil
+	case !u.mayLodge(a) || u.lodging != nil && u.lodging.ask != a || !s.piped || !loghost.SamePipe(s.pipe[0], a.m.FDs[0]):
+		a.answer(loghost.Stay)
+	default:
+		u.lodging = &lodging{ask: a}
+		switch h, hosts := s.core.hosting.place(s.core, a); {
+		case h != nil:
+			s.lodge(u, h, firstEngine)
+		case !hosts: // it was told to stay by itself
+			u.lodging = nil
+		}
 	}
 }
 
-// mayLodge says whether the log service may run in a host: nothing was said of it that is
-// about a process of its own.
-func (u *unit) mayLodge() bool {
-	return u.st.Phase == machine.Running && !u.st.Paused && !u.st.Termed && u.policy == nil && !u.grouped &&
-		u.notify == 0 && u.talk == nil && !u.svc.dir.Has("log/own-process")
+// mayLodge says whether the log service may run in a host: its process is the one that
+// has asked, and nothing was said of it that is about a process of its own.
+func (u *unit) mayLodge(a *ask) bool {
+	return u.svc.log == u && u.pid == a.pid && !a.spoiled && u.st.Phase == machine.Running && !u.st.Paused && !u.st.Termed &&
+		u.policy == nil && !u.grouped && u.notify == 0 && u.talk == nil && !u.svc.dir.Has("log/own-process")
 }
 
 // nowRuns has what the log service has asked for done when it is told to run, or not to.
@@ -182,51 +195,42 @@ func (s *service) nowRuns(u *unit) {
 	s.asksHost(a)
 }
 
-// lodged takes note that a host has a log service, whose process may end then.
+// lodged takes note that a host has a log service, whose process may end then, or that it
+// has not.
 func (s *service) lodged(ev event) {
 	u, a, h := ev.who, ev.ask, ev.host
 	asks := u.lodging != nil && u.lodging.ask == a
-	if h != nil && asks && s.log == u && u.pid == a.pid && u.mayLodge() && !a.spoiled {
+	if h != nil && asks && u.mayLodge(a) && a.say(loghost.Soon) {
 		s.lodge(u, h, ev.engine)
-		if a.answer(loghost.Message{Kind: loghost.Go}) == nil {
-			s.core.hosting.tell(s.core, h, loghost.Message{Kind: loghost.Run, Engine: ev.engine})
+		if a.answer(loghost.Go) {
+			s.core.hosting.tell(h, loghost.Run, ev.engine, 0)
 			return
 		}
-		s.moveOut(u, a.pid)
+		st, _, _ := proc.StatOf(a.pid) // it has given up to wait, and runs by itself after all
+		s.runsIn(u, state.ProcRun, a.pid, st.Ticks, 0)
 	} else {
-		a.answer(loghost.Message{Kind: loghost.Stay})
+		a.answer(loghost.Stay)
 	}
 	if asks {
 		u.lodging = nil
 	}
 	if h != nil {
-		s.core.hosting.moveOut(s.core, h, ev.engine)
+		s.core.hosting.moveOut(h, ev.engine)
 	}
 }
 
 // lodge records who runs a log service.
 func (s *service) lodge(u *unit, h *host, engine uint32) {
 	u.lodging = &lodging{host: h, engine: engine}
-	u.pid = h.pid
-	u.records.Lock()
-	l := u.rec
-	u.records.Unlock()
-	l.Word, l.PID, l.Ticks, l.Status = state.ProcHosted, h.pid, h.ticks, unix.WaitStatus(engine)
-	s.record(u, l)
-	u.write()
+	s.runsIn(u, state.ProcHosted, h.pid, h.ticks, engine)
 }
 
-// moveOut records that a log service runs in its own process after all, which has given up
-// to wait.
-func (s *service) moveOut(u *unit, pid int) {
+func (s *service) runsIn(u *unit, word string, pid int, ticks uint64, engine uint32) {
 	u.pid = pid
 	u.records.Lock()
 	l := u.rec
 	u.records.Unlock()
-	l.Word, l.PID, l.Status = state.ProcRun, pid, 0
-	if st, found, err := proc.StatOf(pid); err == nil && found {
-		l.Ticks = st.Ticks
-	}
+	l.Word, l.PID, l.Ticks, l.Status = word, pid, ticks, unix.WaitStatus(engine)
 	s.record(u, l)
 	u.write()
 }
@@ -249,8 +253,10 @@ func (u *unit) sendHosted(sig unix.Signal) (ok bool) {
 		l.ask.spoiled = true
 		return false
 	default:
-		c := u.svc.core
-		c.hosting.tell(c, l.host, loghost.Message{Kind: loghost.Send, Engine: l.engine, Number: uint32(sig)})
+		if sig == unix.SIGCONT || sig == unix.SIGKILL { // they count for one that somebody has stopped, too
+			proc.SendSignal(l.host.pid, u.pidfd, unix.SIGCONT)
+		}
+		u.svc.core.hosting.tell(l.host, loghost.Send, l.engine, uint32(sig))
 		return true
 	}
 }
@@ -275,7 +281,7 @@ func (s *service) restoreHosted(u *unit, was *priorState) {
 // refuse answers an ask that nobody will act on.
 func (ev event) refuse() {
 	if loghost.Built && ev.ask != nil {
-		go ev.ask.answer(loghost.Message{Kind: loghost.Stay})
+		go ev.ask.answer(loghost.Stay)
 	}
 }
 
@@ -284,22 +290,32 @@ func (ev event) refuse() {
 func (hs *hosting) inputOf(l state.Process) string {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
+	if fd := hs.inputs[l.PID][l.Pipe]; fd != "" {
+		if ino, ok := pipeAt(l.PID, fd); ok && ino == l.Pipe {
+			return fd
+		}
+	}
 	if hs.inputs == nil {
 		hs.inputs = map[int]map[uint64]string{}
 	}
-	if hs.inputs[l.PID] == nil {
-		pipes := map[uint64]string{}
-		dir := "/proc/" + strconv.Itoa(l.PID) + "/fd"
-		entries, _ := os.ReadDir(dir)
-		for _, e := range entries {
-			to, err := os.Readlink(dir + "/" + e.Name())
-			if number, ok := strings.CutPrefix(strings.TrimSuffix(to, "]"), "pipe:["); ok && err == nil {
-				if ino, err := strconv.ParseUint(number, 10, 64); err == nil {
-					pipes[ino] = e.Name()
-				}
-			}
+	pipes := map[uint64]string{}
+	entries, _ := os.ReadDir("/proc/" + strconv.Itoa(l.PID) + "/fd")
+	for _, e := range entries {
+		if ino, ok := pipeAt(l.PID, e.Name()); ok {
+			pipes[ino] = e.Name()
 		}
-		hs.inputs[l.PID] = pipes
 	}
-	return hs.inputs[l.PID][l.Pipe]
+	hs.inputs[l.PID] = pipes
+	return pipes[l.Pipe]
+}
+
+// pipeAt is the inode of the pipe that a process has as a descriptor.
+func pipeAt(pid int, fd string) (ino uint64, ok bool) {
+	to, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/fd/" + fd)
+	number, ok := strings.CutPrefix(strings.TrimSuffix(to, "]"), "pipe:[")
+	if err != nil || !ok {
+		return 0, false
+	}
+	ino, err = strconv.ParseUint(number, 10, 64)
+	return ino, err == nil
 }

@@ -23,12 +23,12 @@ func TestStrangers(t *testing.T) {
 	unix.Getrusage(unix.RUSAGE_SELF, &used)
 	before, begin, refused := used.Utime.Nano()+used.Stime.Nano(), time.Now(), 0
 	for time.Since(begin) < 500*time.Millisecond {
-		fd, _, ok := loghost.Meet(os.Getpid(), loghost.AtCore)
+		fd, _, ok := loghost.Meet(os.Getpid(), loghost.AtCore, func(uint32) bool { return true })
 		if !ok {
 			t.Fatal("nobody is there")
 		}
 		unix.SetNonblock(fd, false)
-		loghost.Write(fd, loghost.Message{Kind: loghost.Ask, Options: []string{"main"}, FDs: []int{0, 1, 2}})
+		loghost.Write(fd, loghost.Message{Kind: loghost.Ask, FDs: []int{0, 1, 2}})
 		if n, _, _, _, err := unix.Recvmsg(fd, make([]byte, 10), nil, 0); n > 0 {
 			t.Fatalf("a stranger is answered: %d, %v", n, err)
 		}

@@ -2,7 +2,6 @@ package core
 
 import (
 	"os"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,6 +13,7 @@ import (
 
 // host is a process that runs log services. It is guarded by hosting.mu.
 type host struct {
+	hosting  *hosting
 	pid      int
 	ticks    uint64   // its start
 	identity string   // "": nobody comes to it any more
@@ -25,184 +25,148 @@ type host struct {
 	quits    bool            // it was told that it has nothing of this core's
 	over     bool            // it has ended
 
-	conn  syscall.RawConn // nil while there is no connection
-	file  *os.File
-	queue []loghost.Message // that there was no room for
+	file  *os.File // the connection; nil while there is none
+	fd    int      // its descriptor, which does not wait
+	queue []loghost.Message
+	later bool // they are sent soon, since there was no room
 }
 
-// place finds a host for a log service, or makes it one: then it is its own.
-func (hs *hosting) place(c *Core, a *ask) (own *host) {
+// place finds a host for a log service, or makes it one: then it is its own. It is told
+// neither to wait nor that it hosts where it cannot be looked at or heard.
+func (hs *hosting) place(c *Core, a *ask) (own *host, hosts bool) {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
 	for _, h := range hs.hosts {
-		if h.identity == a.identity && h.conn != nil && !h.over && !h.quits {
-			h.take(c, a)
-			return nil
+		if h.identity == a.identity && h.file != nil && !h.over && !h.quits {
+			h.last++
+			h.asks[h.last] = a
+			h.send(loghost.Take, h.last, 0)
+			return nil, true
 		}
 	}
 	st, found, err := proc.StatOf(a.pid)
-	if err != nil || !found || a.reply(loghost.Message{Kind: loghost.Host, Engine: 1}) != nil {
-		a.file.Close()
-		a.file = nil
-		return nil
+	if err != nil || !found {
+		a.answer(loghost.Stay)
+		return nil, false
 	}
-	a.file.SetReadDeadline(time.Time{})
-	h := &host{pid: a.pid, ticks: st.Ticks, identity: a.identity, units: map[uint32]*unit{1: a.unit}, asks: map[uint32]*ask{}, conn: a.conn, file: a.file, pidfd: -1}
-	hs.add(h)
+	if !a.answer(loghost.Host) {
+		return nil, false
+	}
+	h := hs.add(a.pid, st.Ticks)
+	h.identity, h.units[firstEngine] = a.identity, a.unit
 	c.procs.setHost(h.pid, func(ws unix.WaitStatus) { c.hostEnded(h, ws) })
-	go c.listenTo(h)
-	return h
+	c.connect(h, a.file, a.fd)
+	return h, true
 }
 
-// add takes note of a host.
-func (hs *hosting) add(h *host) {
+// add takes note of a host. The caller has locked.
+func (hs *hosting) add(pid int, ticks uint64) *host {
 	if hs.hosts == nil {
 		hs.hosts = map[int]*host{}
 	}
-	hs.hosts[h.pid] = h
+	h := &host{hosting: hs, pid: pid, ticks: ticks, units: map[uint32]*unit{}, asks: map[uint32]*ask{}, pidfd: -1}
+	hs.hosts[pid] = h
+	return h
 }
 
-// take has the host take a log service. The caller has locked.
-func (h *host) take(c *Core, a *ask) {
-	h.last++
-	id := h.last
-	h.asks[id] = a
-	h.send(c, loghost.Message{Kind: loghost.Take, Engine: id, Rest: a.m.Rest, FDs: a.m.FDs})
-	a.late = time.AfterFunc(answerTime, func() {
-		c.hosting.mu.Lock()
-		defer c.hosting.mu.Unlock()
-		if h.asks[id] == a {
-			delete(h.asks, id)
-			a.over(false)
+// connect has a host heard over a connection. The caller has locked.
+func (c *Core) connect(h *host, file *os.File, fd int) {
+	h.file, h.fd = file, fd
+	file.SetReadDeadline(time.Time{})
+	conn, err := file.SyscallConn()
+	go func() {
+		if err == nil {
+			loghost.Each(conn, h.heard)
 		}
-	})
+		c.hosting.mu.Lock()
+		h.file.Close()
+		h.file = nil
+		c.hosting.mu.Unlock()
+		c.find(h) // if it has not ended
+	}()
 }
 
-// over has a log service told that the host has not taken it; again is to have it look for
-// another.
-func (a *ask) over(again bool) {
-	ev := event{kind: evLodged, who: a.unit, pid: a.pid, ask: a}
-	if again {
-		ev.kind = evAsksHost
-	}
-	a.unit.svc.post(ev)
-}
-
-// tell sends a host a message.
-func (hs *hosting) tell(c *Core, h *host, m loghost.Message) {
+// tell tells a host something of an engine.
+func (hs *hosting) tell(h *host, kind byte, engine, number uint32) {
 	if h == nil {
 		return
 	}
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
-	h.send(c, m)
+	h.send(kind, engine, number)
 }
 
-// send sends a message, later where the host's socket is full. The caller has locked.
-func (h *host) send(c *Core, m loghost.Message) {
-	if len(h.queue) == 0 && !waits(h.write(m)) {
-		return // what has failed otherwise is told by the end of the connection
+// send is tell. The caller has locked.
+func (h *host) send(kind byte, engine, number uint32) {
+	h.queue = append(h.queue, loghost.Message{Kind: kind, Engine: engine, Number: number})
+	if !h.later {
+		h.flush()
 	}
-	fds := m.FDs
-	m.FDs = nil
-	for _, fd := range fds { // who asks closes its own
-		if copied, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3); err == nil {
-			m.FDs = append(m.FDs, copied)
+}
+
+// flush sends what the host is to be told, as long as there is room for it in its socket.
+// What has failed otherwise is told by the end of the connection. The caller has locked.
+func (h *host) flush() {
+	for ; h.file != nil && len(h.queue) > 0; h.queue = h.queue[1:] {
+		m := h.queue[0]
+		if a := h.asks[m.Engine]; m.Kind == loghost.Take && a != nil {
+			m.Texts, m.FDs = a.m.Texts, a.m.FDs
 		}
-	}
-	if h.queue = append(h.queue, m); len(h.queue) == 1 && h.conn != nil {
-		time.AfterFunc(time.Millisecond, func() { c.sendRest(h) })
-	}
-}
-
-// waits says whether what could not be sent can be sent later.
-func waits(err error) bool { return err == unix.EAGAIN || err == unix.ETOOMANYREFS }
-
-func (h *host) write(m loghost.Message) (err error) {
-	if h.conn == nil {
-		return unix.EAGAIN
-	}
-	if e := h.conn.Control(func(fd uintptr) { err = loghost.Write(int(fd), m) }); e != nil {
-		return e
-	}
-	return err
-}
-
-// sendRest sends what there was no room for.
-func (c *Core) sendRest(h *host) {
-	c.hosting.mu.Lock()
-	defer c.hosting.mu.Unlock()
-	for len(h.queue) > 0 && (h.over || !waits(h.write(h.queue[0]))) {
-		loghost.CloseAll(h.queue[0].FDs)
-		h.queue = h.queue[1:]
-	}
-	if len(h.queue) > 0 && h.conn != nil {
-		time.AfterFunc(time.Millisecond, func() { c.sendRest(h) })
-	}
-}
-
-// listenTo hears what a host says.
-func (c *Core) listenTo(h *host) {
-	conn := h.conn
-	for {
-		m, err := loghost.Receive(conn)
-		if err != nil {
-			break
+		if err := loghost.Write(h.fd, m); err != unix.EAGAIN && err != unix.ETOOMANYREFS {
+			continue
 		}
-		loghost.CloseAll(m.FDs)
-		c.heard(h, m)
+		h.later = true
+		time.AfterFunc(time.Millisecond, func() {
+			h.hosting.mu.Lock()
+			defer h.hosting.mu.Unlock()
+			h.later = false
+			h.flush()
+		})
+		return
 	}
-	c.hosting.mu.Lock()
-	h.file.Close()
-	h.conn, h.file = nil, nil
-	c.hosting.mu.Unlock()
-	c.find(h) // if it has not ended
 }
 
 // heard acts on a host's message.
-func (c *Core) heard(h *host, m loghost.Message) {
-	hs := &c.hosting
-	hs.mu.Lock()
-	defer hs.mu.Unlock()
+func (h *host) heard(m loghost.Message) {
+	loghost.CloseAll(m.FDs)
+	h.hosting.mu.Lock()
+	defer h.hosting.mu.Unlock()
 	u, a := h.units[m.Engine], h.asks[m.Engine]
-	switch m.Kind {
-	case loghost.Taken:
-		if delete(h.asks, m.Engine); a == nil { // too late
-			h.send(c, loghost.Message{Kind: loghost.Send, Engine: m.Number, Number: uint32(unix.SIGKILL)})
-			break
-		}
+	switch {
+	case m.Kind == loghost.End && u != nil:
+		delete(h.units, m.Engine)
+		u.svc.post(event{kind: evDied, who: u, role: isRun, pid: h.pid, engine: m.Engine, ws: unix.WaitStatus(m.Number)})
+	case m.Kind == loghost.End, a == nil:
+	case m.Kind == loghost.Taken:
 		h.units[m.Number] = a.unit
 		a.unit.svc.post(event{kind: evLodged, who: a.unit, pid: a.pid, ask: a, host: h, engine: m.Number})
-	case loghost.Refused:
-		if delete(h.asks, m.Engine); a != nil {
-			a.over(false)
-		}
-	case loghost.End:
-		if delete(h.units, m.Engine); u != nil {
-			u.svc.post(event{kind: evDied, who: u, role: isRun, pid: h.pid, engine: m.Engine, ws: unix.WaitStatus(m.Number)})
-		}
+		delete(h.asks, m.Engine)
+	case m.Kind == loghost.Refused:
+		a.unit.svc.post(event{kind: evLodged, who: a.unit, pid: a.pid, ask: a})
+		delete(h.asks, m.Engine)
 	}
-	h.letGo(c)
+	h.letGo()
 }
 
 // letGo tells a host that has nothing of this core's. The caller has locked.
-func (h *host) letGo(c *Core) {
+func (h *host) letGo() {
 	if len(h.units) == 0 && len(h.asks) == 0 && !h.quits {
 		h.quits = true
-		h.send(c, loghost.Message{Kind: loghost.Quit})
+		h.send(loghost.Quit, 0, 0)
 	}
 }
 
 // moveOut has a host forget an engine that does not run.
-func (hs *hosting) moveOut(c *Core, h *host, engine uint32) {
+func (hs *hosting) moveOut(h *host, engine uint32) {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
 	delete(h.units, engine)
-	h.send(c, loghost.Message{Kind: loghost.Send, Engine: engine, Number: uint32(unix.SIGKILL)})
-	h.letGo(c)
+	h.send(loghost.Send, engine, uint32(unix.SIGKILL))
+	h.letGo()
 }
 
-// hostEnded tells all log services of a host that it has ended.
+// hostEnded tells all log services of a host that it has ended; who wanted to be there
+// looks for another.
 func (c *Core) hostEnded(h *host, ws unix.WaitStatus) {
 	hs := &c.hosting
 	hs.mu.Lock()
@@ -212,14 +176,10 @@ func (c *Core) hostEnded(h *host, ws unix.WaitStatus) {
 		delete(hs.hosts, h.pid)
 	}
 	for _, a := range h.asks {
-		a.late.Stop()
-		a.over(true)
+		a.unit.svc.post(event{kind: evAsksHost, who: a.unit, pid: a.pid, ask: a})
 	}
 	for id, u := range h.units {
 		u.svc.post(event{kind: evDied, who: u, role: isRun, pid: h.pid, engine: id, ws: ws})
-	}
-	for _, m := range h.queue {
-		loghost.CloseAll(m.FDs)
 	}
 	h.units, h.asks, h.queue = nil, nil, nil
 	if h.pidfd >= 0 {
@@ -240,23 +200,25 @@ func (c *Core) claim(u *unit, was *priorState) *host {
 	defer hs.mu.Unlock()
 	h := hs.hosts[was.record.PID]
 	if h == nil && was.there {
-		h = &host{pid: was.record.PID, ticks: was.record.Ticks, units: map[uint32]*unit{}, asks: map[uint32]*ask{}, pidfd: was.pidfd}
-		if h.process = c.procs.adoptHost(h.pid, h.pidfd, func(ws unix.WaitStatus) { c.hostEnded(h, ws) }); h.process == nil {
+		h = hs.add(was.record.PID, was.record.Ticks)
+		h.pidfd = was.pidfd
+		if h.process = c.procs.adopt(h.pid, h.pidfd, nil, isRun); h.process == nil {
+			delete(hs.hosts, h.pid)
 			return nil
 		}
+		c.procs.setHost(h.pid, func(ws unix.WaitStatus) { c.hostEnded(h, ws) })
 		was.pidfd = -1
 		if h.pidfd < 0 || c.poller.watch(h.pidfd, watch{unit: u, proc: h.process}, unix.EPOLLIN|unix.EPOLLET) != nil {
 			c.lookAfter(h.process, was.record)
 		}
-		hs.add(h)
 		go c.find(h)
 	}
 	if h == nil || h.over || h.ticks != was.record.Ticks {
 		return nil
 	}
 	h.units[id], h.quits = u, false
-	if h.conn != nil {
-		h.send(c, loghost.Message{Kind: loghost.Claim, Engine: id})
+	if h.file != nil {
+		h.send(loghost.Claim, id, 0)
 	}
 	return h
 }
@@ -268,7 +230,8 @@ const rejoinTime = 10 * time.Second
 // One that cannot be told anything is killed.
 func (c *Core) find(h *host) {
 	for begin := time.Now(); time.Since(begin) < rejoinTime; time.Sleep(20 * time.Millisecond) {
-		fd, _, ok := loghost.Meet(h.pid, loghost.AtHost)
+		user, known := loghost.User(h.pid)
+		fd, _, ok := loghost.Meet(h.pid, loghost.AtHost, func(id uint32) bool { return known && id == user })
 		if ok && c.rejoin(h, fd) {
 			return
 		}
@@ -282,7 +245,7 @@ func (c *Core) find(h *host) {
 	c.procs.killHost(h.pid)
 }
 
-// rejoin claims of a host what is this core's, over a new connection.
+// rejoin claims of a host what is this core's, over a new connection, if it is that host's.
 func (c *Core) rejoin(h *host, fd int) bool {
 	st, found, err := proc.StatOf(h.pid)
 	id, _, _ := loghost.Identity(h.pid)
@@ -293,28 +256,17 @@ func (c *Core) rejoin(h *host, fd int) bool {
 		unix.Close(fd)
 		return false
 	}
-	h.file, h.conn = wire.InPoller(fd, "host")
+	file, _ := wire.InPoller(fd, "host")
 	h.identity = id
 	queue := h.queue
 	h.queue = nil
 	for id := range h.units {
-		h.send(c, loghost.Message{Kind: loghost.Claim, Engine: id})
+		h.queue = append(h.queue, loghost.Message{Kind: loghost.Claim, Engine: id})
 	}
-	for _, m := range queue {
-		h.send(c, m)
-		loghost.CloseAll(m.FDs)
-	}
-	go c.listenTo(h)
+	h.queue = append(h.queue, queue...)
+	c.connect(h, file, fd)
+	h.flush()
 	return true
-}
-
-// adoptHost takes in a host that an earlier core has left.
-func (ps *processes) adoptHost(pid, pidfd int, ended func(unix.WaitStatus)) *process {
-	p := ps.adopt(pid, pidfd, nil, isRun)
-	if p != nil {
-		ps.setHost(pid, ended)
-	}
-	return p
 }
 
 // setHost says that a process is a host, and who is told of its end.

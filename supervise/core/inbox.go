@@ -218,9 +218,13 @@ func (s *service) handle(ev event) {
 	case evLend:
 		s.lends = true
 		s.lendLog()
-	case evAsksHost, evLodged:
+	case evAsksHost:
 		if loghost.Built {
-			s.hosted(ev)
+			s.asksHost(ev.ask)
+		}
+	case evLodged:
+		if loghost.Built {
+			s.lodged(ev)
 		}
 	case evSpawned, evUnmade, evUnexecuted:
 		s.ordered--

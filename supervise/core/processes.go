@@ -55,6 +55,7 @@ type process struct {
 	over        bool                  // it has ended
 	ending                            // and how
 	asked       bool                  // the scanner waits until the end is recorded
+	heard       bool                  // it has asked for a host of log services, or for nothing
 	host        func(unix.WaitStatus) // is told of the end of a host of log services; else nil
 }
 

@@ -1,6 +1,7 @@
 package loghost
 
 import (
+	"encoding/binary"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -26,7 +27,7 @@ const patience = 5
 // AskCore asks the core of the tree, if it is this process's parent, whether a host runs
 // the log service that this process is, with these arguments of svlogd. It gives away
 // descriptors 0 and 2 and the working directory, of which dir is a handle. It may have been
-// done before the process had a runtime.
+// asked before this process had a runtime.
 func AskCore(args []string, dir int) (Answer, *Link) {
 	fd, peer := int(early.fd), early.peer
 	if fd == 0 {
@@ -35,15 +36,15 @@ func AskCore(args []string, dir int) (Answer, *Link) {
 			return Alone, nil
 		}
 	}
-	answer, err := parse(early.answer[:])
+	answer, soon, err := Message{Kind: early.answer[0], Engine: binary.LittleEndian.Uint32(early.answer[1:])}, early.soon, error(nil)
 	if answer.Kind == 0 {
-		answer, err = await(fd)
+		answer, err = await(fd, &soon)
 	}
 	switch {
-	case err != nil, answer.Kind == Go: // of a core that has died nobody can tell what it has done: the service starts anew
+	case err == nil && answer.Kind == Go, err != nil && soon: // of a core that has died nobody can tell what it has recorded: the service starts anew
 		unix.Close(fd)
 		return Gone, nil
-	case answer.Kind != Host:
+	case err != nil, answer.Kind != Host:
 		unix.Close(fd)
 		return Alone, nil
 	}
@@ -60,11 +61,12 @@ func ask(args []string, dir int) (fd int, peer unix.Ucred, ok bool) {
 	if core <= 1 {
 		return -1, peer, false
 	}
-	if fd, peer, ok = Meet(core, AtCore); !ok {
+	me := uint32(os.Geteuid())
+	if fd, peer, ok = Meet(core, AtCore, func(user uint32) bool { return user == 0 || user == me }); !ok {
 		return -1, peer, false
 	}
 	// The kernel is to tell the limit of descriptors as it was given.
-	if _, given := self.LowerFiles(); !given || Write(fd, Message{Kind: Ask, Options: args, Env: os.Environ(), FDs: []int{0, dir, 2}}) != nil {
+	if _, given := self.LowerFiles(); !given || Write(fd, Message{Kind: Ask, Texts: Pack(args, os.Environ()), FDs: []int{0, dir, 2}}) != nil {
 		unix.Close(fd)
 		return -1, peer, false
 	}
@@ -72,16 +74,24 @@ func ask(args []string, dir int) (fd int, peer unix.Ucred, ok bool) {
 }
 
 // await waits for the answer.
-func await(fd int) (Message, error) {
+func await(fd int, soon *bool) (answer Message, err error) {
 	unix.SetNonblock(fd, false)
 	unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: patience})
-	answer, err := Read(fd)
-	if err != unix.EAGAIN {
+	if answer, err = next(fd, soon); err != unix.EAGAIN {
 		return answer, err
 	}
 	unix.Shutdown(fd, unix.SHUT_RDWR) // from here on nobody can answer; it may have been done just before
-	if answer, err = Read(fd); err == unix.EPIPE {
+	if answer, err = next(fd, soon); err == unix.EPIPE {
 		return Message{Kind: Stay}, nil
 	}
 	return answer, err
+}
+
+// next reads an answer. What comes before it is noted: that another has it all.
+func next(fd int, soon *bool) (m Message, err error) {
+	if m, err = Read(fd); err == nil && m.Kind == Soon {
+		*soon = true
+		m, err = Read(fd)
+	}
+	return m, err
 }

@@ -22,6 +22,7 @@ var early struct {
 	fd     int32 // the connection; 0: nothing was asked
 	peer   unix.Ucred
 	answer [headSize]byte // its first is 0 where there is none
+	soon   bool           // before it comes, another was said to have it all
 
 	address [256]byte // with its family before it
 	end     uint8     // of that
@@ -59,8 +60,8 @@ func askEarly(stack unsafe.Pointer) {
 		return
 	}
 	early.head[0] = Ask
-	*(*uint32)(unsafe.Pointer(&early.head[9])) = uint32(argc - 1)
-	*(*uint32)(unsafe.Pointer(&early.head[13])) = uint32(env)
+	*(*uint32)(unsafe.Pointer(&early.head[textsAt])) = uint32(argc - 1)
+	*(*uint32)(unsafe.Pointer(&early.head[textsAt+4])) = uint32(env)
 	early.parts[0] = unix.Iovec{Base: &early.head[0], Len: headSize}
 	early.parts[1] = unix.Iovec{Base: (*byte)(begin), Len: uint64(size)}
 	fd, ok := meetEarly()
@@ -75,6 +76,10 @@ func askEarly(stack unsafe.Pointer) {
 	early.time.Sec = patience
 	call(unix.SYS_SETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, uintptr(unsafe.Pointer(&early.time)), unsafe.Sizeof(early.time), 0)
 	call(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&early.answer)), headSize, 0, 0, 0)
+	if early.answer[0] == Soon {
+		early.answer[0], early.soon = 0, true
+		call(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&early.answer)), headSize, 0, 0, 0)
+	}
 	if early.answer[0] == Go {
 		call(unix.SYS_EXIT_GROUP, 0, 0, 0, 0, 0, 0)
 	}
@@ -150,7 +155,8 @@ func meetEarly() (fd uintptr, ok bool) {
 	if no == 0 {
 		_, _, no = call(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_PEERCRED, uintptr(unsafe.Pointer(&early.peer)), uintptr(unsafe.Pointer(&early.size)), 0)
 	}
-	if no != 0 || uintptr(early.peer.Pid) != core || fd < 3 {
+	me, _, _ := call(unix.SYS_GETEUID, 0, 0, 0, 0, 0, 0)
+	if no != 0 || uintptr(early.peer.Pid) != core || early.peer.Uid != 0 && uintptr(early.peer.Uid) != me || fd < 3 {
 		call(unix.SYS_CLOSE, fd, 0, 0, 0, 0, 0)
 		return 0, false
 	}

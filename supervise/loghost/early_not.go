@@ -9,4 +9,5 @@ var early struct {
 	fd     int32
 	peer   unix.Ucred
 	answer [headSize]byte
+	soon   bool
 }

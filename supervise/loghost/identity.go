@@ -2,7 +2,7 @@ package loghost
 
 import (
 	"bytes"
-	"slices"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -13,31 +13,32 @@ import (
 	"runitbox/supervise/sys"
 )
 
-// sameStatus are the lines of /proc/PID/status that are the same for processes that may
-// do the same.
-var sameStatus = [...]string{"Umask:", "Uid:", "Gid:", "Groups:", "SigIgn:", "CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:", "Cpus_allowed:", "Mems_allowed:"}
+// What the kernel tells of a process below /proc/PID, and is the same for processes that
+// may do the same.
 
-// confined are the lines of which all that is told is that there are restrictions, which
-// may be others in each process: filters of system calls, and Landlock, which none but a
-// privileged process has without the other.
-var confined = [...]string{"Seccomp:", "NoNewPrivs:"}
+// sameStatus are lines of status, and confined those of which all that is told is that
+// there are restrictions, which may be others in each process: filters of system calls, and
+// Landlock, which none but a privileged process has without the other.
+const (
+	sameStatus = " Umask Uid Gid Groups SigIgn CapInh CapPrm CapEff CapBnd CapAmb Cpus_allowed Mems_allowed "
+	confined   = " Seccomp NoNewPrivs "
+)
 
-// sameLinks are those below /proc/PID that lead to the same place. Of the first two a path
-// says less than what is there.
+// sameLinks are links that lead to the same place. Of the first two a path says less than
+// what is there.
 var sameLinks = [...]string{"root", "exe", "ns/mnt", "ns/net", "ns/pid", "ns/pid_for_children", "ns/user", "ns/ipc", "ns/uts", "ns/cgroup", "ns/time"}
 
-// sameFiles are those that tell the same.
+// sameFiles are files that tell the same.
 var sameFiles = [...]string{"cgroup", "limits", "oom_score_adj", "timerslack_ns", "personality", "attr/current"}
 
-var newline = []byte("\n")
-
-// looker reads of processes what the kernel tells of them, one after the other, in the
-// same memory.
+// looker looks at processes, one after the other, in the same memory.
 type looker struct {
 	sync.Mutex
-	path, text []byte
-	id         []byte
-	files      uint64
+	pid, dir int
+	text     [8 << 10]byte
+	id       []byte
+	last     string // of those before
+	files    uint64
 }
 
 var look looker
@@ -51,26 +52,49 @@ func Identity(pid int) (id string, files uint64, known bool) {
 		return "", 0, false
 	}
 	l := &look
-	l.Lock()
-	defer l.Unlock()
-	if l.text == nil {
-		l.text = make([]byte, 8<<10)
+	known = l.at(pid) && l.status() && l.links() && l.told() && l.scheduling()
+	defer l.done()
+	if !known {
+		return "", 0, false
 	}
-	l.id, l.files = l.id[:0], 0
-	known = l.status(pid) && l.links(pid) && l.told(pid) && l.scheduling(pid)
-	return string(l.id), l.files, known
+	if string(l.id) != l.last { // as a rule all are the same
+		l.last = string(l.id)
+	}
+	return l.last, l.files, true
 }
 
-// at is the path of something of a process.
-func (l *looker) at(pid int, name string) string {
-	l.path = append(strconv.AppendInt(append(l.path[:0], "/proc/"...), int64(pid), 10), '/')
-	l.path = append(l.path, name...)
-	return string(l.path)
+// User is the user whose rights a process has.
+func User(pid int) (user uint32, known bool) {
+	l := &look
+	defer l.done()
+	if !l.at(pid) {
+		return 0, false
+	}
+	text, _ := l.read("status")
+	_, ids, _ := bytes.Cut(text, []byte("\nUid:\t")) // the real one and the effective one
+	_, ids = cut(ids, '\t')
+	id, _ := cut(ids, '\t')
+	n, err := strconv.ParseUint(string(id), 10, 32)
+	return uint32(n), err == nil
+}
+
+// at has a process looked at, until done.
+func (l *looker) at(pid int) bool {
+	l.Lock()
+	l.pid, l.id, l.files = pid, l.id[:0], 0
+	var err error
+	l.dir, err = sys.Open(unix.AT_FDCWD, "/proc/"+strconv.Itoa(pid), unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	return err == nil
+}
+
+func (l *looker) done() {
+	unix.Close(l.dir)
+	l.Unlock()
 }
 
 // read reads a file whole.
-func (l *looker) read(pid int, name string) ([]byte, error) {
-	fd, err := sys.Open(unix.AT_FDCWD, l.at(pid, name), unix.O_RDONLY, 0)
+func (l *looker) read(name string) ([]byte, error) {
+	fd, err := sys.Open(l.dir, name, unix.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -88,43 +112,65 @@ func (l *looker) read(pid int, name string) ([]byte, error) {
 	return nil, unix.EFBIG
 }
 
-func (l *looker) status(pid int) bool {
-	text, err := l.read(pid, "status")
+// add adds to what is told: a line of its own.
+func (l *looker) add(name string, text []byte) {
+	l.id = append(append(append(append(l.id, name...), '='), text...), '\n')
+}
+
+func (l *looker) number(n uint64) { l.id = append(strconv.AppendUint(l.id, n, 16), '\n') }
+
+// cut takes what is before the next of these bytes off a text.
+func cut(text []byte, at byte) (part, rest []byte) {
+	if i := bytes.IndexByte(text, at); i >= 0 {
+		return text[:i], text[i+1:]
+	}
+	return text, nil
+}
+
+func (l *looker) status() bool {
+	text, err := l.read("status")
 	if err != nil {
 		return false
 	}
-	found := 0
-	for _, line := range bytes.SplitAfter(text, newline) {
-		name, _, _ := bytes.Cut(line, []byte("\t"))
-		switch {
-		case slices.Contains(confined[:], string(name)):
-			if !bytes.HasSuffix(line, []byte("\t0\n")) {
+	left := strings.Count(sameStatus+confined, " ") - 3 // of those that are to be there
+	for len(text) > 0 {
+		var line []byte
+		line, text = cut(text, '\n')
+		name, value := cut(line, ':')
+		switch key := " " + string(name) + " "; {
+		case strings.Contains(confined, key):
+			if string(value) != "\t0" {
 				return false
 			}
-			found++
-		case slices.Contains(sameStatus[:], string(name)):
-			l.id = append(l.id, line...)
-			found++
+			left--
+		case strings.Contains(sameStatus, key):
+			l.add("", line)
+			left--
 		}
 	}
-	return found == len(sameStatus)+len(confined)
+	return left == 0
 }
 
-func (l *looker) links(pid int) bool {
+func (l *looker) links() bool {
 	for i, name := range sameLinks {
-		size, err := unix.Readlink(l.at(pid, name), l.text)
-		if err == unix.ENOENT && strings.HasPrefix(name, "ns/") { // a kernel without
+		size, err := unix.Readlinkat(l.dir, name, l.text[:])
+		if err == unix.ENOENT && i > 1 { // a kernel without
 			continue
 		}
 		if err != nil || size == len(l.text) {
 			return false
 		}
-		l.id = append(append(append(append(l.id, name...), '='), l.text[:size]...), '\n')
+		l.add(name, l.text[:size])
+		if name == "ns/user" { // in another numbers mean other users
+			if own, err := os.Readlink("/proc/self/ns/user"); err != nil || own != string(l.text[:size]) {
+				return false
+			}
+		}
 		if i > 1 {
 			continue
 		}
 		var st unix.Stat_t
-		if unix.Stat(l.at(pid, name), &st) != nil {
+		if unix.Fstatat(l.dir, name, &st, 0) != nil {
 			return false
 		}
 		l.number(uint64(st.Dev))
@@ -133,50 +179,51 @@ func (l *looker) links(pid int) bool {
 	return true
 }
 
-func (l *looker) number(n uint64) {
-	l.id = append(strconv.AppendUint(l.id, n, 16), '\n')
-}
-
-func (l *looker) told(pid int) bool {
+func (l *looker) told() bool {
 	for _, name := range sameFiles {
-		text, err := l.read(pid, name)
-		switch {
-		case err == unix.ENOENT, err != nil && name == "attr/current": // a kernel without
+		text, err := l.read(name)
+		if err == unix.ENOENT || err != nil && name == "attr/current" { // a kernel without
 			continue
-		case err != nil:
+		}
+		if err != nil {
 			return false
 		}
-		l.id = append(append(l.id, name...), '=')
-		for _, line := range bytes.SplitAfter(text, newline) {
-			if rest, ok := bytes.CutPrefix(line, []byte("Max open files ")); ok && name == "limits" {
-				soft, hard, _ := bytes.Cut(bytes.TrimSpace(rest), []byte(" "))
-				if l.files, err = strconv.ParseUint(string(soft), 10, 64); err != nil {
-					return false
-				}
-				line = hard
+		const files = "Max open files "
+		if at := bytes.Index(text, []byte(files)); at >= 0 && name == "limits" {
+			l.add(name, text[:at])
+			soft, hard := cut(bytes.TrimLeft(text[at+len(files):], " "), ' ')
+			if l.files, err = strconv.ParseUint(string(soft), 10, 64); err != nil {
+				return false
 			}
-			l.id = append(l.id, line...)
+			text = hard
 		}
+		l.add(name, text)
 	}
 	return true
 }
 
 // scheduling is the terminal, and what the process has of the machine's time.
-func (l *looker) scheduling(pid int) bool {
-	text, err := l.read(pid, "stat")
+func (l *looker) scheduling() bool {
+	text, err := l.read("stat")
 	at := bytes.LastIndexByte(text, ')')
 	if err != nil || at < 0 {
 		return false
 	}
-	fields := bytes.Fields(text[at+1:])
-	for i, field := range fields {
-		switch i {
-		case 4, 15, 16, 37, 38: // terminal, priority, nice value, real-time priority, policy
-			l.id = append(append(l.id, field...), ' ')
+	const last = 41
+	_, text = cut(text[at:], ' ')
+	for field := 3; field <= last; field++ { // as proc(5) counts them
+		if len(text) == 0 {
+			return false
+		}
+		var value []byte
+		value, text = cut(text, ' ')
+		switch field {
+		case 7, 18, 19, 40, last: // terminal, priority, nice value, real-time priority, policy
+			l.add("", value)
 		}
 	}
 	const process = 1
-	io, _, no := unix.RawSyscall(unix.SYS_IOPRIO_GET, process, uintptr(pid), 0)
+	io, _, no := unix.RawSyscall(unix.SYS_IOPRIO_GET, process, uintptr(l.pid), 0)
 	l.number(uint64(io))
-	return len(fields) > 38 && no == 0
+	return no == 0
 }

@@ -1,7 +1,6 @@
 package loghost
 
 import (
-	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -22,14 +21,14 @@ type Engine struct {
 	Input, Dir, Stderr int
 }
 
-// Calls are what a host does for the core.
-type Calls struct {
-	Take func(Engine) error               // prepares an engine; nothing is to be opened yet
-	Run  func(id uint32)                  // lets one run
-	Send func(id uint32, sig unix.Signal) // does to it what a signal does to a process
-	Drop func(id uint32)                  // forgets one that does not run yet
-	Room func()                           // an engine could not come, since too few descriptors may be open
-	Quit func()                           // ends the process: there is no engine, and none comes
+// Engines are what a host does for the core.
+type Engines interface {
+	Take(Engine) error               // prepares an engine; nothing is to be opened yet
+	Run(id uint32)                   // lets one run
+	Send(id uint32, sig unix.Signal) // does to it what a signal does to a process
+	Drop(id uint32)                  // forgets one that does not run yet
+	NoRoom()                         // an engine could not come, since too few descriptors may be open
+	Quit()                           // ends the process: there is no engine, and none comes
 }
 
 // Link is a host's line to the core of its tree, and to the one that follows it: for a
@@ -38,23 +37,18 @@ type Link struct {
 	First uint32 // the number of the host's own engine
 	Files uint64 // how many descriptors its processors may have open; its own limit is raised
 
-	user  uint32 // that the core runs as
-	calls Calls
+	user uint32  // that the core runs as
+	host Engines // nil until it serves
 
 	mu      sync.Mutex
-	cores   map[*core]bool
+	cores   map[*core]bool // whether each may have an engine here
 	engines map[uint32]*engine
 	last    uint32                     // engine
 	ended   map[uint32]unix.WaitStatus // and that is recorded nowhere yet
 }
 
 // core is one that has a connection.
-type core struct {
-	fd    int
-	file  *os.File
-	conn  syscall.RawConn
-	quits bool // it has no engine here
-}
+type core struct{ fd int }
 
 // engine is one that a core has given.
 type engine struct {
@@ -62,27 +56,27 @@ type engine struct {
 	runs bool
 }
 
-// newLink is the line of a process that becomes a host.
+// newLink is the line of a process that becomes a host, to its first core.
 func newLink(first uint32, files uint64, user uint32, fd int) *Link {
-	c := &core{fd: fd}
+	c := &core{fd}
 	return &Link{
 		First: first, Files: files, user: user, last: first,
-		cores: map[*core]bool{c: true}, engines: map[uint32]*engine{first: {of: c, runs: true}}, ended: map[uint32]unix.WaitStatus{},
+		cores: map[*core]bool{c: true}, engines: map[uint32]*engine{first: {c, true}}, ended: map[uint32]unix.WaitStatus{},
 	}
 }
 
 // Serve does what the core says, for ever. While there is none the engines go on. A core
 // that follows another comes and claims them: it knows this process by its records.
-func (l *Link) Serve(calls Calls) {
-	l.calls = calls
-	if fd := Listen(AtHost); fd >= 0 {
-		go Accept(fd, l.accept)
-	}
+func (l *Link) Serve(host Engines) {
 	l.mu.Lock()
+	l.host = host
 	for c := range l.cores {
-		l.follow(c)
+		go l.follow(c)
 	}
 	l.mu.Unlock()
+	if fd := Listen(AtHost); fd >= 0 {
+		Accept(fd, l.accept)
+	}
 	select {}
 }
 
@@ -94,25 +88,20 @@ const strangerRest = time.Millisecond
 func Accept(listener int, take func(fd int, peer *unix.Ucred) bool) {
 	file, conn := wire.InPoller(listener, "listener")
 	defer file.Close()
-	for {
-		fd := -1
-		var err error
-		if e := conn.Read(func(l uintptr) bool {
-			// Accept4 of package unix brings the code for each kind of address.
-			n, _, no := unix.Syscall6(unix.SYS_ACCEPT4, l, 0, 0, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0, 0)
-			if fd, err = int(n), nil; no != 0 {
-				err = no
-			}
-			return err != unix.EAGAIN
-		}); e != nil {
-			return
-		}
-		if err == nil {
-			var peer *unix.Ucred
-			if peer, err = Peer(fd); err == nil && take(fd, peer) {
+	var fd uintptr
+	var no syscall.Errno
+	look := func(l uintptr) bool {
+		// Accept4 of package unix brings the code for each kind of address.
+		fd, _, no = unix.Syscall6(unix.SYS_ACCEPT4, l, 0, 0, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0, 0)
+		return no != unix.EAGAIN
+	}
+	for conn.Read(look) == nil {
+		if no == 0 {
+			peer, err := Peer(int(fd))
+			if err == nil && take(int(fd), peer) {
 				continue
 			}
-			unix.Close(fd)
+			unix.Close(int(fd))
 		}
 		time.Sleep(strangerRest)
 	}
@@ -123,28 +112,33 @@ func (l *Link) accept(fd int, peer *unix.Ucred) bool {
 	if peer.Uid != l.user && peer.Uid != 0 {
 		return false
 	}
+	c := &core{fd}
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.follow(&core{fd: fd})
+	l.cores[c] = true
+	l.mu.Unlock()
+	go l.follow(c)
 	return true
 }
 
-// follow has a core's words obeyed. The caller has locked.
+// follow obeys a core until it is gone. What it has not let run is not known to be here,
+// and is forgotten then.
 func (l *Link) follow(c *core) {
-	l.cores[c] = true
-	c.file, c.conn = wire.InPoller(c.fd, "core")
-	go func() {
-		for {
-			m, err := Receive(c.conn)
-			if err != nil && err != errMessage {
-				break
-			}
-			if err == nil {
-				l.obey(c, m)
-			}
+	file, conn := wire.InPoller(c.fd, "core")
+	Each(conn, func(m Message) { l.obey(c, m) })
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	file.Close()
+	delete(l.cores, c)
+	for id, e := range l.engines {
+		if e.of != c {
+			continue
 		}
-		l.lose(c)
-	}()
+		if e.of = nil; !e.runs {
+			delete(l.engines, id)
+			l.host.Drop(id)
+		}
+	}
+	l.leave()
 }
 
 // Receive receives a message; who waits for it holds no thread.
@@ -158,76 +152,83 @@ func Receive(conn syscall.RawConn) (m Message, err error) {
 	return m, err
 }
 
-// obey does what one message says.
-func (l *Link) obey(c *core, m Message) {
-	if m.Kind == Take {
-		l.take(c, m)
-		return
+// Each receives messages until there is an end.
+func Each(conn syscall.RawConn, f func(Message)) {
+	for {
+		m, err := Receive(conn)
+		if err == nil {
+			f(m)
+		} else if err != errMessage {
+			return
+		}
 	}
-	CloseAll(m.FDs)
-	l.mu.Lock()
-	e := l.engines[m.Engine]
-	its := e != nil && e.of == c
-	switch {
-	case m.Kind == Run && its && !e.runs:
-		e.runs = true
-		defer l.calls.Run(m.Engine)
-	case m.Kind == Send && its && e.runs:
-		defer l.calls.Send(m.Engine, unix.Signal(m.Number))
-	case m.Kind == Send && its:
-		delete(l.engines, m.Engine)
-		defer l.calls.Drop(m.Engine)
-	case m.Kind == Claim:
-		c.quits = false
-		l.claim(c, m.Engine)
-	case m.Kind == Known:
-		delete(l.ended, m.Engine)
-	case m.Kind == Quit:
-		c.quits = true
-		l.leave()
-	}
-	l.mu.Unlock()
 }
 
-// claim makes a core the one that is told of an engine. The caller has locked.
-func (l *Link) claim(c *core, id uint32) {
-	ws, ended := l.ended[id]
-	switch e := l.engines[id]; {
-	case e != nil && e.runs:
-		e.of = c
-	case !ended:
-		ws = unknown
-		fallthrough
-	default:
-		c.tell(Message{Kind: End, Engine: id, Number: uint32(ws)})
+// obey does what one message says.
+func (l *Link) obey(c *core, m Message) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e, id := l.engines[m.Engine], m.Engine
+	its := e != nil && e.of == c
+	switch m.Kind {
+	case Take:
+		l.take(c, m)
+		return
+	case Run:
+		if its && !e.runs {
+			e.runs = true
+			l.host.Run(id)
+		}
+	case Send:
+		if its && e.runs {
+			l.host.Send(id, unix.Signal(m.Number))
+		} else if its {
+			delete(l.engines, id)
+			l.host.Drop(id)
+		}
+	case Claim:
+		l.cores[c] = true
+		ws, ended := l.ended[id]
+		if e != nil && e.runs {
+			e.of = c
+		} else {
+			if !ended {
+				ws = unknown
+			}
+			c.tell(End, id, uint32(ws))
+		}
+	case Known:
+		delete(l.ended, id)
+	case Quit:
+		l.cores[c] = false
+		l.leave()
 	}
+	CloseAll(m.FDs)
 }
 
 // unknown is the wait status of what nobody can tell the end of.
 const unknown = state.StatusUnknown
 
 // take takes an engine in, if it can. It does not run yet, and is called by no number but
-// this core's.
+// this core's. The caller has locked.
 func (l *Link) take(c *core, m Message) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	c.quits = false
+	l.cores[c] = true
+	options, env, err := unpack(m.Texts)
 	if len(m.FDs) < descriptors {
-		l.calls.Room()
+		l.host.NoRoom()
 	}
-	if !Fits(m.FDs) {
+	if err != nil || !Fits(m.FDs) {
 		CloseAll(m.FDs)
-		c.tell(Message{Kind: Refused, Engine: m.Engine})
+		c.tell(Refused, m.Engine, 0)
 		return
 	}
 	l.last++
-	e := Engine{ID: l.last, Options: m.Options, Env: m.Env, Input: m.FDs[0], Dir: m.FDs[1], Stderr: m.FDs[2]}
-	if l.calls.Take(e) != nil {
-		c.tell(Message{Kind: Refused, Engine: m.Engine})
+	if l.host.Take(Engine{l.last, options, env, m.FDs[0], m.FDs[1], m.FDs[2]}) != nil {
+		c.tell(Refused, m.Engine, 0)
 		return
 	}
-	l.engines[e.ID] = &engine{of: c}
-	c.tell(Message{Kind: Taken, Engine: m.Engine, Number: e.ID})
+	l.engines[l.last] = &engine{of: c}
+	c.tell(Taken, m.Engine, l.last)
 }
 
 // Ended tells the core that an engine has ended.
@@ -241,7 +242,7 @@ func (l *Link) Ended(id uint32, ws unix.WaitStatus) {
 	delete(l.engines, id)
 	l.ended[id] = ws
 	if e.of != nil {
-		e.of.tell(Message{Kind: End, Engine: id, Number: uint32(ws)})
+		e.of.tell(End, id, uint32(ws))
 	}
 	l.leave()
 }
@@ -249,41 +250,23 @@ func (l *Link) Ended(id uint32, ws unix.WaitStatus) {
 // leave ends the process where there is neither an engine nor a core that may have one for
 // it. The caller has locked.
 func (l *Link) leave() {
-	for c := range l.cores {
-		if !c.quits {
+	for _, may := range l.cores {
+		if may {
 			return
 		}
 	}
-	if len(l.engines) == 0 && l.calls.Quit != nil {
-		l.calls.Quit()
+	if len(l.engines) == 0 && l.host != nil {
+		l.host.Quit()
 	}
 }
 
 // tell sends a core a message. There is little of it: the socket has room unless the
 // core hangs, and then that is given up.
-func (c *core) tell(m Message) {
+func (c *core) tell(kind byte, id, number uint32) {
 	for range 1000 {
-		if Write(c.fd, m) != unix.EAGAIN {
+		if Write(c.fd, Message{Kind: kind, Engine: id, Number: number}) != unix.EAGAIN {
 			return
 		}
 		time.Sleep(time.Millisecond)
 	}
-}
-
-// lose gives up a core. What it has not let run is not known to be here: it is forgotten.
-func (l *Link) lose(c *core) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	c.file.Close()
-	delete(l.cores, c)
-	for id, e := range l.engines {
-		if e.of != c {
-			continue
-		}
-		if e.of = nil; !e.runs {
-			delete(l.engines, id)
-			go l.calls.Drop(id)
-		}
-	}
-	l.leave()
 }

@@ -13,42 +13,41 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestMessage decodes what was encoded, and refuses what makes no sense.
+// TestMessage takes apart what was put together, and refuses what makes no sense.
 func TestMessage(t *testing.T) {
-	m := Message{Kind: Take, Engine: 7, Number: 1 << 31, Options: []string{"-l", "10", "", "main"}, Env: []string{"A=b"}}
-	got, err := parse(m.bytes())
-	if diff := cmp.Diff(m, got); err != nil || diff != "" {
+	options, env := []string{"-l", "10", "", "main"}, []string{"A=b"}
+	whole := Pack(options, env)
+	o, e, err := unpack(whole)
+	if diff := cmp.Diff([][]string{options, env}, [][]string{o, e}); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
-	whole := m.bytes()
 	for _, tt := range []struct {
 		name string
 		b    []byte
 	}{
 		{"nothing", nil},
-		{"too short", whole[:headSize-1]},
+		{"too short", whole[:countSize-1]},
 		{"a string is missing", whole[:len(whole)-4]},
 		{"a string does not end", whole[:len(whole)-1]},
 		{"there is more", append(slices.Clone(whole), 'x')},
-		{"more strings than bytes", append(slices.Repeat([]byte{255}, headSize), 0, 0)},
-		{"too long", make([]byte, messageMax+1)},
+		{"more strings than bytes", append(slices.Repeat([]byte{255}, countSize), 0, 0)},
 	} {
-		if m, err := parse(tt.b); err != errMessage {
-			t.Errorf("%s: %v, %v", tt.name, m, err)
+		if o, e, err := unpack(tt.b); err != errMessage {
+			t.Errorf("%s: %v, %v, %v", tt.name, o, e, err)
 		}
 	}
 }
 
 func FuzzMessage(f *testing.F) {
 	f.Add([]byte{})
-	f.Add(Message{Kind: Ask, Options: []string{"a", ""}, Env: []string{"b=c"}}.bytes())
+	f.Add(Pack([]string{"a", ""}, []string{"b=c"}))
 	f.Add(slices.Repeat([]byte{255}, 40))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := parse(b)
+		options, env, err := unpack(b)
 		if err != nil {
 			return
 		}
-		if diff := cmp.Diff(b, m.bytes()); diff != "" {
+		if diff := cmp.Diff(b, Pack(options, env)); diff != "" {
 			t.Error(diff)
 		}
 	})
@@ -86,7 +85,7 @@ func TestDescriptors(t *testing.T) {
 		err error
 	}{
 		{[]byte("x"), []int{0, 1, 2}, errMessage},
-		{Message{Kind: Ask}.bytes(), []int{0, 1, 2, 0, 1, 2}, nil},
+		{make([]byte, headSize), []int{0, 1, 2, 0, 1, 2}, nil},
 		{make([]byte, messageMax+1), []int{0}, errMessage},
 	} {
 		if err := unix.Sendmsg(a, tt.b, unix.UnixRights(tt.fds...), nil, 0); err != nil {
@@ -117,7 +116,7 @@ func TestIdentity(t *testing.T) {
 	if _, _, known := Identity(1 << 30); known {
 		t.Errorf("a process that is not there is known")
 	}
-	for name := range strings.FieldsSeq(strings.Join(sameStatus[:], " ") + " cgroup= root= ns/mnt=") {
+	for name := range strings.FieldsSeq(sameStatus + " cgroup= root= ns/mnt=") {
 		if !strings.Contains(id, name) {
 			t.Errorf("nothing is told of %s", name)
 		}
@@ -161,41 +160,36 @@ func itoa(n int) string {
 	return string(b)
 }
 
-// calls records what a host is asked to do.
-func calls(said chan string) Calls {
-	name := func(id uint32) string { return itoa(int(id)) }
-	return Calls{
-		Take: func(e Engine) error {
-			said <- "take " + name(e.ID) + " " + strings.Join(e.Options, ",")
-			CloseAll([]int{e.Input, e.Dir, e.Stderr})
-			return nil
-		},
-		Run:  func(id uint32) { said <- "run " + name(id) },
-		Send: func(id uint32, sig unix.Signal) { said <- "send " + name(id) + " " + itoa(int(sig)) },
-		Drop: func(id uint32) { said <- "drop " + name(id) },
-		Room: func() { said <- "room" },
-		Quit: func() { said <- "quit" },
-	}
+// said records what a host is asked to do.
+type said chan string
+
+func (s said) Take(e Engine) error {
+	s <- "take " + itoa(int(e.ID)) + " " + strings.Join(e.Options, ",") + " " + strings.Join(e.Env, ",")
+	CloseAll([]int{e.Input, e.Dir, e.Stderr})
+	return nil
 }
+func (s said) Run(id uint32)                   { s <- "run " + itoa(int(id)) }
+func (s said) Send(id uint32, sig unix.Signal) { s <- "send " + itoa(int(id)) + " " + itoa(int(sig)) }
+func (s said) Drop(id uint32)                  { s <- "drop " + itoa(int(id)) }
+func (s said) NoRoom()                         { s <- "room" }
+func (s said) Quit()                           { s <- "quit" }
 
 // TestLink: a host does what the core says whose an engine is, and no other; for a while
 // there are two cores; ends are kept until they are recorded.
 func TestLink(t *testing.T) {
-	said := make(chan string, 100)
+	host := make(said, 100)
 	next := func(want string) {
 		t.Helper()
-		if got := <-said; got != want {
+		if got := <-host; got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
 	a, hostA := pair2(t)
 	l := newLink(1, 100, uint32(os.Getuid()), hostA)
-	l.calls = calls(said)
-	l.mu.Lock()
+	l.host = host
 	for c := range l.cores {
-		l.follow(c)
+		go l.follow(c)
 	}
-	l.mu.Unlock()
 	tell := func(fd int, m Message) {
 		t.Helper()
 		if err := Write(fd, m); err != nil {
@@ -205,7 +199,7 @@ func TestLink(t *testing.T) {
 	hears := func(fd int, want Message) {
 		t.Helper()
 		got, err := Read(fd)
-		want.Options, want.Env = []string{}, []string{}
+		want.Texts = make([]byte, countSize)
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {
 			t.Errorf("%v (-want +got):\n%s", err, diff)
 		}
@@ -222,18 +216,18 @@ func TestLink(t *testing.T) {
 	}
 	defer dir.Close()
 	fit := []int{int(r.Fd()), int(dir.Fd()), 2}
-	tell(a, Message{Kind: Take, Engine: 9, Options: []string{"x"}, FDs: []int{int(dir.Fd()), int(dir.Fd()), 2}})
+	tell(a, Message{Kind: Take, Engine: 9, Texts: Pack([]string{"x"}, []string{"A=b"}), FDs: []int{int(dir.Fd()), int(dir.Fd()), 2}})
 	hears(a, Message{Kind: Refused, Engine: 9})
 	tell(a, Message{Kind: Take, Engine: 10, FDs: fit[:2]})
 	next("room")
 	hears(a, Message{Kind: Refused, Engine: 10})
-	tell(a, Message{Kind: Take, Engine: 11, Options: []string{"x"}, FDs: fit})
-	next("take 2 x")
+	tell(a, Message{Kind: Take, Engine: 11, Texts: Pack([]string{"x"}, []string{"A=b"}), FDs: fit})
+	next("take 2 x A=b")
 	hears(a, Message{Kind: Taken, Engine: 11, Number: 2})
 	tell(a, Message{Kind: Run, Engine: 2})
 	next("run 2")
-	tell(a, Message{Kind: Take, Engine: 12, Options: []string{"y"}, FDs: fit})
-	next("take 3 y")
+	tell(a, Message{Kind: Take, Engine: 12, Texts: Pack([]string{"y"}, nil), FDs: fit})
+	next("take 3 y ")
 	hears(a, Message{Kind: Taken, Engine: 12, Number: 3})
 
 	b, hostB := pair2(t)

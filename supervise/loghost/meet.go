@@ -45,8 +45,10 @@ func Listen(what string) int {
 	return -1
 }
 
-// Meet connects to the process that listens; the kernel tells that it is the one.
-func Meet(pid int, what string) (fd int, peer unix.Ucred, ok bool) {
+// Meet connects to the process that listens, of which users says whether it may be that of
+// such a user. The kernel tells of both; the number alone says too little, since a socket
+// may outlive a process of another user that had the number before.
+func Meet(pid int, what string, users func(uint32) bool) (fd int, peer unix.Ucred, ok bool) {
 	for _, name := range addresses(pid, what) {
 		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 		if err != nil {
@@ -54,7 +56,7 @@ func Meet(pid int, what string) (fd int, peer unix.Ucred, ok bool) {
 		}
 		err = unix.Connect(fd, &unix.SockaddrUnix{Name: name})
 		if err == nil {
-			if cred, err := Peer(fd); err == nil && int(cred.Pid) == pid {
+			if cred, err := Peer(fd); err == nil && int(cred.Pid) == pid && users(cred.Uid) {
 				return fd, *cred, true
 			}
 		}

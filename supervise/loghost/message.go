@@ -22,7 +22,8 @@ const (
 	Ask     = 'A' // from a log service: is there a host? Its input, directory and stderr come along
 	Stay    = 'N' // to it: no, and do not become one
 	Host    = 'H' // to it: be a host, this is your first engine
-	Go      = 'G' // to it: another has it all, end
+	Soon    = 'W' // to it: another has it all, and that is being recorded
+	Go      = 'G' // to it: that is recorded, end
 	Take    = 'T' // to a host: take what came along; the number of the engine is one of the core's
 	Taken   = 'K' // from it: I have, and call it by this number
 	Refused = 'F' // from it: I cannot
@@ -36,35 +37,29 @@ const (
 
 // Message is one message.
 type Message struct {
-	Kind    byte
-	Engine  uint32
-	Number  uint32
-	Options []string
-	Env     []string
-	FDs     []int
-	Rest    []byte // as encoded, of one that is only passed on: then there are no Options and no Env
+	Kind           byte
+	Engine, Number uint32
+	Texts          []byte // of Ask and Take, as Pack makes them
+	FDs            []int
 }
 
-// messageMax is more than any message may have, and headSize what comes before its
-// strings: a kind, the number of an engine, another number, and how many options and
-// strings of an environment follow, each with a NUL behind it.
+// messageMax is more than any message may have. At its begin are the kind and two numbers,
+// and then texts, of which the first countSize bytes are there in any case.
 const (
 	messageMax = 128 << 10
-	headSize   = 17
+	textsAt    = 9
+	countSize  = 8
+	headSize   = textsAt + countSize
 )
 
 var errMessage = errors.New("a message that makes no sense")
 
-// bytes is an encoded message.
-func (m Message) bytes() []byte {
-	b := binary.LittleEndian.AppendUint32([]byte{m.Kind}, m.Engine)
-	if m.Rest != nil {
-		return append(b, m.Rest...)
-	}
-	for _, n := range [...]int{int(m.Number), len(m.Options), len(m.Env)} {
-		b = binary.LittleEndian.AppendUint32(b, uint32(n))
-	}
-	for _, texts := range [...][]string{m.Options, m.Env} {
+// Pack puts options and an environment into one: how many of each there are, and then
+// each with a NUL behind it.
+func Pack(options, env []string) []byte {
+	b := binary.LittleEndian.AppendUint32(nil, uint32(len(options)))
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(env)))
+	for _, texts := range [...][]string{options, env} {
 		for _, text := range texts {
 			b = append(append(b, text...), 0)
 		}
@@ -72,122 +67,96 @@ func (m Message) bytes() []byte {
 	return b
 }
 
-// parse decodes a message.
-func parse(b []byte) (m Message, err error) {
-	if len(b) < headSize || len(b) > messageMax {
-		return m, errMessage
+// unpack takes apart what Pack has made.
+func unpack(b []byte) (options, env []string, err error) {
+	if len(b) < countSize {
+		return nil, nil, errMessage
 	}
-	var n [4]uint32
-	for i := range n {
-		n[i] = binary.LittleEndian.Uint32(b[1+4*i:])
+	first, all := uint64(binary.LittleEndian.Uint32(b)), uint64(binary.LittleEndian.Uint32(b[4:]))
+	all += first
+	b = b[countSize:]
+	if all > uint64(len(b)) {
+		return nil, nil, errMessage
 	}
-	m.Kind, m.Engine, m.Number = b[0], n[0], n[1]
-	rest := b[headSize:]
-	if uint64(n[2])+uint64(n[3]) > uint64(len(rest)) {
-		return Message{}, errMessage
-	}
-	texts := make([]string, 0, n[2]+n[3])
-	for range n[2] + n[3] {
-		i := bytes.IndexByte(rest, 0)
+	texts := make([]string, all)
+	for n := range texts {
+		i := bytes.IndexByte(b, 0)
 		if i < 0 {
-			return Message{}, errMessage
+			return nil, nil, errMessage
 		}
-		texts = append(texts, string(rest[:i]))
-		rest = rest[i+1:]
+		texts[n], b = string(b[:i]), b[i+1:]
 	}
-	if len(rest) > 0 {
-		return Message{}, errMessage
+	if len(b) > 0 {
+		return nil, nil, errMessage
 	}
-	m.Options, m.Env = texts[:n[2]:n[2]], texts[n[2]:]
-	return m, nil
+	return texts[:first:first], texts[first:], nil
 }
 
 // Write sends a message over a socket. It does not wait.
 func Write(fd int, m Message) error {
-	b := m.bytes()
+	b := make([]byte, headSize, headSize+len(m.Texts))
+	b[0] = m.Kind
+	binary.LittleEndian.PutUint32(b[1:], m.Engine)
+	binary.LittleEndian.PutUint32(b[5:], m.Number)
+	if m.Texts != nil {
+		b = append(b[:textsAt], m.Texts...)
+	}
 	if len(b) > messageMax {
 		return unix.EMSGSIZE
 	}
 	var rights []byte
-	if len(m.FDs) > 0 {
+	if m.FDs != nil {
 		rights = unix.UnixRights(m.FDs...)
 	}
-	for {
-		err := unix.Sendmsg(fd, b, rights, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
-		if err != unix.EINTR {
-			return err
-		}
+	err := error(unix.EINTR)
+	for err == unix.EINTR {
+		err = unix.Sendmsg(fd, b, rights, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
 	}
-}
-
-// Read receives a message. It waits where the socket does. A packet that is no message has
-// its descriptors closed.
-func Read(fd int) (m Message, err error) {
-	b, fds, err := receive(fd)
-	if err == nil {
-		m, err = parse(b)
-	}
-	if err != nil {
-		CloseAll(fds)
-		return m, err
-	}
-	m.FDs = fds
-	return m, nil
-}
-
-// ReadPassing receives a message that is to be passed on, of which who gets it in the end
-// is to make sense.
-func ReadPassing(fd int) (m Message, err error) {
-	b, fds, err := receive(fd)
-	if err == nil && len(b) < headSize {
-		err = errMessage
-	}
-	if err != nil {
-		CloseAll(fds)
-		return m, err
-	}
-	return Message{Kind: b[0], Engine: binary.LittleEndian.Uint32(b[1:]), FDs: fds, Rest: b[5:]}, nil
+	return err
 }
 
 // descriptors is how many come with a message, at most.
 const descriptors = 3
 
-// receive receives a packet and the descriptors that come with it. There may be fewer than
-// were sent, where no more can be open.
-func receive(fd int) (b []byte, fds []int, err error) {
-	var n, oobn int
-	for err = unix.EINTR; err == unix.EINTR; {
-		n, err = size(fd)
-	}
+// Read receives a message. It waits where the socket does. There may be fewer descriptors
+// than were sent, where no more can be open; those of a packet that is no message are closed.
+func Read(fd int) (m Message, err error) {
+	n, err := size(fd)
 	if err != nil {
-		return nil, nil, err
+		return m, err
 	}
-	b = make([]byte, min(n, messageMax)+1)
+	b := make([]byte, min(n, messageMax)+1)
 	oob := make([]byte, unix.CmsgSpace(4*descriptors))
-	for err = unix.EINTR; err == unix.EINTR; {
-		n, oobn, err = wire.Recvmsg(fd, b, oob)
-	}
+	n, oobn, err := wire.Recvmsg(fd, b, oob)
 	if err != nil {
-		return nil, nil, err
+		return m, err
 	}
 	if all, err := unix.ParseSocketControlMessage(oob[:oobn]); err == nil {
 		for i := range all {
 			some, _ := unix.ParseUnixRights(&all[i])
-			fds = append(fds, some...)
+			m.FDs = append(m.FDs, some...)
 		}
 	}
 	switch {
 	case n == 0:
-		return nil, fds, unix.EPIPE
-	case n > messageMax:
-		return nil, fds, errMessage
+		err = unix.EPIPE
+	case n < headSize, n > messageMax:
+		err = errMessage
+	default:
+		m.Kind, m.Engine, m.Number, m.Texts = b[0], binary.LittleEndian.Uint32(b[1:]), binary.LittleEndian.Uint32(b[5:]), b[textsAt:n]
+		return m, nil
 	}
-	return b[:n], fds, nil
+	CloseAll(m.FDs)
+	return Message{}, err
 }
 
 // size is how long the next packet is.
 func size(fd int) (int, error) {
-	n, _, no := unix.Syscall6(unix.SYS_RECVFROM, uintptr(fd), 0, 0, unix.MSG_PEEK|unix.MSG_TRUNC, 0, 0)
+	no := unix.EINTR
+	var n uintptr
+	for no == unix.EINTR {
+		n, _, no = unix.Syscall6(unix.SYS_RECVFROM, uintptr(fd), 0, 0, unix.MSG_PEEK|unix.MSG_TRUNC, 0, 0)
+	}
 	if no != 0 {
 		return 0, no
 	}
@@ -204,13 +173,20 @@ func CloseAll(fds []int) {
 // Fits says whether the descriptors of a log service are what they are to be: a pipe, a
 // directory, and standard error.
 func Fits(fds []int) bool {
-	return len(fds) == 3 && kind(fds[0]) == unix.S_IFIFO && kind(fds[1]) == unix.S_IFDIR
+	return len(fds) == descriptors && kind(stat(fds[0])) == unix.S_IFIFO && kind(stat(fds[1])) == unix.S_IFDIR
 }
 
-func kind(fd int) uint32 {
-	var st unix.Stat_t
-	if unix.Fstat(fd, &st) != nil {
-		return 0
-	}
-	return st.Mode & unix.S_IFMT
+// SamePipe says whether two descriptors are of one pipe.
+func SamePipe(a, b int) bool {
+	x, y := stat(a), stat(b)
+	return kind(x) == unix.S_IFIFO && kind(y) == unix.S_IFIFO && x.Ino == y.Ino && x.Dev_major == y.Dev_major && x.Dev_minor == y.Dev_minor
 }
+
+// stat is what is known of what a descriptor leads to; nothing where that cannot be told.
+// A file system is not asked for it: it may not answer.
+func stat(fd int) (st unix.Statx_t) {
+	unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE|unix.STATX_INO, &st)
+	return st
+}
+
+func kind(st unix.Statx_t) uint16 { return st.Mode & unix.S_IFMT }

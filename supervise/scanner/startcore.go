@@ -46,6 +46,10 @@ func (s *Scanner) startCore() {
 	go func() { s.started <- s.makeCore(table, stderr) }()
 }
 
+// NoShareLogs tells a core, as it tells runsvdir, that each log service has a process of
+// its own.
+const NoShareLogs = "--no-share-logs"
+
 // makeCore starts a core whose table of descriptors has that much room. The core's
 // end of the link is closed here before anything else may wait for it.
 func (s *Scanner) makeCore(table, stderr int) (made newCoreOf) {
@@ -66,8 +70,8 @@ func (s *Scanner) makeCore(table, stderr int) (made newCoreOf) {
 	if s.Session {
 		argv = append(argv, "-P")
 	}
-	if s.ShareLogs {
-		argv = append(argv, "--share-logs")
+	if s.NoShareLogs {
+		argv = append(argv, NoShareLogs)
 	}
 	if s.Prefix {
 		argv = append(argv, "-p")

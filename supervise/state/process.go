@@ -107,6 +107,15 @@ func (r Readiness) Byte() byte {
 	return byte(r)
 }
 
+// Number is that of a log service in the process that it shares with others; 0 where it has
+// one of its own.
+func (p Process) Number() int {
+	if p.Word != ProcHosted {
+		return 0
+	}
+	return int(p.Status)
+}
+
 // unwritten is what the four bytes at ProcPID are while no process has written there.
 const unwritten = "    "
 
