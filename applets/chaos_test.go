@@ -26,7 +26,7 @@ import (
 // nobody but those who were meant has noticed. make chaos runs it for long:
 // RUNITBOX_CHAOS is the number of events, RUNITBOX_CHAOS_SEED repeats a run, and
 // RUNITBOX_CHAOS_FAVOUR=EVENT,... has those come five times as often. Log services share
-// processes where the seed is odd, or as RUNITBOX_CHAOS_SHARE=true or false says.
+// processes but for a seed in four, or as RUNITBOX_CHAOS_SHARE=true or false says.
 func TestChaos(t *testing.T) {
 	if testing.Short() {
 		skip(t, "is long")
@@ -167,7 +167,7 @@ func newChaos(argv []string) *chaos {
 	seed, _ := strconv.ParseUint(argv[4], 10, 64)
 	c := &chaos{dir: argv[0], bin: argv[1], events: events, strict: argv[5] == "true", rand: rand.New(rand.NewPCG(seed, 1)), done: map[string]int{}, robbed: map[uint64]bool{}}
 	c.session = c.rand.IntN(2) == 0
-	c.share = seed%2 == 1
+	c.share = seed%4 != 0
 	if share, err := strconv.ParseBool(os.Getenv("RUNITBOX_CHAOS_SHARE")); err == nil {
 		c.share = share
 	}
@@ -595,8 +595,9 @@ func (c *chaos) killScanner(both bool) {
 	}
 	c.start()
 	c.replaced(core)
-	// A service that the old core holds is let go of one by one.
-	if both {
+	// A service that the old core holds is let go of one by one. A core that was to follow
+	// one that was killed a moment before has not got all from the scanner.
+	if both || c.within(c.spans(&c.cuts), begin, begin, 0) {
 		c.span(begin, &c.cuts, &c.absent, &c.gaps)
 	} else {
 		c.span(begin, &c.cuts, &c.absent)
@@ -635,10 +636,14 @@ func (c *chaos) killLogger(s *subject) {
 	if comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); string(comm) != "svlogd\n" {
 		return // it is not there yet, or not any more
 	}
-	now := time.Now()
+	its := make([]bool, len(c.subjects))
+	for i, o := range c.subjects {
+		its[i] = c.logger(o) == pid
+	}
+	open, now := filesOf(pid), time.Now()
 	all := 0
-	for _, o := range c.subjects {
-		if c.logger(o) == pid {
+	for i, o := range c.subjects {
+		if its[i] || slices.Contains(open, c.pipe(o)) { // one that has just come
 			all++
 			o.mu.Lock()
 			o.loggers = append(o.loggers, now)
@@ -648,6 +653,19 @@ func (c *chaos) killLogger(s *subject) {
 	if c.kill(pid); all > 1 {
 		c.hosts++
 	}
+}
+
+// crowded is a subject whose log service shares its process with as many as none other.
+func (c *chaos) crowded() (most *subject) {
+	count := map[int]int{}
+	for _, s := range c.subjects {
+		pid := c.logger(s)
+		count[pid]++
+		if most == nil || pid != 0 && count[pid] > count[c.logger(most)] {
+			most = s
+		}
+	}
+	return most
 }
 
 // logger is the process of a log service; 0 if there is none.
@@ -802,7 +820,7 @@ func (c *chaos) play() int {
 		what string
 		of   int
 	}{
-		{"core", 14}, {"scanner", 6}, {"both", 6}, {"upgrade", 6}, {"logger", 12}, {"service", 14},
+		{"core", 14}, {"scanner", 6}, {"both", 6}, {"upgrade", 6}, {"logger", 8}, {"host", 6}, {"service", 14},
 		{"restart", 12}, {"down", 7}, {"up", 7}, {"pause", 4}, {"cont", 5}, {"hup", 6}, {"unlink", 5}, {"link", 6}, {"status", 5},
 		{"stall", 6}, {"limit", 4},
 	}
@@ -847,6 +865,8 @@ func (c *chaos) play() int {
 			c.upgrade()
 		case "logger":
 			c.killLogger(s)
+		case "host":
+			c.killLogger(c.crowded())
 		case "service":
 			c.killService(s)
 		case "stall":
@@ -970,6 +990,15 @@ func hostOf(dir string) (pid int) {
 	text, _ := os.ReadFile(filepath.Join(dir, "log/supervise/proc"))
 	fmt.Sscanf(string(text), "hosted %d", &pid)
 	return pid
+}
+
+// pipe is what a log service reads, as its record tells.
+func (c *chaos) pipe(s *subject) string {
+	text, _ := os.ReadFile(c.at(s, "log/supervise/proc"))
+	if f := strings.Fields(string(text)); len(f) > 8 {
+		return "pipe:[" + f[8] + "]"
+	}
+	return "none"
 }
 
 // filesOf is what a process has open.
@@ -1388,17 +1417,19 @@ func (c *chaos) readLog(s *subject, lives []life) {
 	}
 }
 
-// unheld says whether the last lines of a life may be gone with it: it ended while neither
-// core nor scanner was there, and its log service had been killed before they were, or
-// meanwhile, and not been started again. So nobody had its pipe.
+// unheld says whether the last lines of a life may be gone with it: when core and scanner
+// were killed, its log service had been killed before, or was meanwhile, and had not been
+// started again. So nobody had its pipe when it ended.
 func (c *chaos) unheld(s *subject, lives []life, id string) bool {
 	gaps, starts := c.spans(&c.gaps), c.logStarts(s)
-	return slices.ContainsFunc(lives, func(l life) bool {
-		return l.id == id && slices.ContainsFunc(gaps, func(gap [2]time.Time) bool {
-			return !l.at.Before(gap[0]) && !l.at.After(gap[1].Add(3*time.Second)) && slices.ContainsFunc(s.loggers, func(kill time.Time) bool {
-				return kill.Before(gap[1]) && !slices.ContainsFunc(starts, func(t time.Time) bool { return t.After(kill) && t.Before(gap[0]) })
-			})
+	lost := func(l life, gap [2]time.Time) bool {
+		return !l.at.After(gap[1].Add(3*time.Second)) && slices.ContainsFunc(s.loggers, func(kill time.Time) bool {
+			return kill.Before(gap[1]) && kill.Before(l.at.Add(time.Second)) &&
+				!slices.ContainsFunc(starts, func(t time.Time) bool { return t.After(kill) && t.Before(gap[0]) })
 		})
+	}
+	return slices.ContainsFunc(lives, func(l life) bool {
+		return l.id == id && slices.ContainsFunc(gaps, func(gap [2]time.Time) bool { return lost(l, gap) })
 	})
 }
 

@@ -22,7 +22,7 @@ var early struct {
 	fd     int32 // the connection; 0: nothing was asked
 	peer   unix.Ucred
 	answer [headSize]byte // its first is 0 where there is none
-	soon   bool           // before it comes, another was said to have it all
+	soon   bool           // it was told that there will be one
 
 	address [256]byte // with its family before it
 	end     uint8     // of that
@@ -77,7 +77,7 @@ func askEarly(stack unsafe.Pointer) {
 	call(unix.SYS_SETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, uintptr(unsafe.Pointer(&early.time)), unsafe.Sizeof(early.time), 0)
 	call(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&early.answer)), headSize, 0, 0, 0)
 	if early.answer[0] == Soon {
-		early.answer[0], early.soon = 0, true
+		early.soon, early.answer[0] = true, 0
 		call(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&early.answer)), headSize, 0, 0, 0)
 	}
 	if early.answer[0] == Go {
@@ -156,7 +156,7 @@ func meetEarly() (fd uintptr, ok bool) {
 		_, _, no = call(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_PEERCRED, uintptr(unsafe.Pointer(&early.peer)), uintptr(unsafe.Pointer(&early.size)), 0)
 	}
 	me, _, _ := call(unix.SYS_GETEUID, 0, 0, 0, 0, 0, 0)
-	if no != 0 || uintptr(early.peer.Pid) != core || early.peer.Uid != 0 && uintptr(early.peer.Uid) != me || fd < 3 {
+	if no != 0 || uintptr(early.peer.Pid) != core || early.peer.Uid != 0 && early.peer.Uid != uint32(me) || fd < 3 {
 		call(unix.SYS_CLOSE, fd, 0, 0, 0, 0, 0)
 		return 0, false
 	}

@@ -102,6 +102,44 @@ func TestDescriptors(t *testing.T) {
 	}
 }
 
+// TestFits: a log service has a pipe and a directory, and nothing else is taken for one.
+func TestFits(t *testing.T) {
+	fds := map[string]int{}
+	open := func(path string) int {
+		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { unix.Close(fd) })
+		return fd
+	}
+	var p, other [2]int
+	if unix.Pipe2(p[:], unix.O_CLOEXEC) != nil || unix.Pipe2(other[:], unix.O_CLOEXEC) != nil {
+		t.Fatal("no pipe")
+	}
+	t.Cleanup(func() { CloseAll(append(p[:], other[:]...)) })
+	fds["socket"], _ = pair(t)
+	fds["pipe"], fds["directory"], fds["file"], fds["device"], fds["none"] = p[0], open("/"), open("/proc/self/status"), open(os.DevNull), -1
+	for input, in := range fds {
+		for dir, at := range fds {
+			if got, want := Fits([]int{in, at, 2}), input == "pipe" && dir == "directory"; got != want {
+				t.Errorf("%s and %s: %t", input, dir, got)
+			}
+		}
+		if got, want := SamePipe(p[1], in), input == "pipe"; got != want {
+			t.Errorf("the other end of the pipe and %s: %t", input, got)
+		}
+	}
+	if SamePipe(p[0], other[0]) {
+		t.Error("two pipes are the same")
+	}
+	for _, some := range [][]int{nil, {p[0]}, {p[0], fds["directory"]}, {p[0], fds["directory"], 2, 2}} {
+		if Fits(some) {
+			t.Errorf("%d descriptors fit", len(some))
+		}
+	}
+}
+
 // TestIdentity: a process is the same as itself and as a child, and one that differs, or
 // that cannot be looked at, is not.
 func TestIdentity(t *testing.T) {
@@ -145,6 +183,12 @@ func TestIdentity(t *testing.T) {
 	if twin, _ := of("X=1; "); !known || twin != plain {
 		t.Errorf("two alike differ (-one +other):\n%s", cmp.Diff(plain, twin))
 	}
+	if user, known := User(os.Getpid()); !known || user != uint32(os.Geteuid()) {
+		t.Errorf("the user is %d, known %t", user, known)
+	}
+	if _, known := User(1 << 30); known {
+		t.Error("the user of a process that is not there is known")
+	}
 	for _, script := range []string{"umask 027; ", "ulimit -f 1000; ", "ulimit -Sn 100; ulimit -Hn 200; ", "trap '' INT; ", "echo 7 >/proc/self/oom_score_adj; "} {
 		if other, known := of(script); known && other == plain {
 			t.Errorf("%q makes no difference", script)
@@ -185,11 +229,13 @@ func TestLink(t *testing.T) {
 		}
 	}
 	a, hostA := pair2(t)
-	l := newLink(1, 100, uint32(os.Getuid()), hostA)
+	l := newLink(100, uint32(os.Getuid()), hostA)
+	l.mu.Lock()
 	l.host = host
 	for c := range l.cores {
 		go l.follow(c)
 	}
+	l.mu.Unlock()
 	tell := func(fd int, m Message) {
 		t.Helper()
 		if err := Write(fd, m); err != nil {
@@ -256,9 +302,15 @@ func TestLink(t *testing.T) {
 	hears(b, Message{Kind: End, Engine: 2, Number: uint32(unknown)})
 	unix.Close(a)
 	next("drop 3") // which did not run
-	tell(b, Message{Kind: Quit})
+	tell(b, Message{Kind: Claim, Engine: 1})
+	tell(b, Message{Kind: Send, Engine: 1, Number: 14})
+	next("send 1 14")
+	l.End()
+	tell(b, Message{Kind: Take, Engine: 13, Texts: Pack([]string{"z"}, nil), FDs: fit})
+	hears(b, Message{Kind: Refused, Engine: 13, Number: 1})
 	l.Ended(1, 0)
-	next("quit")
+	next("quit") // though b has not said that it has nothing more
+	hears(b, Message{Kind: End, Engine: 1})
 }
 
 // pair2 is a socket pair of which the test closes one end and a link the other.

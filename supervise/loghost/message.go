@@ -26,7 +26,7 @@ const (
 	Go      = 'G' // to it: that is recorded, end
 	Take    = 'T' // to a host: take what came along; the number of the engine is one of the core's
 	Taken   = 'K' // from it: I have, and call it by this number
-	Refused = 'F' // from it: I cannot
+	Refused = 'F' // from it: I cannot; a number says that I am to end, and take no more
 	Run     = 'R' // to it: let the engine run
 	Send    = 'S' // to it: send the engine a signal; KILL to one that does not run: forget it
 	Claim   = 'C' // to it: the engine is this core's, which follows another
