@@ -56,6 +56,7 @@ type Host struct {
 	relieving bool // he is looked at soon
 	flooded   bool // Turns has been told
 	kits      []*kit
+	emptying  bool // the memory of those that are full is given back soon
 }
 
 // The states of an engine in a host.
