@@ -53,7 +53,7 @@ soon() { n=0; until "$@"; do n=$((n+1)); [ $n -lt 400 ] || { echo "never: $*; $(
 for s in first second; do
 	mkdir -p tree/$s/log/main; cp run tree/$s/; cp logger tree/$s/log/run
 	chmod +x tree/$s/run tree/$s/log/run
-	[ "${P-}" ] || { runsvdir --share-logs tree 2>err & P=$!; }
+	[ "${P-}" ] || { runsvdir tree 2>err & P=$!; }
 	soon grep -q begin tree/$s/log/main/current
 done
 test "$(cat tree/first/log/supervise/pid)" = "$(cat tree/second/log/supervise/pid)"
