@@ -92,7 +92,7 @@ func pester(pid int, what string) int {
 				return 1
 			}
 			unix.SetNonblock(fd, false)
-			m := loghost.Message{Kind: kind, Engine: engine, Number: uint32(unix.SIGKILL), Texts: loghost.Pack([]string{"-t", "."}, nil), FDs: []int{pipe[0], dir, 2}}
+			m := loghost.Message{Kind: kind, Engine: engine, Number: uint32(unix.SIGKILL), Texts: loghost.Pack([]string{"-v", "."}, nil), FDs: []int{pipe[0], dir, 2}}
 			for loghost.Write(fd, m) == nil {
 				m.Kind = loghost.Run
 				time.Sleep(time.Millisecond)

@@ -327,17 +327,27 @@ func (t *loggerThreads) room(engines int) bool {
 	return threads.Reserve(t.least())
 }
 
-// turns has a second processor used when lines come as fast as they are taken. With
-// a single one each write that takes its time has another thread look for what is
-// to be run: that is worth less memory while little comes.
+// turns has more processors used when lines come as fast as they are taken: a second one,
+// and all by a host, but maxTurns. With a single one each write that takes its time has
+// another thread look for what is to be run: that is worth less memory while little comes.
+// In a host one engine more may be at work, since a writer that goes on as soon as there is
+// room in its pipe takes the processor from who has made it.
 func (t *loggerThreads) turns() int {
 	n := min(2, runtime.NumCPU())
-	if !t.room(n) || !threads.Reserve(t.least()+n-1) {
+	engines := n
+	if t.files > 0 {
+		n = min(maxTurns, runtime.NumCPU())
+		engines = n + 1
+	}
+	if !t.room(engines) || !threads.Reserve(t.least()+n-1) {
 		return 1
 	}
 	runtime.GOMAXPROCS(n)
-	return n
+	return engines
 }
+
+// maxTurns is how many processors a host uses, at most.
+const maxTurns = 8
 
 // start starts a processor. One is waited for in a thread, and made in another.
 func (t *loggerThreads) start(c logger.Child) (func() (unix.WaitStatus, bool), error) {

@@ -42,6 +42,9 @@ type logHost struct {
 	engines map[uint32]*loggerEngine
 	bound   int // the memory limit is for so many
 	tidy    *time.Timer
+	args    []string // of the last that came, as a rule those of all, and what they mean
+	options logger.Options
+	verbose bool
 	short   bool        // that there are too few descriptors was said
 	title   *time.Timer // until ps shows how many engines there are; nil: there was one only
 }
@@ -70,9 +73,9 @@ func (h *logHost) show() {
 
 // runHost has first go on as an engine of its own, and takes others.
 func runHost(host *logger.Host, link *loghost.Link, first *loggerEngine, sigs map[unix.Signal]chan os.Signal) error {
-	h := &logHost{host: host, link: link, threads: first.threads, engines: map[uint32]*loggerEngine{link.First: first}, bound: 1}
+	h := &logHost{host: host, link: link, threads: first.threads, engines: map[uint32]*loggerEngine{loghost.First: first}, bound: 1}
 	go obey(sigs, h.all)
-	if err := h.launch(link.First); err != nil {
+	if err := h.launch(loghost.First); err != nil {
 		return fatal{"svlogd", 111, err}
 	}
 	unix.Chdir("/") // the first may end before the others do
@@ -101,22 +104,28 @@ func (h *logHost) Take(from loghost.Engine) error {
 		e.fd = -1
 		loghost.CloseAll([]int{from.Input, from.Dir, from.Stderr})
 	}
-	o, verbose, ok := parseLogger(from.Options)
-	err := errors.New("no log")
-	if ok {
-		e.verbose = verbose
-		o.Root, o.Input = from.Dir, from.Input
-		if !slices.Equal(from.Env, os.Environ()) { // as a rule it is ours
-			o.Env = from.Env
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var err error
+	if h.args == nil || !slices.Equal(from.Options, h.args) {
+		var ok bool
+		h.args = from.Options
+		if h.options, h.verbose, ok = parseLogger(from.Options); !ok {
+			h.args, err = nil, errors.New("no log")
 		}
+	}
+	o := h.options
+	o.Root, o.Input, e.verbose = from.Dir, from.Input, h.verbose
+	if !slices.Equal(from.Env, os.Environ()) { // as a rule it is ours
+		o.Env = from.Env
+	}
+	if err == nil {
 		err = e.prepare(h.host, o)
 	}
 	if err != nil {
 		e.close()
 		return err
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.engines[from.ID] = e
 	h.show()
 	if len(h.engines) > h.bound {

@@ -1,6 +1,8 @@
 package logger
 
 import (
+	"time"
+
 	"golang.org/x/sys/unix"
 
 	"runitbox/applets/slim/fmt"
@@ -16,6 +18,7 @@ type kit struct {
 	errs   []byte // lines for stderr
 	packet []byte // a line for the network
 	r, w   int    // the pipe
+	full   bool   // much of the memory has been used, and not been given back since
 }
 
 // keptKits is how many kits a host keeps when nobody needs them.
@@ -60,6 +63,9 @@ func (h *Host) borrow() *kit {
 	return k
 }
 
+// kitRest is after what time the memory of kits that nobody needs is given back.
+const kitRest = time.Second
+
 // giveBack takes a kit back.
 func (h *Host) giveBack(k *kit) {
 	if k == nil {
@@ -69,10 +75,27 @@ func (h *Host) giveBack(k *kit) {
 	keep := len(h.kits) < keptKits && k.size == batchSize
 	if keep {
 		h.kits = append(h.kits, k)
+		if k.full && !h.emptying {
+			h.emptying = true
+			time.AfterFunc(kitRest, h.emptyKits)
+		}
 	}
 	h.mu.Unlock()
 	if !keep {
 		k.close()
+	}
+}
+
+// emptyKits gives the memory of kits back that nobody has.
+func (h *Host) emptyKits() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.emptying = false
+	for _, k := range h.kits {
+		if k.full {
+			k.full = false
+			unix.Madvise(k.mem, unix.MADV_DONTNEED)
+		}
 	}
 }
 

@@ -467,6 +467,7 @@ func (e *Engine) pump() (more, ended bool, err error) {
 	if what == nothing {
 		return false, false, nil
 	}
+	e.kit.full = e.kit.full || n > scanSize
 	n += e.have
 	final := what == atEnd
 	whole := bytes.LastIndexByte(e.buf[e.have:n], '\n') + 1

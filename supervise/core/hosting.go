@@ -153,11 +153,8 @@ func (a *ask) answer(kind byte) bool {
 
 // say tells the process that asks.
 func (a *ask) say(kind byte) bool {
-	return loghost.Write(a.fd, loghost.Message{Kind: kind, Engine: firstEngine}) == nil
+	return loghost.Write(a.fd, loghost.Message{Kind: kind}) == nil
 }
-
-// firstEngine is the number of a host's own engine.
-const firstEngine = 1
 
 // asksHost has a log service hosted, if that may be.
 func (s *service) asksHost(a *ask) {
@@ -171,7 +168,7 @@ func (s *service) asksHost(a *ask) {
 		u.lodging = &lodging{ask: a}
 		switch h, hosts := s.core.hosting.place(s.core, a); {
 		case h != nil:
-			s.lodge(u, h, firstEngine)
+			s.lodge(u, h, loghost.First)
 		case !hosts: // it was told to stay by itself
 			u.lodging = nil
 		}

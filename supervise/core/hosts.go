@@ -53,7 +53,7 @@ func (hs *hosting) place(c *Core, a *ask) (own *host, hosts bool) {
 		return nil, false
 	}
 	h := hs.add(a.pid, st.Ticks)
-	h.identity, h.units[firstEngine] = a.identity, a.unit
+	h.identity, h.units[loghost.First] = a.identity, a.unit
 	c.procs.setHost(h.pid, func(ws unix.WaitStatus) { c.hostEnded(h, ws) })
 	c.connect(h, a.file, a.fd)
 	return h, true
@@ -142,11 +142,11 @@ func (h *host) heard(m loghost.Message) {
 		a.unit.svc.post(event{kind: evLodged, who: a.unit, pid: a.pid, ask: a, host: h, engine: m.Number})
 		delete(h.asks, m.Engine)
 	case m.Kind == loghost.Refused:
-		ev := event{kind: evLodged, who: a.unit, pid: a.pid, ask: a}
-		if m.Number != 0 { // it ends: who asks looks for another
-			ev.kind, h.identity = evAsksHost, ""
+		next := event{kind: evLodged, who: a.unit, pid: a.pid, ask: a}
+		if m.Number != 0 {
+			h.identity, next.kind = "", evAsksHost
 		}
-		a.unit.svc.post(ev)
+		a.unit.svc.post(next)
 		delete(h.asks, m.Engine)
 	}
 	h.letGo()

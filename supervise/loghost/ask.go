@@ -1,7 +1,6 @@
 package loghost
 
 import (
-	"encoding/binary"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -29,30 +28,34 @@ const patience = 5
 // descriptors 0 and 2 and the working directory, of which dir is a handle. It may have been
 // done before the process had a runtime.
 func AskCore(args []string, dir int) (Answer, *Link) {
-	fd, peer, soon := int(early.fd), early.peer, early.soon
+	fd, peer := int(early.fd), early.peer
 	if fd == 0 {
 		var ok bool
 		if fd, peer, ok = ask(args, dir); !ok {
 			return Alone, nil
 		}
 	}
-	answer, err := Message{Kind: early.answer[0], Engine: binary.LittleEndian.Uint32(early.answer[1:])}, error(nil)
-	if answer.Kind == 0 {
-		answer, err = await(fd, &soon)
+	var err error
+	kind, soon := early.answer[0], early.soon
+	if kind == 0 {
+		kind, err = await(fd, &soon)
 	}
-	switch {
-	case err == nil && answer.Kind == Go, err != nil && soon: // of a core that has died nobody can tell what it has recorded: the service starts anew
-		unix.Close(fd)
+	if err != nil && soon { // of a core that has died nobody can tell what it has recorded: the service starts anew
+		kind = Go
+	}
+	switch kind {
+	case Host:
+		limit, _ := self.LowerFiles()
+		l := newLink(limit.Cur, peer.Uid, fd)
+		limit.Cur = limit.Max
+		unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
+		return Hosts, l
+	case Go:
 		return Gone, nil
-	case err != nil, answer.Kind != Host:
+	default:
 		unix.Close(fd)
 		return Alone, nil
 	}
-	limit, _ := self.LowerFiles()
-	l := newLink(answer.Engine, limit.Cur, peer.Uid, fd)
-	limit.Cur = limit.Max
-	unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
-	return Hosts, l
 }
 
 // ask sends the question.
@@ -73,24 +76,21 @@ func ask(args []string, dir int) (fd int, peer unix.Ucred, ok bool) {
 }
 
 // await waits for the answer. What comes before it is noted: that another has it all.
-func await(fd int, soon *bool) (Message, error) {
+func await(fd int, soon *bool) (kind byte, err error) {
 	unix.SetNonblock(fd, false)
 	unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: patience})
-	answer, err := next(fd, soon)
-	if err != unix.EAGAIN {
-		return answer, err
+	for late := false; ; {
+		answer, err := Read(fd)
+		switch {
+		case err == unix.EAGAIN && !late: // from here on nobody can answer; it may have been done just before
+			late = true
+			unix.Shutdown(fd, unix.SHUT_RDWR)
+		case err == nil && answer.Kind == Soon:
+			*soon = true
+		case err == unix.EPIPE && late:
+			return Stay, nil
+		default:
+			return answer.Kind, err
+		}
 	}
-	unix.Shutdown(fd, unix.SHUT_RDWR) // from here on nobody can answer; it may have been done just before
-	if answer, err = next(fd, soon); err == unix.EPIPE {
-		return Message{Kind: Stay}, nil
-	}
-	return answer, err
-}
-
-func next(fd int, soon *bool) (m Message, err error) {
-	if m, err = Read(fd); err == nil && m.Kind == Soon {
-		*soon = true
-		m, err = Read(fd)
-	}
-	return m, err
 }

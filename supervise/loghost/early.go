@@ -22,7 +22,7 @@ var early struct {
 	fd     int32 // the connection; 0: nothing was asked
 	peer   unix.Ucred
 	answer [headSize]byte // its first is 0 where there is none
-	soon   bool           // it was said that one comes
+	soon   bool           // it was told that there will be one
 
 	address [256]byte // with its family before it
 	end     uint8     // of that
@@ -60,8 +60,8 @@ func askEarly(stack unsafe.Pointer) {
 		return
 	}
 	early.head[0] = Ask
-	*(*uint32)(unsafe.Pointer(&early.head[9])) = uint32(argc - 1)
-	*(*uint32)(unsafe.Pointer(&early.head[13])) = uint32(env)
+	*(*uint32)(unsafe.Pointer(&early.head[textsAt])) = uint32(argc - 1)
+	*(*uint32)(unsafe.Pointer(&early.head[textsAt+4])) = uint32(env)
 	early.parts[0] = unix.Iovec{Base: &early.head[0], Len: headSize}
 	early.parts[1] = unix.Iovec{Base: (*byte)(begin), Len: uint64(size)}
 	fd, ok := meetEarly()
@@ -156,7 +156,7 @@ func meetEarly() (fd uintptr, ok bool) {
 		_, _, no = call(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_PEERCRED, uintptr(unsafe.Pointer(&early.peer)), uintptr(unsafe.Pointer(&early.size)), 0)
 	}
 	me, _, _ := call(unix.SYS_GETEUID, 0, 0, 0, 0, 0, 0)
-	if no != 0 || uintptr(early.peer.Pid) != core || early.peer.Uid != 0 && uintptr(early.peer.Uid) != me || fd < 3 {
+	if no != 0 || uintptr(early.peer.Pid) != core || early.peer.Uid != 0 && early.peer.Uid != uint32(me) || fd < 3 {
 		call(unix.SYS_CLOSE, fd, 0, 0, 0, 0, 0)
 		return 0, false
 	}

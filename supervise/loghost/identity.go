@@ -132,7 +132,7 @@ func (l *looker) status() bool {
 	if err != nil {
 		return false
 	}
-	left := strings.Count(sameStatus+confined, " ") - 3 // of those that are to be there
+	left := strings.Count(sameStatus+confined, " ") - 2 // as many as are to be there, each list with a space more
 	for len(text) > 0 {
 		var line []byte
 		line, text = cut(text, '\n')

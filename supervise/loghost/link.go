@@ -34,7 +34,6 @@ type Engines interface {
 // Link is a host's line to the core of its tree, and to the one that follows it: for a
 // while there may be both, since services are handed over one after the other.
 type Link struct {
-	First uint32 // the number of the host's own engine
 	Files uint64 // how many descriptors its processors may have open; its own limit is raised
 
 	user uint32  // that the core runs as
@@ -57,12 +56,15 @@ type engine struct {
 	runs bool
 }
 
+// First is the number of a host's own engine.
+const First = 1
+
 // newLink is the line of a process that becomes a host, to its first core.
-func newLink(first uint32, files uint64, user uint32, fd int) *Link {
+func newLink(files uint64, user uint32, fd int) *Link {
 	c := &core{fd}
 	return &Link{
-		First: first, Files: files, user: user, last: first,
-		cores: map[*core]bool{c: true}, engines: map[uint32]*engine{first: {c, true}}, ended: map[uint32]unix.WaitStatus{},
+		Files: files, user: user, last: First,
+		cores: map[*core]bool{c: true}, engines: map[uint32]*engine{First: {c, true}}, ended: map[uint32]unix.WaitStatus{},
 	}
 }
 
@@ -218,7 +220,7 @@ func (l *Link) take(c *core, m Message) {
 	if len(m.FDs) < descriptors {
 		l.host.NoRoom()
 	}
-	if l.ending != 0 || err != nil || !Fits(m.FDs) {
+	if err != nil || l.ending != 0 || !Fits(m.FDs) {
 		CloseAll(m.FDs)
 		c.tell(Refused, m.Engine, l.ending)
 		return
