@@ -417,10 +417,13 @@ func (h *Host) serve(e *Engine, s *seat) {
 			continue
 		}
 		for more {
+			begun := e.begun
 			more = e.turn()
 			s = e.seat
-			if inRow++; inRow == floodSize {
-				h.flood()
+			if more && begun { // that an engine begins, or that a few lines come to each of many, is none
+				if inRow++; inRow == floodSize {
+					h.flood()
+				}
 			}
 			if more && !h.goesOn(s) {
 				break
