@@ -132,7 +132,7 @@ func runLogger(o logger.Options, verbose bool, before int, args []string) error 
 		e.threads.others++
 	}
 	if threads.Await(e.threads.least()+threads.Template, func(err error) { e.report(logger.Warning, err.Error(), nil) }) {
-		e.threads.others += threads.Template
+		e.threads.template.Store(threads.Template)
 	}
 	var answer loghost.Answer
 	var link *loghost.Link
@@ -311,14 +311,15 @@ func obey(sigs map[unix.Signal]chan os.Signal, act func(unix.Signal)) {
 type loggerThreads struct {
 	engines    atomic.Int32
 	processors atomic.Int32
-	others     int    // threads: one for who tells of signals, with -v, and what a host has more
+	others     int // threads: one for who tells of signals, with -v, and one of a host
+	template   atomic.Int32
 	files      uint64 // what processors may have open, if that is less than this process may
 }
 
 // least is how many threads there have to be: the runtime's, one that looks for what there
 // is to do, one for each engine that may hang, and one for what they leave to others.
 func (t *loggerThreads) least() int {
-	return process.RuntimeThreads() + runtime.GOMAXPROCS(0) + int(t.engines.Load()) + 1 + t.others
+	return process.RuntimeThreads() + runtime.GOMAXPROCS(0) + int(t.engines.Load()+t.template.Load()) + 1 + t.others
 }
 
 // room says whether there are threads for so many engines at work.
