@@ -59,21 +59,29 @@ TEXTS  = applets/manual/*.8 applets/setup/*.txt
 STREAM = applets/packed/stream.z
 PACK   = GOOS= GOARCH= GOARM= go run ./applets/packed/pack '$(OUT)/stream.z' $(TEXTS)
 
-# Packages of Go's that nothing here uses and that are large all the same, for what they do
-# at each start: applets/slim/std has what those who import them need to be compiled. What
-# stands in for one of Go's internal packages fits this version of Go, and is left out with others.
-LARGE = text/template net $(if $(filter go1.26%,$(shell go env GOVERSION 2>/dev/null)),internal/godebug)
+# Packages of Go's of which nothing or little is used here and that are large all the same, for
+# what they do at each start: applets/slim/std has what those who import them need. What Go's
+# own packages need of some may be more in another version of Go, which takes them as they are.
+LARGE = text/template net flag $(if $(filter go1.26%,$(shell go env GOVERSION 2>/dev/null)),fmt internal/godebug internal/runtime/cgroup)
 SMALLER = {{$$dir := .Dir}}{{range .GoFiles}}, "{{$$dir}}/{{.}}": ""{{end}}{{range .SFiles}}, "{{$$dir}}/{{.}}": ""{{end}}, \
 	"{{$$dir}}/small.go": "applets/slim/std/{{.Name}}/{{.Name}}.go"
 
-# OVERLAY says which files Go takes in place of others.
+# In a trace the functions of Go's own packages have no lines, "go:1 +0x2d5": to tell the line of
+# each instruction of theirs is 4 % of the executable. What the instructions are is the same.
+# With ONELINE= it has the lines.
+ONELINE ?= 1
+LINES   = {{if .Standard}}{{$$dir := .Dir}}{{range .GoFiles}}{{$$dir}}/{{.}}{{"\n"}}{{end}}{{end}}
+
+# OVERLAY says which files Go takes in place of others: what it is told last about one counts.
+LIST    = CGO_ENABLED=0 GOEXPERIMENT='$(GOEXPERIMENT)' go list $(SLIMMED)
 OVERLAY = { printf '{"Replace": {"%s": "%s"' '$(STREAM)' '$(if $(SLIM),,$(OUT)/stream.z)'; \
-	CGO_ENABLED=0 go list -f '$(SMALLER)' $(LARGE) && echo '}}'; } >'$(OUT)/overlay.json'
+	$(if $(ONELINE),$(LIST) -e -deps -f '$(LINES)' . | GOOS= GOARCH= GOARM= go run ./applets/slim/oneline '$(OUT)/oneline' &&) \
+	$(LIST) -f '$(SMALLER)' $(LARGE) && echo '}}'; } >'$(OUT)/overlay.json'
 
 # The go command itself is not to ask git: it fails where somebody else owns the tree.
 build:
+	$(if $(LEAN),@mkdir -p '$(OUT)' && cp go.sum '$(OUT)/slim.sum' && { cat go.mod; echo 'replace github.com/spf13/cobra => ./applets/slim/cobra'; } >'$(OUT)/slim.mod')
 	@mkdir -p '$(OUT)' && $(if $(SLIM),,$(PACK) &&) $(OVERLAY)
-	$(if $(LEAN),@cp go.sum '$(OUT)/slim.sum' && { cat go.mod; echo 'replace github.com/spf13/cobra => ./applets/slim/cobra'; } >'$(OUT)/slim.mod')
 	CGO_ENABLED=0 GOEXPERIMENT='$(GOEXPERIMENT)' go build $(SLIMMED) '-overlay=$(OUT)/overlay.json' -trimpath -buildvcs=false $(if $(DEBUGS),-gcflags=all=$(DEBUGS)) $(SMALL:%=-gcflags=%='-l $(DEBUGS)') -ldflags '-s -w -funcalign=$(if $(filter amd64,$(GOARCH)),1,4) $(ENTRY) -X runtime.godebugDefault=$(GODEBUGS) -X runitbox/applets/loaders.Version=$(VERSION) -X runitbox/applets/quick.Dirs=$(SVDIRS) $(GOLDFLAGS)' -o '$(OUT)/runitbox' .
 
 # test is all that a change must pass. What the tests need of others is fetched

@@ -190,6 +190,9 @@ func newChaos(argv []string) *chaos {
 			c.must(writeFile(c.at(s, to), text, 0o755))
 		}
 		c.must(os.Mkdir(c.at(s, "counts"), 0o755))
+		// Each kill of a svlogd may rotate its log, and all files are counted in the end.
+		c.must(os.Mkdir(c.at(s, "log/main"), 0o755))
+		c.must(os.WriteFile(c.at(s, "log/main/config"), []byte("n0\n"), 0o644))
 	}
 	c.must(os.Mkdir(filepath.Join(c.dir, "service"), 0o755))
 	for _, s := range c.subjects {
@@ -1108,8 +1111,11 @@ func readBy(pid int) (inodes []uint64) {
 		fmt.Sscanf(string(text), "%d 0x%x", &number, &fd)
 		switch number {
 		case unix.SYS_READ, unix.SYS_READV, unix.SYS_SPLICE, unix.SYS_TEE:
-			if ino := pipeOf(pid, strconv.FormatUint(fd, 10)); ino != 0 && strings.Contains(string(text), " ") {
-				inodes = append(inodes, ino)
+			// The number may have been another file's when the call was read, so it is read again.
+			if ino := pipeOf(pid, strconv.FormatUint(fd, 10)); ino != 0 {
+				if again, _ := os.ReadFile(path); string(again) == string(text) {
+					inodes = append(inodes, ino)
+				}
 			}
 		}
 	}

@@ -17,6 +17,7 @@ import (
 //	uid=N    it is that user, who owns /service, /run and /tmp
 //	nocaps   it has no capability, and can get none
 //	seccomp  the calls are forbidden that container engines forbid by default
+//	older    and those that are younger than an engine of 2019, which answers as to those
 func limit(words []string) error {
 	for _, word := range words {
 		n, isUser := strings.CutPrefix(word, "uid=")
@@ -55,7 +56,11 @@ func limit(words []string) error {
 				return err
 			}
 		case word == "seccomp":
-			if err := forbidAsEngines(); err != nil {
+			if err := forbid(forbidden); err != nil {
+				return err
+			}
+		case word == "older":
+			if err := forbid(young); err != nil {
 				return err
 			}
 		}
@@ -86,9 +91,15 @@ var forbidden = map[uint32]unix.Errno{
 	unix.SYS_UNSHARE: unix.EPERM, unix.SYS_USERFAULTFD: unix.EPERM, unix.SYS_VHANGUP: unix.EPERM,
 }
 
-// forbidAsEngines forbids those calls, and clone(2) with flags of namespaces, to the
-// calling thread.
-func forbidAsEngines() error {
+// young are calls that engines of 2019 did not know yet.
+var young = map[uint32]unix.Errno{
+	unix.SYS_CLONE3: unix.EPERM, unix.SYS_CLOSE_RANGE: unix.EPERM, unix.SYS_OPENAT2: unix.EPERM, unix.SYS_FACCESSAT2: unix.EPERM,
+	unix.SYS_PIDFD_OPEN: unix.EPERM, unix.SYS_PIDFD_SEND_SIGNAL: unix.EPERM, unix.SYS_PIDFD_GETFD: unix.EPERM, unix.SYS_EPOLL_PWAIT2: unix.EPERM,
+	unix.SYS_RSEQ: unix.EPERM, unix.SYS_MEMBARRIER: unix.EPERM, unix.SYS_LANDLOCK_CREATE_RULESET: unix.EPERM, unix.SYS_FUTEX_WAITV: unix.EPERM,
+}
+
+// forbid forbids calls, and clone(2) with flags of namespaces, to the calling thread.
+func forbid(calls map[uint32]unix.Errno) error {
 	load := func(at uint32) unix.SockFilter {
 		return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: at}
 	}
@@ -98,7 +109,7 @@ func forbidAsEngines() error {
 	const number, firstArgument = 0, 16
 	const namespaces = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNET
 	filter := []unix.SockFilter{load(number)}
-	for call, errno := range forbidden {
+	for call, errno := range calls {
 		filter = append(filter, unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: call}, answer(errno))
 	}
 	filter = append(filter,

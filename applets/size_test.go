@@ -1,8 +1,11 @@
 package applets
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"runtime"
 	"testing"
 )
@@ -46,5 +49,25 @@ func TestSize(t *testing.T) {
 			}
 			t.Logf("%d bytes, %d compressed", info.Size(), len(packed))
 		})
+	}
+}
+
+// TestTrace: a trace tells the lines of the suite, but not those of Go's own packages, for
+// which the executable would have to be larger.
+func TestTrace(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := writeFile(filepath.Join(dir, "run"), []byte("#!/bin/sh\nexec kill -ABRT $PPID\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	var trace bytes.Buffer
+	runsv := &exec.Cmd{Path: built(t), Args: []string{"runsv", dir}, Stderr: &trace}
+	if err := runsv.Run(); err == nil {
+		t.Error("runsv has not noticed SIGABRT")
+	}
+	for _, want := range []string{`\nmain\.main\(\)\n\t\S+/main\.go:11 `, `\nruntime\.main\(\)\n\tgo:1 `} {
+		if !regexp.MustCompile(want).Match(trace.Bytes()) {
+			t.Errorf("the trace has no %s:\n%s", want, trace.Bytes())
+		}
 	}
 }

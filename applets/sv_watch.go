@@ -173,7 +173,9 @@ func (w *treeWatch) renew() error {
 	seen := map[string]bool{}
 	visit := func(one *survey.Service) {
 		seen[one.Path] = true
-		state := fmt.Sprint(one.Err, one.Record.PID, one.Record.State, one.Record.Want, one.Record.Paused, one.Record.Termed, one.Linked, one.Ready, one.Notice, one.GivenUp, needNames(one))
+		said := one.Notice
+		state := fmt.Sprint(one.Err, one.Record.PID, one.Record.State, one.Record.Want, one.Record.Paused, one.Record.Termed, one.Linked, one.Ready,
+			said.Status, said.Reloading, said.Stopping, said.Watchdog, said.Extended, said.Hung, one.GivenUp, needNames(one))
 		if w.told[one.Path] != state {
 			w.told[one.Path] = state
 			w.changed = append(w.changed, one)

@@ -132,7 +132,7 @@ func runLogger(o logger.Options, verbose bool, before int, args []string) error 
 		e.threads.others++
 	}
 	if threads.Await(e.threads.least()+threads.Template, func(err error) { e.report(logger.Warning, err.Error(), nil) }) {
-		e.threads.others += threads.Template
+		e.threads.template.Store(threads.Template)
 	}
 	process.DefaultAction(unix.SIGINT, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2)
 	var answer loghost.Answer
@@ -311,14 +311,15 @@ func obey(sigs map[unix.Signal]chan os.Signal, act func(unix.Signal)) {
 type loggerThreads struct {
 	engines    atomic.Int32
 	processors atomic.Int32
-	others     int    // threads: one for who tells of signals, with -v, and what a host has more
+	others     int // threads: one for who tells of signals, with -v, and one of a host
+	template   atomic.Int32
 	files      uint64 // what processors may have open, if that is less than this process may
 }
 
 // least is how many threads there have to be: the runtime's, one that looks for what there
 // is to do, one for each engine that may hang, and one for what they leave to others.
 func (t *loggerThreads) least() int {
-	return process.RuntimeThreads() + runtime.GOMAXPROCS(0) + int(t.engines.Load()) + 1 + t.others
+	return process.RuntimeThreads() + runtime.GOMAXPROCS(0) + int(t.engines.Load()+t.template.Load()) + 1 + t.others
 }
 
 // room says whether there are threads for so many engines at work.
@@ -327,17 +328,27 @@ func (t *loggerThreads) room(engines int) bool {
 	return threads.Reserve(t.least())
 }
 
-// turns has a second processor used when lines come as fast as they are taken. With
-// a single one each write that takes its time has another thread look for what is
-// to be run: that is worth less memory while little comes.
+// turns has more processors used when lines come as fast as they are taken: a second one,
+// and all by a host, but maxTurns. With a single one each write that takes its time has
+// another thread look for what is to be run: that is worth less memory while little comes.
+// In a host one engine more may be at work, since a writer that goes on as soon as there is
+// room in its pipe takes the processor from who has made it.
 func (t *loggerThreads) turns() int {
 	n := min(2, runtime.NumCPU())
-	if !t.room(n) || !threads.Reserve(t.least()+n-1) {
+	engines := n
+	if t.files > 0 {
+		n = min(maxTurns, runtime.NumCPU())
+		engines = n + 1
+	}
+	if !t.room(engines) || !threads.Reserve(t.least()+n-1) {
 		return 1
 	}
 	runtime.GOMAXPROCS(n)
-	return n
+	return engines
 }
+
+// maxTurns is how many processors a host uses, at most.
+const maxTurns = 8
 
 // start starts a processor. One is waited for in a thread, and made in another.
 func (t *loggerThreads) start(c logger.Child) (func() (unix.WaitStatus, bool), error) {

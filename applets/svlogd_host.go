@@ -16,6 +16,7 @@ import (
 	"runitbox/logger"
 	"runitbox/supervise/loghost"
 	process "runitbox/supervise/self"
+	"runitbox/supervise/threads"
 )
 
 // parseLogger reads the arguments of a svlogd; ok is false where it is to do anything but
@@ -132,23 +133,35 @@ func (h *logHost) Take(from loghost.Engine) error {
 		h.bound = 2 * len(h.engines)
 		debug.SetMemoryLimit(7<<20 + int64(h.bound)*32<<10)
 	}
-	switch {
-	case len(h.engines) < tidyEngines:
-	case h.tidy == nil:
-		h.tidy = time.AfterFunc(loggerTidyTime, debug.FreeOSMemory)
-	default:
+	if h.tidy == nil {
+		h.tidy = time.AfterFunc(loggerTidyTime, h.tidyUp)
+	} else {
 		h.tidy.Reset(loggerTidyTime)
 	}
 	return nil
 }
 
-// loggerTidyTime is after what time without another engine the memory that taking them
-// took is given back; with fewer engines than tidyEngines the first collection takes more
-// than that.
+// loggerTidyTime is after what time without another engine what taking them took is given
+// back: with fewer than tidyEngines the first collection takes more memory than that, and
+// to end fewer threads than tidyThreads takes one.
 const (
 	loggerTidyTime = 2 * time.Second
 	tidyEngines    = 40
+	tidyThreads    = 3
 )
+
+// tidyUp gives that back.
+func (h *logHost) tidyUp() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.engines) >= tidyEngines {
+		debug.FreeOSMemory()
+	}
+	if least := h.threads.least(); threads.Count() >= least+tidyThreads {
+		h.threads.template.Store(threads.Template)
+		threads.Trim(least + threads.Template)
+	}
+}
 
 // NoRoom says, once, that there are too few descriptors for another engine.
 func (h *logHost) NoRoom() {

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -40,6 +41,7 @@ type Host struct {
 
 	sharing sync.Mutex // held while that is prepared
 	epoll   *os.File
+	waits   int // its descriptor
 	conn    syscall.RawConn
 	single  *Engine // the first, as long as nothing is shared
 
@@ -106,7 +108,8 @@ func (h *Host) Engines() int {
 // poll waits for input, without a thread: the runtime's poller watches the epoll
 // set. The flags of an input, which others share, stay as they are. The first whose
 // input comes is served here and now, since that is the only one as a rule; if it takes
-// long somebody else waits for input in the meantime, and then for good.
+// long somebody else waits for input in the meantime, and then for good. After a flood he
+// leaves all of it to others, so that none of several processors waits for his turn's end.
 func (h *Host) poll() {
 	var (
 		events [16]unix.EpollEvent
@@ -174,7 +177,7 @@ func (h *Host) arrived(events []unix.EpollEvent) (first *Engine, its *seat) {
 		e := h.engines[ev.Fd]
 		switch {
 		case e == nil:
-		case first == nil && e.state == idle && h.work.vacant():
+		case first == nil && !h.flooded && e.state == idle && h.work.vacant():
 			e.state = working
 			first, its = e, h.work.take()
 			h.serving = true
@@ -230,7 +233,7 @@ func (h *Host) share() error {
 		unix.Close(ep)
 		return fmt.Errorf("watch input: %w", err)
 	}
-	h.epoll = os.NewFile(uintptr(ep), "epoll")
+	h.waits, h.epoll = ep, os.NewFile(uintptr(ep), "epoll")
 	if h.conn, err = h.epoll.SyscallConn(); err != nil {
 		h.epoll.Close()
 		return fmt.Errorf("watch input: %w", err)
@@ -415,10 +418,13 @@ func (h *Host) serve(e *Engine, s *seat) {
 			continue
 		}
 		for more {
+			begun := e.begun
 			more = e.turn()
 			s = e.seat
-			if inRow++; inRow == floodSize {
-				h.flood()
+			if more && begun { // that an engine begins, or that a few lines come to each of many, is none
+				if inRow++; inRow == floodSize {
+					h.flood()
+				}
 			}
 			if more && !h.goesOn(s) {
 				break
@@ -459,9 +465,30 @@ func (h *Host) goesOn(s *seat) bool {
 	return len(h.work.queue) == 0 && !h.work.overfull()
 }
 
+// look wakes those up whose input has come, between two turns: where all processors have
+// work Go's runtime tells of that ten milliseconds late.
+func (h *Host) look() {
+	if !many {
+		return
+	}
+	var events [16]unix.EpollEvent
+	n, _, no := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(h.waits), uintptr(unsafe.Pointer(&events)), uintptr(len(events)), 0, 0, 0)
+	if no != 0 || n == 0 {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, ev := range events[:n] {
+		if e := h.engines[ev.Fd]; e != nil {
+			h.rouse(e)
+		}
+	}
+}
+
 // next puts an engine aside whose turn is over and says who has the seat then; if
 // it is nobody the seat is free.
 func (h *Host) next(e *Engine, s *seat, more bool) *Engine {
+	h.look()
 	h.mu.Lock()
 	switch {
 	case e.ended:

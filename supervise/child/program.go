@@ -63,7 +63,7 @@ const cloneClearSighand = 1 << 32
 // and descriptors that lie low and beside each other, through which it gets those
 // that are to be its own.
 type Slot struct {
-	low [4]int // 0: it has none, and the child gets what is to be its own where it is
+	low [6]int // 0: it has none, and the child gets what is to be its own where it is
 	any int    // a descriptor to put into low, so that it stays taken
 
 	path    *byte

@@ -39,6 +39,11 @@ func TestChildTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(high)
+	root, err := unix.Open("/", unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(root)
 	var in, out [2]int
 	for _, p := range []*[2]int{&in, &out} {
 		if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
@@ -57,8 +62,14 @@ func TestChildTable(t *testing.T) {
 		}
 		return fds
 	}
+	record, err := os.Create(filepath.Join(t.TempDir(), "record"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer record.Close()
 	for _, way := range ways(t) {
-		for _, session := range []bool{false, true} {
+		for i := range 4 {
+			session, full := i&1 != 0, i&2 != 0
 			way.use()
 			start := Child.Start
 			if session {
@@ -68,11 +79,15 @@ func TestChildTable(t *testing.T) {
 				Path: "/bin/sh", Argv: []string{"sh", "-c", `read x; echo $x; for fd in /proc/$$/fd/*; do echo ${fd##*/}; done; sed -n s/^FDSize:.//p /proc/$$/status`},
 				Env: []string{"PATH=/usr/bin:/bin"}, Files: []int{in[0], out[1], 2},
 			}
+			if full { // all that a child may have
+				c.Files[2], c.Dir, c.Record, c.Notify, c.NotifyAs = high, root, int(record.Fd()), out[1], 7
+			}
 			before := open()
 			unix.Write(in[1], []byte("hello\n"))
 			h := hs.Take()
 			pid, err := start(c, h, nil)
 			if err != nil {
+				hs.Put(h)
 				t.Fatal(err)
 			}
 			whole := !bestWay().shares
@@ -89,12 +104,17 @@ func TestChildTable(t *testing.T) {
 			n, _ := unix.Read(out[0], buf[:])
 			// The shell has the directory that it lists.
 			got := strings.ReplaceAll(string(buf[:max(n, 0)]), "\n3\n", "\n")
-			want := "hello\n0\n1\n2\n64\n"
+			want := "hello\n0\n1\n2\n"
+			if full {
+				want += "7\n"
+			}
 			if whole {
-				want = "hello\n0\n1\n2\n1024\n"
+				want += "1024\n"
+			} else {
+				want += "64\n"
 			}
 			if got != want {
-				t.Errorf("%s, session %t, whole %t: %q, want %q", way.name, session, whole, got, want)
+				t.Errorf("%s, session %t, full %t, whole %t: %q, want %q", way.name, session, full, whole, got, want)
 			}
 		}
 	}

@@ -147,7 +147,7 @@ func (s *service) judge(all ...*priorState) error {
 	for _, was := range all {
 		if was.runs && was.trust == trustAll {
 			alive = true
-			s.core.lives(was.record.Tree)
+			s.core.lives(was.record)
 		}
 	}
 	for i, was := range all {
@@ -156,7 +156,7 @@ func (s *service) judge(all ...*priorState) error {
 		}
 		mine := was.record.Tree == at.tree && at.tree != 0 && !was.record.Former
 		if !mine && !alive && was.trust == trustAll {
-			if alive, err = s.core.survives(was.record.Tree); err != nil {
+			if alive, err = s.core.survives(was.record.Line); err != nil {
 				return err
 			}
 		}
@@ -164,6 +164,8 @@ func (s *service) judge(all ...*priorState) error {
 			was.close()
 			was.ok = false
 			s.clearRecord(s.units()[i].prefix)
+		} else if was.trust == trustAll && !s.takenOver {
+			s.core.succeed(was.record)
 		}
 	}
 	return nil
@@ -184,7 +186,8 @@ func (s *service) restore(u *unit, was *priorState) {
 	if was.verdict.order { // an order counts beyond a kill
 		u.st.Want = was.record.Want
 	}
-	u.want, u.ready = u.st.Want, was.record.Ready
+	u.want, u.ready, u.rec.Line = u.st.Want, was.record.Ready, was.record.Line
+	u.st.Unready = u.ready == state.NotReady
 	now := s.core.sign(u, was.record)
 	now.Core = was.told.Core
 	if u.rec, u.recorded = now, now == was.told && !was.unwritten; !u.recorded { // it was another tree's, or was found while it was being made
@@ -212,7 +215,7 @@ func (s *service) restore(u *unit, was *priorState) {
 	case state.ProcEnded, state.ProcFinishing:
 		u.st, _ = machine.Step(u.st, machine.FoundRun) // its end is told in resume
 		if was.record.Word == state.ProcEnded {
-			s.endStraysOf(u, was)
+			s.findStraysOf(u, was)
 		}
 		return
 	}
@@ -233,7 +236,7 @@ func (s *service) restore(u *unit, was *priorState) {
 		if r == isFinish {
 			u.ws = was.record.Status
 		} else {
-			s.endStraysOf(u, was)
+			s.findStraysOf(u, was)
 		}
 		return
 	}
@@ -260,12 +263,12 @@ func (s *service) restore(u *unit, was *priorState) {
 	}
 }
 
-// endStraysOf ends what ./run left behind whose end the earlier core did not live to act on.
-// The number of its session is nobody else's while something of it lives. Long after it might
-// be; so what an earlier tree has left is not looked for.
-func (s *service) endStraysOf(u *unit, was *priorState) {
+// findStraysOf looks for what ./run has left behind whose end the earlier core did not live to
+// act on. The number of its session is nobody else's while something of it lives. Long after it
+// might be; so what an earlier tree has left is not looked for.
+func (s *service) findStraysOf(u *unit, was *priorState) {
 	if was.verdict.order && was.seen.PID > 0 {
-		s.endStrays(u, was.seen.PID)
+		s.findStrays(u, was.seen.PID)
 	}
 }
 
@@ -277,13 +280,15 @@ func (s *service) resume(u *unit) {
 			s.ended(u, isFinish, u.ws)
 		case !u.st.Log && s.ending():
 			u.pid = u.written.pid
-			s.feed(u, machine.Held)
+			s.feed(u, s.heldBy())
 		default:
 			s.ended(u, isRun, u.ws)
 		}
 		return
 	}
-	s.resumeDeadline(u)
+	if u.pid != 0 {
+		s.feed(u, machine.Taken)
+	}
 	s.feed(u, s.found(u))
 }
 
@@ -302,7 +307,7 @@ func (s *service) found(u *unit) machine.Event {
 		return machine.BeginUnready
 	case u.making:
 		return machine.FoundMaking
-	case !u.began.IsZero() && time.Since(u.began) < time.Second:
+	case !u.began.IsZero() && time.Since(u.began) < u.deaths.Rest():
 		return machine.BeginSoon // the rest is still due
 	}
 	return machine.Begin

@@ -8,7 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"runitbox/supervise/loghost"
-	"runitbox/supervise/machine"
 	"runitbox/supervise/proc"
 	"runitbox/supervise/state"
 	"runitbox/supervise/wire"
@@ -152,11 +151,11 @@ func (s *service) died(ev event) {
 		s.noteEnd(u, ev.ws, ev.proc)
 		u.closeNotify()
 		u.closeTalk()
-		s.endStrays(u, ev.pid)
+		s.findStrays(u, ev.pid)
 	}
 	if ev.role == isRun && u == &s.main && s.ending() {
 		u.ws = ev.ws
-		s.feed(u, machine.Held)
+		s.feed(u, s.heldBy())
 		return
 	}
 	u.pid = 0

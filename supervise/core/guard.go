@@ -2,6 +2,7 @@ package core
 
 import (
 	"bytes"
+	"os"
 	"path"
 	"strconv"
 
@@ -41,6 +42,7 @@ func (c *Core) openGuards() {
 // guard watches a unit's supervise directory. Where the system has no watch to
 // give, a deletion is noticed when something is to be written.
 func (c *Core) guard(u *unit) {
+	u.shrinkFIFOs()
 	if c.guarded == nil {
 		return
 	}
@@ -57,6 +59,19 @@ func (c *Core) guard(u *unit) {
 	c.mu.Unlock()
 	if err == nil && size < len(buf) {
 		c.guardWay(u, base, string(buf[:size]))
+	}
+}
+
+// shrinkFIFOs gives back most of the kernel's memory for the FIFOs: each has room for 16
+// pages, nothing is ever written to ok, and little to control. With a single page that would
+// be full while its last byte is unread.
+func (u *unit) shrinkFIFOs() {
+	page := os.Getpagesize()
+	if u.ok >= 0 {
+		unix.FcntlInt(uintptr(u.ok), unix.F_SETPIPE_SZ, page)
+	}
+	if u.control >= 0 {
+		unix.FcntlInt(uintptr(u.control), unix.F_SETPIPE_SZ, 2*page)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/supervise/machine"
 	"runitbox/supervise/proc"
 	"runitbox/supervise/state"
 	"runitbox/supervise/sys"
@@ -18,7 +19,8 @@ import (
 func (s *service) noteEnd(u *unit, ws unix.WaitStatus, p *process) {
 	u.writeEnd()
 	e := s.lifeSoFar(u)
-	e.Status, e.Ready, e.Told = ws, u.readied, u.st.Termed
+	u.wasTold, u.tooLate = u.st.Termed && !u.tooLate, false
+	e.Status, e.Ready, e.Told = ws, u.readied, u.wasTold
 	if p != nil && p.use.Known {
 		e.Memory, e.CPU = p.use.Memory, p.use.CPU
 	}
@@ -85,14 +87,20 @@ func (s *service) writeLife(u *unit, e state.Ended) bool {
 }
 
 // readHistory finds which line of supervise/history is the next. Of one that has more
-// lines than are to be remembered the rest goes.
+// lines than are to be remembered the oldest go.
 func (s *service) readHistory(u *unit) {
 	b, _ := proc.History(s.at(u.prefix), u.prefix+"supervise/history")
 	most := int(u.remembered())
-	if size := most * state.EndedSize; len(b) > size {
-		b = b[:size]
+	if len(b) > most*state.EndedSize {
+		all := state.ParseHistory(b)
+		b = nil
+		for _, e := range all[max(0, len(all)-most):] {
+			line := e.Bytes()
+			b = append(b, line[:]...)
+		}
 		if fd, err := sys.Open(s.at(u.prefix), u.prefix+"supervise/history", unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0); err == nil {
-			unix.Ftruncate(fd, int64(size))
+			unix.Pwrite(fd, b, 0)
+			unix.Ftruncate(fd, int64(len(b)))
 			unix.Close(fd)
 		}
 	}
@@ -142,10 +150,12 @@ func (o *oomCounter) rose() bool {
 }
 
 // restoreHistory has the ends count that an earlier core has noted, where the service says
-// that some number of them is too many. One that is not acted on yet, as the word of the
-// record tells, will be counted then. When what runs was ready is told with its end.
+// that some number of them is too many, or how long it is to rest. One that is not acted on
+// yet, as the word of the record tells, will be counted then. When what runs was ready is told
+// with its end.
 func (s *service) restoreHistory(u *unit, word string) {
-	count := u.policy != nil && u.policy.GiveUpAfter != 0
+	r := u.rules()
+	count := r.GiveUpAfter != 0 || r.BackoffMax != 0
 	if !count && u.ready != state.IsReady {
 		return
 	}
@@ -153,16 +163,21 @@ func (s *service) restoreHistory(u *unit, word string) {
 	if err != nil {
 		return
 	}
+	var ends []machine.End
 	for _, e := range state.ParseHistory(b) {
 		switch {
 		case e.Runs && u.ready == state.IsReady:
 			u.readied = e.Ready
-		case !e.Runs && count && time.Since(e.At) <= u.policy.GiveUpWithin:
-			u.deaths.times = append(u.deaths.times, e.At)
+		case !e.Runs && count:
+			ends = append(ends, machine.End{At: e.At, Lived: e.Lived, Told: e.Told})
 		}
 	}
 	pending := word == state.ProcEnded || word == state.ProcFinishing || word == state.ProcFinish
-	if n := len(u.deaths.times); pending && n > 0 {
-		u.deaths.times = u.deaths.times[:n-1]
+	if n := len(ends); pending && n > 0 {
+		u.wasTold = ends[n-1].Told
+		ends = ends[:n-1]
+	}
+	for _, e := range ends {
+		u.deaths.After(machine.Status{}, e, r)
 	}
 }

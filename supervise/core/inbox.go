@@ -34,7 +34,7 @@ const (
 	evLate                     // ./run of who, pid, has not said in time that it is ready
 	evTalk                     // something has come to the socket of who
 	evSilent                   // ./run of who, pid, has not said in time that it works
-	evStraysGone               // what ./run has left behind has ended
+	evStrays                   // what ./run, pid, has left behind has ended, or not in time: cmd
 	evAsked                    // others need the service
 	evNeeds                    // what it needs is not as it was
 	evLast                     // all but the tree's log service have ended
@@ -204,17 +204,15 @@ func (s *service) handle(ev event) {
 		s.hear(ev.who)
 	case evSilent:
 		s.silent(ev)
-	case evStraysGone:
+	case evStrays:
 		if ev.pid == s.main.pid {
-			s.strays = false
-			s.main.dropGroup()
-			s.release()
+			s.feed(&s.main, ev.cmd)
 		}
 	case evAsked:
 		s.needed = true
 		s.tellStanding()
 	case evNeeds:
-		s.needsChanged()
+		s.feed(&s.main, machine.NeedsChanged)
 	case evLend:
 		s.lends = true
 		s.lendLog()

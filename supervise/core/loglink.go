@@ -1,11 +1,12 @@
 package core
 
 import (
-	"os"
 	"strconv"
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/sys"
 )
 
 // A service whose log is a link to the log directory of another service of the tree writes
@@ -120,7 +121,7 @@ func (s *service) logOwner() string {
 	if s.core.services.find(key) != nil {
 		return key
 	}
-	entries, _ := os.ReadDir(s.core.dir) // it may come yet
+	entries, _ := sys.ReadDir(s.core.dir) // it may come yet
 	for _, e := range entries {
 		var st unix.Stat_t
 		if e.Name()[0] != '.' && unix.Stat(s.core.dir+"/"+e.Name(), &st) == nil && st.Dev == owner.Dev && st.Ino == owner.Ino {

@@ -291,17 +291,8 @@ func (s *service) lacks() []lack {
 	})
 }
 
-// waitForNeeds has the service wait if something that it needs is not ready.
-func (s *service) waitForNeeds() bool {
-	lacks := s.lacks()
-	if len(lacks) == 0 && !s.lacksLog() {
-		return false
-	}
-	s.feed(&s.main, machine.Lacking)
-	s.main.restFor(needsBrief)
-	s.tellNeeds(lacks, false)
-	return true
-}
+// lacksAny says whether something that it needs is not ready.
+func (s *service) lacksAny() bool { return len(s.lacks()) > 0 || s.lacksLog() }
 
 // lacksLog says whether the service is to write to another's log service that is not there.
 func (s *service) lacksLog() bool { return s.loan != nil && s.core.loans.waits(s.loan, s.name) }
@@ -310,13 +301,10 @@ func (s *service) lacksLog() bool { return s.loan != nil && s.core.loans.waits(s
 // do for a moment.
 const needsBrief = 50 * time.Millisecond
 
-// needsChanged goes on with a service that waits, if it has what it needs.
-func (s *service) needsChanged() {
-	if s.main.st.Phase != machine.Waiting {
-		return
-	}
-	if lacks := s.lacks(); len(lacks) > 0 || s.lacksLog() {
-		s.tellNeeds(lacks, false)
+// lookNeeds looks whether the service, which waits, has what it needs.
+func (s *service) lookNeeds() {
+	if s.lacksAny() {
+		s.tellNeeds(false)
 		return
 	}
 	s.looked = s.main.rec.Word != state.ProcWaits // a moment ago
@@ -328,7 +316,7 @@ func (s *service) needsChanged() {
 // said for what.
 func (s *service) waitsOn() {
 	if s.published && s.main.rec.Word == state.ProcWaits {
-		s.tellNeeds(s.lacks(), true)
+		s.tellNeeds(true)
 		if s.lacksLog() {
 			s.warn(errors.New("it waits for the service whose log ./log leads to, which is not supervised"))
 		}
@@ -344,8 +332,8 @@ func (s *service) waitsOn() {
 }
 
 // tellNeeds says what the service waits for and will not be ready by itself.
-func (s *service) tellNeeds(lacks []lack, late bool) {
-	if text := s.core.needs.trouble(s.name, lacks, late); text != "" {
+func (s *service) tellNeeds(late bool) {
+	if text := s.core.needs.trouble(s.name, s.lacks(), late); text != "" {
 		s.warn(errors.New("it waits for " + text))
 	}
 }
@@ -353,7 +341,7 @@ func (s *service) tellNeeds(lacks []lack, late bool) {
 // tellStanding tells those that wait for the service what it is.
 func (s *service) tellStanding() {
 	if s.needed {
-		now := s.main.st.Standing(s.main.ready != state.NotReady)
+		now := s.main.st.Standing()
 		s.core.wakeNeeding(s.core.needs.told(s.name, now))
 	}
 }

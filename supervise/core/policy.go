@@ -32,7 +32,10 @@ func (s *service) readPolicy(u *unit) (has policy.Names) {
 		s.readNeeds()
 	}
 	p, warnings := policy.Read(s.dir.FD, u.prefix, has)
-	u.policy = p
+	most := u.remembered()
+	if u.policy = p; u.remembered() != most {
+		u.ends = 0 // supervise/history gets another length
+	}
 	for _, err := range warnings {
 		s.warn(err)
 	}
@@ -64,26 +67,27 @@ func (s *service) timeout(u *unit, name string) time.Duration {
 	return d
 }
 
-// startTimeoutKill has ./run killed at the time that the service says, counted from when
-// it was asked to end. What is asked again keeps its first time.
-func (s *service) startTimeoutKill(u *unit, pid int, asked time.Time) {
-	if u.deadline != nil || pid == 0 || u.pid != pid || u.st.Phase != machine.Running {
+// limit begins a time that what runs has to end, counted from since, unless one runs: what is
+// asked again keeps its first time.
+func (s *service) limit(u *unit, name string, since time.Time) {
+	if u.deadline != nil {
 		return
 	}
-	if d := s.timeout(u, policy.TimeoutKill); d > 0 {
-		u.deadlineIn(time.Until(asked.Add(d)), pid)
+	if d := s.timeout(u, name); d > 0 {
+		u.deadlineIn(time.Until(since.Add(d)))
 	}
 }
 
-// startTimeoutFinish has ./finish killed if it takes longer than the service says.
-func (s *service) startTimeoutFinish(u *unit, pid int) {
-	if d := s.timeout(u, policy.TimeoutFinish); d > 0 {
-		u.deadlineIn(d, pid)
+// resumeLimit goes on with a time that began before an earlier core was killed: when
+// supervise/status was last written the process was asked to end, or ./finish begun.
+func (s *service) resumeLimit(u *unit, name string) {
+	if st, err := s.dir.Stat(u.prefix + "supervise/status"); err == nil {
+		s.limit(u, name, time.Unix(st.Mtim.Unix()))
 	}
 }
 
-func (u *unit) deadlineIn(d time.Duration, pid int) {
-	u.stopDeadline()
+func (u *unit) deadlineIn(d time.Duration) {
+	pid := u.pid
 	u.deadline = time.AfterFunc(max(0, d), func() { u.svc.post(event{kind: evTimeout, who: u, pid: pid}) })
 }
 
@@ -94,51 +98,30 @@ func (u *unit) stopDeadline() {
 	}
 }
 
-// timedOut kills what has not ended in time.
+// timedOut tells the machine that a time is over, unless ./run has asked for more.
 func (s *service) timedOut(ev event) {
 	u := ev.who
 	if u.pid != ev.pid || u.deadline == nil {
 		return
 	}
 	u.deadline = nil
-	if u.st.Phase == machine.Running {
-		s.hear(u)
-		if more := u.extended(); more > 0 {
-			u.deadlineIn(more, ev.pid)
-			return
-		}
+	s.hear(u)
+	if more := u.extended(); more > 0 {
+		u.deadlineIn(more)
+		return
 	}
-	what, name := "./run", policy.TimeoutKill
-	if u.st.Phase == machine.Finishing {
-		what, name = "./finish", policy.TimeoutFinish
-	}
-	s.warn(fmt.Errorf("%s%s (pid %d) has not ended within %s: it is killed", u.prefix, what, ev.pid, name))
-	if u.policy != nil && u.policy.KillGroup && u.st.Phase == machine.Running {
-		unix.Kill(-ev.pid, unix.SIGKILL)
-	}
-	if !u.sendHosted(unix.SIGKILL) {
-		proc.SendSignal(ev.pid, u.pidfd, unix.SIGKILL)
-	}
+	s.feed(u, machine.Overdue)
 }
 
-// resumeDeadline goes on with a timeout that had begun when an earlier core was killed:
-// supervise/status was last written when the process was asked to end, or ./finish begun.
-func (s *service) resumeDeadline(u *unit) {
-	if u.pid == 0 || u.st.Phase != machine.Finishing && !u.st.Termed {
-		return
+// kill kills what has not ended within the time of that name.
+func (s *service) kill(u *unit, what, name string, group bool) {
+	s.warn(fmt.Errorf("%s%s (pid %d) has not ended within %s: it is killed", u.prefix, what, u.pid, name))
+	if group {
+		unix.Kill(-u.pid, unix.SIGKILL)
 	}
-	st, err := s.dir.Stat(u.prefix + "supervise/status")
-	if err != nil {
-		return
+	if !u.sendHosted(unix.SIGKILL) {
+		proc.SendSignal(u.pid, u.pidfd, unix.SIGKILL)
 	}
-	since := time.Unix(st.Mtim.Unix())
-	if u.st.Phase == machine.Finishing {
-		if d := s.timeout(u, policy.TimeoutFinish); d > 0 {
-			u.deadlineIn(time.Until(since.Add(d)), u.pid)
-		}
-		return
-	}
-	s.startTimeoutKill(u, u.pid, since)
 }
 
 // openReadiness makes what ./run is to say by that it is ready, as far as the service says
@@ -168,6 +151,7 @@ func (s *service) openReadiness(u *unit, o *order) (err error) {
 		return err
 	}
 	u.setReady(state.NotReady)
+	s.feed(u, machine.Unready)
 	s.core.stashNow(s)
 	return nil
 }
@@ -229,7 +213,6 @@ func (s *service) restoreNotify(u *unit, k stash) {
 	if u.pid == 0 || u.ready != state.NotReady || u.st.Phase != machine.Running {
 		return
 	}
-	s.startTimeoutReady(u, u.since)
 	fd := k.take(u.prefix + "notify")
 	if fd < 0 && u.policy != nil && u.policy.NotificationFD != 0 {
 		fd, _ = sys.ReopenPipe(proc.Path(u.pid, "fd/"+strconv.Itoa(u.policy.NotificationFD)), unix.O_RDONLY)
@@ -254,8 +237,7 @@ func (s *service) notified(u *unit) {
 			return
 		}
 		if bytes.IndexByte(buf[:n], '\n') >= 0 {
-			u.closeNotify()
-			s.tellReady(u)
+			s.feed(u, machine.Ready)
 		}
 	}
 }
@@ -263,6 +245,7 @@ func (s *service) notified(u *unit) {
 // tellReady records that ./run is ready, and has those look who wait for it: they wait
 // for supervise/status to be written.
 func (s *service) tellReady(u *unit) {
+	u.closeNotify()
 	u.records.Lock()
 	u.ready, u.rec.Ready = state.IsReady, state.IsReady
 	var err error
@@ -274,10 +257,6 @@ func (s *service) tellReady(u *unit) {
 	s.noteRecord(u, err)
 	s.noteReady(u)
 	u.written.status = [state.StatusSize]byte{}
-	u.write()
-	if u == &s.main {
-		s.tellStanding()
-	}
 }
 
 // closeNotify ends the wait for readiness of a service that goes on: the scanner is to
@@ -309,23 +288,20 @@ func (u *unit) stopLate() {
 	}
 }
 
-// startTimeoutReady has a ./run stopped, and thereby started again, that has not said in
-// time that it is ready.
-func (s *service) startTimeoutReady(u *unit, since time.Time) {
-	if u.ready != state.NotReady {
-		return
-	}
+// limitReady begins the time in which ./run has to say that it is ready.
+func (s *service) limitReady(u *unit) {
 	if d := s.timeout(u, policy.TimeoutReady); d > 0 {
-		s.lateIn(u, time.Until(since.Add(d)))
+		u.lateIn(time.Until(u.since.Add(d)))
 	}
 }
 
-func (s *service) lateIn(u *unit, d time.Duration) {
+func (u *unit) lateIn(d time.Duration) {
 	pid := u.pid
-	u.late = time.AfterFunc(max(0, d), func() { s.post(event{kind: evLate, who: u, pid: pid}) })
+	u.late = time.AfterFunc(max(0, d), func() { u.svc.post(event{kind: evLate, who: u, pid: pid}) })
 }
 
-// late stops what is not ready in time.
+// late tells the machine that ./run is not ready in time, unless it is by now, or has asked
+// for more.
 func (s *service) late(ev event) {
 	u := ev.who
 	if u.pid != ev.pid || u.late == nil {
@@ -333,123 +309,89 @@ func (s *service) late(ev event) {
 	}
 	u.late = nil
 	s.hear(u)
-	if more := u.extended(); more > 0 {
-		s.lateIn(u, more)
-		return
-	}
-	if u.ready == state.NotReady && u.st.Phase == machine.Running && !u.st.Termed {
-		s.warn(fmt.Errorf("%s./run (pid %d) is not ready within %s: it is stopped", u.prefix, ev.pid, policy.TimeoutReady))
-		s.feed(u, machine.CmdTerm)
+	switch more := u.extended(); {
+	case !u.st.Unready:
+	case more > 0:
+		u.lateIn(more)
+	default:
+		s.feed(u, machine.Late)
 	}
 }
 
-// deaths are the last ends of a service that says what is to follow them.
-type deaths struct {
-	times []time.Time
-	pause time.Duration // the last rest by back-off
+// exitRefused is the exit code of ./finish after which the service is not started again.
+const exitRefused = 125
+
+// rules are what the service says of what follows an end.
+func (u *unit) rules() machine.Rules {
+	if u.policy == nil {
+		return machine.Rules{}
+	}
+	return u.policy.Rules
 }
 
-// exitFailed is the exit code of ./finish that gives the service up.
-const exitFailed = 125
-
-// endedByPolicy tells the machine that ./run or ./finish is over where the service says
-// what is to follow, and else returns false.
-func (s *service) endedByPolicy(u *unit, r role, ws unix.WaitStatus) bool {
-	if r == isFinish && ws.Exited() && ws.ExitStatus() == exitFailed {
-		s.giveUp(u, "./finish exited 125")
-		return true
+// giveUp has others see that the service stays down until an order starts it.
+func (s *service) giveUp(u *unit, why machine.Event) {
+	text := "./finish exited 125"
+	if why == machine.TooMany {
+		text = fmt.Sprintf("it has ended %d times within %v", u.policy.GiveUpAfter+1, u.policy.GiveUpWithin)
 	}
-	p := u.policy
-	if p == nil || u.st.Want != state.WantUp {
-		return false
-	}
-	now := time.Now()
-	if u.deaths.tooMany(p, now) {
-		s.giveUp(u, fmt.Sprintf("it has ended %d times within %v", p.GiveUpAfter+1, p.GiveUpWithin))
-		return true
-	}
-	if !u.deaths.backOff(p, now.Sub(u.began)) {
-		return false
-	}
-	s.feed(u, machine.GoneBackoff)
-	return true
-}
-
-// tooMany takes an end, and says whether the service is to be given up with it.
-func (d *deaths) tooMany(p *policy.Policy, now time.Time) bool {
-	d.times = append(d.times, now)
-	if n := len(d.times) - max(p.Deaths, p.GiveUpAfter+1); n > 0 {
-		d.times = d.times[n:]
-	}
-	last := len(d.times) - 1
-	return p.GiveUpAfter > 0 && last >= p.GiveUpAfter && now.Sub(d.times[last-p.GiveUpAfter]) <= p.GiveUpWithin
-}
-
-// backOff sets the pause behind a life of that length, and says whether there is one of
-// the service's own.
-func (d *deaths) backOff(p *policy.Policy, lived time.Duration) bool {
-	if p.BackoffMax == 0 {
-		return false
-	}
-	if d.pause *= 2; d.pause == 0 || lived >= p.BackoffMax {
-		d.pause = p.BackoffMin
-	}
-	d.pause = min(d.pause, p.BackoffMax)
-	return true
-}
-
-// giveUp leaves the service down until an order starts it.
-func (s *service) giveUp(u *unit, why string) {
-	s.fatal(fmt.Errorf("%sgiven up: %s; sv up starts it again.", u.prefix, why))
-	u.deaths = deaths{}
+	s.fatal(fmt.Errorf("%sgiven up: %s; sv up starts it again.", u.prefix, text))
 	s.record(u, state.Process{Word: state.ProcFailed, Status: u.ws, Ticks: 1})
-	s.feed(u, machine.Failed)
+	s.tellOver(u)
 }
 
-// strayTimeout is how long what ./run has left behind has between TERM and KILL where
-// timeout-kill does not say it.
-const strayTimeout = 5 * time.Second
+// killTimeout is how long what is to be killed has for its end where timeout-kill does not
+// say it.
+const killTimeout = 5 * time.Second
+
+// killTime is how long what is to be killed in any case has for its end.
+func (s *service) killTime(u *unit) time.Duration {
+	if d := s.timeout(u, policy.TimeoutKill); d > 0 {
+		return d
+	}
+	return killTimeout
+}
 
 // endsStrays says whether what the unit's ./run has left behind is to be ended.
 func (u *unit) endsStrays() bool {
 	return u == &u.svc.main && u.policy != nil && u.policy.KillStrays
 }
 
-// endStrays ends what ./run has left behind in its session, or in a cgroup of its own where
-// there could be one, where the service asks for that. ./finish, and the next ./run, wait
-// for it.
-func (s *service) endStrays(u *unit, pid int) {
-	if !u.endsStrays() || len(u.strays(pid)) == 0 {
-		return
+// findStrays takes note of whether ./run, which was that process, has left behind something
+// that is to be ended: in its session, or in a cgroup of its own where there could be one.
+func (s *service) findStrays(u *unit, pid int) {
+	if u.endsStrays() {
+		s.strays = len(u.strays(pid)) > 0
 	}
-	limit := s.timeout(u, policy.TimeoutKill)
-	if limit == 0 {
-		limit = strayTimeout
-	}
-	s.strays = true
+}
+
+// endStrays sends a signal to what ./run has left behind, and tells the machine when it is
+// gone, or that it is not within limit. Where there is no limit it is sent to what comes of
+// that, too.
+func (s *service) endStrays(u *unit, sig unix.Signal, limit time.Duration) {
+	pid := u.pid
 	go func() {
+		told := machine.StraysGone
 		pause := 5 * time.Millisecond
-		sig := unix.SIGTERM
-		for deadline := time.Now().Add(limit); ; time.Sleep(pause) {
+		for begin, once := time.Now(), false; ; time.Sleep(pause) {
 			left := u.strays(pid)
 			if len(left) == 0 {
 				break
 			}
-			if !time.Now().Before(deadline) {
-				sig = unix.SIGKILL
+			if limit > 0 && time.Since(begin) >= limit {
+				told = machine.StraysLate
+				break
 			}
-			if sig != 0 {
+			if limit == 0 || !once {
+				once = true
 				for _, p := range left {
 					unix.Kill(p, sig)
 					unix.Kill(p, unix.SIGCONT)
 				}
 			}
-			if sig == unix.SIGTERM { // it is asked once
-				sig = 0
-			}
 			pause = min(2*pause, 100*time.Millisecond)
 		}
-		s.post(event{kind: evStraysGone, pid: pid})
+		s.post(event{kind: evStrays, pid: pid, cmd: told})
 	}()
 }
 

@@ -47,6 +47,9 @@ func (c *Core) sign(u *unit, l state.Process) state.Process {
 	at, _ := c.here() // which is known since the service was opened
 	l.World, l.Place, l.Tree, l.Core, l.Want, l.Former = at.world, u.rec.Place, at.tree, c.self, u.want, false
 	l.Ready = u.ready
+	if l.Line = u.rec.Line; l.Line == 0 {
+		l.Line = c.lineage(at.tree)
+	}
 	return l
 }
 
@@ -72,7 +75,7 @@ func (s *service) recordWant(u *unit) {
 	}
 	switch {
 	case s.ordered == 0 && u.want == state.WantOnce && u.st.Phase == machine.Starting: // it is due until a process was made
-		u.rec, u.recorded = state.Process{Word: state.ProcMaking, Ticks: proc.TicksNow(), Place: u.rec.Place}, false
+		u.rec, u.recorded = state.Process{Word: state.ProcMaking, Ticks: proc.TicksNow(), Place: u.rec.Place, Line: u.rec.Line}, false
 	case u.rec.Word == "":
 		u.rec.Word, u.recorded = state.ProcDown, false
 	}

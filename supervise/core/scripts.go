@@ -23,8 +23,16 @@ const (
 	lanes
 )
 
+// heldBy is the event that tells what the end of ./run waits for.
+func (s *service) heldBy() machine.Event {
+	if s.strays {
+		return machine.Left
+	}
+	return machine.Held
+}
+
 // ending says whether something goes on that is to end ./run, or what it has started: a
-// control script, or the search for strays.
+// control script, or the end of its strays.
 func (s *service) ending() bool {
 	return s.lanes[laneLife].busy || s.lanes[laneKill].busy || s.strays
 }

@@ -53,13 +53,15 @@ type unit struct {
 	rest       *time.Timer
 	rests      int            // the number of the last rest
 	policy     *policy.Policy // what the directory says beyond runit; nil: nothing
-	deaths     deaths
+	deaths     machine.Deaths
 	ended      *state.Ended  // of ./run, to be written into supervise/history
 	ends       int16         // behind 1: which line of supervise/history is next; 0: not known yet
 	grouped    bool          // ./run is to be in a cgroup of its own
 	groupKills int32         // how many the kernel had killed there for lack of memory before ./run began
 	oomKnown   bool          // whether it has killed ./run is known of ended
 	hasEnded   bool          // ./run has run, and ended
+	wasTold    bool          // and it had been told to, by an order
+	tooLate    bool          // ./run is stopped since it was not ready in time
 	readied    time.Duration // after which time ./run was ready; 0: it has not said so
 	deadline   *time.Timer   // of what runs, once it is to end
 	notify     int           // the end for reading of the pipe by which ./run says that it is ready; 0: none
@@ -240,7 +242,7 @@ func (s *service) feed(u *unit, ev machine.Event) {
 		s.recordWant(u)
 	}
 	s.takeOut()
-	s.do(u, row.Do) // first: that down is wanted is written together with the TERM
+	s.do(u, row.Do, ev) // first: that down is wanted is written together with the TERM
 	if !row.Later {
 		u.write()
 	}
@@ -249,8 +251,8 @@ func (s *service) feed(u *unit, ev machine.Event) {
 	}
 }
 
-// do has one effect happen.
-func (s *service) do(u *unit, e machine.Effect) {
+// do has one effect of an event happen.
+func (s *service) do(u *unit, e machine.Effect, ev machine.Event) {
 	switch e {
 	case machine.Nothing:
 	case machine.Start:
@@ -260,11 +262,12 @@ func (s *service) do(u *unit, e machine.Effect) {
 		}
 		if u == &s.main {
 			s.attachLog()
-			if s.waitForNeeds() {
+			if s.lacksAny() {
+				s.feed(u, machine.Lacking)
 				return
 			}
 		}
-		s.hook(u, laneUp, job{hook: 'u', then: func(bool) { s.feed(u, machine.Ready) }})
+		s.hook(u, laneUp, job{hook: 'u', then: func(bool) { s.feed(u, machine.Prepared) }})
 	case machine.Spawn:
 		s.spawn(u, isRun)
 	case machine.SpawnFinish:
@@ -276,27 +279,68 @@ func (s *service) do(u *unit, e machine.Effect) {
 	case machine.RestLong:
 		u.restFor(5 * time.Second)
 	case machine.RestOn:
-		u.restFor(time.Second - time.Since(u.began))
+		u.restFor(u.deaths.Rest() - time.Since(u.began))
 	case machine.RestBackoff:
-		u.restFor(u.deaths.pause)
+		u.restFor(u.deaths.Pause)
 	case machine.TellUnready:
 		if err := s.dir.Executable("run", false); err != nil { // of one that is being written there is nothing to say
 			s.fatal(fmt.Errorf("unable to start ./run: %w", err))
 		}
 	case machine.Abort:
-		s.abort(u)
+		s.abort(u, ev)
+	case machine.Watch:
+		s.startWatchdog(u)
+	case machine.WatchAnew:
+		u.talk.worked = time.Now()
+		s.startWatchdog(u)
+	case machine.LimitReady:
+		s.limitReady(u)
+	case machine.TellReady:
+		s.tellReady(u)
+	case machine.StopLate:
+		s.warn(fmt.Errorf("%s./run (pid %d) is not ready within %s: it is stopped", u.prefix, u.pid, policy.TimeoutReady))
+		u.tooLate = true
+		s.stop(u)
+	case machine.LimitHung:
+		s.limitHung(u)
 	case machine.Await:
 		u.restFor(10 * time.Second)
+	case machine.EndStrays:
+		u.restFor(10 * time.Second)
+		s.endStrays(u, unix.SIGTERM, s.killTime(u))
+	case machine.KillStrays:
+		s.endStrays(u, unix.SIGKILL, 0)
+	case machine.Release:
+		s.strays = false
+		s.release()
 	case machine.TellHeld:
 		s.tellHeld()
+	case machine.AwaitNeeds:
+		u.restFor(needsBrief)
+		s.tellNeeds(false)
+	case machine.LookNeeds:
+		s.lookNeeds()
 	case machine.TellNeeds:
 		s.waitsOn()
+	case machine.LimitStop:
+		s.forgetExtension(u)
+		s.limit(u, policy.TimeoutKill, time.Now())
+	case machine.LimitFinish:
+		s.limit(u, policy.TimeoutFinish, time.Now())
+	case machine.ResumeStop:
+		s.resumeLimit(u, policy.TimeoutKill)
+	case machine.ResumeFinish:
+		s.resumeLimit(u, policy.TimeoutFinish)
+	case machine.KillRun:
+		s.kill(u, "./run", policy.TimeoutKill, u.policy != nil && u.policy.KillGroup)
+	case machine.KillFinish:
+		s.kill(u, "./finish", policy.TimeoutFinish, false)
 	case machine.Over:
 		s.tellOver(u)
+	case machine.GiveUp:
+		s.giveUp(u, ev)
 	default:
-		if send := sends[e]; send.sig != 0 {
-			s.hook(u, send.lane, job{hook: send.hook, of: u.pid, then: s.sent(u, u.pid, e)})
-		}
+		s.hook(u, sends[e].lane, job{hook: sends[e].hook, of: u.pid, then: s.sent(u, u.pid, e)})
 	}
 }
 
@@ -311,21 +355,16 @@ func (u *unit) restFor(d time.Duration) {
 func (s *service) ended(u *unit, r role, ws unix.WaitStatus) {
 	u.hasEnded = true
 	u.dropGroup()
+	var end machine.End
 	if r == isRun {
 		u.ws = ws
-		if u == &s.main && s.dir.Readable("finish") {
-			s.feed(u, machine.Died)
-			return
-		}
-	}
-	if s.endedByPolicy(u, r, ws) {
-		return
-	}
-	if time.Since(u.began) < time.Second {
-		s.feed(u, machine.GoneSoon)
+		end.Finish = u == &s.main && s.dir.Readable("finish")
 	} else {
-		s.feed(u, machine.Gone)
+		end.Refuses = ws.Exited() && ws.ExitStatus() == exitRefused
 	}
+	end.At, end.Told = time.Now(), u.wasTold
+	end.Lived = end.At.Sub(u.began)
+	s.feed(u, u.deaths.After(u.st, end, u.rules()))
 }
 
 func (s *service) warn(err error)  { s.core.Say(diag.Warning, s.name, err) }

@@ -1,8 +1,6 @@
 package core
 
 import (
-	"time"
-
 	"golang.org/x/sys/unix"
 
 	"runitbox/supervise/machine"
@@ -59,8 +57,9 @@ func (s *service) stopped(u *unit, pid int) func(suppressed bool) {
 		if !suppressed && u.signal(pid, u.downSignal()) {
 			s.feed(u, machine.TermSent)
 		}
-		s.forgetExtension(u)
-		s.startTimeoutKill(u, pid, time.Now())
+		if u.pid == pid {
+			s.feed(u, machine.Asked)
+		}
 		var last byte
 		switch u.st.Want {
 		case state.WantDown:

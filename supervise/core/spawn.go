@@ -332,9 +332,6 @@ func (s *service) answered(ev event) {
 		u.pid = ev.pid
 		if ev.role == isRun {
 			u.began = time.Now()
-			s.startTimeoutReady(u, u.began)
-		} else {
-			s.startTimeoutFinish(u, ev.pid)
 		}
 		s.feed(u, machine.Spawned)
 		if u.talk != nil { // before that it was not known who may send

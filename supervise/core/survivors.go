@@ -11,9 +11,12 @@ import (
 	"runitbox/supervise/sys"
 )
 
-// survivors are the trees of earlier scanners of which something still runs. Guarded
-// by the core's mu.
+// survivors are the trees of earlier scanners of which something still runs. Those that
+// have taken over from one another are one line, which the first of them gives its number:
+// what has ended under one of them, and was not opened under the next, is known by that.
+// Guarded by the core's mu.
 type survivors struct {
+	line  uint32 // of this tree, if it has taken over from an earlier one
 	alive map[uint32]bool
 	looks map[uint32]*survey
 }
@@ -28,20 +31,39 @@ type survey struct {
 // which a disk may hold up.
 const surveyTime = time.Second
 
-// lives says that something of a tree was seen to run.
-func (c *Core) lives(tree uint32) {
+// lives says that something was seen to run that a record tells of.
+func (c *Core) lives(l state.Process) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.survivors.alive == nil {
 		c.survivors.alive, c.survivors.looks = map[uint32]bool{}, map[uint32]*survey{}
 	}
-	c.survivors.alive[tree] = true
+	c.survivors.alive[l.Tree], c.survivors.alive[l.Line] = true, true
+}
+
+// succeed takes note that this tree goes on with what a record tells of.
+func (c *Core) succeed(l state.Process) {
+	if at, err := c.here(); err == nil && l.Line != 0 && l.Line != at.tree {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.survivors.line = l.Line
+	}
+}
+
+// lineage is the line of a tree that was not told one.
+func (c *Core) lineage(tree uint32) uint32 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.survivors.line != 0 {
+		return c.survivors.line
+	}
+	return tree
 }
 
 // survives says whether something of an earlier scanner's tree still runs: a process
 // that a record in the scanner's directory tells of. It is looked for once for each
 // such tree, when the first service asks of which nothing runs itself.
-func (c *Core) survives(tree uint32) (bool, error) {
+func (c *Core) survives(line uint32) (bool, error) {
 	if c.dir == "" { // the runsv of one directory has looked already
 		return false, nil
 	}
@@ -53,11 +75,11 @@ func (c *Core) survives(tree uint32) (bool, error) {
 	if c.survivors.alive == nil {
 		c.survivors.alive, c.survivors.looks = map[uint32]bool{}, map[uint32]*survey{}
 	}
-	look := c.survivors.looks[tree]
+	look := c.survivors.looks[line]
 	if look == nil {
 		look = &survey{over: make(chan struct{})}
-		c.survivors.looks[tree] = look
-		go c.survey(look, tree, at.world)
+		c.survivors.looks[line] = look
+		go c.survey(look, line, at)
 	}
 	c.mu.Unlock()
 	late := time.NewTimer(surveyTime)
@@ -71,17 +93,17 @@ func (c *Core) survives(tree uint32) (bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.survivors.alive[tree]:
+	case c.survivors.alive[line]:
 		return true, nil
 	case over && look.err != nil:
-		delete(c.survivors.looks, tree) // another look will be made
+		delete(c.survivors.looks, line) // another look will be made
 		return false, look.err
 	}
 	return false, nil
 }
 
 // survey looks through the records of all services in the scanner's directory.
-func (c *Core) survey(look *survey, tree uint32, w state.World) {
+func (c *Core) survey(look *survey, line uint32, here origin) {
 	defer close(look.over)
 	dir, err := os.Open(c.dir)
 	if err != nil {
@@ -100,27 +122,32 @@ func (c *Core) survey(look *survey, tree uint32, w state.World) {
 			continue
 		}
 		for _, path := range []string{name + "/supervise/proc", name + "/log/supervise/proc"} {
-			runs, err := stillRuns(at, path, tree, w)
+			runs, err := stillRuns(at, path, line, here)
 			if !runs && err == nil && c.states != "" {
-				runs, err = stillRuns(unix.AT_FDCWD, c.states+"/"+path, tree, w)
+				runs, err = stillRuns(unix.AT_FDCWD, c.states+"/"+path, line, here)
 			}
 			if err != nil {
 				look.err = err
 			}
 			if runs {
 				look.err = nil
-				c.lives(tree)
+				c.lives(state.Process{Tree: line, Line: line})
 				return
 			}
 		}
 	}
 }
 
-// stillRuns says whether the record at path is of this tree and its process runs.
-func stillRuns(at int, path string, tree uint32, w state.World) (bool, error) {
+// stillRuns says whether the record at path is of this line and its process runs, or is of
+// this scanner, which runs itself. One that was written before its core knew of the line has
+// the tree's number alone.
+func stillRuns(at int, path string, line uint32, here origin) (bool, error) {
 	l, ok, err := proc.Read(at, path)
-	if err != nil || !ok || l.Tree != tree || l.PID == 0 || trustOf(l, w, l.Place) != trustAll {
+	if err != nil || !ok || l.Line != line && l.Tree != line || l.PID == 0 && l.Tree != here.tree || trustOf(l, here.world, l.Place) != trustAll {
 		return false, err
+	}
+	if l.Tree == here.tree {
+		return true, nil
 	}
 	s, err := proc.See(l)
 	if s.PidFD >= 0 {

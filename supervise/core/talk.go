@@ -36,10 +36,6 @@ const (
 	talkSaid   = "supervise/notify.said"
 )
 
-// hangTimeout is how long what hangs has between ABRT and KILL where timeout-kill does
-// not say it.
-const hangTimeout = 5 * time.Second
-
 // openTalk makes the socket for a ./run that is about to be made.
 func (s *service) openTalk(u *unit) error {
 	fd, address, err := s.bindTalk(u)
@@ -213,9 +209,9 @@ func (s *service) restoreTalk(u *unit, k stash) {
 	}
 	switch {
 	case !t.said.Hung.IsZero():
-		s.killHung(u, t.said.Hung)
+		s.feed(u, machine.AbortSent)
 	case !t.worked.IsZero():
-		s.startWatchdog(u)
+		s.feed(u, machine.Works)
 	}
 	s.post(event{kind: evTalk, who: u})
 }
@@ -296,8 +292,8 @@ func (s *service) hear(u *unit) {
 // actOn does what messages ask for.
 func (s *service) actOn(u *unit, said state.Said, now time.Time) {
 	t := u.talk
-	ready := said.Ready && u.ready != state.IsReady
-	works := said.Works || ready || said.Change && u.ready == state.IsReady && t.worked.IsZero()
+	ready := said.Ready && u.st.Unready
+	works := said.Works || ready || said.Change && !u.st.Unready && t.worked.IsZero()
 	if works = works && s.watchdogTime(u) > 0; works {
 		t.worked = now
 	}
@@ -305,14 +301,13 @@ func (s *service) actOn(u *unit, said state.Said, now time.Time) {
 		s.writeSaid(u)
 	}
 	if ready {
-		u.closeNotify()
-		s.tellReady(u)
+		s.feed(u, machine.Ready)
 	}
 	if works || said.Change && t.watchdog != nil {
-		s.startWatchdog(u)
+		s.feed(u, machine.Works)
 	}
 	if said.Hangs {
-		s.hang(u, "it has said so")
+		s.feed(u, machine.Hangs)
 	}
 }
 
@@ -348,7 +343,7 @@ func (s *service) watchdogTime(u *unit) time.Duration {
 func (s *service) startWatchdog(u *unit) {
 	t := u.talk
 	limit := s.watchdogTime(u)
-	if limit == 0 || !t.said.Hung.IsZero() {
+	if limit == 0 {
 		return
 	}
 	left := min(limit, max(0, time.Until(t.worked.Add(limit)))) // the clock may have been set
@@ -360,65 +355,51 @@ func (s *service) startWatchdog(u *unit) {
 	t.watchdog = time.AfterFunc(left, func() { s.post(event{kind: evSilent, who: u, pid: pid}) })
 }
 
-// silent acts on a ./run that has not said in time that it works. That may have come
-// meanwhile; and who is paused on purpose says nothing.
+// silent tells the machine of a ./run that has not said in time that it works. That may have
+// come meanwhile.
 func (s *service) silent(ev event) {
 	u := ev.who
 	if u.talk == nil || u.pid != ev.pid {
 		return
 	}
 	s.hear(u)
-	t := u.talk
-	if t == nil || !t.said.Hung.IsZero() {
-		return
-	}
-	limit := s.watchdogTime(u)
-	if u.st.Paused {
-		t.worked = time.Now()
-	}
-	if time.Since(t.worked) < limit {
+	switch t := u.talk; {
+	case t == nil:
+	case time.Since(t.worked) < s.watchdogTime(u):
 		s.startWatchdog(u)
+	default:
+		s.feed(u, machine.Silent)
+	}
+}
+
+// abort has ./run, which hangs, tell where it does by a core dump.
+func (s *service) abort(u *unit, why machine.Event) {
+	if u.talk == nil {
 		return
 	}
-	s.hang(u, fmt.Sprintf("it has not said WATCHDOG=1 for %v", limit))
-}
-
-// hang has what does not work any more ended, and so started again.
-func (s *service) hang(u *unit, why string) {
-	before := u.talk.said.Hung
-	s.feed(u, machine.Hung)
-	if u.talk != nil && u.talk.said.Hung != before {
-		s.warn(fmt.Errorf("%s./run (pid %d) hangs: %s: it is sent ABRT", u.prefix, u.pid, why))
+	u.talk.said.Hung = time.Now()
+	s.writeSaid(u)
+	u.signal(u.pid, unix.SIGABRT)
+	u.signal(u.pid, unix.SIGCONT)
+	s.feed(u, machine.AbortSent)
+	text := "it has said so"
+	if why == machine.Silent {
+		text = fmt.Sprintf("it has not said WATCHDOG=1 for %v", s.watchdogTime(u))
 	}
+	s.warn(fmt.Errorf("%s./run (pid %d) hangs: %s: it is sent ABRT", u.prefix, u.pid, text))
 }
 
-// abort has ./run, which hangs, tell where it does by a core dump, and killed if it does
-// not end by that.
-func (s *service) abort(u *unit) {
-	if t := u.talk; t != nil && t.said.Hung.IsZero() {
-		t.said.Hung = time.Now()
-		s.writeSaid(u)
-		u.signal(u.pid, unix.SIGABRT)
-		u.signal(u.pid, unix.SIGCONT)
-		s.killHung(u, t.said.Hung)
-	}
-}
-
-// killHung has what was sent ABRT at that time killed.
-func (s *service) killHung(u *unit, since time.Time) {
+// limitHung begins the time that what was sent ABRT has to end.
+func (s *service) limitHung(u *unit) {
 	if u.deadline != nil {
 		return
 	}
-	limit := s.timeout(u, "timeout-kill")
-	if limit == 0 {
-		limit = hangTimeout
-	}
-	u.deadlineIn(time.Until(since.Add(limit)), u.pid)
+	u.deadlineIn(time.Until(u.talk.said.Hung.Add(s.killTime(u))))
 }
 
 // extended is how much longer ./run is given than a timeout says, as it has asked for.
 func (u *unit) extended() time.Duration {
-	if u.talk == nil || !u.talk.said.Hung.IsZero() {
+	if u.talk == nil || u.st.Hung {
 		return 0
 	}
 	return max(0, time.Until(u.talk.said.Extended))

@@ -90,9 +90,7 @@ func (c *Core) tidyUp() { c.guardAll(c.tidyNow) }
 func (c *Core) tidyNow() {
 	c.pool.shrink()
 	need := c.needThreads() + poolLeast
-	for range min(poolMax, max(0, threads.Count()-need)) { // each of them ends with the thread that it is on
-		go runtime.LockOSThread()
-	}
+	threads.Trim(need)
 	threads.Reserve(need)
 	debug.SetGCPercent(50)
 	if c.services.addedSince() > smallTree { // else the first collection takes more memory than there is to give back

@@ -60,8 +60,8 @@ func askEarly(stack unsafe.Pointer) {
 		return
 	}
 	early.head[0] = Ask
-	*(*uint32)(unsafe.Pointer(&early.head[9])) = uint32(argc - 1)
-	*(*uint32)(unsafe.Pointer(&early.head[13])) = uint32(env)
+	*(*uint32)(unsafe.Pointer(&early.head[textsAt])) = uint32(argc - 1)
+	*(*uint32)(unsafe.Pointer(&early.head[textsAt+4])) = uint32(env)
 	early.parts[0] = unix.Iovec{Base: &early.head[0], Len: headSize}
 	early.parts[1] = unix.Iovec{Base: (*byte)(begin), Len: uint64(size)}
 	fd, ok := meetEarly()

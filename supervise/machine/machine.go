@@ -14,7 +14,7 @@ const (
 	Idle      Phase = iota // no process, and none is about to be
 	Starting               // control/u runs, or the process is being made
 	Running                // ./run runs
-	Ending                 // ./run has ended, a control script that was to end it has not
+	Ending                 // ./run has ended; a control script that was to end it, or what it left behind, has not
 	Finishing              // ./finish runs or is being made
 	Resting                // down, until a second has passed or an order comes
 	Waiting                // down, until what it needs is ready
@@ -35,12 +35,14 @@ func (p Phase) State() state.State {
 
 // Status is all that the machine remembers of a service.
 type Status struct {
-	Phase  Phase
-	Want   state.Want
-	Paused bool
-	Termed bool // a TERM was sent to the process that runs
-	Log    bool // it is a log service
-	Failed bool // it was given up: it stays down until an order starts it
+	Phase   Phase
+	Want    state.Want
+	Paused  bool
+	Termed  bool // a TERM was sent to the process that runs
+	Log     bool // it is a log service
+	Failed  bool // it was given up: it stays down until an order starts it
+	Hung    bool // the process was sent ABRT, since it does not work
+	Unready bool // ./run has yet to say that it is ready
 }
 
 // Event is what can happen to a service: a command byte read from
@@ -70,33 +72,56 @@ const (
 
 // What else happens.
 const (
-	Ready        Event = 0x80 + iota // control/u is over: ./run may be made
+	// A start.
+	Prepared     Event = 0x80 + iota // control/u is over: ./run may be made
+	Unready                          // ./run, which is about to be made, is to say when it is ready
 	Spawned                          // the process was made
 	Unmade                           // no process could be made: the system is short of something
-	Held                             // ./run has ended, but control/t, d, x or k still runs
-	Died                             // ./run has ended and there is a ./finish
-	Gone                             // the last process of a round has ended, a second or more after ./run began
-	GoneSoon                         // the same, within the first second
-	GoneBackoff                      // the same, and the service says how long the rest is
-	Failed                           // the same, and it is to be given up
-	Rested                           // the rest is over
-	TermSent                         // TERM was sent
-	StopSent                         // control/p and STOP are through
-	ContSent                         // the same of CONT
-	Unfed                            // of a log service: its pipe is closed, it shall end by itself
-	Begin                            // the service was opened, and nothing of it runs
-	BeginSoon                        // the same, less than a second after its last process ended
-	BeginUnready                     // the same, and there is no ./run that can be executed
-	FoundRun                         // an earlier core has left ./run, or its end
-	FoundFinish                      // an earlier core has left ./finish, or its end
-	FoundMaking                      // an earlier core was about to make ./run, and no process came of it
-	FoundOther                       // what runs is of a directory that was here before
-	Resumed                          // ./run was taken over, and no control script of it runs
-	Scripted                         // the same, and a control script of it goes on
-	FoundFailed                      // an earlier core has given it up
-	Hung                             // ./run has not said in time that it works
 	Lacking                          // something that it needs is not ready
+	NeedsChanged                     // that may be so no more
 	Met                              // all that it needs is ready
+
+	// What ./run says of itself.
+	Ready     // it is ready
+	Late      // it has not said so in time
+	Works     // it works
+	Silent    // it has not said so in time
+	Hangs     // it does not work
+	AbortSent // ABRT was sent for that, by this core or an earlier one
+
+	// Orders to the process.
+	TermSent // TERM was sent
+	Asked    // control/t and TERM are through, or the one has suppressed the other
+	Overdue  // the time that the process has to end is over
+	StopSent // control/p and STOP are through
+	ContSent // the same of CONT
+
+	// An end, and what follows it.
+	Held        // ./run has ended, but control/t, d, x or k still runs
+	Left        // ./run has ended, but has left behind what is to end before more follows
+	StraysLate  // that has not ended in time
+	StraysGone  // it has ended
+	Died        // ./run has ended and there is a ./finish
+	Gone        // the last process of a round has ended, a second or more after ./run began
+	GoneSoon    // the same, within the first second
+	GoneBackoff // the same, and the service says how long the rest is
+	TooMany     // the same, and its ends are more than it may have
+	Refused     // the same; ./finish has exited 125: it is not to be started again
+	Rested      // the rest is over
+	Unfed       // of a log service: its pipe is closed, it shall end by itself
+
+	// What is there when the service is opened.
+	Begin        // nothing of it runs
+	BeginSoon    // the same, less than a second after its last process ended
+	BeginUnready // the same, and there is no ./run that can be executed
+	FoundRun     // an earlier core has left ./run, or its end
+	FoundFinish  // an earlier core has left ./finish, or its end
+	FoundMaking  // an earlier core was about to make ./run, and no process came of it
+	FoundFailed  // an earlier core has given it up
+	Taken        // what runs was taken over; one of the next three follows
+	FoundOther   // it is of a directory that was here before
+	Resumed      // it is not, and no control script of it runs
+	Scripted     // it is not, and a control script of it goes on
 
 	events = iota + 0x80
 )
@@ -106,21 +131,11 @@ type Effect byte
 
 // The effects.
 const (
-	Nothing     Effect = iota
-	Start              // Lacking, where something that it needs is not ready; else control/u, then Ready
-	Spawn              // make ./run
-	SpawnFinish        // make ./finish
-	Stop               // control/t, TERM; then CONT and control/d or control/x, as is wanted
-	Rest               // Rested after a second
-	RestLong           // Rested after five seconds
-	RestOn             // Rested when a second since the last end has passed
-	RestBackoff        // Rested after the pause that the service says
-	Await              // Rested after ten seconds
-	TellUnready        // say why ./run cannot be executed
-	TellHeld           // warn of the control script that the end waits for
-	TellNeeds          // warn of what it needs and will not be ready by itself
-	Over               // it has ended, and is not started again without an order
-	SendKill           // from here on: the control script of that name, then the signal
+	Nothing Effect = iota
+
+	// Signals.
+	Stop     // control/t, TERM, Asked; then CONT and control/d or control/x, as is wanted
+	SendKill // from here to SendReload: the control script of that name, then the signal
 	SendStop
 	SendCont
 	SendHup
@@ -130,30 +145,74 @@ const (
 	SendUsr1
 	SendUsr2
 	SendReload // control/h, then what reload-signal says
-	Abort      // ABRT, and KILL for who does not end by it
+
+	// A start.
+	Start       // Lacking, where something that it needs is not ready; else control/u, then Prepared
+	Spawn       // make ./run; Unready before, where the service says so
+	SpawnFinish // make ./finish
+	AwaitNeeds  // Rested after a moment; warn of what it needs that was given up
+	LookNeeds   // Met, or the same warning
+	TellNeeds   // others are to see that it waits; a second later, warn of all that will not be ready by itself
+	TellUnready // say why ./run cannot be executed
+
+	// What ./run says of itself.
+	LimitReady // Late after timeout-ready, counted from when ./run began
+	TellReady  // others are to see that ./run is ready
+	StopLate   // say that ./run is not ready in time; then as Stop
+	Watch      // Silent after watchdog, counted from when ./run has said last that it works
+	WatchAnew  // the same, counted from now
+	Abort      // ABRT, CONT, AbortSent
+
+	// The time that a process has to end. One that runs is not begun again.
+	LimitStop    // Overdue after timeout-kill
+	LimitHung    // the same, 5 seconds where there is none, counted from the ABRT
+	LimitFinish  // Overdue after timeout-finish
+	ResumeStop   // LimitStop, counted from when an earlier core has told of the TERM
+	ResumeFinish // LimitFinish, counted from when that has told of ./finish
+	KillRun      // KILL to ./run, or to its process group where the service says so
+	KillFinish   // KILL to ./finish
+
+	// An end, and what follows it.
+	Await       // Rested after ten seconds
+	TellHeld    // warn of the control script that the end waits for
+	EndStrays   // TERM to what ./run has left behind; StraysLate after timeout-kill or 5 seconds; and Await
+	KillStrays  // KILL to it
+	Release     // what follows the end of ./run, unless a control script holds it up
+	Rest        // Rested after a second
+	RestLong    // Rested after five seconds
+	RestOn      // Rested when a second since the last end has passed
+	RestBackoff // Rested after the pause that the service says
+	Over        // it has ended, and is not started again without an order
+	GiveUp      // the same, and others are to see that it was given up
 )
 
-// condition is what a row depends on beside phase and event.
+// condition is what a row depends on beside phase and event: the order as it is with the
+// event, and the flags as they were before it, but for those that it clears.
 type condition byte
 
 const (
-	always    condition = iota
-	ifUp                // up is wanted, and the service was not given up; else it stays down
-	ifWanted            // up or once is wanted, and it was not given up; else it stays down
-	ifAgainst           // an order to end was not told to the process yet; else there is nothing to do
-	ifWorking           // the process is neither paused nor asked to end; else there is nothing to do
+	always     condition = iota
+	ifUp                 // up is wanted, and the service was not given up
+	ifWanted             // up or once is wanted, and it was not given up
+	ifAgainst            // an order to end was not told to the process yet
+	ifTermed             // TERM was sent to the process
+	ifUntermed           // it was not
+	ifUnready            // ./run has yet to say that it is ready
+	ifPaused             // the process is paused, and was not sent ABRT
+	ifWorking            // the process is neither paused, nor asked to end, nor was it sent ABRT
 )
 
-// Row is what one event means in one phase.
+// Row is what one event means in one phase, where its condition holds.
 type Row struct {
+	on     Event
+	when   condition
 	next   Phase
 	Do     Effect
-	when   condition
 	Later  bool // the status is written when the process was made; a script before it has it written
 	Record bool // an order to run once is recorded, since it is due until a process was made
 }
 
-// mark is what an event does to Paused or Termed.
+// mark is what an event does to a flag.
 type mark byte
 
 const (
@@ -164,124 +223,156 @@ const (
 
 // change is what an event does to the status in every phase that it names.
 type change struct {
+	on      Event
 	gives   bool // a standing order:
 	want    state.Want
 	paused  mark
 	termed  mark
+	hung    mark
+	unready mark
 	failed  mark
-	only    bool   // the flags change in phase Running only
-	except  bool   // the flags change in every phase but Running
-	notLogs bool   // a log service ignores the event: it ends when its pipe does
-	last    Effect // what is done where the service then stays down
+	only    bool // the flags change in phase Running only
+	except  bool // the flags change in every phase but Running
+	clears  bool // a process has come or gone: the flags that are of one process are unset
+	notLogs bool // a log service ignores the event: it ends when its pipe does
 }
 
 // changes is the first half of the machine: what an event changes wherever it comes.
-var changes = [events]change{
-	CmdUp:       {gives: true, want: state.WantUp, failed: unset},
-	CmdDown:     {gives: true, want: state.WantDown},
-	CmdOnce:     {gives: true, want: state.WantOnce, failed: unset},
-	CmdExit:     {gives: true, want: state.WantExit, notLogs: true},
-	Unfed:       {gives: true, want: state.WantExit},
-	CmdPause:    {paused: set, except: true}, // what runs is paused when its control script has ended
-	CmdCont:     {paused: unset, except: true},
-	StopSent:    {paused: set},
-	ContSent:    {paused: unset},
-	TermSent:    {termed: set, only: true},
-	Spawned:     {paused: unset, termed: unset}, // flags are of one process
-	Died:        {paused: unset, termed: unset},
-	Gone:        {paused: unset, termed: unset, last: Over},
-	GoneSoon:    {paused: unset, termed: unset, last: Over},
-	GoneBackoff: {paused: unset, termed: unset, last: Over},
-	Failed:      {paused: unset, termed: unset, failed: set},
-	FoundFailed: {failed: set},
-	Begin:       {last: Over}, // an earlier core may not have told that
-	BeginSoon:   {last: Over},
+var changes = [...]change{
+	{on: CmdUp, gives: true, want: state.WantUp, failed: unset},
+	{on: CmdDown, gives: true, want: state.WantDown},
+	{on: CmdOnce, gives: true, want: state.WantOnce, failed: unset},
+	{on: CmdExit, gives: true, want: state.WantExit, notLogs: true},
+	{on: Unfed, gives: true, want: state.WantExit},
+	{on: CmdPause, paused: set, except: true}, // what runs is paused when its control script has ended
+	{on: CmdCont, paused: unset, except: true},
+	{on: StopSent, paused: set},
+	{on: ContSent, paused: unset},
+	{on: TermSent, termed: set, only: true},
+	{on: AbortSent, hung: set, only: true},
+	{on: Prepared, unready: unset},
+	{on: Unready, unready: set},
+	{on: Ready, unready: unset},
+	{on: Spawned, clears: true},
+	{on: Died, clears: true},
+	{on: Gone, clears: true},
+	{on: GoneSoon, clears: true},
+	{on: GoneBackoff, clears: true},
+	{on: TooMany, clears: true, failed: set},
+	{on: Refused, clears: true, failed: set},
+	{on: FoundFailed, failed: set},
 }
 
-// moves is the other half: the next phase and what is to be done. A pair that is
-// not listed does nothing, on purpose. Both are arrays, so that no start has to
-// fill a map.
-var moves = [phases][events]*Row{
+// moves is the other half: the next phase and what is to be done. Of the rows of an event
+// the first counts whose condition holds. An event without one does nothing, on purpose.
+var moves = [phases][]Row{
 	Idle: {
-		CmdUp:        {next: Starting, Do: Start},
-		CmdOnce:      {next: Starting, Do: Start, Record: true},
-		Begin:        {next: Starting, Do: Start, when: ifUp},
-		BeginSoon:    {next: Resting, Do: RestOn, when: ifUp},
-		BeginUnready: {next: Idle, Do: TellUnready, when: ifWanted},
-		FoundMaking:  {next: Starting, Do: Start, when: ifWanted, Record: true},
-		FoundFailed:  {next: Idle, Do: Over},
-		FoundRun:     {next: Running},
-		FoundFinish:  {next: Finishing},
+		{on: CmdUp, next: Starting, Do: Start},
+		{on: CmdOnce, next: Starting, Do: Start, Record: true},
+		{on: Begin, when: ifUp, next: Starting, Do: Start},
+		{on: Begin, next: Idle, Do: Over}, // an earlier core may not have told that
+		{on: BeginSoon, when: ifUp, next: Resting, Do: RestOn},
+		{on: BeginSoon, next: Idle, Do: Over},
+		{on: BeginUnready, when: ifWanted, next: Idle, Do: TellUnready},
+		{on: FoundMaking, when: ifWanted, next: Starting, Do: Start, Record: true},
+		{on: FoundFailed, next: Idle, Do: Over},
+		{on: FoundRun, next: Running},
+		{on: FoundFinish, next: Finishing},
 	},
 	Starting: {
-		Ready:       {next: Starting, Do: Spawn, when: ifWanted, Later: true},
-		Spawned:     {next: Running, Do: Stop, when: ifAgainst}, // the order may have changed meanwhile
-		Unmade:      {next: Resting, Do: RestLong, when: ifWanted},
-		Died:        {next: Finishing, Do: SpawnFinish}, // ./run could not be executed
-		Gone:        {next: Starting, Do: Start, when: ifUp, Later: true},
-		GoneSoon:    {next: Resting, Do: Rest, when: ifUp},
-		GoneBackoff: {next: Resting, Do: RestBackoff, when: ifUp},
-		Failed:      {next: Idle, Do: Over},
-		Lacking:     {next: Waiting, when: ifWanted},
+		{on: Prepared, when: ifWanted, next: Starting, Do: Spawn, Later: true},
+		{on: Prepared, next: Idle},
+		{on: Unready, next: Starting, Later: true},
+		{on: Ready, when: ifUnready, next: Starting, Do: TellReady, Later: true}, // it has begun, and that is not known yet
+		{on: Lacking, when: ifWanted, next: Waiting, Do: AwaitNeeds},
+		{on: Lacking, next: Idle},
+		{on: NeedsChanged, next: Starting, Later: true},         // it had all when it began
+		{on: Spawned, when: ifAgainst, next: Running, Do: Stop}, // the order may have changed meanwhile
+		{on: Spawned, when: ifUnready, next: Running, Do: LimitReady},
+		{on: Spawned, next: Running},
+		{on: Unmade, when: ifWanted, next: Resting, Do: RestLong},
+		{on: Unmade, next: Idle},
+		{on: Died, next: Finishing, Do: SpawnFinish}, // ./run could not be executed
 	},
 	Running: {
-		CmdDown:     {next: Running, Do: Stop},
-		CmdExit:     {next: Running, Do: Stop},
-		CmdTerm:     {next: Running, Do: Stop},
-		CmdKill:     {next: Running, Do: SendKill},
-		CmdPause:    {next: Running, Do: SendStop},
-		CmdCont:     {next: Running, Do: SendCont},
-		CmdHup:      {next: Running, Do: SendHup},
-		CmdAlarm:    {next: Running, Do: SendAlarm},
-		CmdInt:      {next: Running, Do: SendInt},
-		CmdQuit:     {next: Running, Do: SendQuit},
-		CmdUsr1:     {next: Running, Do: SendUsr1},
-		CmdUsr2:     {next: Running, Do: SendUsr2},
-		CmdReload:   {next: Running, Do: SendReload},
-		Hung:        {next: Running, Do: Abort, when: ifWorking},
-		FoundOther:  {next: Running, Do: Stop},
-		Resumed:     {next: Running, Do: Stop, when: ifAgainst}, // the order was cut off before the signal
-		Held:        {next: Ending, Do: Await},
-		Died:        {next: Finishing, Do: SpawnFinish},
-		Gone:        {next: Starting, Do: Start, when: ifUp, Later: true},
-		GoneSoon:    {next: Resting, Do: Rest, when: ifUp},
-		GoneBackoff: {next: Resting, Do: RestBackoff, when: ifUp},
-		Failed:      {next: Idle, Do: Over},
+		{on: CmdDown, next: Running, Do: Stop},
+		{on: CmdExit, next: Running, Do: Stop},
+		{on: CmdTerm, next: Running, Do: Stop},
+		{on: CmdKill, next: Running, Do: SendKill},
+		{on: CmdPause, next: Running, Do: SendStop},
+		{on: CmdCont, next: Running, Do: SendCont},
+		{on: CmdHup, next: Running, Do: SendHup},
+		{on: CmdAlarm, next: Running, Do: SendAlarm},
+		{on: CmdInt, next: Running, Do: SendInt},
+		{on: CmdQuit, next: Running, Do: SendQuit},
+		{on: CmdUsr1, next: Running, Do: SendUsr1},
+		{on: CmdUsr2, next: Running, Do: SendUsr2},
+		{on: CmdReload, next: Running, Do: SendReload},
+		{on: Asked, next: Running, Do: LimitStop},
+		{on: Overdue, next: Running, Do: KillRun},
+		{on: Ready, when: ifUnready, next: Running, Do: TellReady},
+		{on: Late, when: ifUntermed, next: Running, Do: StopLate},
+		{on: Works, next: Running, Do: Watch},
+		{on: Silent, when: ifWorking, next: Running, Do: Abort},
+		{on: Silent, when: ifPaused, next: Running, Do: WatchAnew}, // who is paused on purpose says nothing
+		{on: Hangs, when: ifWorking, next: Running, Do: Abort},
+		{on: AbortSent, next: Running, Do: LimitHung},
+		{on: Taken, when: ifTermed, next: Running, Do: ResumeStop},
+		{on: Taken, when: ifUnready, next: Running, Do: LimitReady},
+		{on: FoundOther, next: Running, Do: Stop},
+		{on: Resumed, when: ifAgainst, next: Running, Do: Stop}, // the order was cut off before the signal
+		{on: Held, next: Ending, Do: Await},
+		{on: Left, next: Ending, Do: EndStrays},
+		{on: Died, next: Finishing, Do: SpawnFinish},
 	},
 	Ending: { // it shows as running, so that what its script does with supervise/pid meets no other process
-		Rested:      {next: Ending, Do: TellHeld},
-		Died:        {next: Finishing, Do: SpawnFinish},
-		Gone:        {next: Starting, Do: Start, when: ifUp, Later: true},
-		GoneSoon:    {next: Resting, Do: Rest, when: ifUp},
-		GoneBackoff: {next: Resting, Do: RestBackoff, when: ifUp},
-		Failed:      {next: Idle, Do: Over},
+		{on: Rested, next: Ending, Do: TellHeld},
+		{on: StraysLate, next: Ending, Do: KillStrays},
+		{on: StraysGone, next: Ending, Do: Release, Later: true},
+		{on: Died, next: Finishing, Do: SpawnFinish},
 	},
 	Finishing: { // ./finish runs whatever is wanted
-		Spawned:     {next: Finishing},
-		Unmade:      {next: Finishing, Do: RestLong},
-		Rested:      {next: Finishing, Do: SpawnFinish},
-		Gone:        {next: Starting, Do: Start, when: ifUp, Later: true},
-		GoneSoon:    {next: Resting, Do: Rest, when: ifUp},
-		GoneBackoff: {next: Resting, Do: RestBackoff, when: ifUp},
-		Failed:      {next: Idle, Do: Over},
+		{on: Spawned, next: Finishing, Do: LimitFinish},
+		{on: Taken, next: Finishing, Do: ResumeFinish},
+		{on: Overdue, next: Finishing, Do: KillFinish},
+		{on: Unmade, next: Finishing, Do: RestLong},
+		{on: Rested, next: Finishing, Do: SpawnFinish},
+		{on: Refused, next: Idle, Do: GiveUp},
 	},
 	Resting: {
-		CmdUp:   {next: Starting, Do: Start},
-		CmdOnce: {next: Starting, Do: Start, Record: true},
-		CmdDown: {next: Idle, Do: Over},
-		CmdExit: {next: Idle, Do: Over},
-		Unfed:   {next: Idle},
-		Rested:  {next: Starting, Do: Start, when: ifWanted},
+		{on: CmdUp, next: Starting, Do: Start},
+		{on: CmdOnce, next: Starting, Do: Start, Record: true},
+		{on: CmdDown, next: Idle, Do: Over},
+		{on: CmdExit, next: Idle, Do: Over},
+		{on: Unfed, next: Idle},
+		{on: Rested, when: ifWanted, next: Starting, Do: Start},
+		{on: Rested, next: Idle},
 	},
 	Waiting: { // an order to start looks anew at what it needs
-		CmdUp:   {next: Starting, Do: Start},
-		CmdOnce: {next: Starting, Do: Start, Record: true},
-		CmdDown: {next: Idle, Do: Over},
-		CmdExit: {next: Idle, Do: Over},
-		Rested:  {next: Waiting, Do: TellNeeds},
-		Met:     {next: Starting, Do: Start, when: ifWanted},
+		{on: CmdUp, next: Starting, Do: Start},
+		{on: CmdOnce, next: Starting, Do: Start, Record: true},
+		{on: CmdDown, next: Idle, Do: Over},
+		{on: CmdExit, next: Idle, Do: Over},
+		{on: Rested, next: Waiting, Do: TellNeeds},
+		{on: NeedsChanged, next: Waiting, Do: LookNeeds},
+		{on: Met, when: ifWanted, next: Starting, Do: Start},
+		{on: Met, next: Idle},
 	},
 }
+
+// ends are further rows of each phase that the last process of a round may end in.
+var ends = [...]Row{
+	{on: Gone, when: ifUp, next: Starting, Do: Start, Later: true},
+	{on: Gone, next: Idle, Do: Over},
+	{on: GoneSoon, when: ifUp, next: Resting, Do: Rest},
+	{on: GoneSoon, next: Idle, Do: Over},
+	{on: GoneBackoff, when: ifUp, next: Resting, Do: RestBackoff},
+	{on: GoneBackoff, next: Idle, Do: Over},
+	{on: TooMany, next: Idle, Do: GiveUp},
+}
+
+// mayEnd says whether ends holds in a phase.
+func (p Phase) mayEnd() bool { return Starting <= p && p <= Finishing }
 
 // Standing is what a service is to those that need it.
 type Standing byte
@@ -295,11 +386,10 @@ const (
 	GivenUp                 // the same, since it has failed
 )
 
-// Standing says what a service of that status is to those that need it; ready is false
-// for one that has yet to say that it is ready.
-func (s Status) Standing(ready bool) Standing {
+// Standing says what a service of that status is to those that need it.
+func (s Status) Standing() Standing {
 	switch {
-	case s.Phase == Running && ready && !s.Termed:
+	case s.Phase == Running && !s.Unready && !s.Termed:
 		return Reached
 	case s.Phase == Idle && s.Failed:
 		return GivenUp
@@ -312,29 +402,50 @@ func (s Status) Standing(ready bool) Standing {
 // Step decides what an event means. It starts nothing and reads no clock. The row
 // that it returns is the one to act on.
 func Step(s Status, ev Event) (Status, Row) {
-	c := changes[ev]
+	var c change
+	for i := range changes {
+		if changes[i].on == ev {
+			c = changes[i]
+		}
+	}
 	if s.Log && c.notLogs {
 		return s, Row{next: s.Phase}
 	}
 	if c.gives {
 		s.Want = c.want
 	}
+	if c.clears {
+		s.Paused, s.Termed, s.Hung = false, false, false
+	}
+	r := s.row(ev) // which looks at the other flags as they were
 	if running := s.Phase == Running; !(c.only && !running || c.except && running) {
 		s.Paused, s.Termed, s.Failed = c.paused.on(s.Paused), c.termed.on(s.Termed), c.failed.on(s.Failed)
-	}
-	m := moves[s.Phase][ev]
-	if m == nil {
-		return s, Row{next: s.Phase}
-	}
-	r := *m
-	if !r.when.holds(s) {
-		r = Row{next: Idle, Do: c.last}
-		if m.when == ifAgainst || m.when == ifWorking {
-			r.next = m.next
-		}
+		s.Hung, s.Unready = c.hung.on(s.Hung), c.unready.on(s.Unready)
 	}
 	s.Phase = r.next
 	return s, r
+}
+
+// row is the row of the event that counts. Without one the phase stays.
+func (s Status) row(ev Event) Row {
+	r := s.first(moves[s.Phase], ev)
+	if r == nil && s.Phase.mayEnd() {
+		r = s.first(ends[:], ev)
+	}
+	if r == nil {
+		return Row{next: s.Phase}
+	}
+	return *r
+}
+
+// first is the first of the rows that is of the event and whose condition holds.
+func (s Status) first(rows []Row, ev Event) *Row {
+	for i := range rows {
+		if r := &rows[i]; r.on == ev && r.when.holds(s) {
+			return r
+		}
+	}
+	return nil
 }
 
 // on is the flag after the change.
@@ -347,8 +458,16 @@ func (c condition) holds(s Status) bool {
 		return s.Want == state.WantUp && !s.Failed
 	case ifWanted:
 		return s.Want != state.WantDown && s.Want != state.WantExit && !s.Failed
+	case ifTermed:
+		return s.Termed
+	case ifUntermed:
+		return !s.Termed
+	case ifUnready:
+		return s.Unready
+	case ifPaused:
+		return s.Paused && !s.Hung
 	case ifWorking:
-		return !s.Termed && !s.Paused
+		return !s.Termed && !s.Paused && !s.Hung
 	case ifAgainst:
 		return !s.Termed && (s.Want == state.WantDown || s.Want == state.WantExit && !s.Log)
 	}

@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -20,9 +21,9 @@ func TestStep(t *testing.T) {
 		{"up starts what is down", down, CmdUp, Status{Phase: Starting}, Start},
 		{"once starts it too, for one life", down, CmdOnce, Status{Phase: Starting, Want: state.WantOnce}, Start},
 		{"down on what is down only counts as an order", Status{}, CmdDown, down, Nothing},
-		{"control/u is over: the process is made", Status{Phase: Starting}, Ready, Status{Phase: Starting}, Spawn},
-		{"an order taken back during control/u is not carried out", Status{Phase: Starting, Want: state.WantDown}, Ready, down, Nothing},
-		{"once is carried out", Status{Phase: Starting, Want: state.WantOnce}, Ready, Status{Phase: Starting, Want: state.WantOnce}, Spawn},
+		{"control/u is over: the process is made", Status{Phase: Starting}, Prepared, Status{Phase: Starting}, Spawn},
+		{"an order taken back during control/u is not carried out", Status{Phase: Starting, Want: state.WantDown}, Prepared, down, Nothing},
+		{"once is carried out", Status{Phase: Starting, Want: state.WantOnce}, Prepared, Status{Phase: Starting, Want: state.WantOnce}, Spawn},
 		{"down during the start waits for the process", Status{Phase: Starting}, CmdDown, Status{Phase: Starting, Want: state.WantDown}, Nothing},
 		{"a process is there, and down is wanted meanwhile", Status{Phase: Starting, Want: state.WantDown}, Spawned, Status{Phase: Running, Want: state.WantDown}, Stop},
 		{"a log service that is to end is not stopped", Status{Phase: Starting, Want: state.WantExit, Log: true}, Spawned, Status{Phase: Running, Want: state.WantExit, Log: true}, Nothing},
@@ -49,12 +50,19 @@ func TestStep(t *testing.T) {
 		{"down stops what runs", up, CmdDown, Status{Phase: Running, Want: state.WantDown}, Stop},
 		{"exit stops what runs", up, CmdExit, Status{Phase: Running, Want: state.WantExit}, Stop},
 		{"term stops it without an order", up, CmdTerm, up, Stop},
-		{"what hangs is sent ABRT, and stays wanted", up, Hung, up, Abort},
-		{"a log service too", Status{Phase: Running, Log: true}, Hung, Status{Phase: Running, Log: true}, Abort},
-		{"what is to run once too", Status{Phase: Running, Want: state.WantOnce}, Hung, Status{Phase: Running, Want: state.WantOnce}, Abort},
-		{"but not what is paused", Status{Phase: Running, Paused: true}, Hung, Status{Phase: Running, Paused: true}, Nothing},
-		{"nor what was asked to end", Status{Phase: Running, Want: state.WantDown, Termed: true}, Hung, Status{Phase: Running, Want: state.WantDown, Termed: true}, Nothing},
-		{"nor what has ended", Status{Phase: Finishing}, Hung, Status{Phase: Finishing}, Nothing},
+		{"what says that it works is watched from then on", up, Works, up, Watch},
+		{"what is silent for too long is sent ABRT, and stays wanted", up, Silent, up, Abort},
+		{"so is what says that it does not work", up, Hangs, up, Abort},
+		{"a log service too", Status{Phase: Running, Log: true}, Silent, Status{Phase: Running, Log: true}, Abort},
+		{"what is to run once too", Status{Phase: Running, Want: state.WantOnce}, Silent, Status{Phase: Running, Want: state.WantOnce}, Abort},
+		{"what is paused has its time again", Status{Phase: Running, Paused: true}, Silent, Status{Phase: Running, Paused: true}, WatchAnew},
+		{"but it says nothing of itself", Status{Phase: Running, Paused: true}, Hangs, Status{Phase: Running, Paused: true}, Nothing},
+		{"what was asked to end is not sent ABRT", Status{Phase: Running, Want: state.WantDown, Termed: true}, Silent, Status{Phase: Running, Want: state.WantDown, Termed: true}, Nothing},
+		{"nor what has ended", Status{Phase: Finishing}, Silent, Status{Phase: Finishing}, Nothing},
+		{"nor what was sent it before", Status{Phase: Running, Hung: true}, Hangs, Status{Phase: Running, Hung: true}, Nothing},
+		{"who is sent ABRT has some time to end", up, AbortSent, Status{Phase: Running, Hung: true}, LimitHung},
+		{"and is killed then", Status{Phase: Running, Hung: true}, Overdue, Status{Phase: Running, Hung: true}, KillRun},
+		{"the next process does not hang for that", Status{Phase: Running, Hung: true}, GoneSoon, Status{Phase: Resting}, Rest},
 		{"up while it runs only changes the order", Status{Phase: Running, Want: state.WantDown}, CmdUp, up, Nothing},
 		{"once while it runs only changes the order", up, CmdOnce, Status{Phase: Running, Want: state.WantOnce}, Nothing},
 		{"kill leaves the state to the death", up, CmdKill, up, SendKill},
@@ -67,8 +75,32 @@ func TestStep(t *testing.T) {
 		{"that is then", up, StopSent, Status{Phase: Running, Paused: true}, Nothing},
 		{"cont ends the pause when control/c has ended", Status{Phase: Running, Paused: true}, CmdCont, Status{Phase: Running, Paused: true}, SendCont},
 		{"so does the CONT that goes with down", Status{Phase: Running, Want: state.WantDown, Paused: true}, ContSent, Status{Phase: Running, Want: state.WantDown}, Nothing},
+		{"what is to say when it is ready is made as any other", Status{Phase: Starting}, Unready, Status{Phase: Starting, Unready: true}, Nothing},
+		{"its time begins with it", Status{Phase: Starting, Unready: true}, Spawned, Status{Phase: Running, Unready: true}, LimitReady},
+		{"but where it is to end at once", Status{Phase: Starting, Want: state.WantDown, Unready: true}, Spawned, Status{Phase: Running, Want: state.WantDown, Unready: true}, Stop},
+		{"it is ready", Status{Phase: Running, Unready: true}, Ready, up, TellReady},
+		{"also before its core knows that it runs", Status{Phase: Starting, Unready: true}, Ready, Status{Phase: Starting}, TellReady},
+		{"it is so once", up, Ready, up, Nothing},
+		{"it is not in time", Status{Phase: Running, Unready: true}, Late, Status{Phase: Running, Unready: true}, StopLate},
+		{"but it was asked to end", Status{Phase: Running, Unready: true, Termed: true}, Late, Status{Phase: Running, Unready: true, Termed: true}, Nothing},
+		{"but it has ended", Status{Phase: Resting, Unready: true}, Late, Status{Phase: Resting, Unready: true}, Nothing},
+		{"the next core waits for it too", Status{Phase: Running, Unready: true}, Taken, Status{Phase: Running, Unready: true}, LimitReady},
+		{"the next life has to say it anew, or need not", Status{Phase: Starting, Unready: true}, Prepared, Status{Phase: Starting}, Spawn},
+		{"what was asked to end has its time for that", up, Asked, up, LimitStop},
+		{"when that is over it is killed", Status{Phase: Running, Termed: true}, Overdue, Status{Phase: Running, Termed: true}, KillRun},
+		{"what has ended meanwhile is not", Status{Phase: Ending}, Overdue, Status{Phase: Ending}, Nothing},
+		{"nor has it a time", Status{Phase: Ending}, Asked, Status{Phase: Ending}, Nothing},
+		{"./finish has its time too", Status{Phase: Finishing}, Spawned, Status{Phase: Finishing}, LimitFinish},
+		{"and is killed", Status{Phase: Finishing, Want: state.WantDown}, Overdue, Status{Phase: Finishing, Want: state.WantDown}, KillFinish},
+		{"the next core goes on with the time of what was asked to end", Status{Phase: Running, Termed: true}, Taken, Status{Phase: Running, Termed: true}, ResumeStop},
+		{"what was not has none", up, Taken, up, Nothing},
+		{"and with that of ./finish", Status{Phase: Finishing}, Taken, Status{Phase: Finishing}, ResumeFinish},
 		{"what ends while control/t runs stays as it is", Status{Phase: Running, Termed: true}, Held, Status{Phase: Ending, Termed: true}, Await},
 		{"a control script that takes long is told of", Status{Phase: Ending, Want: state.WantDown}, Rested, Status{Phase: Ending, Want: state.WantDown}, TellHeld},
+		{"what ./run has left behind is ended first", Status{Phase: Running, Termed: true}, Left, Status{Phase: Ending, Termed: true}, EndStrays},
+		{"it is killed", Status{Phase: Ending}, StraysLate, Status{Phase: Ending}, KillStrays},
+		{"when it is gone the service goes on", Status{Phase: Ending}, StraysGone, Status{Phase: Ending}, Release},
+		{"nobody else is taken for it", up, StraysLate, up, Nothing},
 		{"until then only orders are taken", Status{Phase: Ending}, CmdDown, Status{Phase: Ending, Want: state.WantDown}, Nothing},
 		{"and nobody is sent a signal", Status{Phase: Ending}, CmdKill, Status{Phase: Ending}, Nothing},
 		{"then it ends: finish", Status{Phase: Ending, Want: state.WantDown, Termed: true}, Died, Status{Phase: Finishing, Want: state.WantDown}, SpawnFinish},
@@ -90,9 +122,12 @@ func TestStep(t *testing.T) {
 		{"down ends the rest", Status{Phase: Resting}, CmdDown, down, Over},
 		{"exit ends the rest", Status{Phase: Resting}, CmdExit, Status{Want: state.WantExit}, Over},
 		{"the rest is over", Status{Phase: Resting}, Rested, Status{Phase: Starting}, Start},
-		{"what needs something that is not ready waits", Status{Phase: Starting}, Lacking, Status{Phase: Waiting}, Nothing},
+		{"what needs something that is not ready waits", Status{Phase: Starting}, Lacking, Status{Phase: Waiting}, AwaitNeeds},
 		{"unless the order was taken back", Status{Phase: Starting, Want: state.WantDown}, Lacking, down, Nothing},
 		{"it waits on, and that is said", Status{Phase: Waiting}, Rested, Status{Phase: Waiting}, TellNeeds},
+		{"it looks again when that may have changed", Status{Phase: Waiting}, NeedsChanged, Status{Phase: Waiting}, LookNeeds},
+		{"what runs goes on whatever becomes of it", up, NeedsChanged, up, Nothing},
+		{"what is being made does too", Status{Phase: Starting}, NeedsChanged, Status{Phase: Starting}, Nothing},
 		{"all that it needs is ready", Status{Phase: Waiting}, Met, Status{Phase: Starting}, Start},
 		{"up looks at once", Status{Phase: Waiting}, CmdUp, Status{Phase: Starting}, Start},
 		{"once does too", Status{Phase: Waiting}, CmdOnce, Status{Phase: Starting, Want: state.WantOnce}, Start},
@@ -133,7 +168,7 @@ func TestStepNeverStartsTwice(t *testing.T) {
 		case Start:
 			if lacks {
 				w.st, _ = Step(w.st, Lacking)
-			} else if w.st, row = Step(w.st, Ready); row.Do == Spawn {
+			} else if w.st, row = Step(w.st, Prepared); row.Do == Spawn {
 				w.due++
 			}
 		case SpawnFinish:
@@ -156,6 +191,9 @@ func TestStepNeverStartsTwice(t *testing.T) {
 			lacks = false
 			walk(other, depth-1)
 		}
+		for _, ev := range []Event{NeedsChanged, TermSent, Asked, Overdue, StopSent, ContSent, Ready, Late, Works, Silent, Hangs, AbortSent} { // what changes no phase
+			walk(feed(w, ev), depth-1)
+		}
 		if w.st.Phase == Waiting {
 			walk(feed(w, Rested), depth-1)
 			walk(feed(w, Met), depth-1)
@@ -171,15 +209,15 @@ func TestStepNeverStartsTwice(t *testing.T) {
 		if w.procs > 0 {
 			dead := w
 			dead.procs--
-			for _, ev := range []Event{Held, Died, Gone, GoneSoon} {
-				if (ev == Died || ev == Held) && dead.st.Phase != Running {
+			for _, ev := range []Event{Held, Left, Died, Gone, GoneSoon} {
+				if (ev == Died || ev == Held || ev == Left) && dead.st.Phase != Running {
 					continue
 				}
 				walk(feed(dead, ev), depth-1)
 			}
 		}
 		if w.st.Phase == Ending {
-			for _, ev := range []Event{Rested, Died, Gone, GoneSoon} {
+			for _, ev := range []Event{Rested, StraysLate, StraysGone, Died, Gone, GoneSoon} {
 				walk(feed(w, ev), depth-1)
 			}
 		}
@@ -209,22 +247,21 @@ func TestStepNeverStartsTwice(t *testing.T) {
 
 func TestStanding(t *testing.T) {
 	for _, tt := range []struct {
-		name  string
-		st    Status
-		ready bool
-		want  Standing
+		name string
+		st   Status
+		want Standing
 	}{
-		{"runs, and does not say more", Status{Phase: Running}, true, Reached},
-		{"is not ready yet", Status{Phase: Running}, false, Coming},
-		{"is being stopped", Status{Phase: Running, Termed: true}, true, Coming},
-		{"is about to start", Status{Phase: Starting}, true, Coming},
-		{"rests", Status{Phase: Resting}, true, Coming},
-		{"waits itself", Status{Phase: Waiting}, true, Coming},
-		{"is down", Status{Want: state.WantDown}, true, Stopped},
-		{"has run once", Status{Want: state.WantOnce}, true, Stopped},
-		{"was given up", Status{Failed: true}, true, GivenUp},
+		{"runs, and does not say more", Status{Phase: Running}, Reached},
+		{"is not ready yet", Status{Phase: Running, Unready: true}, Coming},
+		{"is being stopped", Status{Phase: Running, Termed: true}, Coming},
+		{"is about to start", Status{Phase: Starting}, Coming},
+		{"rests", Status{Phase: Resting}, Coming},
+		{"waits itself", Status{Phase: Waiting}, Coming},
+		{"is down", Status{Want: state.WantDown}, Stopped},
+		{"has run once", Status{Want: state.WantOnce}, Stopped},
+		{"was given up", Status{Failed: true}, GivenUp},
 	} {
-		if got := tt.st.Standing(tt.ready); got != tt.want {
+		if got := tt.st.Standing(); got != tt.want {
 			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
 		}
 	}
@@ -232,13 +269,17 @@ func TestStanding(t *testing.T) {
 
 // everyStatus calls f with each status that there can be.
 func everyStatus(f func(Status)) {
-	for i := range int(phases) * 4 * 16 {
-		f(Status{Phase: Phase(i / 64), Want: state.Want(i / 16 % 4), Paused: i&1 != 0, Termed: i&2 != 0, Log: i&4 != 0, Failed: i&8 != 0})
+	const flags = 6
+	for i := range int(phases) * 4 << flags {
+		f(Status{Phase: Phase(i >> flags / 4), Want: state.Want(i >> flags % 4), Paused: i&1 != 0, Termed: i&2 != 0, Log: i&4 != 0, Failed: i&8 != 0, Hung: i&16 != 0, Unready: i&32 != 0})
 	}
 }
 
 // TestMachineHolds asks of every status and every event what must hold of each.
 func TestMachineHolds(t *testing.T) {
+	sends := func(r Row) bool {
+		return r.Do == StopLate || r.Do == Abort || r.Do == KillRun || r.Do >= Stop && r.Do <= SendReload
+	}
 	starts := func(r Row) bool { return r.Do == Start || r.Do == Spawn || r.next == Starting }
 	for _, rule := range []struct {
 		name string
@@ -265,24 +306,32 @@ func TestMachineHolds(t *testing.T) {
 			return !from.Log || ev != CmdExit || to == from && r.Do == Nothing
 		}},
 		{"a log service whose pipe is closed is sent no signal", func(from Status, ev Event, _ Status, r Row) bool {
-			return ev != Unfed && (ev != Spawned && ev != Resumed || !from.Log || from.Want != state.WantExit) || r.Do == Nothing
+			return ev != Unfed && (ev != Spawned && ev != Resumed || !from.Log || from.Want != state.WantExit) || !sends(r)
 		}},
 		{"a service stays the kind that it is", func(from Status, _ Event, to Status, _ Row) bool { return from.Log == to.Log }},
 		{"only commands and the closed pipe change the standing order", func(from Status, ev Event, to Status, _ Row) bool {
-			return from.Want == to.Want || changes[ev].gives
+			gives := slices.ContainsFunc(changes[:], func(c change) bool { return c.on == ev && c.gives })
+			return from.Want == to.Want || gives
 		}},
 		{"what was given up is started by an order only", func(from Status, ev Event, to Status, r Row) bool {
 			return !from.Failed || from.Phase != Idle || ev == CmdUp || ev == CmdOnce || !starts(r) && to.Phase != Resting
 		}},
 		{"that it is over is said of what then stays down only", func(_ Status, _ Event, to Status, r Row) bool {
-			return r.Do != Over || to.Phase == Idle
+			return r.Do != Over && r.Do != GiveUp || to.Phase == Idle
 		}},
 		{"an end after which it stays down is its last", func(from Status, ev Event, to Status, r Row) bool {
-			ends := ev == Gone || ev == GoneSoon || ev == GoneBackoff || ev == Failed
-			return !ends || to.Phase != Idle || from.Phase == Idle || r.Do == Over
+			ends := ev == Gone || ev == GoneSoon || ev == GoneBackoff || ev == TooMany || ev == Refused && from.Phase == Finishing
+			return !ends || to.Phase != Idle || !from.Phase.mayEnd() || r.Do == Over || r.Do == GiveUp
+		}},
+		{"what is left behind is ended in phase Ending only", func(_ Status, _ Event, to Status, r Row) bool {
+			return r.Do != EndStrays && r.Do != KillStrays && r.Do != Release || to.Phase == Ending
+		}},
+		{"ABRT is sent once", func(from Status, _ Event, _ Status, r Row) bool { return r.Do != Abort || !from.Hung }},
+		{"KILL comes at the end of a time, and to what is there", func(from Status, ev Event, _ Status, r Row) bool {
+			return r.Do != KillRun && r.Do != KillFinish || ev == Overdue && from.Phase == map[Effect]Phase{KillRun: Running, KillFinish: Finishing}[r.Do]
 		}},
 		{"signals go to ./run only", func(from Status, _ Event, to Status, r Row) bool {
-			return r.Do != Stop && r.Do < SendKill || to.Phase == Running
+			return !sends(r) || to.Phase == Running
 		}},
 	} {
 		t.Run(rule.name, func(t *testing.T) {

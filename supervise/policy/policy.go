@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"runitbox/applets/slim/fmt"
+	"runitbox/supervise/machine"
 	"runitbox/supervise/sys"
 )
 
@@ -31,11 +32,7 @@ type Policy struct {
 	KillGroup      bool          // flag-timeout-killpg: the KILL of timeout-kill is the process group's
 	KillStrays     bool          // flag-kill-strays: what ./run leaves behind is ended before ./finish
 	NewPID         bool          // flag-newpidns: ./run is process 1 of a pid namespace
-	Deaths         int           // max-death-tally: how many ends are remembered
-	BackoffMin     time.Duration
-	BackoffMax     time.Duration // backoff; 0: a restart rests as runsv's
-	GiveUpAfter    int           // give-up: more ends than that
-	GiveUpWithin   time.Duration // within that
+	machine.Rules                // max-death-tally, give-up, backoff: what follows an end
 	Essential      Essential     // essential: the tree ends with the service
 }
 
@@ -198,7 +195,7 @@ func Read(at int, prefix string, has Names) (p *Policy, warnings []error) {
 			continue
 		}
 		if p == nil {
-			p = &Policy{Deaths: DeathsDefault}
+			p = &Policy{Rules: machine.Rules{Deaths: DeathsDefault}}
 		}
 		if err != nil {
 			warnings = append(warnings, fmt.Errorf("unable to read ./%s: %w", f.name, err))
@@ -217,7 +214,7 @@ func Read(at int, prefix string, has Names) (p *Policy, warnings []error) {
 		granted, found, refused := readAccess(at, prefix)
 		warnings = append(warnings, refused...)
 		if found && p == nil {
-			p = &Policy{Deaths: DeathsDefault}
+			p = &Policy{Rules: machine.Rules{Deaths: DeathsDefault}}
 		}
 		if found {
 			p.Access = granted
@@ -292,12 +289,14 @@ func List(at int, path string) (has Names) {
 		return Names{}
 	}
 	defer unix.Close(fd)
-	err = eachName(fd, func(name []byte, kind byte) {
-		switch string(name) {
+	var room [listRoom]byte
+	l := list{fd: fd, room: room[:]}
+	for l.next() {
+		switch string(l.name) {
 		case "log":
-			has.Log, has.LogDir, has.LogLink = true, kind == unix.DT_DIR, kind == unix.DT_LNK || kind == unix.DT_UNKNOWN
+			has.Log, has.LogDir, has.LogLink = true, l.kind == unix.DT_DIR, l.kind == unix.DT_LNK || l.kind == unix.DT_UNKNOWN
 		case "supervise":
-			has.Supervise = kind == unix.DT_DIR
+			has.Supervise = l.kind == unix.DT_DIR
 		case "down":
 			has.Down = true
 		case "control":
@@ -310,47 +309,61 @@ func List(at int, path string) (has Names) {
 			has.User = true
 		}
 		for i := range files {
-			if files[i].name == string(name) {
+			if files[i].name == string(l.name) {
 				has.files |= 1 << i
 			}
 		}
-	})
-	has.Known = err == nil
+	}
+	has.Known = l.err == nil
 	return has
 }
 
-// eachName calls f with each name in the open directory fd, and with the type of the file.
-func eachName(fd int, f func(name []byte, kind byte)) error {
-	var buf [2048]byte
-	for {
-		n, err := unix.Getdents(fd, buf[:])
+// list goes through the names in an open directory. Its room is on the stack of who does
+// that: on the heap it would be most of what is allocated to open a service.
+type list struct {
+	fd   int
+	room []byte
+	rest []byte // what was read and is not told yet
+	name []byte // until the next
+	kind byte   // the type of the file
+	err  error  // the list could not be read to its end
+}
+
+const listRoom = 1024
+
+// next goes on to the next name, and says whether there is one.
+func (l *list) next() bool {
+	for len(l.rest) <= nameAt {
+		n, err := unix.Getdents(l.fd, l.room[:])
 		if err == unix.EINTR {
 			continue
 		}
 		if err != nil || n <= 0 {
-			return err
+			l.err = err
+			return false
 		}
-		for b := buf[:n]; len(b) > nameAt; {
-			size := int(binary.NativeEndian.Uint16(b[16:]))
-			name := b[nameAt:size]
-			if i := bytes.IndexByte(name, 0); i >= 0 {
-				name = name[:i]
-			}
-			f(name, b[nameAt-1])
-			b = b[size:]
-		}
+		l.rest = l.room[:n]
 	}
+	size := int(binary.NativeEndian.Uint16(l.rest[16:]))
+	l.name, l.kind = l.rest[nameAt:size], l.rest[nameAt-1]
+	if i := bytes.IndexByte(l.name, 0); i >= 0 {
+		l.name = l.name[:i]
+	}
+	l.rest = l.rest[size:]
+	return true
 }
 
 // visible are the names in the open directory fd that do not begin with a dot, in their order.
 func visible(fd int) (names []string, err error) {
-	err = eachName(fd, func(name []byte, _ byte) {
-		if name[0] != '.' {
-			names = append(names, string(name))
+	var room [listRoom]byte
+	l := list{fd: fd, room: room[:]}
+	for l.next() {
+		if l.name[0] != '.' {
+			names = append(names, string(l.name))
 		}
-	})
+	}
 	slices.Sort(names)
-	return names, err
+	return names, l.err
 }
 
 // nameAt is where in an entry of getdents64(2) the name is: behind two words of eight

@@ -3,11 +3,14 @@ package policy
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/machine"
 )
 
 // dir makes a directory of these files, and opens it.
@@ -32,6 +35,7 @@ func dir(t *testing.T, files map[string]string) int {
 
 func TestRead(t *testing.T) {
 	type files = map[string]string
+	usual := machine.Rules{Deaths: DeathsDefault}
 	for _, tt := range []struct {
 		name     string
 		files    files
@@ -39,32 +43,32 @@ func TestRead(t *testing.T) {
 		warnings []string
 	}{
 		{"nothing beyond runit", files{"run": "#!/bin/sh\n", "finish": "", "down": ""}, nil, nil},
-		{"a signal by its name", files{"down-signal": "SIGINT\n"}, &Policy{Deaths: 20, DownSignal: unix.SIGINT}, nil},
-		{"without SIG, in small letters", files{"down-signal": "quit"}, &Policy{Deaths: 20, DownSignal: unix.SIGQUIT}, nil},
-		{"by its number", files{"reload-signal": "10\n"}, &Policy{Deaths: 20, ReloadSignal: unix.SIGUSR1}, nil},
-		{"one of those for anybody", files{"down-signal": "SIGRTMIN+3"}, &Policy{Deaths: 20, DownSignal: 37}, nil},
-		{"no signal", files{"down-signal": "NONE\n"}, &Policy{Deaths: 20}, []string{`./down-signal: "NONE" is not understood: it should be the name or number of a signal.`}},
-		{"number 0", files{"down-signal": "0"}, &Policy{Deaths: 20}, []string{`./down-signal: "0" is not understood: it should be the name or number of a signal.`}},
-		{"flags", files{"flag-timeout-killpg": "", "flag-kill-strays": ""}, &Policy{Deaths: 20, KillGroup: true, KillStrays: true}, nil},
-		{"a pid namespace", files{"flag-newpidns": ""}, &Policy{Deaths: 20, NewPID: true}, nil},
-		{"back-off", files{"backoff": "100 30000\n"}, &Policy{Deaths: 20, BackoffMin: 100 * time.Millisecond, BackoffMax: 30 * time.Second}, nil},
-		{"back-off the wrong way round", files{"backoff": "500 100"}, &Policy{Deaths: 20}, []string{`./backoff: "500 100" is not understood: it should be two times in milliseconds, the least pause and the longest.`}},
-		{"when to give up", files{"give-up": "3 10000", "max-death-tally": "50"}, &Policy{Deaths: 50, GiveUpAfter: 3, GiveUpWithin: 10 * time.Second}, nil},
-		{"a socket", files{"notify-socket": "", "watchdog": "1500\n"}, &Policy{Deaths: 20, NotifySocket: true, Watchdog: 1500 * time.Millisecond}, nil},
-		{"a watchdog of no time", files{"notify-socket": "", "watchdog": "0"}, &Policy{Deaths: 20, NotifySocket: true}, []string{`./watchdog: "0" is not understood: it should be a time in milliseconds.`}},
-		{"a watchdog without a socket", files{"watchdog": "5"}, &Policy{Deaths: 20}, []string{"./watchdog is for who has ./notify-socket: it counts as absent."}},
-		{"who may use it", files{"user/access": "root\n\n # nobody\n@root # a group\n17\n@18\n"}, &Policy{Deaths: 20, Access: []Grant{{0, false}, {0, true}, {17, false}, {18, true}}}, nil},
-		{"who is not known", files{"user/access": "no such\n@nor:this\n-1\n@\nroot"}, &Policy{Deaths: 20, Access: []Grant{{0, false}}}, []string{
+		{"a signal by its name", files{"down-signal": "SIGINT\n"}, &Policy{Rules: usual, DownSignal: unix.SIGINT}, nil},
+		{"without SIG, in small letters", files{"down-signal": "quit"}, &Policy{Rules: usual, DownSignal: unix.SIGQUIT}, nil},
+		{"by its number", files{"reload-signal": "10\n"}, &Policy{Rules: usual, ReloadSignal: unix.SIGUSR1}, nil},
+		{"one of those for anybody", files{"down-signal": "SIGRTMIN+3"}, &Policy{Rules: usual, DownSignal: 37}, nil},
+		{"no signal", files{"down-signal": "NONE\n"}, &Policy{Rules: usual}, []string{`./down-signal: "NONE" is not understood: it should be the name or number of a signal.`}},
+		{"number 0", files{"down-signal": "0"}, &Policy{Rules: usual}, []string{`./down-signal: "0" is not understood: it should be the name or number of a signal.`}},
+		{"flags", files{"flag-timeout-killpg": "", "flag-kill-strays": ""}, &Policy{Rules: usual, KillGroup: true, KillStrays: true}, nil},
+		{"a pid namespace", files{"flag-newpidns": ""}, &Policy{Rules: usual, NewPID: true}, nil},
+		{"back-off", files{"backoff": "100 30000\n"}, &Policy{Rules: machine.Rules{Deaths: 20, BackoffMin: 100 * time.Millisecond, BackoffMax: 30 * time.Second}}, nil},
+		{"back-off the wrong way round", files{"backoff": "500 100"}, &Policy{Rules: usual}, []string{`./backoff: "500 100" is not understood: it should be two times in milliseconds, the least pause and the longest.`}},
+		{"when to give up", files{"give-up": "3 10000", "max-death-tally": "50"}, &Policy{Rules: machine.Rules{Deaths: 50, GiveUpAfter: 3, GiveUpWithin: 10 * time.Second}}, nil},
+		{"a socket", files{"notify-socket": "", "watchdog": "1500\n"}, &Policy{Rules: usual, NotifySocket: true, Watchdog: 1500 * time.Millisecond}, nil},
+		{"a watchdog of no time", files{"notify-socket": "", "watchdog": "0"}, &Policy{Rules: usual, NotifySocket: true}, []string{`./watchdog: "0" is not understood: it should be a time in milliseconds.`}},
+		{"a watchdog without a socket", files{"watchdog": "5"}, &Policy{Rules: usual}, []string{"./watchdog is for who has ./notify-socket: it counts as absent."}},
+		{"who may use it", files{"user/access": "root\n\n # nobody\n@root # a group\n17\n@18\n"}, &Policy{Rules: usual, Access: []Grant{{0, false}, {0, true}, {17, false}, {18, true}}}, nil},
+		{"who is not known", files{"user/access": "no such\n@nor:this\n-1\n@\nroot"}, &Policy{Rules: usual, Access: []Grant{{0, false}}}, []string{
 			`./user/access: "no such" is not understood: it should be the name of a user, or @ and that of a group.`,
 			`./user/access: "@nor:this" is not understood: it should be the name of a user, or @ and that of a group.`,
 			`./user/access: "-1" is not understood: it should be the name of a user, or @ and that of a group.`,
 			`./user/access: "@" is not understood: it should be the name of a user, or @ and that of a group.`}},
 		{"a file user", files{"user": "root"}, nil, nil},
-		{"nobody", files{"user/access": "\n"}, &Policy{Deaths: 20}, nil},
-		{"essential", files{"essential": ""}, &Policy{Deaths: 20, Essential: EndsTree}, nil},
-		{"essential when it fails", files{"essential": "failure\n"}, &Policy{Deaths: 20, Essential: EndsWithFailure}, nil},
-		{"essential in another way", files{"essential": "yes"}, &Policy{Deaths: 20}, []string{`./essential: "yes" is not understood: it should be empty, success or failure.`}},
-		{"too many to remember", files{"max-death-tally": "5000"}, &Policy{Deaths: 20}, []string{`./max-death-tally: "5000" is not understood: it should be a number from 1 to 4096.`}},
+		{"nobody", files{"user/access": "\n"}, &Policy{Rules: usual}, nil},
+		{"essential", files{"essential": ""}, &Policy{Rules: usual, Essential: EndsTree}, nil},
+		{"essential when it fails", files{"essential": "failure\n"}, &Policy{Rules: usual, Essential: EndsWithFailure}, nil},
+		{"essential in another way", files{"essential": "yes"}, &Policy{Rules: usual}, []string{`./essential: "yes" is not understood: it should be empty, success or failure.`}},
+		{"too many to remember", files{"max-death-tally": "5000"}, &Policy{Rules: usual}, []string{`./max-death-tally: "5000" is not understood: it should be a number from 1 to 4096.`}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			at := dir(t, tt.files)
@@ -164,5 +168,22 @@ func TestNamesNow(t *testing.T) {
 	add("down-signal")
 	if n = n.Now(at); n.Log || !n.Down || n.files != 1 {
 		t.Errorf("a name that has come late: %+v", n)
+	}
+}
+
+// A directory of more names than are read at once is listed whole, and nothing is allocated
+// for that: each service is listed when it is opened.
+func TestList(t *testing.T) {
+	files := map[string]string{"down": "", "give-up": "", "log/run": ""}
+	for i := range 200 {
+		files["a-file-of-another-program-"+strconv.Itoa(i)] = ""
+	}
+	at := dir(t, files)
+	has := List(at, ".")
+	if !has.Known || !has.Down || !has.Log || !has.LogDir || has.Supervise || has.files == 0 {
+		t.Errorf("%+v", has)
+	}
+	if n := testing.AllocsPerRun(10, func() { List(at, ".") }); n > 0 {
+		t.Errorf("%v allocations", n)
 	}
 }

@@ -95,7 +95,6 @@ func (s *Scanner) Run() int {
 	s.listen(pid1)
 	self.IgnorePipe()
 	s.files = self.RaiseFiles()
-	go self.GrowTable(tableSize)
 	s.voice = &diag.Queue{Say: s.Say}
 	s.Say = s.voice.Tell
 	defer s.voice.Finish(diag.FinishTime)
@@ -131,6 +130,7 @@ func (s *Scanner) Run() int {
 		s.startCommand()
 	}
 	s.startCore()
+	self.MapProgram()
 	select { // who starts first has its own processor while this looks
 	case c := <-s.started:
 		s.coreStarted(c)
@@ -181,9 +181,6 @@ func (s *Scanner) Run() int {
 		}
 	}
 }
-
-// tableSize is room for the descriptors of a tree of some hundred services.
-const tableSize = 1024
 
 // startTime is how long the first look waits for the core to be started.
 const startTime = 50 * time.Millisecond

@@ -13,6 +13,7 @@ import (
 	"runitbox/supervise/child"
 	"runitbox/supervise/diag"
 	"runitbox/supervise/policy"
+	"runitbox/supervise/self"
 	"runitbox/supervise/wire"
 )
 
@@ -37,11 +38,16 @@ func (s *Scanner) startCore() {
 		return
 	}
 	s.starting = true
-	table := 8 * len(s.entries)
-	if table == 0 {
-		table = 8 * s.dir.count(startTime)
+	table := tableOwn
+	for _, e := range s.entries {
+		table += max(coreEach, len(e.fds)*3/2)
 	}
-	table = min(64+table, s.files.Most)
+	if len(s.entries) == 0 {
+		n := s.dir.count(startTime)
+		table += coreEach * n
+		go self.GrowTable(min(keptOwn+keptEach*n, s.files.Most)) // this process's own
+	}
+	table = min(table, s.files.Most)
 	stderr := s.ownStderr()
 	go func() { s.started <- s.makeCore(table, stderr) }()
 }
@@ -49,6 +55,17 @@ func (s *Scanner) startCore() {
 // NoShareLogs tells a core, as it tells runsvdir, that each log service has a process of
 // its own.
 const NoShareLogs = "--no-share-logs"
+
+// For how many descriptors there is room from the start: a table that grows costs a program
+// with threads up to a hundredth of a second each time. The scanner keeps four of a service,
+// and four more of one with a log service. A core has as many, and half as many again where
+// it takes over what runs.
+const (
+	tableOwn = 64 // of the core, beside the services'
+	coreEach = 8
+	keptOwn  = 24 // of the scanner
+	keptEach = 4
+)
 
 // makeCore starts a core whose table of descriptors has that much room. The core's
 // end of the link is closed here before anything else may wait for it.

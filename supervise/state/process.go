@@ -17,8 +17,10 @@ import (
 // WORD is one of the words below. PID is the process (0 while it is being
 // made, see below), TICKS its start in clock ticks since boot as in field 22 of
 // /proc/PID/stat (while it is being made: the time before that), WORLD and PLACE
-// where it was written, TREE by which supervisor (all three in hexadecimal digits,
-// TREE a hash of that supervisor's process), CORE the process that wrote it, STATUS
+// where it was written, TREE by which supervisor, and after which other (all three in
+// hexadecimal digits, 16 each; of TREE eight are a hash of that supervisor's process, and
+// eight the same of the first in the line of those that took over from one another, which
+// are not there in older records), CORE the process that wrote it, STATUS
 // the wait status of the last ./run, for ./finish, PIPE the inode of the pipe to the
 // log service that ./run writes to. The last character of the line is the standing
 // order, as the command that gives it: u, d, o or x. It is written by itself when it
@@ -45,6 +47,7 @@ type Process struct {
 	Core   int
 	Pipe   uint64
 	Tree   uint32
+	Line   uint32 // the first tree of those that have taken over from one another, down to Tree
 	Status unix.WaitStatus
 	Want   Want
 	Ready  Readiness // of ./run, where the service tells that
@@ -130,7 +133,7 @@ func (p Process) Bytes() (b [ProcSize]byte) {
 	at = append(strconv.AppendUint(at, p.Ticks, 10), ' ')
 	at = appendHex(appendHex(at, p.World.Boot), p.World.Space)
 	at = appendHex(appendHex(append(at, ' '), p.Place.Dir), p.Place.Lock)
-	at = append(appendHex(append(at, ' '), p.Tree), ' ')
+	at = append(appendHex(appendHex(append(at, ' '), p.Tree), p.Line), ' ')
 	at = append(strconv.AppendInt(at, int64(p.Core), 10), ' ')
 	at = append(strconv.AppendUint(at, uint64(uint32(p.Status)), 10), ' ')
 	strconv.AppendUint(at, p.Pipe, 10)
@@ -216,8 +219,12 @@ func (p *Process) parseOrigin(world, place, tree string) (ok bool) {
 	if p.Place.Dir, p.Place.Lock, ok = parseHex(place); !ok {
 		return false
 	}
+	if len(tree) > 8 {
+		p.Tree, p.Line, ok = parseHex(tree)
+		return ok
+	}
 	n, err := strconv.ParseUint(tree, 16, 32)
-	p.Tree = uint32(n)
+	p.Tree, p.Line = uint32(n), uint32(n)
 	return err == nil
 }
 

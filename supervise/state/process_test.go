@@ -13,11 +13,11 @@ const unknown = 0xffff0000
 func TestProcess(t *testing.T) {
 	w, at := World{1<<32 - 1, 1}, Place{3, 1 << 31}
 	for _, l := range []Process{
-		{Word: ProcMaking, Ticks: 1 << 40, World: w, Place: at, Tree: 1<<32 - 1, Core: 1 << 22, Want: WantOnce},
+		{Word: ProcMaking, Ticks: 1 << 40, World: w, Place: at, Tree: 1<<32 - 1, Line: 1 << 31, Core: 1 << 22, Want: WantOnce},
 		{Word: ProcRun, PID: 1 << 22, Ticks: 1 << 41, World: w, Place: at, Core: 1 << 22, Status: unknown, Want: WantExit},
 		{Word: ProcEnded, World: w, Place: at, Core: 7, Status: 139, Pipe: 1 << 63},
 		{Word: ProcFinish, PID: 9, Ticks: 12, World: w, Status: 3 << 8, Want: WantDown},
-		{Word: ProcFinishing, Ticks: 1 << 41, World: w, Place: at, Tree: 1<<32 - 1, Core: 1 << 22, Status: unknown, Pipe: 1<<64 - 1},
+		{Word: ProcFinishing, Ticks: 1 << 41, World: w, Place: at, Tree: 1<<32 - 1, Line: 1, Core: 1 << 22, Status: unknown, Pipe: 1<<64 - 1},
 		{Word: ProcDown},
 	} {
 		b := bytesOf(l)
@@ -71,7 +71,7 @@ func FuzzParseProcess(f *testing.F) {
 // TestProcessTag hands a record to the scanner and back.
 func TestProcessTag(t *testing.T) {
 	for _, prefix := range []string{"", "log/"} {
-		l := Process{Word: ProcFinish, PID: 1 << 22, Ticks: 1 << 40, World: World{1, 2}, Place: Place{3, 4}, Tree: 5, Core: 6, Status: unknown, Pipe: 7, Want: WantOnce}
+		l := Process{Word: ProcFinish, PID: 1 << 22, Ticks: 1 << 40, World: World{1, 2}, Place: Place{3, 4}, Tree: 5, Line: 8, Core: 6, Status: unknown, Pipe: 7, Want: WantOnce}
 		got, back, ok := ParseTag(l.Tag(prefix))
 		if !ok || got != prefix || back != l {
 			t.Errorf("%q, %+v, %t", got, back, ok)
@@ -84,11 +84,19 @@ func TestProcessTag(t *testing.T) {
 	}
 }
 
-// TestFormerProcess reads a line of the format before.
+// TestFormerProcess reads lines of the formats before: one tells the tree alone, and the
+// older one has other fields.
 func TestFormerProcess(t *testing.T) {
-	line := "run 9 12 5f0e-boot 3 139 7"
-	got, ok := ParseProcess([]byte(line + Blank[len(line):]))
-	want := Process{Word: ProcRun, PID: 9, Ticks: 12, World: World{Boot: Hash("5f0e-boot")}, Core: 3, Status: 139, Pipe: 7, Former: true}
+	alone := "run 9 12 0000000100000002 0000000300000004 00000005 6 139 7"
+	line := alone + Blank[len(alone):ProcWant] + "u\n"
+	got, ok := ParseProcess([]byte(line))
+	want := Process{Word: ProcRun, PID: 9, Ticks: 12, World: World{1, 2}, Place: Place{3, 4}, Tree: 5, Line: 5, Core: 6, Status: 139, Pipe: 7}
+	if diff := cmp.Diff(want, got); !ok || diff != "" {
+		t.Errorf("%t (-want +got):\n%s", ok, diff)
+	}
+	line = "run 9 12 5f0e-boot 3 139 7"
+	got, ok = ParseProcess([]byte(line + Blank[len(line):]))
+	want = Process{Word: ProcRun, PID: 9, Ticks: 12, World: World{Boot: Hash("5f0e-boot")}, Core: 3, Status: 139, Pipe: 7, Former: true}
 	if diff := cmp.Diff(want, got); !ok || diff != "" {
 		t.Errorf("%t (-want +got):\n%s", ok, diff)
 	}

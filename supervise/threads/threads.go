@@ -82,6 +82,18 @@ func More(n int) bool {
 	return Count() >= n || !Scarce() && Reserve(n)
 }
 
+// Trim ends the threads that the runtime has beyond n. From then on it has a template, too.
+func Trim(n int) {
+	for range Count() - n {
+		go func() {
+			runtime.LockOSThread() // for ever: the thread ends with this
+			if unix.Gettid() == unix.Getpid() {
+				runtime.UnlockOSThread() // the first one would stay, and do nothing any more
+			}
+		}()
+	}
+}
+
 // Await waits until the runtime has n threads, where there may be room for few
 // only; say is told of that, once. It belongs before signals, timers and pollers are
 // asked for: these have their threads from the runtime, which ends the process where

@@ -1,7 +1,5 @@
-//go:build !slim
-
-// Package fmt is the part of Go's package of that name which the suite uses. In the slim
-// executable it is written anew: Go's brings package reflect, which is 120 KB.
+// Package fmt is the part of Go's package of that name which the suite uses. What make build
+// takes for that (applets/slim/std/fmt) knows no more than this, cobra and pflag need.
 package fmt
 
 import (

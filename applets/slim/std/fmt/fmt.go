@@ -1,40 +1,86 @@
+// Package fmt is Go's package of that name as far as it prints what the suite, cobra and pflag
+// print: texts, numbers, truth values, errors, whatever has a String, and lists of texts. Go's
+// prints anything, by package reflect; together they are 120 KB.
 package fmt
 
 import (
+	"io"
 	"reflect"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 )
 
-// wrapped is an error with a text of its own and the errors in it.
+// Sprintf is a text.
+func Sprintf(format string, args ...any) string { return string(Appendf(nil, format, args...)) }
+
+// Sprint is its arguments, one behind the other, with a space between two that are no texts.
+func Sprint(args ...any) string { return string(appendAll(nil, args)) }
+
+// Sprintln is its arguments with spaces between them, and the end of a line.
+func Sprintln(args ...any) string { return string(appendLine(nil, args)) }
+
+// Fprintf writes a text.
+func Fprintf(w io.Writer, format string, args ...any) (int, error) {
+	return w.Write(Appendf(nil, format, args...))
+}
+
+// Fprint writes what Sprint is.
+func Fprint(w io.Writer, args ...any) (int, error) { return w.Write(appendAll(nil, args)) }
+
+// Fprintln writes what Sprintln is.
+func Fprintln(w io.Writer, args ...any) (int, error) { return w.Write(appendLine(nil, args)) }
+
+// plain is an error that wraps no other.
+type plain struct{ text string }
+
+func (e *plain) Error() string { return e.text }
+
+// wrapped is an error that wraps one.
 type wrapped struct {
-	text   string
+	plain
+	cause error
+}
+
+func (e *wrapped) Unwrap() error { return e.cause }
+
+// wrappedAll is an error that wraps several.
+type wrappedAll struct {
+	plain
 	causes []error
 }
 
-func (w *wrapped) Error() string   { return w.text }
-func (w *wrapped) Unwrap() []error { return w.causes }
+func (e *wrappedAll) Unwrap() []error { return e.causes }
 
-func wrap(format string, args []any) error {
-	w := &wrapped{text: string(appendf(nil, format, args))}
+// Errorf is an error with a text; what %w stands for is wrapped.
+func Errorf(format string, args ...any) error {
+	text := plain{Sprintf(format, args...)}
+	var causes []error
 	nth := 0
 	for rest := format; ; {
 		_, after, more := strings.Cut(rest, "%")
 		if !more {
-			return w
+			break
 		}
 		v, after := parseVerb(after)
 		if rest = after; v.letter == '%' {
 			continue
 		}
-		if v.letter == 'w' {
+		nth = v.argument(nth)
+		if v.letter == 'w' && nth < len(args) {
 			if err, ok := args[nth].(error); ok {
-				w.causes = append(w.causes, err)
+				causes = append(causes, err)
 			}
 		}
 		nth++
 	}
+	switch len(causes) {
+	case 0:
+		return &text
+	case 1:
+		return &wrapped{text, causes[0]}
+	}
+	return &wrappedAll{text, causes}
 }
 
 // verb is what stands behind a percent sign.
@@ -42,48 +88,75 @@ type verb struct {
 	letter                 byte
 	left, zero, plus, hash bool
 	width, precision       int // -1 is none
+	index                  int // which argument it is for, from 1; 0 is the next
 }
 
 func parseVerb(text string) (v verb, rest string) {
-	v = verb{width: -1, precision: -1}
-	i := 0
-	for ; strings.IndexByte("-0+#", text[i]) >= 0; i++ {
-		v.left = v.left || text[i] == '-'
-		v.zero = v.zero || text[i] == '0'
-		v.plus = v.plus || text[i] == '+'
-		v.hash = v.hash || text[i] == '#'
+	v = verb{precision: -1}
+	next := func() byte { // 0 at the end
+		if rest == "" {
+			return 0
+		}
+		return rest[0]
 	}
 	number := func() int {
 		n := 0
-		for ; text[i] >= '0' && text[i] <= '9'; i++ {
-			n = n*10 + int(text[i]-'0')
+		for ; next() >= '0' && next() <= '9'; rest = rest[1:] {
+			n = n*10 + int(next()-'0')
 		}
 		return n
 	}
+	rest = strings.TrimLeft(text, "-0+#")
+	flags := text[:len(text)-len(rest)]
+	v.left, v.zero = strings.Contains(flags, "-"), strings.Contains(flags, "0")
+	v.plus, v.hash = strings.Contains(flags, "+"), strings.Contains(flags, "#")
 	v.width = number()
-	if text[i] == '.' {
-		i++
+	if next() == '.' {
+		rest = rest[1:]
 		v.precision = number()
 	}
-	v.letter = text[i]
-	return v, text[i+1:]
+	if next() == '[' {
+		rest = rest[1:]
+		v.index = number()
+		rest = strings.TrimPrefix(rest, "]")
+	}
+	if v.letter = next(); v.letter != 0 {
+		rest = rest[1:]
+	}
+	return v, rest
 }
 
-// appendf appends format, with the arguments in their places.
-func appendf(b []byte, format string, args []any) []byte {
-	for {
-		plain, rest, more := strings.Cut(format, "%")
-		b = append(b, plain...)
+// argument is which one the verb is for, from 0, where nth is the next.
+func (v verb) argument(nth int) int {
+	if v.index > 0 {
+		return v.index - 1
+	}
+	return nth
+}
+
+// Appendf appends format to b, with the arguments in their places.
+func Appendf(b []byte, format string, args ...any) []byte {
+	for nth := 0; ; nth++ {
+		words, rest, more := strings.Cut(format, "%")
+		b = append(b, words...)
 		if !more {
 			return b
 		}
-		v, after := parseVerb(rest)
-		if format = after; v.letter == '%' {
+		var v verb
+		if v, format = parseVerb(rest); v.letter == '%' {
 			b = append(b, '%')
+			nth--
 			continue
 		}
-		b = v.append(b, args[0])
-		args = args[1:]
+		nth = v.argument(nth)
+		switch {
+		case v.letter == 0:
+			b = append(b, "%!(NOVERB)"...)
+		case nth < len(args):
+			b = v.append(b, args[nth])
+		default:
+			b = append(b, "%!"+string(v.letter)+"(MISSING)"...)
+		}
 	}
 }
 
@@ -145,7 +218,7 @@ func (v verb) text(arg any) (text string, number bool) {
 		}
 		return strconv.FormatFloat(a.Float(), letter, v.precision, 64), true
 	}
-	return "%!" + string(v.letter) + "(?)", false
+	return "%!" + string(v.letter) + "(" + reflect.TypeOf(arg).String() + ")", false
 }
 
 func (v verb) base() int {
@@ -180,6 +253,9 @@ func (v verb) words(text string) string {
 	}
 	switch v.letter {
 	case 'q':
+		if v.hash && strconv.CanBackquote(text) {
+			return "`" + text + "`"
+		}
 		return strconv.Quote(text)
 	case 'x':
 		const digits = "0123456789abcdef"
