@@ -108,7 +108,8 @@ func (h *Host) Engines() int {
 // poll waits for input, without a thread: the runtime's poller watches the epoll
 // set. The flags of an input, which others share, stay as they are. The first whose
 // input comes is served here and now, since that is the only one as a rule; if it takes
-// long somebody else waits for input in the meantime, and then for good.
+// long somebody else waits for input in the meantime, and then for good. After a flood he
+// leaves all of it to others, so that none of several processors waits for his turn's end.
 func (h *Host) poll() {
 	var (
 		events [16]unix.EpollEvent
@@ -176,7 +177,7 @@ func (h *Host) arrived(events []unix.EpollEvent) (first *Engine, its *seat) {
 		e := h.engines[ev.Fd]
 		switch {
 		case e == nil:
-		case first == nil && e.state == idle && h.work.vacant():
+		case first == nil && !h.flooded && e.state == idle && h.work.vacant():
 			e.state = working
 			first, its = e, h.work.take()
 			h.serving = true
