@@ -88,22 +88,19 @@ type policyWay struct {
 }
 
 var policyWays = []policyWay{
-	{name: "present"},
+	{name: "present", sv: true},
 	{name: "absent", absent: true},
 	{name: "malformed", bad: true},
 	{name: "changed", changed: true},
 	{name: "with a log service", logged: true},
 	{name: "of a log service", ofLog: true, kills: third(0)},
 	{name: "with a log for all", catchAll: true, kills: third(2)},
-	{name: "killed at each third stage", kills: third(0)},
-	{name: "killed at the next", kills: third(1)},
-	{name: "killed at the one behind that", kills: third(2)},
-	{name: "sv waiting", sv: true},
-	{name: "sv waiting, killed at each third stage", sv: true, logged: true, kills: third(0)},
-	{name: "sv waiting, killed at the next", sv: true, logged: true, kills: third(1)},
-	{name: "sv waiting, killed at the one behind that", sv: true, logged: true, kills: third(2)},
+	{name: "killed at each third stage", sv: true, kills: third(0)},
+	{name: "killed at the next", sv: true, logged: true, kills: third(1)},
+	{name: "killed at the one behind that", sv: true, kills: third(2)},
 }
 
+// third kills at each third stage: at more of them the next core would be started late.
 func third(rest int) func(int) bool { return func(n int) bool { return n%3 == rest } }
 
 // policyLife is ./run of each service: it notes what happens to it, and does what it is told
@@ -170,11 +167,12 @@ type policyTree struct {
 // policyService is one of its services.
 type policyService struct {
 	*policyTree
-	file policyFile
-	path string // its directory
-	seen int    // how many lines of its trace were there
-	life int
-	held map[string]*os.File // the FIFOs that are open
+	file  policyFile
+	path  string // its directory
+	seen  int    // how many lines of its trace were there
+	life  int
+	begun bool                // and it has begun earlier than others have theirs
+	held  map[string]*os.File // the FIFOs that are open
 }
 
 // policyFailure ends the goroutine of a service.
@@ -186,11 +184,11 @@ func (s *policyService) fail(format string, args ...any) {
 
 // until waits for a condition.
 func (s *policyService) until(what string, ok func() bool) {
-	for limit := time.Now().Add(90 * time.Second); !ok(); time.Sleep(15 * time.Millisecond) {
+	for limit := time.Now().Add(90 * time.Second); !ok(); time.Sleep(25 * time.Millisecond) {
 		if time.Now().After(limit) {
 			s.fail("never: %s; life %d, trace %q", what, s.life, s.trace())
 		}
-		if s.broken() {
+		if s.t.Failed() {
 			s.fail("given up")
 		}
 	}
@@ -376,7 +374,10 @@ func (s *policyService) stage(name string) {
 func (g *policyTree) pass(s *policyService) {
 	name := policyStages[g.round]
 	if g.way.kills != nil && g.way.kills(g.round) {
-		g.killCore(s, name != "being made")
+		g.killCore(s)
+	}
+	if name != "being made" {
+		g.served(s)
 	}
 	switch name {
 	case "starting":
@@ -413,9 +414,6 @@ func (g *policyTree) letGo() {
 	}
 }
 
-// broken says whether the test has failed already.
-func (g *policyTree) broken() bool { return g.t.Failed() }
-
 // scanner and core are their process ids, as this process sees them.
 func (g *policyTree) scanner() int { return childOf(childOf(g.cmd.Process.Pid, "sh"), "runsvdir") }
 func (g *policyTree) core() int    { return childOf(g.scanner(), "runsv") }
@@ -435,19 +433,19 @@ func childOf(pid int, name string) int {
 	return 0
 }
 
-// killCore kills the core and waits until there is another; with served until that has the
-// services.
-func (g *policyTree) killCore(s *policyService, served bool) {
+// killCore kills the core and waits until there is another.
+func (g *policyTree) killCore(s *policyService) {
 	old := g.core()
 	if old == 0 {
 		s.fail("there is no core")
 	}
 	unix.Kill(old, unix.SIGKILL)
 	s.until("another core", func() bool { now := g.core(); return now != 0 && now != old })
+}
+
+// served waits until a core has all services.
+func (g *policyTree) served(s *policyService) {
 	for _, other := range g.all {
-		if !served {
-			break
-		}
 		other.order("c") // which does nothing here but is read
 		s.until("the next core has "+other.file.name, func() bool {
 			fd, err := unix.Open(other.path+"/supervise/control", unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
@@ -574,6 +572,11 @@ func (s *policyService) ended(code, sig int, stage string) {
 		}
 		s.lets()
 	}
+	if s.way.ofLog && s.file.name == "timeout-ready" && stage != "in finish, down" { // nothing holds up the next life
+		s.up()
+		s.tell("r")
+		s.begun = true
+	}
 	s.stage(stage)
 	if s.way.ofLog {
 		return
@@ -610,16 +613,17 @@ func (s *policyService) again(givenUp bool) {
 	if givenUp {
 		s.until("it is given up", func() bool { return s.record("failed") })
 	}
-	name := map[int]string{1: "resting", 2: "resting again"}[s.life]
-	if s.way.ofLog && !givenUp { // nothing holds it up
-		if s.on("backoff") {
-			s.until("it rests", func() bool { return s.stat() == "down" || len(s.trace()) > s.seen })
-		} else {
-			s.up()
-			s.tell("r")
-			s.stage(name)
-			return
-		}
+	name := "resting"
+	if s.life == 2 && !s.begun || s.life == 3 {
+		name = "resting again"
+	}
+	if s.begun {
+		s.begun = false
+		s.stage(name)
+		return
+	}
+	if s.way.ofLog && s.on("backoff") {
+		s.until("it rests", func() bool { return s.stat() == "down" || len(s.trace()) > s.seen })
 	}
 	s.stage(name)
 	if givenUp {
@@ -931,7 +935,7 @@ func (g *policyTree) each(all []*policyService, f func(s *policyService)) {
 						buf := make([]byte, 4096)
 						failure.text = fmt.Sprint(r, "\n", string(buf[:runtime.Stack(buf, false)]))
 					}
-					if failure.text != s.file.name+": given up" || !g.broken() {
+					if failure.text != s.file.name+": given up" || !g.t.Failed() {
 						g.t.Error(failure.text)
 					}
 					g.met.Broadcast()
@@ -944,7 +948,7 @@ func (g *policyTree) each(all []*policyService, f func(s *policyService)) {
 }
 
 // policyWords are the lines on standard error that belong to what is tried.
-var policyWords = regexp.MustCompile(`killed by signal 9|restarting|not ended within timeout|not ready within timeout-ready|hangs: it has not said|given up: (it has ended 2 times|\./finish exited 125)|waits for other, which is down|it is essential, and has ended`)
+var policyWords = regexp.MustCompile(`killed by signal 9|still being made; trying again|not ended within timeout|not ready within timeout-ready|hangs: it has not said|given up: (it has ended 2 times|\./finish exited 125)|waits for other, which is down|it is essential, and has ended`)
 
 // TestPolicyMatrix has each file that a service directory may have beyond runit's, and none,
 // be present, absent, malformed, and changed while the service runs; with a log service, of

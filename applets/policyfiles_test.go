@@ -3,13 +3,14 @@ package applets
 import (
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
 
 // TestPolicyFiles: each file that the table of supervise/README.md has, which says what a
-// service directory may say beyond runit, is in the manual page of runsv and among those
-// that sv lint is tried with.
+// service directory may say beyond runit, is in the manual page of runsv, among those that
+// sv lint is tried with, and among those of TestPolicyMatrix.
 func TestPolicyFiles(t *testing.T) {
 	read := func(path string) string {
 		b, err := os.ReadFile(path)
@@ -29,7 +30,17 @@ func TestPolicyFiles(t *testing.T) {
 	if len(rows) < 18 {
 		t.Fatalf("the table has %d files", len(rows))
 	}
+	tried := map[string]bool{".log": slices.ContainsFunc(policyWays, func(w policyWay) bool { return w.catchAll })}
+	for _, f := range policyFiles {
+		for name := range f.files {
+			first, _, _ := strings.Cut(strings.TrimSuffix(name, "@"), "/")
+			tried[first] = true
+		}
+	}
 	for _, row := range rows {
+		if first, _, _ := strings.Cut(row[1], "/"); !tried[first] {
+			t.Errorf("%s is not tried by TestPolicyMatrix", row[1])
+		}
 		name := strings.TrimSuffix(row[1], "/")
 		if row[1] == "log" || row[1] == ".log/" { // which lint knows as directories
 			continue

@@ -201,7 +201,6 @@ func (t Tree) Run() error {
 	self.Catch(sigs, unix.SIGTERM)
 	self.Notify(sigs, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM)
 	self.IgnorePipe()
-	self.MapProgram()
 	debug.SetGCPercent(400)
 	scanner := os.Getppid()
 	c, err := newCore(nil, os.Getpid(), t.Session)

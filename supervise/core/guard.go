@@ -66,13 +66,8 @@ func (c *Core) guard(u *unit) {
 // pages, nothing is ever written to ok, and little to control. With a single page that would
 // be full while its last byte is unread.
 func (u *unit) shrinkFIFOs() {
-	page := os.Getpagesize()
-	if u.ok >= 0 {
-		unix.FcntlInt(uintptr(u.ok), unix.F_SETPIPE_SZ, page)
-	}
-	if u.control >= 0 {
-		unix.FcntlInt(uintptr(u.control), unix.F_SETPIPE_SZ, 2*page)
-	}
+	unix.FcntlInt(uintptr(u.ok), unix.F_SETPIPE_SZ, 1) // a page at least
+	unix.FcntlInt(uintptr(u.control), unix.F_SETPIPE_SZ, 2*os.Getpagesize())
 }
 
 // linkedPath is where a supervise that is a link leads, and the watch of the directory

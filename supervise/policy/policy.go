@@ -288,15 +288,14 @@ func List(at int, path string) (has Names) {
 	if err != nil {
 		return Names{}
 	}
-	defer unix.Close(fd)
 	var room [listRoom]byte
 	l := list{fd: fd, room: room[:]}
-	for l.next() {
-		switch string(l.name) {
+	for name, kind, ok := l.next(); ok; name, kind, ok = l.next() {
+		switch string(name) {
 		case "log":
-			has.Log, has.LogDir, has.LogLink = true, l.kind == unix.DT_DIR, l.kind == unix.DT_LNK || l.kind == unix.DT_UNKNOWN
+			has.Log, has.LogDir, has.LogLink = true, kind == unix.DT_DIR, kind == unix.DT_LNK || kind == unix.DT_UNKNOWN
 		case "supervise":
-			has.Supervise = l.kind == unix.DT_DIR
+			has.Supervise = kind == unix.DT_DIR
 		case "down":
 			has.Down = true
 		case "control":
@@ -309,11 +308,12 @@ func List(at int, path string) (has Names) {
 			has.User = true
 		}
 		for i := range files {
-			if files[i].name == string(l.name) {
+			if files[i].name == string(name) {
 				has.files |= 1 << i
 			}
 		}
 	}
+	unix.Close(fd)
 	has.Known = l.err == nil
 	return has
 }
@@ -321,45 +321,41 @@ func List(at int, path string) (has Names) {
 // list goes through the names in an open directory. Its room is on the stack of who does
 // that: on the heap it would be most of what is allocated to open a service.
 type list struct {
-	fd   int
-	room []byte
-	rest []byte // what was read and is not told yet
-	name []byte // until the next
-	kind byte   // the type of the file
-	err  error  // the list could not be read to its end
+	fd      int
+	room    []byte
+	at, end int   // of what was read and is not told yet
+	err     error // the list could not be read to its end
 }
 
 const listRoom = 1024
 
-// next goes on to the next name, and says whether there is one.
-func (l *list) next() bool {
-	for len(l.rest) <= nameAt {
-		n, err := unix.Getdents(l.fd, l.room[:])
-		if err == unix.EINTR {
-			continue
+// next is the next name, until it is called again, and the type of the file; ok is false
+// where there is none.
+func (l *list) next() (name []byte, kind byte, ok bool) {
+	for l.at >= l.end {
+		l.at = 0
+		l.end, l.err = unix.Getdents(l.fd, l.room)
+		if l.end <= 0 && l.err != unix.EINTR {
+			return nil, 0, false
 		}
-		if err != nil || n <= 0 {
-			l.err = err
-			return false
-		}
-		l.rest = l.room[:n]
 	}
-	size := int(binary.NativeEndian.Uint16(l.rest[16:]))
-	l.name, l.kind = l.rest[nameAt:size], l.rest[nameAt-1]
-	if i := bytes.IndexByte(l.name, 0); i >= 0 {
-		l.name = l.name[:i]
+	entry := l.room[l.at:]
+	entry = entry[:binary.NativeEndian.Uint16(entry[16:])]
+	l.at += len(entry)
+	kind, name = entry[nameAt-1], entry[nameAt:]
+	if i := bytes.IndexByte(name, 0); i >= 0 {
+		name = name[:i]
 	}
-	l.rest = l.rest[size:]
-	return true
+	return name, kind, true
 }
 
 // visible are the names in the open directory fd that do not begin with a dot, in their order.
 func visible(fd int) (names []string, err error) {
 	var room [listRoom]byte
 	l := list{fd: fd, room: room[:]}
-	for l.next() {
-		if l.name[0] != '.' {
-			names = append(names, string(l.name))
+	for name, _, ok := l.next(); ok; name, _, ok = l.next() {
+		if name[0] != '.' {
+			names = append(names, string(name))
 		}
 	}
 	slices.Sort(names)

@@ -91,13 +91,14 @@ func (s *Scanner) speakAside() {
 	s.ring.setQuiet(false)
 }
 
-// ownStderr is a copy of what standard error was first; -1 where it is that, or there is
-// none to be had.
+// ownStderr is a copy of what standard error was first; -1 where there is none to be had. It
+// is one also where standard error is that now: it may lead elsewhere when the copy is used.
 func (s *Scanner) ownStderr() int {
-	if s.stderr == 0 {
-		return -1
+	own := 2
+	if s.stderr != 0 {
+		own = s.stderr
 	}
-	fd, err := unix.FcntlInt(uintptr(s.stderr), unix.F_DUPFD_CLOEXEC, 16)
+	fd, err := unix.FcntlInt(uintptr(own), unix.F_DUPFD_CLOEXEC, 16)
 	if err != nil {
 		return -1
 	}

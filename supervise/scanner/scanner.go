@@ -34,6 +34,9 @@ type Scanner struct {
 	StopTime time.Duration
 	// StopOnTerm has TERM and HUP stop the services also where it is not process 1.
 	StopOnTerm bool
+	// KeepsBlocked says that HUP, INT, QUIT and TERM stay blocked while this executable
+	// begins, where they were (Go's runtime unblocks them), and so does the next.
+	KeepsBlocked bool
 	// Command is the main command, with its arguments; none in most trees.
 	Command []string
 
@@ -130,7 +133,6 @@ func (s *Scanner) Run() int {
 		s.startCommand()
 	}
 	s.startCore()
-	self.MapProgram()
 	select { // who starts first has its own processor while this looks
 	case c := <-s.started:
 		s.coreStarted(c)

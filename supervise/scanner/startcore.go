@@ -38,16 +38,13 @@ func (s *Scanner) startCore() {
 		return
 	}
 	s.starting = true
-	table := tableOwn
-	for _, e := range s.entries {
-		table += max(coreEach, len(e.fds)*3/2)
-	}
-	if len(s.entries) == 0 {
+	table := takenEach * len(s.entries)
+	if table == 0 {
 		n := s.dir.count(startTime)
-		table += coreEach * n
-		go self.GrowTable(min(keptOwn+keptEach*n, s.files.Most)) // this process's own
+		table = coreEach * n
+		go self.GrowTable(keptOwn + keptEach*n) // this process's own
 	}
-	table = min(table, s.files.Most)
+	table = min(coreOwn+table, s.files.Most)
 	stderr := s.ownStderr()
 	go func() { s.started <- s.makeCore(table, stderr) }()
 }
@@ -58,13 +55,14 @@ const NoShareLogs = "--no-share-logs"
 
 // For how many descriptors there is room from the start: a table that grows costs a program
 // with threads up to a hundredth of a second each time. The scanner keeps four of a service,
-// and four more of one with a log service. A core has as many, and half as many again where
-// it takes over what runs.
+// and eight of one with a log service. The core has one or two more of each, and where it
+// takes over what runs one more of each process.
 const (
-	tableOwn = 64 // of the core, beside the services'
-	coreEach = 8
-	keptOwn  = 24 // of the scanner
-	keptEach = 4
+	coreOwn   = 64 // beside the services'
+	coreEach  = 8
+	takenEach = 12
+	keptOwn   = 24
+	keptEach  = 4
 )
 
 // makeCore starts a core whose table of descriptors has that much room. The core's
