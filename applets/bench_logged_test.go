@@ -23,8 +23,8 @@ import (
 // runitbox, with each log service in a process of its own too, in turns, on a tmpfs. A
 // row tells how long it took until the first line of each was in its file, and what
 // memory the tree had then, as its memory cgroup counts it: what is anonymous and what the
-// kernel has for it; without the services, of which as many without a supervisor are
-// measured, and with them. Pages of files are not counted: the log files' are in a tmpfs
+// kernel has for it; without the services (the kernel's for as many of them without a
+// supervisor), and with them. Pages of files are not counted: the log files' are in a tmpfs
 // here, and an executable's are there once, for whoever was the first to read them.
 func TestBenchLogged(t *testing.T) {
 	bin := t.TempDir()
@@ -47,8 +47,8 @@ func TestBenchLogged(t *testing.T) {
 		for _, k := range kinds {
 			b, c := best[k.name], best["runit"]
 			rows = append(rows, []string{fmt.Sprint(n), k.name, fmt.Sprintf("%.0f ms (%.2f)", b.took*1e3, c.took/b.took),
-				fmt.Sprintf("%.0f KiB (%.2f)", b.own()/1024, b.own()/c.own()), fmt.Sprintf("%.0f KiB", (b.kernel-b.services[1])/1024),
-				fmt.Sprintf("%.0f KiB", b.own()/1024/float64(n)), fmt.Sprintf("%.0f KiB (%.2f)", b.all()/1024, b.all()/c.all())})
+				fmt.Sprintf("%.0f KiB (%.2f)", b.own()/1024, b.own()/c.own()), fmt.Sprintf("%.0f KiB", b.kernel/1024),
+				fmt.Sprintf("%.0f KiB", b.own()/1024/float64(n)), fmt.Sprintf("%.0f KiB (%.2f)", b.all/1024, b.all/c.all)})
 		}
 	}
 	table(t, "logged services: start until each first line is in its file, memory of the tree without its services", rows)
@@ -127,15 +127,13 @@ func plantLogged(t *testing.T, n int, k loggedKind, run, options string) (curren
 	return currents, group, cmd, func() { in.Write([]byte("\n")) }
 }
 
-// loggedTree is what was measured of a tree: seconds, and bytes of its cgroup, of which
-// some are its services'.
+// loggedTree is what was measured of a tree: seconds, and bytes, without the services; all
+// is with them.
 type loggedTree struct {
-	took, anonymous, kernel float64
-	services                [2]float64
+	took, anonymous, kernel, all float64
 }
 
-func (l loggedTree) all() float64 { return l.anonymous + l.kernel }
-func (l loggedTree) own() float64 { return l.all() - l.services[0] - l.services[1] }
+func (l loggedTree) own() float64 { return l.anonymous + l.kernel }
 
 // logged measures one tree.
 func logged(t *testing.T, n int, k loggedKind) (l loggedTree) {
@@ -160,13 +158,21 @@ func logged(t *testing.T, n int, k loggedKind) (l loggedTree) {
 	for _, p := range below(cmd.Process.Pid) {
 		if strings.HasPrefix(p.comm, "sleep") {
 			services++
+			continue
 		}
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", p.pid))
+		m := regexp.MustCompile(`Anonymous: +(\d+)`).FindSubmatch(text)
+		if err != nil || m == nil {
+			t.Fatalf("%v: %s", err, text)
+		}
+		kib, _ := strconv.ParseFloat(string(m[1]), 64)
+		l.anonymous += kib * 1024
 	}
 	if services != n {
 		t.Fatalf("%d services run, want %d", services, n)
 	}
-	l.anonymous, l.kernel = groupMemory(t, group)
-	l.services = serviceMemory(t, n)
+	anonymous, kernel := groupMemory(t, group)
+	l.kernel, l.all = kernel-float64(n)*serviceKernel(t), anonymous+kernel
 	return l
 }
 
@@ -266,8 +272,8 @@ func tail(path string) string {
 	return string(b[:n])
 }
 
-// serviceMemory is what so many services that sleep take: anonymous, and the kernel's.
-func serviceMemory(t *testing.T, n int) [2]float64 {
+// serviceKernel is what the kernel holds for a service that sleeps, in bytes.
+func serviceKernel(t *testing.T) float64 {
 	t.Helper()
 	const some = 100
 	var all []*exec.Cmd
@@ -285,7 +291,6 @@ func serviceMemory(t *testing.T, n int) [2]float64 {
 			cmd.Wait()
 		}
 	}()
-	time.Sleep(100 * time.Millisecond) // until they are what they execute
-	anonymous, kernel := groupMemory(t, group)
-	return [2]float64{anonymous * float64(n) / some, kernel * float64(n) / some}
+	_, kernel := groupMemory(t, group)
+	return kernel / some
 }

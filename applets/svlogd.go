@@ -134,6 +134,7 @@ func runLogger(o logger.Options, verbose bool, before int, args []string) error 
 	if threads.Await(e.threads.least()+threads.Template, func(err error) { e.report(logger.Warning, err.Error(), nil) }) {
 		e.threads.template.Store(threads.Template)
 	}
+	process.DefaultAction(unix.SIGINT, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2)
 	var answer loghost.Answer
 	var link *loghost.Link
 	if loghost.Built {
@@ -157,7 +158,6 @@ func runLogger(o logger.Options, verbose bool, before int, args []string) error 
 		sigs[sig] = make(chan os.Signal, 2) // a second TERM counts
 		process.Catch(sigs[sig], sig)
 	}
-	process.DefaultAction(unix.SIGINT, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2)
 	if loghost.Built && answer == loghost.Hosts {
 		e.threads.files = link.Files
 		e.threads.others++ // it listens to cores

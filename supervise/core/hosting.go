@@ -275,11 +275,17 @@ func (s *service) restoreHosted(u *unit, was *priorState) {
 	}
 }
 
-// refuse answers an ask that nobody will act on.
+// refuse answers an ask that nobody will act on, and has a host that has taken it forget it.
 func (ev event) refuse() {
-	if loghost.Built && ev.ask != nil {
-		go ev.ask.answer(loghost.Stay)
+	if !loghost.Built || ev.ask == nil {
+		return
 	}
+	go func() {
+		ev.ask.answer(loghost.Stay)
+		if ev.host != nil {
+			ev.who.svc.core.hosting.moveOut(ev.host, ev.engine)
+		}
+	}()
 }
 
 // inputOf is the descriptor by which a host of an earlier core reads the pipe of a log

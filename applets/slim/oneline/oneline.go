@@ -25,7 +25,7 @@ func main() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		written := filepath.Join(dir, strconv.Itoa(n)+".go")
+		written := filepath.Join(dir, strconv.Itoa(n)+".txt") // not .go, so that nobody takes it for a file of the tree
 		if err := os.WriteFile(written, oneLine(text), 0o644); err != nil {
 			log.Fatal(err)
 		}
