@@ -21,8 +21,9 @@ PEERS   := runit busybox-static user-mode-linux s6 libs6-2.11 libskarnet2.13 lib
 
 .PHONY: build demo test check test-fresh test-services test-boot race mutants bench bench-turns chaos test-logger install clean peers
 
-# The entry writes down what Go's runtime changes at its start (procenv/entry.go);
-# it is assembly, so not for every machine.
+# The entry has a svlogd ask for a host (supervise/loghost/early.go), but for SLIM=1, and writes
+# down what Go's runtime changes at its start (procenv/entry.go); it is assembly, so not for
+# every machine.
 GOARCH ?= $(shell go env GOARCH 2>/dev/null)
 ENTRY  = $(if $(filter amd64 arm64,$(GOARCH)),-E runitbox/$(if $(SLIM),procenv,supervise/loghost).entry)
 

@@ -62,8 +62,8 @@ func askEarly(stack unsafe.Pointer) {
 	early.head[0] = Ask
 	*(*uint32)(unsafe.Pointer(&early.head[textsAt])) = uint32(argc - 1)
 	*(*uint32)(unsafe.Pointer(&early.head[textsAt+4])) = uint32(env)
-	early.parts[0] = unix.Iovec{Base: &early.head[0], Len: headSize}
-	early.parts[1] = unix.Iovec{Base: (*byte)(begin), Len: uint64(size)}
+	early.parts[0].Base, early.parts[0].Len = &early.head[0], headSize // each apart: as one it would take the runtime's help
+	early.parts[1].Base, early.parts[1].Len = (*byte)(begin), uint64(size)
 	fd, ok := meetEarly()
 	if !ok {
 		return
@@ -184,8 +184,10 @@ func send(fd uintptr) bool {
 	early.rights.Len = unix.SizeofCmsghdr + 12
 	early.rights.Level, early.rights.Type = unix.SOL_SOCKET, unix.SCM_RIGHTS
 	early.rights.fds = [3]int32{0, int32(dir), 2}
-	early.message = unix.Msghdr{Iov: &early.parts[0], Iovlen: 2, Control: (*byte)(unsafe.Pointer(&early.rights)), Controllen: early.rights.Len}
-	_, _, no = call(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&early.message)), unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, 0, 0, 0)
+	m := &early.message
+	m.Iov, m.Iovlen = &early.parts[0], 2
+	m.Control, m.Controllen = (*byte)(unsafe.Pointer(&early.rights)), early.rights.Len
+	_, _, no = call(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(m)), unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, 0, 0, 0)
 	call(unix.SYS_CLOSE, dir, 0, 0, 0, 0, 0)
 	return no == 0
 }
