@@ -23,12 +23,19 @@ type survivors struct {
 
 // survey is a look for what is left of an earlier tree.
 type survey struct {
-	over chan struct{}
-	err  error // what could not be read, where nothing was found
+	line     uint32
+	dir      *os.File
+	names    []string // that were not looked at
+	left     int      // of all, those of which nothing is known yet
+	answered int
+	err      error // what could not be read, where nothing was found
+	ended    bool
+	over     chan struct{} // closed by then
 }
 
-// surveyTime is how long the services whose orders depend on it wait for a survey,
-// which a disk may hold up.
+// surveyTime is how long a survey may come no further. That is all of its time where the
+// disk that a service is on does not answer: that counts for nothing then. A busy machine
+// takes as long as it takes.
 const surveyTime = time.Second
 
 // lives says that something was seen to run that a record tells of.
@@ -67,75 +74,128 @@ func (c *Core) survives(line uint32) (bool, error) {
 	if c.dir == "" { // the runsv of one directory has looked already
 		return false, nil
 	}
-	at, err := c.here()
-	if err != nil {
-		return false, err
-	}
 	c.mu.Lock()
 	if c.survivors.alive == nil {
 		c.survivors.alive, c.survivors.looks = map[uint32]bool{}, map[uint32]*survey{}
 	}
 	look := c.survivors.looks[line]
 	if look == nil {
-		look = &survey{over: make(chan struct{})}
+		look = &survey{line: line, over: make(chan struct{})}
 		c.survivors.looks[line] = look
-		go c.survey(look, line, at)
+		c.pool.runFirst(func(*worker) { c.survey(look) })
 	}
 	c.mu.Unlock()
-	late := time.NewTimer(surveyTime)
+	late := time.NewTicker(surveyTime)
 	defer late.Stop()
-	over := false
-	select {
-	case <-look.over:
-		over = true
-	case <-late.C: // what does not answer counts for nothing
+	for answered := -1; ; {
+		over := false
+		select {
+		case <-look.over:
+			over = true
+		case <-late.C:
+		}
+		c.mu.Lock()
+		further := look.answered > answered
+		answered = look.answered
+		alive, err := c.survivors.alive[line], look.err
+		if over && err != nil && !alive {
+			delete(c.survivors.looks, line) // another look will be made
+		}
+		c.mu.Unlock()
+		switch {
+		case alive:
+			return true, nil
+		case over:
+			return false, err
+		case !further:
+			return false, nil
+		}
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case c.survivors.alive[line]:
-		return true, nil
-	case over && look.err != nil:
-		delete(c.survivors.looks, line) // another look will be made
-		return false, look.err
-	}
-	return false, nil
 }
 
 // survey looks through the records of all services in the scanner's directory.
-func (c *Core) survey(look *survey, line uint32, here origin) {
-	defer close(look.over)
+func (c *Core) survey(look *survey) {
 	dir, err := os.Open(c.dir)
-	if err != nil {
+	var names []string
+	if err == nil {
+		names, err = dir.Readdirnames(-1)
+	}
+	c.mu.Lock()
+	if look.dir = dir; err != nil {
 		look.err = sys.Unless(sys.Absent, c.dir, err)
-		return
 	}
-	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
-	if err != nil {
-		look.err = err
-		return
-	}
-	at := int(dir.Fd())
 	for _, name := range names {
-		if name[0] == '.' {
-			continue
-		}
-		for _, path := range []string{name + "/supervise/proc", name + "/log/supervise/proc"} {
-			runs, err := stillRuns(at, path, line, here)
-			if !runs && err == nil && c.states != "" {
-				runs, err = stillRuns(unix.AT_FDCWD, c.states+"/"+path, line, here)
-			}
-			if err != nil {
-				look.err = err
-			}
-			if runs {
-				look.err = nil
-				c.lives(state.Process{Tree: line, Line: line})
-				return
-			}
+		if name[0] != '.' {
+			look.names = append(look.names, name)
 		}
 	}
+	look.left = len(look.names)
+	if look.left == 0 {
+		look.end()
+	}
+	c.mu.Unlock()
+	c.pool.runFirst(func(t *worker) { c.lookOn(look, t) })
+}
+
+// end is for when it is known, or there is nothing more to look at. The core's mu is locked.
+func (look *survey) end() {
+	if !look.ended {
+		look.ended = true
+		close(look.over)
+	}
+	if look.left == 0 {
+		look.dir.Close() // also of none
+	}
+}
+
+// lookOn looks at one name after the other. Where one does not answer, another job goes on
+// with the rest.
+func (c *Core) lookOn(look *survey, t *worker) {
+	t.whenSlow(func() { c.pool.runFirst(func(t *worker) { c.lookOn(look, t) }) })
+	for {
+		c.mu.Lock()
+		if len(look.names) == 0 {
+			c.mu.Unlock()
+			t.done()
+			return
+		}
+		name := look.names[0]
+		look.names = look.names[1:]
+		c.mu.Unlock()
+		runs, err := c.runsStill(look, name)
+		c.mu.Lock()
+		look.left--
+		look.answered++
+		if err != nil {
+			look.err = err
+		}
+		if runs { // the rest does not matter
+			look.left -= len(look.names)
+			look.names, look.err = nil, nil
+			c.survivors.alive[look.line] = true
+		}
+		if runs || look.left == 0 {
+			look.end()
+		}
+		c.mu.Unlock()
+		if t.yielded.Load() {
+			return
+		}
+	}
+}
+
+// runsStill says whether a service, or its log service, runs that is of the tree looked for.
+func (c *Core) runsStill(look *survey, name string) (runs bool, err error) {
+	here, err := c.here()
+	for _, path := range []string{name + "/supervise/proc", name + "/log/supervise/proc"} {
+		if err == nil && !runs {
+			runs, err = stillRuns(int(look.dir.Fd()), path, look.line, here)
+		}
+		if err == nil && !runs && c.states != "" {
+			runs, err = stillRuns(unix.AT_FDCWD, c.states+"/"+path, look.line, here)
+		}
+	}
+	return runs, err
 }
 
 // stillRuns says whether the record at path is of this line and its process runs, or is of
