@@ -2,7 +2,6 @@ package core
 
 import (
 	"bytes"
-	"os"
 	"path"
 	"strconv"
 
@@ -42,7 +41,6 @@ func (c *Core) openGuards() {
 // guard watches a unit's supervise directory. Where the system has no watch to
 // give, a deletion is noticed when something is to be written.
 func (c *Core) guard(u *unit) {
-	u.shrinkFIFOs()
 	if c.guarded == nil {
 		return
 	}
@@ -60,14 +58,6 @@ func (c *Core) guard(u *unit) {
 	if err == nil && size < len(buf) {
 		c.guardWay(u, base, string(buf[:size]))
 	}
-}
-
-// shrinkFIFOs gives back most of the kernel's memory for the FIFOs: each has room for 16
-// pages, nothing is ever written to ok, and little to control. With a single page that would
-// be full while its last byte is unread.
-func (u *unit) shrinkFIFOs() {
-	unix.FcntlInt(uintptr(u.ok), unix.F_SETPIPE_SZ, 1) // a page at least
-	unix.FcntlInt(uintptr(u.control), unix.F_SETPIPE_SZ, 2*os.Getpagesize())
 }
 
 // linkedPath is where a supervise that is a link leads, and the watch of the directory

@@ -94,7 +94,6 @@ func (s *service) attachLog() {
 		s.warnOfLog(err)
 	}
 	s.core.stashNow(s)
-	s.core.guard(s.log)
 	s.resume(s.log)
 }
 

@@ -2,6 +2,7 @@ package core
 
 import (
 	"errors"
+	"os"
 	"slices"
 	"time"
 
@@ -364,6 +365,9 @@ func (s *service) makeOK(u *unit, kept int) error {
 func (s *service) openOK(u *unit) (err error) {
 	if u.ok < 0 {
 		u.ok, err = s.dir.OpenFIFO(u.prefix+"supervise/ok", unix.O_RDONLY, "read")
+		if err == nil { // nothing is ever written to it: the room for 16 pages is given back
+			unix.FcntlInt(uintptr(u.ok), unix.F_SETPIPE_SZ, os.Getpagesize())
+		}
 	}
 	return err
 }
