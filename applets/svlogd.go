@@ -176,7 +176,7 @@ func runLogger(o logger.Options, verbose bool, before int, args []string) error 
 	if err := e.prepare(host, o); err != nil {
 		return fatal{"svlogd", 111, err}
 	}
-	threads.Reserve(e.threads.least())
+	go threads.Reserve(e.threads.least())
 	boundMemory(before + 3*o.Buffer)
 	if loghost.Built && answer == loghost.Hosts {
 		return runHost(host, link, e, sigs)
