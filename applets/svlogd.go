@@ -131,7 +131,8 @@ func runLogger(o logger.Options, verbose bool, before int, args []string) error 
 	if verbose {
 		e.threads.others++
 	}
-	if threads.Await(e.threads.least()+threads.Template, func(err error) { e.report(logger.Warning, err.Error(), nil) }) {
+	scarce := threads.Await(e.threads.least()+threads.Template, func(err error) { e.report(logger.Warning, err.Error(), nil) })
+	if scarce {
 		e.threads.template.Store(threads.Template)
 	}
 	process.DefaultAction(unix.SIGINT, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2)
@@ -176,7 +177,11 @@ func runLogger(o logger.Options, verbose bool, before int, args []string) error 
 	if err := e.prepare(host, o); err != nil {
 		return fatal{"svlogd", 111, err}
 	}
-	go threads.Reserve(e.threads.least())
+	if scarce {
+		threads.Reserve(e.threads.least())
+	} else { // which may take a while
+		go threads.Reserve(e.threads.least())
+	}
 	boundMemory(before + 3*o.Buffer)
 	if loghost.Built && answer == loghost.Hosts {
 		return runHost(host, link, e, sigs)
