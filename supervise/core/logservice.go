@@ -94,6 +94,7 @@ func (s *service) attachLog() {
 		s.warnOfLog(err)
 	}
 	s.core.stashNow(s)
+	s.core.guard(s.log)
 	s.resume(s.log)
 }
 
