@@ -43,7 +43,7 @@ func newRunsvdir(argv0 string) *cobra.Command {
 			}
 			keepIgnored()
 			procenv.NoHugePages()
-			s := scanner.Scanner{Args: os.Args, StopTime: stopTime(os.Getenv("RUNSVDIR_STOP_TIMEOUT")), KeepsBlocked: procenv.KeepsBlocked()}
+			s := scanner.Scanner{Args: os.Args, StopTime: stopTime(os.Getenv("RUNSVDIR_STOP_TIMEOUT"))}
 			setStateDir(statedir.Root())
 			args, err := longOptions(&s, args)
 			if err != nil {

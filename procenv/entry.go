@@ -16,13 +16,10 @@ import (
 // back, because nothing is known.
 var (
 	recorded bool
-	// keepsBlocked: the entry has the runtime leave HUP, INT, QUIT and TERM blocked where
-	// they are and a runsvdir became this (it holds them then), instead of being ended by them.
-	keepsBlocked bool
-	ignored      uint64     // the signals ignored: signal 1 is bit 0
-	blocked      uint64     // the signals blocked, likewise
-	closed       uint32     // which of the descriptors 0 to 2 were closed
-	action       [8]uintptr //lint:ignore U1000 room for a struct of the kernel's, for the assembly
+	ignored  uint64     // the signals ignored: signal 1 is bit 0
+	blocked  uint64     // the signals blocked, likewise
+	closed   uint32     // which of the descriptors 0 to 2 were closed
+	action   [8]uintptr //lint:ignore U1000 room for a struct of the kernel's, for the assembly
 
 	raised = [3]uint32{uint32(AS), uint32(Data), uint32(NProc)}
 	given  [3]syscall.Rlimit // the limits that they had
@@ -71,10 +68,6 @@ func sigaction(sig int, handler uintptr) {
 	act := [8]uintptr{handler} // longer than any machine's
 	syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&act)), 0, 8, 0, 0)
 }
-
-// KeepsBlocked says whether HUP, INT, QUIT and TERM, blocked by a runsvdir that becomes
-// this executable, stay so while Go's runtime starts.
-func KeepsBlocked() bool { return keepsBlocked }
 
 // restoreStdio closes what was closed.
 func restoreStdio() {

@@ -29,29 +29,6 @@ next:
 	MOVL	$8, R10
 	SYSCALL
 
-#ifdef KEEP_BLOCKED
-// KEEP has the runtime leave a signal blocked that is blocked.
-#define KEEP(sig) \
-	BTQ	$(sig-1), R10; \
-	JCC	2(PC); \
-	ANDL	$1, (24*sig)(R8)
-
-	LEAQ	runtime·sigtable(SB), R8	// of flags, 24 bytes a signal: 1 is known, 2 ends it, 4 with a trace
-	CMPL	(24*1)(R8), $3
-	JNE	kept
-	CMPL	(24*15)(R8), $3
-	JNE	kept
-	MOVB	$1, ·keepsBlocked(SB)
-	MOVQ	·blocked(SB), R10
-	BTQ	$(12-1), R10		// USR2: a runsvdir has become this
-	JCC	kept
-	KEEP(1)
-	KEEP(2)
-	KEEP(3)
-	KEEP(15)
-kept:
-#endif
-
 	MOVL	$2, BX
 descriptor:				// for stderr, stdout, stdin: is it open?
 	MOVL	$72, AX			// fcntl

@@ -30,32 +30,6 @@ next:
 	MOVD	$135, R8		// rt_sigprocmask
 	SVC
 
-#ifdef KEEP_BLOCKED
-// KEEP has the runtime leave a signal blocked that is blocked.
-#define KEEP(sig) \
-	TBZ	$(sig-1), R6, 4(PC); \
-	MOVWU	(24*sig)(R4), R5; \
-	AND	$1, R5; \
-	MOVW	R5, (24*sig)(R4)
-
-	MOVD	$runtime·sigtable(SB), R4	// of flags, 24 bytes a signal: 1 is known, 2 ends it, 4 with a trace
-	MOVWU	(24*1)(R4), R5
-	CMPW	$3, R5
-	BNE	kept
-	MOVWU	(24*15)(R4), R5
-	CMPW	$3, R5
-	BNE	kept
-	MOVD	$1, R5
-	MOVB	R5, ·keepsBlocked(SB)
-	MOVD	·blocked(SB), R6
-	TBZ	$(12-1), R6, kept	// USR2: a runsvdir has become this
-	KEEP(1)
-	KEEP(2)
-	KEEP(3)
-	KEEP(15)
-kept:
-#endif
-
 	MOVD	$0, R20
 	MOVD	$2, R21
 descriptor:				// for stderr, stdout, stdin: is it open?

@@ -7,18 +7,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unheld are signals that this process blocks and its children shall not: signal 1 is bit 0.
+// held are signals that a scanner holds back while it becomes another program,
+// which they would end: blocked, they wait until that asks for them. (The Go
+// runtime unblocks HUP, INT and TERM as it starts.)
+const held = 1<<(unix.SIGUSR2-1) | 1<<(unix.SIGALRM-1)
+
+// unheld are signals that this process blocks and its children shall not.
 var unheld uintptr
 
-// HeldBefore says that the program before this one has held these signals: the children
+// HeldBefore says that the program before this one has held its signals: the children
 // are made with a mask without them.
-func HeldBefore(set uintptr) { unheld = set }
+func HeldBefore() { unheld = held }
 
-// ExecHeld makes this process the program at path, as syscall.Exec does, and holds a set of
-// signals, which that would end: blocked, they wait until it asks for them. It only returns
-// an error. The goroutine is not locked to its thread: for that the runtime might have to
-// make one, and where it may not, ends the process.
-func ExecHeld(path string, argv, env []string, held uintptr) error {
+// ExecHeld makes this process the program at path, as syscall.Exec does, and holds its
+// signals. It only returns an error. The goroutine is not locked to its thread: for that
+// the runtime might have to make one, and where it may not, ends the process.
+func ExecHeld(path string, argv, env []string) error {
 	file, err := syscall.BytePtrFromString(path)
 	if err != nil {
 		return err
@@ -32,7 +36,7 @@ func ExecHeld(path string, argv, env []string, held uintptr) error {
 		return err
 	}
 	var set, before unix.Sigset_t
-	set.Val[0] = signalSet(held | 1<<(unix.SIGURG-1)) // by which the runtime would have another thread go on here
+	set.Val[0] = held | 1<<(unix.SIGURG-1) // by which the runtime would have another thread go on here
 	beforeExec()
 	defer afterExec()
 	return execHeld(file, &args[0], &vars[0], &set, &before)

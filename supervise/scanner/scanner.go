@@ -33,9 +33,6 @@ type Scanner struct {
 	StopTime time.Duration
 	// StopOnTerm has TERM and HUP stop the services also where it is not process 1.
 	StopOnTerm bool
-	// KeepsBlocked says that HUP, INT, QUIT and TERM stay blocked while this executable
-	// begins, where they were (Go's runtime unblocks them), and so does the next.
-	KeepsBlocked bool
 	// Command is the main command, with its arguments; none in most trees.
 	Command []string
 

@@ -13,7 +13,6 @@ import (
 	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/child"
 	"runitbox/supervise/diag"
-	"runitbox/supervise/self"
 )
 
 // StateVar is the variable by which an upgrade hands what the scanner holds over to the
@@ -105,8 +104,6 @@ func (s *Scanner) become() {
 		for _, fd := range keep {
 			unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0)
 		}
-		held := self.Held(s.KeepsBlocked)
-		self.Hold(held, true) // any of these would end the new program before it asks for them
 		late = append(late, s.late()...)
 		var numbers strings.Builder
 		for _, sig := range late {
@@ -117,8 +114,7 @@ func (s *Scanner) become() {
 		env := append(os.Environ(), fmt.Sprintf("%s=%d,%d%s", StateVar, memfd, ringFD, numbers.String()))
 		s.files.Lower()
 		s.voice.Finish(diag.FinishTime)
-		err = child.ExecHeld(s.self, s.Args, env, held)
-		self.Hold(held, false)
+		err = child.ExecHeld(s.self, s.Args, env) // any of these would end the new program before it asks for them
 		s.files.Raise()
 		for _, fd := range keep { // still here
 			unix.CloseOnExec(fd)
@@ -168,7 +164,7 @@ func (s *Scanner) resume() (again []unix.Signal) {
 				again = append(again, unix.Signal(sig))
 			}
 		}
-		child.HeldBefore(self.Held(true))
+		child.HeldBefore()
 	}
 	if memfd > 2 {
 		f := os.NewFile(uintptr(memfd), "state")

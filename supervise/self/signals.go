@@ -10,12 +10,9 @@ import (
 )
 
 // NotifyEach relays signals to c as they are taken from it. Each waits in a place
-// of its own: a storm of one must not cost another. Hold keeps them.
+// of its own: a storm of one must not cost another.
 func NotifyEach(c chan<- os.Signal, sigs ...unix.Signal) {
 	for _, sig := range sigs {
-		if sig != unix.SIGCHLD {
-			each |= 1 << (sig - 1)
-		}
 		waits := make(chan os.Signal, 1)
 		Catch(waits, sig)
 		go func() {
