@@ -155,7 +155,7 @@ func (s *service) judge(all ...*priorState) error {
 		}
 		mine := was.record.Tree == at.tree && at.tree != 0 && !was.record.Former
 		if !mine && !alive && was.trust == trustAll {
-			if alive, err = s.core.survives(was.record.Line); err != nil {
+			if alive, err = s.core.survives(was.record); err != nil {
 				return err
 			}
 		}

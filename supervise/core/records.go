@@ -47,7 +47,7 @@ func (c *Core) sign(u *unit, l state.Process) state.Process {
 	at, _ := c.here() // which is known since the service was opened
 	l.World, l.Place, l.Tree, l.Core, l.Want, l.Former = at.world, u.rec.Place, at.tree, c.self, u.want, false
 	l.Ready = u.ready
-	if l.Line = u.rec.Line; l.Line == 0 {
+	if l.Line = u.rec.Line; l.Line == 0 || l.Line == at.tree { // by now the line may be known
 		l.Line = c.lineage(at.tree)
 	}
 	return l

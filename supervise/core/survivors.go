@@ -18,12 +18,12 @@ import (
 type survivors struct {
 	line  uint32 // of this tree, if it has taken over from an earlier one
 	alive map[uint32]bool
-	looks map[uint32]*survey
+	looks map[[2]uint32]*survey // by tree and line
 }
 
 // survey is a look for what is left of an earlier tree.
 type survey struct {
-	line     uint32
+	of       state.Process // the record of which it is asked
 	dir      *os.File
 	names    []string // that were not looked at
 	left     int      // of all, those of which nothing is known yet
@@ -43,7 +43,7 @@ func (c *Core) lives(l state.Process) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.survivors.alive == nil {
-		c.survivors.alive, c.survivors.looks = map[uint32]bool{}, map[uint32]*survey{}
+		c.survivors.alive, c.survivors.looks = map[uint32]bool{}, map[[2]uint32]*survey{}
 	}
 	c.survivors.alive[l.Tree], c.survivors.alive[l.Line] = true, true
 }
@@ -70,18 +70,19 @@ func (c *Core) lineage(tree uint32) uint32 {
 // survives says whether something of an earlier scanner's tree still runs: a process
 // that a record in the scanner's directory tells of. It is looked for once for each
 // such tree, when the first service asks of which nothing runs itself.
-func (c *Core) survives(line uint32) (bool, error) {
+func (c *Core) survives(of state.Process) (bool, error) {
 	if c.dir == "" { // the runsv of one directory has looked already
 		return false, nil
 	}
 	c.mu.Lock()
 	if c.survivors.alive == nil {
-		c.survivors.alive, c.survivors.looks = map[uint32]bool{}, map[uint32]*survey{}
+		c.survivors.alive, c.survivors.looks = map[uint32]bool{}, map[[2]uint32]*survey{}
 	}
-	look := c.survivors.looks[line]
+	key := [2]uint32{of.Tree, of.Line}
+	look := c.survivors.looks[key]
 	if look == nil {
-		look = &survey{line: line, over: make(chan struct{})}
-		c.survivors.looks[line] = look
+		look = &survey{of: of, over: make(chan struct{})}
+		c.survivors.looks[key] = look
 		c.pool.runFirst(func(*worker) { c.survey(look) })
 	}
 	c.mu.Unlock()
@@ -97,9 +98,9 @@ func (c *Core) survives(line uint32) (bool, error) {
 		c.mu.Lock()
 		further := look.answered > answered
 		answered = look.answered
-		alive, err := c.survivors.alive[line], look.err
+		alive, err := c.survivors.alive[of.Tree] || c.survivors.alive[of.Line], look.err
 		if over && err != nil && !alive {
-			delete(c.survivors.looks, line) // another look will be made
+			delete(c.survivors.looks, key) // another look will be made
 		}
 		c.mu.Unlock()
 		switch {
@@ -172,7 +173,7 @@ func (c *Core) lookOn(look *survey, t *worker) {
 		if runs { // the rest does not matter
 			look.left -= len(look.names)
 			look.names, look.err = nil, nil
-			c.survivors.alive[look.line] = true
+			c.survivors.alive[look.of.Line] = true
 		}
 		if runs || look.left == 0 {
 			look.end()
@@ -189,21 +190,21 @@ func (c *Core) runsStill(look *survey, name string) (runs bool, err error) {
 	here, err := c.here()
 	for _, path := range []string{name + "/supervise/proc", name + "/log/supervise/proc"} {
 		if err == nil && !runs {
-			runs, err = stillRuns(int(look.dir.Fd()), path, look.line, here)
+			runs, err = stillRuns(int(look.dir.Fd()), path, look.of, here)
 		}
 		if err == nil && !runs && c.states != "" {
-			runs, err = stillRuns(unix.AT_FDCWD, c.states+"/"+path, look.line, here)
+			runs, err = stillRuns(unix.AT_FDCWD, c.states+"/"+path, look.of, here)
 		}
 	}
 	return runs, err
 }
 
-// stillRuns says whether the record at path is of this line and its process runs, or is of
+// stillRuns says whether the record at path is of the tree or the line of another and its process runs, or is of
 // this scanner, which runs itself. One that was written before its core knew of the line has
 // the tree's number alone.
-func stillRuns(at int, path string, line uint32, here origin) (bool, error) {
+func stillRuns(at int, path string, of state.Process, here origin) (bool, error) {
 	l, ok, err := proc.Read(at, path)
-	if err != nil || !ok || l.Line != line && l.Tree != line || l.PID == 0 && l.Tree != here.tree || trustOf(l, here.world, l.Place) != trustAll {
+	if err != nil || !ok || l.Line != of.Line && l.Tree != of.Line && l.Tree != of.Tree || l.PID == 0 && l.Tree != here.tree || trustOf(l, here.world, l.Place) != trustAll {
 		return false, err
 	}
 	if l.Tree == here.tree {
