@@ -1,6 +1,8 @@
 package core
 
 import (
+	"cmp"
+
 	"golang.org/x/sys/unix"
 
 	"runitbox/supervise/machine"
@@ -48,7 +50,7 @@ func (c *Core) sign(u *unit, l state.Process) state.Process {
 	l.World, l.Place, l.Tree, l.Core, l.Want, l.Former = at.world, u.rec.Place, at.tree, c.self, u.want, false
 	l.Ready = u.ready
 	if l.Line = u.rec.Line; l.Line == 0 || l.Line == at.tree { // by now the line may be known
-		l.Line = c.lineage(at.tree)
+		l.Line = cmp.Or(c.survivors.line.Load(), at.tree)
 	}
 	return l
 }

@@ -2,6 +2,7 @@ package core
 
 import (
 	"os"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,10 +15,9 @@ import (
 // survivors are the trees of earlier scanners of which something still runs. Those that
 // have taken over from one another are one line, which the first of them gives its number:
 // what has ended under one of them, and was not opened under the next, is known by that.
-// Guarded by the core's mu.
 type survivors struct {
-	line  uint32 // of this tree, if it has taken over from an earlier one
-	alive map[uint32]bool
+	line  atomic.Uint32         // of this tree, if it has taken over from an earlier one; else 0
+	alive map[uint32]bool       // guarded by the core's mu, as are the surveys
 	looks map[[2]uint32]*survey // by tree and line
 }
 
@@ -42,29 +42,22 @@ const surveyTime = time.Second
 func (c *Core) lives(l state.Process) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.survivors.alive == nil {
-		c.survivors.alive, c.survivors.looks = map[uint32]bool{}, map[[2]uint32]*survey{}
+	c.survivors.found(l)
+}
+
+// found is lives. The core's mu is locked.
+func (v *survivors) found(l state.Process) {
+	if v.alive == nil {
+		v.alive = map[uint32]bool{}
 	}
-	c.survivors.alive[l.Tree], c.survivors.alive[l.Line] = true, true
+	v.alive[l.Tree], v.alive[l.Line] = true, true
 }
 
 // succeed takes note that this tree goes on with what a record tells of.
 func (c *Core) succeed(l state.Process) {
 	if at, err := c.here(); err == nil && l.Line != 0 && l.Line != at.tree {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.survivors.line = l.Line
+		c.survivors.line.Store(l.Line)
 	}
-}
-
-// lineage is the line of a tree that was not told one.
-func (c *Core) lineage(tree uint32) uint32 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.survivors.line != 0 {
-		return c.survivors.line
-	}
-	return tree
 }
 
 // survives says whether something of an earlier scanner's tree still runs: a process
@@ -75,8 +68,8 @@ func (c *Core) survives(of state.Process) (bool, error) {
 		return false, nil
 	}
 	c.mu.Lock()
-	if c.survivors.alive == nil {
-		c.survivors.alive, c.survivors.looks = map[uint32]bool{}, map[[2]uint32]*survey{}
+	if c.survivors.looks == nil {
+		c.survivors.looks = map[[2]uint32]*survey{}
 	}
 	key := [2]uint32{of.Tree, of.Line}
 	look := c.survivors.looks[key]
@@ -131,11 +124,14 @@ func (c *Core) survey(look *survey) {
 		}
 	}
 	look.left = len(look.names)
-	if look.left == 0 {
+	none := look.left == 0
+	if none {
 		look.end()
 	}
 	c.mu.Unlock()
-	c.pool.runFirst(func(t *worker) { c.lookOn(look, t) })
+	if !none {
+		c.pool.runFirst(func(t *worker) { c.lookOn(look, t) })
+	}
 }
 
 // end is for when it is known, or there is nothing more to look at. The core's mu is locked.
@@ -173,7 +169,7 @@ func (c *Core) lookOn(look *survey, t *worker) {
 		if runs { // the rest does not matter
 			look.left -= len(look.names)
 			look.names, look.err = nil, nil
-			c.survivors.alive[look.of.Line] = true
+			c.survivors.found(look.of)
 		}
 		if runs || look.left == 0 {
 			look.end()
@@ -186,22 +182,30 @@ func (c *Core) lookOn(look *survey, t *worker) {
 }
 
 // runsStill says whether a service, or its log service, runs that is of the tree looked for.
-func (c *Core) runsStill(look *survey, name string) (runs bool, err error) {
+// What cannot be read of the one does not keep the other from being looked at.
+func (c *Core) runsStill(look *survey, name string) (runs bool, unread error) {
 	here, err := c.here()
+	if err != nil {
+		return false, err
+	}
 	for _, path := range []string{name + "/supervise/proc", name + "/log/supervise/proc"} {
-		if err == nil && !runs {
-			runs, err = stillRuns(int(look.dir.Fd()), path, look.of, here)
-		}
-		if err == nil && !runs && c.states != "" {
+		runs, err := stillRuns(int(look.dir.Fd()), path, look.of, here)
+		if !runs && err == nil && c.states != "" {
 			runs, err = stillRuns(unix.AT_FDCWD, c.states+"/"+path, look.of, here)
 		}
+		if runs {
+			return true, nil
+		}
+		if err != nil {
+			unread = err
+		}
 	}
-	return runs, err
+	return false, unread
 }
 
-// stillRuns says whether the record at path is of the tree or the line of another and its process runs, or is of
-// this scanner, which runs itself. One that was written before its core knew of the line has
-// the tree's number alone.
+// stillRuns says whether the record at path is of the tree or the line of another record, and
+// its process runs, or is of this scanner, which runs itself. One that was written before its
+// core knew of the line has the tree's number alone.
 func stillRuns(at int, path string, of state.Process, here origin) (bool, error) {
 	l, ok, err := proc.Read(at, path)
 	if err != nil || !ok || l.Line != of.Line && l.Tree != of.Line && l.Tree != of.Tree || l.PID == 0 && l.Tree != here.tree || trustOf(l, here.world, l.Place) != trustAll {
