@@ -86,9 +86,9 @@ build:
 
 # test is all that a change must pass. What the tests need of others is fetched
 # into build, never installed; what cannot be had is skipped and counted.
-# A result that go has kept would count no skips, and go vet has looked already. A test that failed beside the others is
-# tried once more, alone (testdata/again.awk), and both are told. At last come the processes
-# of machines that have no vfork of ours.
+# A result that go has kept would count no skips, and go vet has looked already. A test that
+# failed beside the others is tried once more, alone (testdata/again.awk), and both are told.
+# At last come the processes of machines that have no vfork of ours.
 test: peers build
 	test -z "$$(gofmt -l .)"
 	go vet -tags $(TAGS) ./...
@@ -102,8 +102,8 @@ test: peers build
 	{ go test $$race -vet off -count 1 -timeout 40m ./... || echo failed >build/failed; } 2>&1 | tee build/tested; \
 	if test -e build/failed; then awk -f testdata/again.awk build/tested >build/again; test -s build/again || status=1; \
 	while read -r package test; do echo "once more, alone: go test -run '$$test' $$package"; \
-	go test $$race -count 1 -run "$$test" $$package </dev/null || status=1; done <build/again; fi; \
-	go test -tags forkpath -count 1 -run 'TestChild|TestFork|TestCollect' ./supervise/child || status=1; \
+	go test $$race -vet off -count 1 -run "$$test" $$package </dev/null || status=1; done <build/again; fi; \
+	go test -vet off -tags forkpath -count 1 -run 'TestChild|TestFork|TestCollect' ./supervise/child || status=1; \
 	if go run $(STATICCHECK) -version >/dev/null 2>build/why; then go run $(STATICCHECK) $(CHECKS) ./... || status=1; \
 	else echo "staticcheck: $$(tail -n 1 build/why)" >>build/skipped; fi; \
 	$(SKIPPED); exit $$status

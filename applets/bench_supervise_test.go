@@ -385,16 +385,6 @@ func below(root int) []task {
 	return all
 }
 
-// child is the one of a process's children that has the name and lives.
-func child(of int, comm string) int {
-	for _, p := range processes() {
-		if p.parent == of && p.comm == comm && p.state != 'Z' {
-			return p.pid
-		}
-	}
-	return 0
-}
-
 // parts tells the services of the tree from the processes that supervise them;
 // the shell that has started it belongs to neither.
 func (tr *tree) parts() (services map[string]int, supervisors []task) {
@@ -823,7 +813,7 @@ func adoption(t *testing.T, tr *tree, n int) (begin time.Time) {
 	next := 0
 	for ; ; time.Sleep(time.Millisecond) {
 		if next == 0 || next == old.pid {
-			next = child(old.parent, "runsv")
+			next = childOf(old.parent, "runsv")
 		} else if len(locksOf(next)) == 2*n {
 			return begin
 		}

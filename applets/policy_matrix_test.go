@@ -418,13 +418,14 @@ func (g *policyTree) letGo() {
 func (g *policyTree) scanner() int { return childOf(childOf(g.cmd.Process.Pid, "sh"), "runsvdir") }
 func (g *policyTree) core() int    { return childOf(g.scanner(), "runsv") }
 
+// childOf is the one of a process's children that has the name and lives; 0 for none.
 func childOf(pid int, name string) int {
 	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 	for _, list := range lists {
 		b, _ := os.ReadFile(list)
 		for _, field := range strings.Fields(string(b)) {
-			comm, _ := os.ReadFile("/proc/" + field + "/comm")
-			if strings.TrimSpace(string(comm)) == name {
+			stat, _ := os.ReadFile("/proc/" + field + "/stat")
+			if _, state, ok := strings.Cut(string(stat), " ("+name+") "); ok && state[0] != 'Z' {
 				n, _ := strconv.Atoi(field)
 				return n
 			}
