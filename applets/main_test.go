@@ -34,6 +34,7 @@ var players = map[string]func(argv []string) int{
 	"given":          given,
 	"refuse":         refuse,
 	"stallfs":        stallfs,
+	"asklogs":        asklogs,
 }
 
 // TestMain plays the applets: the test binary, called through a link of
@@ -216,7 +217,8 @@ func containing(cmd *exec.Cmd, path string) *exec.Cmd {
 // a script); hold FILE [GO] keeps FILE from being executed, by a lease, from when
 // there is ./taken until there is GO, and makes ./broken when somebody tries;
 // refuse CALL ERRNO -- COMMAND... runs a command that the kernel refuses a call (see
-// refuse_test.go); stallfs DIR RULES mounts a file system that can be made to hang.
+// refuse_test.go); stallfs DIR RULES mounts a file system that can be made to hang; asklogs tells a core or a
+// host of log services lies (see asklogs_test.go).
 var links = sync.OnceValues(func() (string, error) {
 	dir := filepath.Join(suiteDir, "links")
 	if err := os.Mkdir(dir, 0o755); err != nil {
@@ -226,7 +228,7 @@ var links = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, name := range append(names(), "runitbox", "refuse", "stallfs") {
+	for _, name := range append(names(), "runitbox", "refuse", "stallfs", "asklogs") {
 		if err := os.Symlink(self, filepath.Join(dir, name)); err != nil {
 			return "", err
 		}

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/supervise/loghost"
 	"runitbox/supervise/machine"
 	"runitbox/supervise/proc"
 	"runitbox/supervise/state"
@@ -15,7 +16,7 @@ import (
 // leaveRunning lets go of a process that was not adopted, since the service
 // cannot be opened now. When it is opened after all, it will have it.
 func (s *service) leaveRunning(was *priorState) {
-	if was.there {
+	if was.there && was.record.Word != state.ProcHosted {
 		s.core.procs.reserve(was.record.PID, s.key)
 	}
 	was.close()
@@ -94,7 +95,7 @@ func (s *service) earlier(u *unit, k stash, place state.Place, life state.Proces
 			was.record.Word = map[string]string{state.ProcMaking: state.ProcRun, state.ProcFinishing: state.ProcFinish}[was.record.Word]
 		}
 	}
-	if was.record.Word != state.ProcRun && was.record.Word != state.ProcFinish {
+	if was.record.Word != state.ProcRun && was.record.Word != state.ProcFinish && was.record.Word != state.ProcHosted {
 		return was, nil
 	}
 	sight, err := proc.See(was.record)
@@ -215,6 +216,13 @@ func (s *service) restore(u *unit, was *priorState) {
 		u.st, _ = machine.Step(u.st, machine.FoundRun) // its end is told in resume
 		if was.record.Word == state.ProcEnded {
 			s.findStraysOf(u, was)
+		}
+		return
+	}
+	if was.record.Word == state.ProcHosted {
+		u.st, _ = machine.Step(u.st, machine.FoundRun)
+		if u.ws = statusUnknown; loghost.Built {
+			s.restoreHosted(u, was)
 		}
 		return
 	}
