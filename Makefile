@@ -42,7 +42,7 @@ DEBUGS := $(shell go tool compile $(DEBUGS) -V >/dev/null 2>&1 && echo '$(DEBUGS
 # Go's heap, of which there are some hundred KiB, would take 2 to 4 MB in each process:
 # disablethp is a setting of the runtime's, and of nobody's who is started from here.
 # go.mod cannot name it, and what stands there for the runtime is replaced by this.
-GODEBUGS := containermaxprocs=0,updatemaxprocs=0,disablethp=1
+GODEBUGS := containermaxprocs=0,updatemaxprocs=0,disablethp=1,profstackdepth=0
 
 # The collector of Go 1.25 and before: that of 1.26 is for heaps of many megabytes, and is
 # 50 KB more. A Go that has no other takes its own.
