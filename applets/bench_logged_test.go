@@ -223,6 +223,86 @@ func TestBenchLoggedFlood(t *testing.T) {
 	table(t, "50 logged services that write lines of 100 bytes at once (medians)", rows)
 }
 
+// TestBenchLoggedLate has services write as fast as they can, without an end, and tells how
+// late a line of another is in its file meanwhile, of all kinds in turns.
+func TestBenchLoggedLate(t *testing.T) {
+	bin := t.TempDir()
+	if out, err := exec.Command(built(t), "install", bin).CombinedOutput(); err != nil {
+		t.Fatalf("install: %v: %s", err, out)
+	}
+	rows := [][]string{{"", "", "as a rule", "one of 20", "the latest"}}
+	for _, n := range []int{1, 4, 20} {
+		late := map[string][]time.Duration{}
+		kinds := loggedKinds(t, bin)
+		for round := range 3 * len(kinds) {
+			k := kinds[round%len(kinds)]
+			if k.log == "" {
+				t.Run(k.name, func(t *testing.T) { late[k.name] = append(late[k.name], lateness(t, n, k)...) })
+			}
+		}
+		for _, k := range kinds {
+			if l := late[k.name]; len(l) > 0 {
+				slices.Sort(l)
+				rows = append(rows, []string{fmt.Sprint(n), k.name, fmt.Sprint(l[len(l)/2].Round(10 * time.Microsecond)),
+					fmt.Sprint(l[len(l)*19/20].Round(10 * time.Microsecond)), fmt.Sprint(l[len(l)-1].Round(10 * time.Microsecond))})
+			}
+		}
+	}
+	table(t, "how late a line is in its file while so many others flood theirs", rows)
+}
+
+// lateness is how late each of 40 lines of a service is in its file while n others write
+// without an end.
+func lateness(t *testing.T, n int, k loggedKind) (all []time.Duration) {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "bench")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	fifo := dir + "/lines"
+	if err := unix.Mkfifo(fifo, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	// The first says what comes through the FIFO, the others flood when there is a file.
+	currents, _, _, goes := plantLogged(t, n+1, k, `#!/bin/sh
+case $PWD in */s0000) exec cat <>`+fifo+`;; esac
+until [ -e `+dir+`/flood ]; do sleep .01; done
+exec yes a line of a flood
+`, "-l 1000")
+	goes()
+	file, err := os.OpenFile(fifo, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	line := func(text string) time.Duration {
+		begin := time.Now()
+		file.WriteString(text + "\n")
+		for !strings.HasSuffix(tail(currents[0]), text+"\n") {
+			if time.Since(begin) > time.Minute {
+				t.Fatalf("no %q", text)
+			}
+			time.Sleep(200 * time.Microsecond)
+		}
+		return time.Since(begin)
+	}
+	line("ready")
+	if err := os.WriteFile(dir+"/flood", nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, current := range currents[1:] {
+		for st, err := os.Stat(current); err != nil || st.Size() == 0; st, err = os.Stat(current) {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	for i := range 40 {
+		all = append(all, line(fmt.Sprintf("line %d", i)))
+		time.Sleep(10 * time.Millisecond)
+	}
+	return all
+}
+
 // flooded is the rate at which lines come into the files of n services, in MB/s.
 func flooded(t *testing.T, n, size int, k loggedKind, options string) float64 {
 	t.Helper()
