@@ -253,13 +253,19 @@ func (s *service) restore(u *unit, was *priorState) {
 	if u != &s.main {
 		s.makeRoom(u) // it has them already
 	}
+	u.seenAs(was)
+	if u.pidfd < 0 || s.core.poller.watch(u.pidfd, watch{unit: u, proc: p}, unix.EPOLLIN|unix.EPOLLET) != nil {
+		s.core.lookAfter(p, was.record)
+	}
+}
+
+// seenAs has a unit whose process runs on told as the status of the earlier core tells it,
+// where that is about this process.
+func (u *unit) seenAs(was *priorState) {
 	if was.seen.PID == u.pid {
 		u.st.Paused, u.st.Termed = was.seen.Paused, was.seen.Termed
 	} else {
 		u.since, u.began = time.Now(), time.Now()
-	}
-	if u.pidfd < 0 || s.core.poller.watch(u.pidfd, watch{unit: u, proc: p}, unix.EPOLLIN|unix.EPOLLET) != nil {
-		s.core.lookAfter(p, was.record)
 	}
 }
 

@@ -268,11 +268,7 @@ func (s *service) restoreHosted(u *unit, was *priorState) {
 	u.pid = h.pid
 	was.there = false
 	u.replaced = was.verdict.stop
-	if was.seen.PID == u.pid {
-		u.st.Paused, u.st.Termed = was.seen.Paused, was.seen.Termed
-	} else {
-		u.since, u.began = time.Now(), time.Now()
-	}
+	u.seenAs(was)
 }
 
 // refuse answers an ask that nobody will act on, and has a host that has taken it forget it.
