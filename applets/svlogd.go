@@ -211,11 +211,12 @@ type loggerEngine struct {
 func (e *loggerEngine) prepare(host *logger.Host, o logger.Options) (err error) {
 	o.Now, o.Report, o.Stderr, o.Errors = time.Now, e.report, e.write, e.fd
 	o.Start = func(c logger.Child) (func() (unix.WaitStatus, bool), error) {
+		e.processors.Add(1) // first: it may have ended before its start is over
 		wait, err := e.threads.start(c)
 		if err != nil {
+			e.processors.Add(-1)
 			return nil, err
 		}
-		e.processors.Add(1)
 		return func() (ws unix.WaitStatus, ended bool) {
 			if ws, ended = wait(); ended {
 				e.processors.Add(-1)
