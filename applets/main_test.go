@@ -289,9 +289,9 @@ func needTools(t *testing.T, sh string) {
 
 // lendTools puts those tools into PATH that are not here but have been fetched
 // beside the peers. They are copied to where every user can reach them, with the
-// libraries that came with them.
+// libraries that came with them, and work wherever the directory is mounted.
 func lendTools() error {
-	dir := filepath.Join(suiteDir, "tools")
+	dir := lentTools()
 	files := map[string]string{}
 	for _, pattern := range []string{"lib/*/libproc*", "usr/lib/*/libproc*"} {
 		libs, _ := filepath.Glob(filepath.Join(peersDir(), pattern))
@@ -306,7 +306,7 @@ func lendTools() error {
 		}
 		if path := fetched(tool); path != "" {
 			files[filepath.Join("lib", tool)] = path
-			wrapper := fmt.Sprintf("#!/bin/sh\nLD_LIBRARY_PATH=%[1]s/lib exec %[1]s/lib/%[2]s \"$@\"\n", dir, tool)
+			wrapper := fmt.Sprintf("#!/bin/sh\nLD_LIBRARY_PATH=${0%%/*}/lib exec ${0%%/*}/lib/%s \"$@\"\n", tool)
 			errs = append(errs, writeFile(filepath.Join(dir, tool), []byte(wrapper), 0o755))
 		}
 	}
@@ -315,6 +315,9 @@ func lendTools() error {
 	}
 	return errors.Join(append(errs, os.Setenv("PATH", os.Getenv("PATH")+":"+dir))...)
 }
+
+// lentTools is the directory of what lendTools lends.
+func lentTools() string { return filepath.Join(suiteDir, "tools") }
 
 // peersDir is what make peers has fetched.
 func peersDir() string {
