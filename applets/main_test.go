@@ -212,8 +212,9 @@ func containing(cmd *exec.Cmd, path string) *exec.Cmd {
 
 // links is a directory of the applets, each a link to the test binary, with
 // helpers beside them: eventually repeats a command until it succeeds, for ten
-// seconds; not fails where its command succeeds (the shell's own "!" does not end
-// a script); hold FILE [GO] keeps FILE from being executed, by a lease, from when
+// seconds; frozen PID waits until a process is stopped; dead PID... succeeds where these have
+// ended, with all of their threads; not fails where its command succeeds (the shell's own "!"
+// does not end a script); hold FILE [GO] keeps FILE from being executed, by a lease, from when
 // there is ./taken until there is GO, and makes ./broken when somebody tries;
 // refuse CALL ERRNO -- COMMAND... runs a command that the kernel refuses a call (see
 // refuse_test.go); stallfs DIR RULES mounts a file system that can be made to hang.
@@ -241,10 +242,12 @@ open my $t, '>', 'taken';
 select undef, undef, undef, .01 until -e ($ARGV[1] // 'go');
 `
 	frozen := "#!/bin/sh\n# A process is not stopped before all of its threads are.\nuntil ! grep -h ^State: /proc/$1/task/*/status | grep -qv 'T (stopped)'; do sleep .01; done\n"
+	dead := "#!/bin/sh\n# As long as one of its threads has not ended the files of a process are open, and its locks held.\nfor p; do ! cat /proc/$p/task/*/status 2>/dev/null | grep ^State: | grep -qv Z || exit 1; done\n"
 	not := "#!/bin/sh\nif \"$@\"; then exit 1; fi\n"
 	return dir, errors.Join(
 		writeFile(filepath.Join(dir, "eventually"), []byte(eventually), 0o755),
 		writeFile(filepath.Join(dir, "frozen"), []byte(frozen), 0o755),
+		writeFile(filepath.Join(dir, "dead"), []byte(dead), 0o755),
 		writeFile(filepath.Join(dir, "hold"), []byte(hold), 0o755),
 		writeFile(filepath.Join(dir, "not"), []byte(not), 0o755))
 })
