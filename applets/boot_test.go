@@ -331,6 +331,7 @@ type guest struct {
 	on    *hypervisor // nil: a container
 	root  string      // of a container
 	tty   *os.File    // the other end of its terminal
+	heard chan bool   // closed when all was read from that
 	keys  io.Writer   // what is typed on its console
 
 	mu    sync.Mutex
@@ -427,7 +428,13 @@ func (g *guest) run() {
 	if err := g.cmd.Start(); err != nil {
 		g.t.Fatal(err)
 	}
-	go func() { g.ended <- g.cmd.Wait() }()
+	go func() {
+		err := g.cmd.Wait()
+		if g.heard != nil { // what it has said last is known, too
+			<-g.heard
+		}
+		g.ended <- err
+	}()
 	g.t.Cleanup(func() {
 		g.cmd.Process.Kill()
 		<-g.ended
@@ -785,13 +792,16 @@ func bootContainer(t *testing.T, r *recipe, who string) *guest {
 		t.Fatal(err)
 	}
 	tty, peer := terminal(t)
-	g.tty, g.keys = tty, tty
+	g.tty, g.keys, g.heard = tty, tty, make(chan bool)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = peer, peer, peer
 	cmd.SysProcAttr.Setsid = r.terminal == "own"
 	cmd.SysProcAttr.Setctty = r.terminal == "own"
 	g.run()
 	peer.Close()
-	go io.Copy(g, tty) // until it is closed, or nobody has the other end
+	go func() {
+		io.Copy(g, tty) // until it is closed, or nobody has the other end
+		close(g.heard)
+	}()
 	return g
 }
 
