@@ -25,6 +25,7 @@ import (
 // RUNITBOX_CHAOS is the number of events, RUNITBOX_CHAOS_SEED repeats a run, and
 // RUNITBOX_CHAOS_FAVOUR=EVENT,... has those come five times as often.
 func TestChaos(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		skip(t, "is long")
 	}

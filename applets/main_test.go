@@ -438,6 +438,7 @@ func unpack(text string) (body string, files map[string]string) {
 
 // TestScripts runs testdata/scripts: the whole programs, on real processes.
 func TestScripts(t *testing.T) {
+	t.Parallel()
 	bin, err := links()
 	if err != nil {
 		t.Fatal(err)
