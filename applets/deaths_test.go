@@ -18,6 +18,9 @@ func stalled(t *testing.T, text string) {
 	t.Helper()
 	needFuse(t)
 	bin, err := links()
+	if err == nil {
+		bin, err = callers(bin)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,6 +140,9 @@ type heldTimes map[string]int
 // heldUp plays the script for one place.
 func heldUp(t *testing.T, h holdup) heldTimes {
 	bin, err := links()
+	if err == nil {
+		bin, err = callers(bin)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
