@@ -28,6 +28,7 @@ import (
 // RUNITBOX_CHAOS_FAVOUR=EVENT,... has those come five times as often. Log services share
 // processes but for a seed in four, or as RUNITBOX_CHAOS_SHARE=true or false says.
 func TestChaos(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		skip(t, "is long")
 	}
