@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"runitbox/supervise/sys"
+	"runitbox/supervise/wire"
 
 	"golang.org/x/sys/unix"
 )
@@ -36,6 +37,31 @@ func (c *Core) openGuards() {
 	}
 	c.inotify, c.guarded, c.linked, c.linkDirs = fd, map[int32]*unit{}, map[*unit]linkedPath{}, map[int32]bool{}
 	c.poller.watch(fd, watch{}, unix.EPOLLIN)
+}
+
+// keepGuards leaves a copy of what guard watches with with the scanner, once. The kernel takes
+// ten milliseconds and more to close the last one, of which a successor would have to wait for
+// each: for that this process has not ended before.
+func (c *Core) keepGuards() {
+	c.mu.Lock()
+	keep := c.link != nil && c.guarded != nil && !c.guardKept
+	c.guardKept = c.guardKept || keep
+	c.mu.Unlock()
+	if keep {
+		c.report(wire.Message{Word: "guards", Arg: "0", Arg2: "0", FDs: []int{c.inotify}})
+	}
+}
+
+// inheritGuards goes on with what an earlier core has watched with. What that has watched is
+// watched still, and has the same number when it is to be watched again.
+func (c *Core) inheritGuards(fd int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.guarded != nil && unix.Dup3(fd, c.inotify, unix.O_CLOEXEC) == nil {
+		c.guardKept = true
+		c.poller.watch(c.inotify, watch{}, unix.EPOLLIN)
+	}
+	unix.Close(fd)
 }
 
 // guard watches a unit's supervise directory. Where the system has no watch to

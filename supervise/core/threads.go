@@ -85,6 +85,7 @@ func (c *Core) tidyUp() { c.guardAll(c.tidyNow) }
 
 // tidyNow is what there is to be done when all are guarded.
 func (c *Core) tidyNow() {
+	c.keepGuards()
 	c.pool.shrink()
 	need := c.needThreads() + poolLeast
 	for range min(poolMax, max(0, threads.Count()-need)) { // each of them ends with the thread that it is on

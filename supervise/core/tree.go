@@ -66,6 +66,10 @@ func (c *Core) handle(m wire.Message) {
 			}
 			c.add(m.Arg, m.Name, servicedir.Dir{FD: m.FDs[0]}, k, held)
 		}
+	case "guards":
+		for _, fd := range m.FDs {
+			c.inheritGuards(fd)
+		}
 	case "drop":
 		switch s := c.services.find(m.Arg); {
 		case s == nil:
