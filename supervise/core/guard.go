@@ -3,7 +3,6 @@ package core
 import (
 	"bytes"
 	"path"
-	"strconv"
 
 	"runitbox/supervise/sys"
 	"runitbox/supervise/wire"
@@ -44,6 +43,7 @@ func (c *Core) openGuards() {
 // each: for that this process has not ended before.
 func (c *Core) keepGuards() {
 	c.mu.Lock()
+	c.unguarded = nil // whatever was to be watched is
 	keep := c.link != nil && c.guarded != nil && !c.guardKept
 	c.guardKept = c.guardKept || keep
 	c.mu.Unlock()
@@ -58,7 +58,7 @@ func (c *Core) inheritGuards(fd int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.guarded != nil && unix.Dup3(fd, c.inotify, unix.O_CLOEXEC) == nil {
-		c.guardKept = true
+		c.guardKept, c.unguarded = true, map[int32]bool{}
 		c.poller.watch(c.inotify, watch{}, unix.EPOLLIN)
 	}
 	unix.Close(fd)
@@ -70,7 +70,11 @@ func (c *Core) guard(u *unit) {
 	if c.guarded == nil {
 		return
 	}
-	base := "/proc/self/fd/" + strconv.Itoa(u.svc.at(u.prefix)) + "/" + u.prefix
+	sys.Through(u.svc.at(u.prefix), func(path string) { c.guardIn(u, path+"/"+u.prefix) })
+}
+
+// guardIn is guard, with a path to the directory that supervise is in.
+func (c *Core) guardIn(u *unit, base string) {
 	n, err := unix.InotifyAddWatch(c.inotify, base+"supervise", unix.IN_DELETE|unix.IN_DELETE_SELF|unix.IN_MOVE_SELF|unix.IN_ONLYDIR)
 	if err != nil {
 		return
@@ -80,7 +84,11 @@ func (c *Core) guard(u *unit) {
 	c.mu.Lock()
 	u.guarded = int32(n)
 	c.guarded[u.guarded] = u
+	missed := c.unguarded[u.guarded]
 	c.mu.Unlock()
+	if missed {
+		u.svc.post(event{kind: evRemoved})
+	}
 	if err == nil && size < len(buf) {
 		c.guardWay(u, base, string(buf[:size]))
 	}
@@ -184,8 +192,12 @@ func (c *Core) removals() {
 		c.mu.Lock()
 		for ev := range sys.InotifyEvents(buf[:n]) {
 			// What has a dot in its name is removed by the core itself.
-			if u := c.guarded[ev.Watch]; u != nil && !bytes.Contains(ev.Name, []byte{'.'}) {
-				u.svc.post(event{kind: evRemoved})
+			if u := c.guarded[ev.Watch]; !bytes.Contains(ev.Name, []byte{'.'}) {
+				if u != nil {
+					u.svc.post(event{kind: evRemoved})
+				} else if c.unguarded != nil {
+					c.unguarded[ev.Watch] = true
+				}
 			}
 			if c.linkDirs[ev.Watch] && (len(ev.Name) == 0 || string(ev.Name) == "supervise") {
 				for u := range c.linked {
