@@ -32,6 +32,7 @@ type priorState struct {
 	there     bool          // the process that it names is there, alive or dead
 	runs      bool          // and alive
 	ppid      int           // its parent
+	keptPipe  bool          // the pipe that it has is the one that the scanner has kept
 	pidfd     int           // of the process, or of one that has ended and can tell how; else -1
 	told      state.Process // the record as it was read
 	seen      state.Record  // supervise/status
@@ -250,7 +251,7 @@ func (s *service) restore(u *unit, was *priorState) {
 	} else {
 		u.since, u.began = time.Now(), time.Now()
 	}
-	if u.pidfd < 0 || s.core.poller.watch(u.pidfd, watch{unit: u, proc: p}, unix.EPOLLIN|unix.EPOLLET) != nil {
+	if u.pidfd < 0 || s.core.poller.watchEnd(u.pidfd, watch{unit: u, proc: p}, !u.foreign && s.core.link != nil) != nil {
 		s.core.lookAfter(p, was.record)
 	}
 }

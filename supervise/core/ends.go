@@ -79,9 +79,19 @@ func exitStatus(pidfd int) (ws unix.WaitStatus, known bool, err error) {
 	return 0, false, err
 }
 
-// rewatch looks again at an adopted process whose parent was the scanner, when
+// rewatch looks again at an adopted process whose parent may have been the scanner, when
 // that is gone.
 func (c *Core) rewatch(w watch, pidfd int) {
+	switch err := c.poller.expectEnd(pidfd, w); err {
+	case nil: // it is told by epoll
+		return
+	case unix.EEXIST: // it was, and may be a corpse of which nothing was done
+	default:
+		w.unit.records.Lock()
+		l := w.unit.rec
+		w.unit.records.Unlock()
+		c.lookAfter(w.proc, l)
+	}
 	p := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
 	if n, err := unix.Poll(p, 0); err == nil && n > 0 {
 		c.ending(w, pidfd)

@@ -26,6 +26,7 @@ type poller struct {
 
 	mu      sync.Mutex
 	watched map[int32]watch
+	alone   bool // the scanner is gone
 }
 
 func (p *poller) open() (err error) {
@@ -45,10 +46,11 @@ func (p *poller) find(fd int32) (w watch, ok bool) {
 	return w, ok
 }
 
-// processes are the adopted processes that are watched, by their pidfds.
-func (p *poller) processes() map[int32]watch {
+// leftAlone says that the scanner is gone, and gives the adopted processes, by their pidfds.
+func (p *poller) leftAlone() map[int32]watch {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.alone = true
 	all := map[int32]watch{}
 	for fd, w := range p.watched {
 		if w.proc != nil {
@@ -79,6 +81,34 @@ func (p *poller) watch(fd int, w watch, events uint32) error {
 	p.watched[int32(fd)] = w
 	p.mu.Unlock()
 	return unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)})
+}
+
+// watchEnd has the end of an adopted process told, by its pidfd. That of a child of the scanner
+// is told by the scanner, as long as it is there.
+func (p *poller) watchEnd(fd int, w watch, scanners bool) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.watched[int32(fd)] = w
+	if scanners && !p.alone {
+		return nil
+	}
+	return p.expect(fd)
+}
+
+// expectEnd has the end told by the pidfd from here on. What it is no longer watched for has
+// ended, and its number may be another's.
+func (p *poller) expectEnd(fd int, w watch) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.watched[int32(fd)] != w {
+		return nil
+	}
+	return p.expect(fd)
+}
+
+// expect has epoll tell when the process of a pidfd ends, also if it has. p.mu is locked.
+func (p *poller) expect(fd int) error {
+	return unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: int32(fd)})
 }
 
 // close forgets a descriptor and closes it.

@@ -75,7 +75,7 @@ func (s *service) holdSaid(k stash) {
 // makes the one that the service is to have.
 func (s *service) findSaid(k stash, was *priorState) error {
 	w := k.take(wire.TagSaid)
-	if w < 0 && was.there && was.record.Pipe != 0 {
+	if w < 0 && was.there && was.record.Pipe != 0 && !was.keptPipe {
 		if st, err := s.dir.Stat(servicedir.Said); err == nil && st.Ino == was.record.Pipe {
 			w, _ = s.dir.OpenFIFO(servicedir.Said, unix.O_RDWR, "open")
 		}

@@ -28,7 +28,7 @@ func (c *Core) listen() {
 			c.mu.Lock()
 			c.orphaned = true
 			c.mu.Unlock()
-			for fd, w := range c.poller.processes() {
+			for fd, w := range c.poller.leftAlone() {
 				c.rewatch(w, int(fd))
 			}
 			if c.log >= 0 { // nobody else reads what services say on stderr
@@ -64,7 +64,10 @@ func (c *Core) handle(m wire.Message) {
 			if len(lines) > 0 {
 				c.services.setUnwritten(m.Arg, lines)
 			}
-			c.add(m.Arg, m.Name, servicedir.Dir{FD: m.FDs[0]}, k, held)
+			if len(k)+len(lines) < strings.Count(tags, ",")+1 { // not all came along
+				tags = ""
+			}
+			c.add(m.Arg, m.Name, servicedir.Dir{FD: m.FDs[0]}, k, held, tags)
 		}
 	case "guards":
 		for _, fd := range m.FDs {
@@ -103,9 +106,11 @@ func (c *Core) handle(m wire.Message) {
 	}
 }
 
-// add takes a service in. What cannot be opened is told and gone.
-func (c *Core) add(key, name string, dir servicedir.Dir, k stash, state string) {
+// add takes a service in, with what was kept of it, by its tags. What cannot be opened is told
+// and gone.
+func (c *Core) add(key, name string, dir servicedir.Dir, k stash, state, tags string) {
 	s := newService(c, name, key, dir)
+	s.kept = tags
 	if name == policy.CatchAll {
 		c.awaitCatch(s)
 	}
