@@ -87,10 +87,12 @@ func (c *Core) rewatch(w watch, pidfd int) {
 		return
 	case unix.EEXIST: // it was, and may be a corpse of which nothing was done
 	default:
-		w.unit.records.Lock()
-		l := w.unit.rec
-		w.unit.records.Unlock()
-		c.lookAfter(w.proc, l)
+		go func() { // the record may be being written
+			w.unit.records.Lock()
+			l := w.unit.rec
+			w.unit.records.Unlock()
+			c.lookAfter(w.proc, l)
+		}()
 	}
 	p := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
 	if n, err := unix.Poll(p, 0); err == nil && n > 0 {

@@ -38,9 +38,8 @@ func (c *Core) openGuards() {
 	c.poller.watch(fd, watch{}, unix.EPOLLIN)
 }
 
-// keepGuards leaves a copy of what guard watches with with the scanner, once. The kernel takes
-// ten milliseconds and more to close the last one, of which a successor would have to wait for
-// each: for that this process has not ended before.
+// keepGuards leaves with the scanner, once, a copy of what guard watches with. To close the last
+// copy takes the kernel ten milliseconds and more, and so would the end of a core that is killed.
 func (c *Core) keepGuards() {
 	c.mu.Lock()
 	c.unguarded = nil // whatever was to be watched is
@@ -56,12 +55,15 @@ func (c *Core) keepGuards() {
 // watched still, and has the same number when it is to be watched again.
 func (c *Core) inheritGuards(fd int) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.guarded != nil && unix.Dup3(fd, c.inotify, unix.O_CLOEXEC) == nil {
+	inherits := c.guarded != nil && unix.Dup3(fd, c.inotify, unix.O_CLOEXEC) == nil
+	if inherits {
 		c.guardKept, c.unguarded = true, map[int32]bool{}
+	}
+	c.mu.Unlock()
+	unix.Close(fd)
+	if inherits { // what had the number before is not watched any more
 		c.poller.watch(c.inotify, watch{}, unix.EPOLLIN)
 	}
-	unix.Close(fd)
 }
 
 // guard watches a unit's supervise directory. Where the system has no watch to
