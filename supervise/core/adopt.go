@@ -33,6 +33,7 @@ type priorState struct {
 	there     bool          // the process that it names is there, alive or dead
 	runs      bool          // and alive
 	ppid      int           // its parent
+	keptPipe  bool          // the pipe that it has is the one that the scanner has kept
 	pidfd     int           // of the process, or of one that has ended and can tell how; else -1
 	told      state.Process // the record as it was read
 	seen      state.Record  // supervise/status

@@ -72,6 +72,8 @@ type Core struct {
 	guarded   map[int32]*unit      // by inotify's number
 	linked    map[*unit]linkedPath // those whose supervise is a link
 	linkDirs  map[int32]bool       // the directories on the ways there, by inotify's number
+	guardKept bool                 // the scanner has a copy of inotify
+	unguarded map[int32]bool       // where something was removed that is watched since an earlier core, by inotify's number; nil when all are known
 
 	hosting  hosting
 	commands peeker

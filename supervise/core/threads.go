@@ -88,6 +88,7 @@ func (c *Core) tidyUp() { c.guardAll(c.tidyNow) }
 
 // tidyNow is what there is to be done when all are guarded.
 func (c *Core) tidyNow() {
+	c.keepGuards()
 	c.pool.shrink()
 	need := c.needThreads() + poolLeast
 	threads.Trim(need)

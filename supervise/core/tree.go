@@ -64,7 +64,14 @@ func (c *Core) handle(m wire.Message) {
 			if len(lines) > 0 {
 				c.services.setUnwritten(m.Arg, lines)
 			}
-			c.add(m.Arg, m.Name, servicedir.Dir{FD: m.FDs[0]}, k, held)
+			if len(k)+len(lines) < strings.Count(tags, ",")+1 { // not all came along
+				tags = ""
+			}
+			c.add(m.Arg, m.Name, servicedir.Dir{FD: m.FDs[0]}, k, held, tags)
+		}
+	case "guards":
+		for _, fd := range m.FDs {
+			c.inheritGuards(fd)
 		}
 	case "drop":
 		switch s := c.services.find(m.Arg); {
@@ -99,9 +106,11 @@ func (c *Core) handle(m wire.Message) {
 	}
 }
 
-// add takes a service in. What cannot be opened is told and gone.
-func (c *Core) add(key, name string, dir servicedir.Dir, k stash, state string) {
+// add takes a service in, with what was kept of it, by its tags. What cannot be opened is told
+// and gone.
+func (c *Core) add(key, name string, dir servicedir.Dir, k stash, state, tags string) {
 	s := newService(c, name, key, dir)
+	s.kept = tags
 	if name == policy.CatchAll {
 		c.awaitCatch(s)
 	}

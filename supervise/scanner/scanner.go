@@ -57,6 +57,7 @@ type Scanner struct {
 	deaths   backOff
 	inherited
 	coreWatch coreWatch
+	guards    int // what the core watches supervise directories with; 0: it has left none
 	link      *wire.Link
 	mail      chan wire.Received
 	outgoing  outgoing

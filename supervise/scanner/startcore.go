@@ -139,6 +139,9 @@ func (s *Scanner) coreStarted(c newCoreOf) {
 	go wire.Listen(s.link, s.mail)
 	s.coreWatch.tid, s.coreWatch.blind = 0, false
 	s.outgoing.begin()
+	if s.guards > 0 { // before all that it is to watch
+		s.link.Send(wire.Message{Word: "guards", Arg: "0", Arg2: "0", FDs: []int{s.guards}})
+	}
 	s.outgoing.unheard = nil
 	s.heardOut()
 	s.outgoing.unheard = s.unheard
