@@ -34,6 +34,7 @@ var players = map[string]func(argv []string) int{
 	"given":          given,
 	"refuse":         refuse,
 	"stallfs":        stallfs,
+	"asklogs":        asklogs,
 }
 
 // TestMain plays the applets: the test binary, called through a link of
@@ -217,7 +218,8 @@ func containing(cmd *exec.Cmd, path string) *exec.Cmd {
 // does not end a script); hold FILE [GO] keeps FILE from being executed, by a lease, from when
 // there is ./taken until there is GO, and makes ./broken when somebody tries;
 // refuse CALL ERRNO -- COMMAND... runs a command that the kernel refuses a call (see
-// refuse_test.go); stallfs DIR RULES mounts a file system that can be made to hang.
+// refuse_test.go); stallfs DIR RULES mounts a file system that can be made to hang; asklogs tells a core or a
+// host of log services lies (see asklogs_test.go).
 var links = sync.OnceValues(func() (string, error) {
 	dir := filepath.Join(suiteDir, "links")
 	if err := os.Mkdir(dir, 0o755); err != nil {
@@ -227,7 +229,7 @@ var links = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, name := range append(names(), "runitbox", "refuse", "stallfs") {
+	for _, name := range append(names(), "runitbox", "refuse", "stallfs", "asklogs") {
 		if err := os.Symlink(self, filepath.Join(dir, name)); err != nil {
 			return "", err
 		}
@@ -310,9 +312,9 @@ func needTools(t *testing.T, sh string) {
 
 // lendTools puts those tools into PATH that are not here but have been fetched
 // beside the peers. They are copied to where every user can reach them, with the
-// libraries that came with them.
+// libraries that came with them, and work wherever the directory is mounted.
 func lendTools() error {
-	dir := filepath.Join(suiteDir, "tools")
+	dir := lentTools()
 	files := map[string]string{}
 	for _, pattern := range []string{"lib/*/libproc*", "usr/lib/*/libproc*"} {
 		libs, _ := filepath.Glob(filepath.Join(peersDir(), pattern))
@@ -327,7 +329,7 @@ func lendTools() error {
 		}
 		if path := fetched(tool); path != "" {
 			files[filepath.Join("lib", tool)] = path
-			wrapper := fmt.Sprintf("#!/bin/sh\nLD_LIBRARY_PATH=%[1]s/lib exec %[1]s/lib/%[2]s \"$@\"\n", dir, tool)
+			wrapper := fmt.Sprintf("#!/bin/sh\nLD_LIBRARY_PATH=${0%%/*}/lib exec ${0%%/*}/lib/%s \"$@\"\n", tool)
 			errs = append(errs, writeFile(filepath.Join(dir, tool), []byte(wrapper), 0o755))
 		}
 	}
@@ -336,6 +338,9 @@ func lendTools() error {
 	}
 	return errors.Join(append(errs, os.Setenv("PATH", os.Getenv("PATH")+":"+dir))...)
 }
+
+// lentTools is the directory of what lendTools lends.
+func lentTools() string { return filepath.Join(suiteDir, "tools") }
 
 // peersDir is what make peers has fetched.
 func peersDir() string {

@@ -2,8 +2,13 @@ package applets
 
 import (
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"go/types"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -89,7 +94,33 @@ func (m mutant) place(sources map[string]string) (file string, err error) {
 	return file, nil
 }
 
-// TestMutantsApply: each fault can still be planted.
+// emptyPackages imports any package, with nothing in it.
+type emptyPackages struct{}
+
+func (emptyPackages) Import(name string) (*types.Package, error) {
+	p := types.NewPackage(name, path.Base(name))
+	p.MarkComplete()
+	return p, nil
+}
+
+// uncompiled is why a Go file is not compiled: its syntax, or imports and variables that
+// nothing uses. Of other packages only the names are looked at.
+func uncompiled(text string) (why []string) {
+	files := token.NewFileSet()
+	file, err := parser.ParseFile(files, "", text, parser.SkipObjectResolution)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	check := types.Config{Importer: emptyPackages{}, Error: func(err error) {
+		if e, ok := err.(types.Error); ok && e.Soft {
+			why = append(why, e.Msg)
+		}
+	}}
+	check.Check("", files, []*ast.File{file}, nil)
+	return why
+}
+
+// TestMutantsApply: each fault can still be planted, and is then seen by a test and not by the compiler.
 func TestMutantsApply(t *testing.T) {
 	t.Parallel()
 	all := sources(t, "..")
@@ -99,11 +130,17 @@ func TestMutantsApply(t *testing.T) {
 	}
 	for _, path := range paths {
 		m, err := readMutant(path)
-		if err == nil {
-			_, err = m.place(all)
+		if err != nil {
+			t.Error(err)
+			continue
 		}
+		file, err := m.place(all)
 		if err != nil {
 			t.Errorf("%s: %v", path, err)
+			continue
+		}
+		if why := uncompiled(strings.Replace(all[file], m.old, m.new, 1)); len(why) > len(uncompiled(all[file])) {
+			t.Errorf("%s: it is not compiled: %q", path, why)
 		}
 	}
 }

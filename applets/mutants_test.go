@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -30,6 +31,9 @@ func (s suite) passes(t *testing.T, dir string) (ok bool, out string) {
 	}
 	return err == nil, out
 }
+
+// noticed are the lines of a run that tell which test has failed, or what has ended all.
+var noticed = regexp.MustCompile(`--- FAIL: \S+|(?m:^panic: .*)`)
 
 // copyTree copies this source tree, without what make has built.
 func copyTree(t *testing.T) string {
@@ -104,8 +108,8 @@ func TestMutants(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, s := range m.tests {
-				if ok, _ := s.passes(t, tree); !ok {
-					t.Logf("caught by %s", s.tests)
+				if ok, out := s.passes(t, tree); !ok {
+					t.Logf("caught by %s", strings.Join(noticed.FindAllString(out, -1), ", "))
 					return
 				}
 			}

@@ -15,13 +15,15 @@ import (
 // inRoot runs a shell script with -ex as root of a system of its own: a copy of this
 // machine's, by an overlay of which nothing is kept, with more, directories of unpacked
 // packages, copied over it; /run, /tmp and /dev/shm are empty. In its /opt are the static
-// executable under the applets' names, with eventually and not, and the files. The script
-// is what "chroot" is told, so that process 1 of its namespace is the test's.
+// executable under the applets' names, with eventually and not, and the files; the tools
+// that this machine lacks are there, too. The script is what "chroot" is told, so that
+// process 1 of its namespace is the test's.
 func inRoot(t *testing.T, script string, files map[string]string, more ...string) string {
 	t.Helper()
 	if os.Getuid() != 0 {
 		skip(t, "needs root, to make a root of its own")
 	}
+	needTools(t, script)
 	exe, err := binary()
 	if err != nil {
 		t.Fatal(err)
@@ -32,7 +34,7 @@ func inRoot(t *testing.T, script string, files map[string]string, more ...string
 	}
 	dir := t.TempDir()
 	opt := filepath.Join(dir, "opt")
-	if err := errors.Join(os.Chmod(dir, 0o755), os.Mkdir(opt, 0o755), copyFile(filepath.Join(opt, "runitbox"), exe)); err != nil {
+	if err := errors.Join(os.Chmod(dir, 0o755), os.MkdirAll(filepath.Join(opt, "tools"), 0o755), copyFile(filepath.Join(opt, "runitbox"), exe)); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := exec.Command(filepath.Join(opt, "runitbox"), "install", opt).CombinedOutput(); err != nil {
@@ -56,7 +58,7 @@ func inRoot(t *testing.T, script string, files map[string]string, more ...string
 	defer cancel()
 	cmd := contained(t, exec.CommandContext(ctx, "/bin/sh", "-e"))
 	cmd.Dir = dir
-	cmd.Env = []string{"PATH=/opt:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C", "TZ=UTC", gorace(t)}
+	cmd.Env = []string{"PATH=/opt:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/tools", "HOME=/root", "LC_ALL=C", "TZ=UTC", gorace(t)}
 	cmd.Stdin = strings.NewReader(`
 T=` + dir + `
 mount -t tmpfs tmpfs /mnt || exit 99
@@ -71,6 +73,7 @@ mount -t tmpfs tmpfs run
 mount -t tmpfs -o mode=1777 tmpfs tmp
 mkdir -p opt
 mount --bind $T/opt opt
+mount --bind ` + lentTools() + ` opt/tools
 exec chroot . /bin/sh /opt/.script
 `)
 	var out bytes.Buffer

@@ -288,7 +288,9 @@ func TestSvlogdNoThreads(t *testing.T) {
 	stderr.Close()
 	r.write("first\n")
 	r.has("d/current", "first\n")
-	r.until("has settled", func() bool { return asleep(r) })
+	r.until("has all its threads", func() bool { // which it makes while it works already
+		return len(glob(t, "/proc", fmt.Sprintf("%d/task/*", r.cmd.Process.Pid))) >= 6 && asleep(r)
+	})
 	r.limit("nproc", 1)
 
 	// All at once: a full stderr, signals, rotations with their chores.

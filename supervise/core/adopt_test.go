@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"runitbox/supervise/child"
+	"runitbox/supervise/machine"
 	"runitbox/supervise/proc"
 	"runitbox/supervise/servicedir"
 	"runitbox/supervise/state"
@@ -172,4 +173,30 @@ func TestAskedAgain(t *testing.T) {
 		t.Fatal("the lock was not got:", err)
 	}
 	unix.Close(l)
+}
+
+// What is left of the rest behind the last end is still due under the next core, be it the
+// second that all rest or the pause of backoff, and not more than that.
+func TestFoundInTheRest(t *testing.T) {
+	tests := []struct {
+		name  string
+		pause time.Duration // of backoff
+		since time.Duration // since the last end
+		want  machine.Event
+	}{
+		{"within the second", 0, 0, machine.BeginSoon},
+		{"after the second", 0, 30 * time.Second, machine.Begin},
+		{"within the pause of backoff", time.Minute, 30 * time.Second, machine.BeginSoon},
+		{"after the pause of backoff", time.Minute, 90 * time.Second, machine.Begin},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := &service{}
+			s.main.began = time.Now().Add(-tt.since)
+			s.main.deaths.Pause = tt.pause
+			if got := s.found(&s.main); got != tt.want {
+				t.Errorf("event %d, want %d", got, tt.want)
+			}
+		})
+	}
 }

@@ -6,7 +6,6 @@ package core
 import (
 	"math"
 	"os"
-	"runtime"
 	"runtime/debug"
 	"strconv"
 	"sync"
@@ -17,6 +16,7 @@ import (
 
 	"runitbox/supervise/child"
 	"runitbox/supervise/diag"
+	"runitbox/supervise/loghost"
 	"runitbox/supervise/machine"
 	"runitbox/supervise/self"
 	"runitbox/supervise/servicedir"
@@ -73,6 +73,7 @@ type Core struct {
 	linked    map[*unit]linkedPath // those whose supervise is a link
 	linkDirs  map[int32]bool       // the directories on the ways there, by inotify's number
 
+	hosting  hosting
 	commands peeker
 	outbox   outbox
 	stashes  stashes
@@ -185,6 +186,7 @@ type Tree struct {
 	Link    int    // descriptor of the socket to the scanner
 	Log     int    // the read end of the scanner's log, or -1
 	Session bool   // each process in a session of its own
+	Share   bool   // log services that may do the same share a process
 	Prefix  bool   // the lines of services without a log service have their names before them
 	Dir     string // the scanner's
 	// Say says something on a descriptor, as a Core's does.
@@ -220,10 +222,13 @@ func (t Tree) Run() error {
 		}
 		c.private = append(c.private, *fd)
 	}
-	runtime.GOMAXPROCS(processors())
 	c.link, c.log = wire.New(t.Link), t.Log
 	c.tidyLater()
+	c.hosting.shares = t.Share && loghost.Built
 	c.awaitThreads()
+	if t.Share && loghost.Built {
+		c.shareLogs()
+	}
 	return self.OnThread(func(tid int) error {
 		c.report(wire.Message{Word: "thread", Arg: strconv.Itoa(tid), Arg2: "0"})
 		go c.listen()

@@ -130,7 +130,7 @@ func (s *service) holdPipes() (stash, error) {
 		if err != nil || !ok || l.PID == 0 || l.Want == state.WantExit { // that one is to see it
 			return err
 		}
-		w, err := openPipe(l, fd)
+		w, err := s.core.openPipe(l, fd)
 		if w >= 0 {
 			k[prefix] = w
 		}
@@ -148,9 +148,14 @@ func (s *service) holdPipes() (stash, error) {
 // openPipe opens the pipe that the record's process has as that descriptor; -1 where
 // it has none, or another than the record tells of. In a container that sees the /proc
 // of others another process has its number there.
-func openPipe(l state.Process, fd string) (int, error) {
+func (c *Core) openPipe(l state.Process, fd string) (int, error) {
 	if ours, err := proc.IsOwn(); !ours {
 		return -1, err
+	}
+	if l.Word == state.ProcHosted {
+		if fd = c.hosting.inputOf(l); fd == "" {
+			return -1, nil
+		}
 	}
 	w, err := sys.ReopenPipe("/proc/"+strconv.Itoa(l.PID)+"/fd/"+fd, unix.O_RDWR)
 	if w >= 0 && l.Pipe != 0 && inode(true, w) != l.Pipe {
@@ -178,13 +183,13 @@ func (s *service) findPipe(k stash, was, wasLog priorState) error {
 	}
 	s.renewed = true
 	if w < 0 && was.there && was.record.Pipe != 0 && !s.saysTo(was.record.Pipe) { // else, or where it is another, ./run has turned elsewhere
-		w, err = openPipe(was.record, "1")
+		w, err = s.core.openPipe(was.record, "1")
 	}
 	if w < 0 && err == nil {
 		w = k.take("pipe")
 	}
 	if w < 0 && err == nil && wasLog.there {
-		w, err = openPipe(wasLog.record, "0")
+		w, err = s.core.openPipe(wasLog.record, "0")
 	}
 	if err != nil {
 		return err

@@ -83,7 +83,7 @@ func (s *service) findSaid(k stash, was *priorState) error {
 	}
 	if w < 0 && was.there && was.record.Pipe != 0 && s.hasSaid() && s.log == nil { // one without a name
 		var err error
-		if w, err = openPipe(was.record, "1"); err != nil {
+		if w, err = s.core.openPipe(was.record, "1"); err != nil {
 			return err
 		}
 	}

@@ -67,6 +67,7 @@ type unit struct {
 	notify     int           // the end for reading of the pipe by which ./run says that it is ready; 0: none
 	late       *time.Timer   // until it has to
 	talk       *talk         // what ./run says of itself, where it has a socket for it; else nil
+	lodging    *lodging      // of a log service that runs in a host, or asks for one; else nil
 
 	records  sync.Mutex      // guards the following, and is held while the record is written
 	rec      state.Process   // the record

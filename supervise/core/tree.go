@@ -106,7 +106,10 @@ func (c *Core) add(key, name string, dir servicedir.Dir, k stash, state string) 
 		c.awaitCatch(s)
 	}
 	s.waits, s.exits = state == wire.StateWaits, state == wire.StateExit
-	if c.services.add(s) == smallTree+1 {
+	switch c.services.add(s) {
+	case tinyTree + 1:
+		runtime.GOMAXPROCS(processors())
+	case smallTree + 1:
 		// Who waits for a child to become a program keeps a processor of the scheduler's
 		// for a while.
 		runtime.GOMAXPROCS(processors() + poolMax)
