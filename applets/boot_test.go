@@ -325,7 +325,7 @@ type guest struct {
 	on    *hypervisor // nil: a container
 	root  string      // of a container
 	tty   *os.File    // the other end of its terminal
-	heard chan bool   // closed when all was read from that
+	heard chan bool   // closed when all that it has said there is read; nil: it has no terminal
 	keys  io.Writer   // what is typed on its console
 
 	mu    sync.Mutex
@@ -424,7 +424,7 @@ func (g *guest) run() {
 	}
 	go func() {
 		err := g.cmd.Wait()
-		if g.heard != nil { // what it has said last is known, too
+		if g.heard != nil {
 			<-g.heard
 		}
 		g.ended <- err

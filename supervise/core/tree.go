@@ -103,6 +103,10 @@ func (c *Core) handle(m wire.Message) {
 		}
 	case "quit":
 		go c.quit()
+	default: // of a newer scanner
+		for _, fd := range m.FDs {
+			unix.Close(fd)
+		}
 	}
 }
 

@@ -72,6 +72,10 @@ func (s *Scanner) handle(m wire.Message) {
 		if pid, err := strconv.Atoi(m.Arg); err == nil && s.handing == nil { // else the next core is told again
 			s.recorded(pid)
 		}
+	default: // of a newer core
+		for _, fd := range m.FDs {
+			unix.Close(fd)
+		}
 	}
 }
 
