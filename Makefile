@@ -111,9 +111,9 @@ test: peers build
 
 # The messages end as runit's do, some with a full stop, which ST1005 forbids.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-CHECKS      := -checks inherit,-ST1005 -tags $(TAGS)
 # TAGS are those of the tests that make test does not run, but looks at.
 TAGS        := bench,mutants
+CHECKS      := -checks inherit,-ST1005 -tags $(TAGS)
 
 # SKIPPED says at the end what was left out and why: the first test of each reason.
 SKIPPED = if test -s build/skipped; then echo "skipped: $$(wc -l <build/skipped) (they are in build/skipped)"; \

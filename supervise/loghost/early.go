@@ -43,6 +43,7 @@ func call(number, a, b, c, d, e, f uintptr) (result, second, errno uintptr)
 // askEarly is called with the place where the kernel has put how many arguments there are,
 // where each is, and behind a 0 where each string of the environment is.
 //
+//lint:ignore U1000 the assembly calls it
 //go:nosplit
 func askEarly(stack unsafe.Pointer) {
 	argc := *(*uintptr)(stack)

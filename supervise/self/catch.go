@@ -24,7 +24,7 @@ import (
 // What the handler shares with the goroutine.
 var (
 	noted   uint64     // the signals that have come: signal 1 is bit 0
-	eventFD int32      // tells that some have
+	eventFD int32      //lint:ignore U1000 tells that some have; the assembly writes to it
 	one     uint64 = 1 //lint:ignore U1000 the assembly writes it to the eventfd
 
 	// runtimes is the runtime's own handler, for faults of the program itself.
