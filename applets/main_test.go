@@ -211,12 +211,13 @@ func containing(cmd *exec.Cmd, path string) *exec.Cmd {
 }
 
 // links is a directory of the applets, each a link to the test binary, with
-// helpers beside them: eventually repeats a command until it succeeds, for ten
-// seconds; not fails where its command succeeds (the shell's own "!" does not end
-// a script); hold FILE [GO] keeps FILE from being executed, by a lease, from when
-// there is ./taken until there is GO, and makes ./broken when somebody tries;
-// refuse CALL ERRNO -- COMMAND... runs a command that the kernel refuses a call (see
-// refuse_test.go); stallfs DIR RULES mounts a file system that can be made to hang.
+// helpers beside them: superuser succeeds for root that is more than root of a user's
+// own namespace; eventually repeats a command until it succeeds, for ten seconds; not
+// fails where its command succeeds (the shell's own "!" does not end a script); hold
+// FILE [GO] keeps FILE from being executed, by a lease, from when there is ./taken until
+// there is GO, and makes ./broken when somebody tries; refuse CALL ERRNO -- COMMAND...
+// runs a command that the kernel refuses a call (see refuse_test.go); stallfs DIR RULES
+// mounts a file system that can be made to hang.
 var links = sync.OnceValues(func() (string, error) {
 	dir := filepath.Join(suiteDir, "links")
 	if err := os.Mkdir(dir, 0o755); err != nil {
@@ -241,11 +242,13 @@ open my $t, '>', 'taken';
 select undef, undef, undef, .01 until -e ($ARGV[1] // 'go');
 `
 	frozen := "#!/bin/sh\n# A process is not stopped before all of its threads are.\nuntil ! grep -h ^State: /proc/$1/task/*/status | grep -qv 'T (stopped)'; do sleep .01; done\n"
+	superuser := "#!/bin/sh\n# Root of a namespace in which there is no other user is root of little.\n[ \"$(id -u)\" = 0 ] && read -r inside outside users </proc/self/uid_map && [ \"$users\" -gt 1 ]\n"
 	not := "#!/bin/sh\nif \"$@\"; then exit 1; fi\n"
 	return dir, errors.Join(
 		writeFile(filepath.Join(dir, "eventually"), []byte(eventually), 0o755),
 		writeFile(filepath.Join(dir, "frozen"), []byte(frozen), 0o755),
 		writeFile(filepath.Join(dir, "hold"), []byte(hold), 0o755),
+		writeFile(filepath.Join(dir, "superuser"), []byte(superuser), 0o755),
 		writeFile(filepath.Join(dir, "not"), []byte(not), 0o755))
 })
 
