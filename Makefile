@@ -21,14 +21,15 @@ PEERS   := runit busybox-static user-mode-linux s6 libs6-2.11 libskarnet2.13 lib
 
 .PHONY: build demo test check test-fresh test-services test-boot race mutants bench bench-turns chaos test-logger install clean peers
 
-# The entry writes down what Go's runtime changes at its start (procenv/entry.go);
-# it is assembly, so not for every machine.
+# The entry has a svlogd ask for a host (supervise/loghost/early.go), but for SLIM=1, and writes
+# down what Go's runtime changes at its start (procenv/entry.go); it is assembly, so not for
+# every machine.
 GOARCH ?= $(shell go env GOARCH 2>/dev/null)
-ENTRY  := $(if $(filter amd64 arm64,$(GOARCH)),-E runitbox/procenv.entry)
+ENTRY  = $(if $(filter amd64 arm64,$(GOARCH)),-E runitbox/$(if $(SLIM),procenv,supervise/loghost).entry)
 
 # A tenth of a small executable is what the compiler writes twice for speed:
 # not in packages that do their work once, if at all, and no gaps of 32 bytes.
-SMALL := fmt path/filepath golang.org/x/sys/unix internal/sync reflect regexp/syntax strings text/template time github.com/spf13/cobra runitbox/applets runitbox/applets/loaders runitbox/applets/quick runitbox/supervise/client runitbox/supervise/survey runitbox/applets/setup runitbox/applets/logrun runitbox/applets/syslog runitbox/applets/manual runitbox/applets/packed runitbox/supervise/child runitbox/supervise/core runitbox/supervise/scanner runitbox/supervise/self runitbox/initstage runitbox/logger/reader internal/stringslite os strconv sync syscall regexp runitbox/supervise/policy runitbox/supervise/statedir runitbox/supervise/notice
+SMALL := fmt path/filepath golang.org/x/sys/unix internal/sync reflect regexp/syntax strings text/template time github.com/spf13/cobra runitbox/applets runitbox/applets/loaders runitbox/applets/quick runitbox/supervise/client runitbox/supervise/survey runitbox/applets/setup runitbox/applets/logrun runitbox/applets/syslog runitbox/applets/manual runitbox/applets/packed runitbox/supervise/child runitbox/supervise/core runitbox/supervise/scanner runitbox/supervise/self runitbox/initstage runitbox/logger/reader internal/stringslite os strconv sync syscall regexp runitbox/supervise/policy runitbox/supervise/statedir runitbox/supervise/notice runitbox/supervise/loghost
 
 # The names of generic functions, which have all of a type's fields in them, are cut. What is
 # ranged over are functions that end when they are told to: nothing checks each loop for that.
@@ -41,7 +42,7 @@ DEBUGS := $(shell go tool compile $(DEBUGS) -V >/dev/null 2>&1 && echo '$(DEBUGS
 # Go's heap, of which there are some hundred KiB, would take 2 to 4 MB in each process:
 # disablethp is a setting of the runtime's, and of nobody's who is started from here.
 # go.mod cannot name it, and what stands there for the runtime is replaced by this.
-GODEBUGS := containermaxprocs=0,updatemaxprocs=0,disablethp=1
+GODEBUGS := containermaxprocs=0,updatemaxprocs=0,disablethp=1,profstackdepth=0
 
 # The collector of Go 1.25 and before: that of 1.26 is for heaps of many megabytes, and is
 # 50 KB more. A Go that has no other takes its own.

@@ -313,12 +313,6 @@ func (r *recipe) writeTree(root string) error {
 // bootLimit is when a boot has hung. It is for a machine that is very busy.
 const bootLimit = 3 * time.Minute
 
-// kernels and containers are how many of each run at a time.
-var (
-	kernels    = make(chan bool, 2)
-	containers = make(chan bool, 4) // which mostly wait
-)
-
 // guest is a system that runs.
 type guest struct {
 	t     *testing.T
@@ -944,8 +938,9 @@ func (g *guest) ends(how string) {
 	}
 }
 
-// TestBoot boots every recipe, with a kernel and as a container.
-func TestBoot(t *testing.T) {
+// bootRecipes are the files of testdata/boot, and the executable that boots.
+func bootRecipes(t *testing.T) (paths []string, init string) {
+	t.Helper()
 	if testing.Short() {
 		skip(t, "boots with busybox of the peers")
 	}
@@ -953,35 +948,53 @@ func TestBoot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	paths, err := filepath.Glob("../testdata/boot/*.txt")
+	paths, err = filepath.Glob("../testdata/boot/*.txt")
 	if err != nil || len(paths) == 0 {
 		t.Fatal("no recipes:", err)
 	}
+	return paths, init
+}
+
+// TestBootKernel boots every recipe that says so with a kernel. Those are work from their
+// beginning to their end: two run at a time, and in one test, since what only waits for its
+// turn would keep others from theirs.
+func TestBootKernel(t *testing.T) {
+	t.Parallel()
+	paths, init := bootRecipes(t)
+	recipes := make(chan *recipe)
+	var over sync.WaitGroup
+	defer func() { close(recipes); over.Wait() }()
+	for range 2 {
+		over.Go(func() {
+			for r := range recipes {
+				t.Run(r.name, func(t *testing.T) { bootKernel(t, r, needKernel(t)).follow(r) })
+			}
+		})
+	}
+	for _, path := range paths {
+		if r := readRecipe(t, path, init); r.kernel != nil {
+			recipes <- r
+		}
+	}
+}
+
+// TestBoot boots every recipe as a container.
+func TestBoot(t *testing.T) {
+	t.Parallel()
+	paths, init := bootRecipes(t)
 	for _, path := range paths {
 		t.Run(strings.TrimSuffix(filepath.Base(path), ".txt"), func(t *testing.T) {
 			t.Parallel()
 			r := readRecipe(t, path, init)
-			if r.kernel != nil {
-				t.Run("kernel", func(t *testing.T) {
-					t.Parallel()
-					kernels <- true
-					defer func() { <-kernels }()
-					bootKernel(t, r, needKernel(t)).follow(r)
-				})
-			}
 			if r.container != nil {
 				t.Run("container", func(t *testing.T) {
 					t.Parallel()
-					containers <- true
-					defer func() { <-containers }()
 					bootContainer(t, r, "with runitbox").follow(r)
 				})
 			}
 			if r.oracle {
 				t.Run("oracle", func(t *testing.T) {
 					t.Parallel()
-					containers <- true
-					defer func() { <-containers }()
 					o := readRecipe(t, path, init)
 					o.copyWithLibraries(t, peer(t, "runit"), "sbin/runit")
 					for i := range o.steps { // runit's calls reboot(2), and the kernel ends it

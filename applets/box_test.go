@@ -508,6 +508,7 @@ func TestBoxCompletion(t *testing.T) {
 
 // TestInstallWithoutProc: a root that is being made has no /proc.
 func TestInstallWithoutProc(t *testing.T) {
+	t.Parallel()
 	program, err := binary()
 	if err != nil {
 		t.Fatal(err)
@@ -533,6 +534,7 @@ func TestInstallWithoutProc(t *testing.T) {
 
 // TestInstallRestart: what runs a replaced executable becomes the new one.
 func TestInstallRestart(t *testing.T) {
+	t.Parallel()
 	program, err := binary()
 	if err != nil {
 		t.Fatal(err)

@@ -18,13 +18,17 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/scanner"
 )
 
 // TestChaos runs a tree of services that is hurt at random, and checks that
 // nobody but those who were meant has noticed. make chaos runs it for long:
 // RUNITBOX_CHAOS is the number of events, RUNITBOX_CHAOS_SEED repeats a run, and
-// RUNITBOX_CHAOS_FAVOUR=EVENT,... has those come five times as often.
+// RUNITBOX_CHAOS_FAVOUR=EVENT,... has those come five times as often. Log services share
+// processes but for a seed in four, or as RUNITBOX_CHAOS_SHARE=true or false says.
 func TestChaos(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		skip(t, "is long")
 	}
@@ -100,6 +104,7 @@ func init() { players["chaos"] = func(argv []string) int { return newChaos(argv)
 type chaos struct {
 	dir, bin string
 	session  bool // runsvdir -P
+	share    bool // log services share processes
 	rand     *rand.Rand
 	events   int
 	strict   bool // what costs no line and no service is a fault too
@@ -114,6 +119,7 @@ type chaos struct {
 	faults   []string
 	done     map[string]int
 	kills    int
+	hosts    int             // of those, of processes of several log services
 	story    []string        // what was done, and when
 	robbed   map[uint64]bool // pipes that somebody else reads, and that was told
 	gaps     [][2]time.Time  // from a kill of scanner and core to their return
@@ -162,7 +168,11 @@ func newChaos(argv []string) *chaos {
 	seed, _ := strconv.ParseUint(argv[4], 10, 64)
 	c := &chaos{dir: argv[0], bin: argv[1], events: events, strict: argv[5] == "true", rand: rand.New(rand.NewPCG(seed, 1)), done: map[string]int{}, robbed: map[uint64]bool{}}
 	c.session = c.rand.IntN(2) == 0
-	fmt.Printf("chaos: %d events, seed %d, -P %t\n", events, seed, c.session)
+	c.share = seed%4 != 0
+	if share, err := strconv.ParseBool(os.Getenv("RUNITBOX_CHAOS_SHARE")); err == nil {
+		c.share = share
+	}
+	fmt.Printf("chaos: %d events, seed %d, -P %t, shared logs %t\n", events, seed, c.session, c.share)
 	c.hang()
 	c.limited()
 	c.must(os.Mkdir(filepath.Join(c.dir, "sv"), 0o755))
@@ -346,8 +356,11 @@ func (c *chaos) start() {
 	c.must(err)
 	defer messages.Close()
 	argv := []string{"runsvdir", filepath.Join(c.dir, "service")}
+	if !c.share {
+		argv = []string{"runsvdir", scanner.NoShareLogs, argv[1]}
+	}
 	if c.session {
-		argv = []string{"runsvdir", "-P", argv[1]}
+		argv = append([]string{"runsvdir", "-P"}, argv[1:]...)
 	}
 	path := filepath.Join(c.bin, "runsvdir")
 	if c.group != "" {
@@ -586,8 +599,9 @@ func (c *chaos) killScanner(both bool) {
 	}
 	c.start()
 	c.replaced(core)
-	// A service that the old core holds is let go of one by one.
-	if both {
+	// A service that the old core holds is let go of one by one. A core that was to follow
+	// one that was killed a moment before has not got all from the scanner.
+	if both || c.within(c.spans(&c.cuts), begin, begin, 0) {
 		c.span(begin, &c.cuts, &c.absent, &c.gaps)
 	} else {
 		c.span(begin, &c.cuts, &c.absent)
@@ -617,20 +631,52 @@ func (c *chaos) killService(s *subject) {
 	c.kill(pid)
 }
 
-// killLogger kills a log service's process.
+// killLogger kills a log service's process, which may be the others', too.
 func (c *chaos) killLogger(s *subject) {
-	text, _ := os.ReadFile(c.at(s, "log/supervise/pid"))
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
+	pid := c.logger(s)
+	if pid == 0 {
 		return
 	}
 	if comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); string(comm) != "svlogd\n" {
 		return // it is not there yet, or not any more
 	}
-	s.mu.Lock()
-	s.loggers = append(s.loggers, time.Now())
-	s.mu.Unlock()
-	c.kill(pid)
+	its := make([]bool, len(c.subjects))
+	for i, o := range c.subjects {
+		its[i] = c.logger(o) == pid
+	}
+	open, now := filesOf(pid), time.Now()
+	all := 0
+	for i, o := range c.subjects {
+		if its[i] || slices.Contains(open, c.pipe(o)) { // one that has just come
+			all++
+			o.mu.Lock()
+			o.loggers = append(o.loggers, now)
+			o.mu.Unlock()
+		}
+	}
+	if c.kill(pid); all > 1 {
+		c.hosts++
+	}
+}
+
+// crowded is a subject whose log service shares its process with as many as none other.
+func (c *chaos) crowded() (most *subject) {
+	count := map[int]int{}
+	for _, s := range c.subjects {
+		pid := c.logger(s)
+		count[pid]++
+		if most == nil || pid != 0 && count[pid] > count[c.logger(most)] {
+			most = s
+		}
+	}
+	return most
+}
+
+// logger is the process of a log service; 0 if there is none.
+func (c *chaos) logger(s *subject) int {
+	text, _ := os.ReadFile(c.at(s, "log/supervise/pid"))
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
+	return pid
 }
 
 // send notes that sig may reach the subject.
@@ -778,7 +824,7 @@ func (c *chaos) play() int {
 		what string
 		of   int
 	}{
-		{"core", 14}, {"scanner", 6}, {"both", 6}, {"upgrade", 6}, {"logger", 12}, {"service", 14},
+		{"core", 14}, {"scanner", 6}, {"both", 6}, {"upgrade", 6}, {"logger", 8}, {"host", 6}, {"service", 14},
 		{"restart", 12}, {"down", 7}, {"up", 7}, {"pause", 4}, {"cont", 5}, {"hup", 6}, {"unlink", 5}, {"link", 6}, {"status", 5},
 		{"stall", 6}, {"limit", 4},
 	}
@@ -823,6 +869,8 @@ func (c *chaos) play() int {
 			c.upgrade()
 		case "logger":
 			c.killLogger(s)
+		case "host":
+			c.killLogger(c.crowded())
 		case "service":
 			c.killService(s)
 		case "stall":
@@ -894,7 +942,7 @@ func (c *chaos) count(when string) map[string]string {
 	copies := map[string][]int{}
 	writes, reads := map[string]string{}, map[string]string{}
 	all := processes()
-	loggers := map[int]bool{}
+	loggers, hosts := map[int]bool{}, map[int]bool{}
 	for _, p := range all {
 		loggers[p.pid] = p.comm == "svlogd"
 	}
@@ -912,6 +960,8 @@ func (c *chaos) count(when string) map[string]string {
 			}
 			copies[cwd] = append(copies[cwd], p.pid)
 			writes[cwd] = look("fd/1")
+		case p.comm == "svlogd" && look("fd/0") == os.DevNull: // it hosts log services
+			hosts[p.pid] = true
 		case p.comm == "svlogd" && !loggers[p.parent]: // whose child sees whether there is room for a thread, and ends
 			dir, pipe := filepath.Dir(look("cwd")), look("fd/0")
 			for other, its := range reads {
@@ -924,6 +974,9 @@ func (c *chaos) count(when string) map[string]string {
 	}
 	apart := map[string]string{}
 	for dir, pipe := range writes {
+		if host := hostOf(dir); hosts[host] && slices.Contains(filesOf(host), pipe) {
+			reads[dir] = pipe
+		}
 		if filepath.Base(dir) != "log" && pipe != "" && pipe != reads[dir] {
 			apart[filepath.Base(dir)] = fmt.Sprintf("writes to %s and its log service reads %q", pipe, reads[dir])
 		}
@@ -934,6 +987,32 @@ func (c *chaos) count(when string) map[string]string {
 		}
 	}
 	return apart
+}
+
+// hostOf is the process that hosts the log service of a directory, as its record tells.
+func hostOf(dir string) (pid int) {
+	text, _ := os.ReadFile(filepath.Join(dir, "log/supervise/proc"))
+	fmt.Sscanf(string(text), "hosted %d", &pid)
+	return pid
+}
+
+// pipe is what a log service reads, as its record tells.
+func (c *chaos) pipe(s *subject) string {
+	text, _ := os.ReadFile(c.at(s, "log/supervise/proc"))
+	if f := strings.Fields(string(text)); len(f) > 8 {
+		return "pipe:[" + f[8] + "]"
+	}
+	return "none"
+}
+
+// filesOf is what a process has open.
+func filesOf(pid int) (all []string) {
+	fds, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	for _, fd := range fds {
+		to, _ := os.Readlink(fd)
+		all = append(all, to)
+	}
+	return all
 }
 
 // descriptors counts what the scanner and the core have open.
@@ -1006,6 +1085,9 @@ func (c *chaos) readers() {
 		for _, ino := range readBy(p.pid) {
 			log, ok := pipes[ino]
 			if ok && log != p.pid && p.comm != "svlogd" && !c.robbed[ino] { // that one may be it by now
+				if comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", p.pid)); string(comm) == "svlogd\n" {
+					continue
+				}
 				c.robbed[ino] = true
 				c.fault("%s (%d) reads the pipe of the log service %d:%s", p.comm, p.pid, log, holders(ino))
 			}
@@ -1059,6 +1141,9 @@ func readBy(pid int) (inodes []uint64) {
 // holders tells of all who have a pipe open: where, how, and what their threads do.
 func holders(ino uint64) string {
 	var b strings.Builder
+	if ino == 0 {
+		return ""
+	}
 	for _, p := range processes() {
 		var fds []string
 		names, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", p.pid))
@@ -1339,14 +1424,35 @@ func (c *chaos) readLog(s *subject, lives []life) {
 	}
 }
 
-// unheld says whether the last lines of a life may be gone with it: its log service, the
-// core and the scanner had all been killed when it ended, so nobody had its pipe.
+// unheld says whether the last lines of a life may be gone with it: when core and scanner
+// were killed, its log service had been killed before, or was meanwhile, and had not been
+// started again. So nobody had its pipe when it ended.
 func (c *chaos) unheld(s *subject, lives []life, id string) bool {
-	gaps := c.spans(&c.gaps)
+	gaps, starts := c.spans(&c.gaps), c.logStarts(s)
+	lost := func(l life, gap [2]time.Time) bool {
+		return !l.at.After(gap[1].Add(3*time.Second)) && slices.ContainsFunc(s.loggers, func(kill time.Time) bool {
+			return kill.Before(gap[1]) && kill.Before(l.at.Add(time.Second)) &&
+				!slices.ContainsFunc(starts, func(t time.Time) bool { return t.After(kill) && t.Before(gap[0]) })
+		})
+	}
 	return slices.ContainsFunc(lives, func(l life) bool {
-		return l.id == id && l.args == "-1 0" && c.within(gaps, l.at, l.at, 3*time.Second) &&
-			slices.ContainsFunc(s.loggers, func(t time.Time) bool { return t.Before(l.at) && l.at.Sub(t) < 5*time.Second })
+		return l.id == id && slices.ContainsFunc(gaps, func(gap [2]time.Time) bool { return lost(l, gap) })
 	})
+}
+
+// logStarts are the times at which a log service was started, but for those at which there
+// may have been no room for its threads.
+func (c *chaos) logStarts(s *subject) (all []time.Time) {
+	text, _ := os.ReadFile(c.at(s, "log/starts"))
+	hindered := c.spans(&c.hindered)
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line)
+		sec, _ := strconv.ParseFloat(f[len(f)-1], 64)
+		if t := time.UnixMicro(int64(sec * 1e6)); !c.within(hindered, t, t, 0) {
+			all = append(all, t)
+		}
+	}
+	return all
 }
 
 // report tells what was done and seen.
@@ -1359,7 +1465,7 @@ func (c *chaos) report() int {
 	for _, s := range c.subjects {
 		lives += len(c.lives(s))
 	}
-	fmt.Printf("chaos: %s: %d kills\n", strings.Join(did, ", "), c.kills)
+	fmt.Printf("chaos: %s: %d kills, %d of hosts of log services\n", strings.Join(did, ", "), c.kills, c.hosts)
 	fmt.Printf("chaos: %d lives, %d lines in the logs, %d lost, %d gone with all who had their pipe; %d ends unknown, %d told twice; sv at most %v, %d timeouts; takeover at most %v; %d flaws of log services\n",
 		lives, c.lines, c.torn, c.gone, c.unknown, c.again, c.slowest.Round(time.Millisecond), c.timeouts, c.takeover.Round(time.Millisecond), c.flaws)
 	if len(c.faults) == 0 {

@@ -317,6 +317,7 @@ func play(t *testing.T, sh, bin, busybox string) string {
 // TestChpstOracle holds what is expected of chpst against runit's own, and ours
 // against what is expected.
 func TestChpstOracle(t *testing.T) {
+	t.Parallel()
 	bin := ours(t)
 	busybox := peer(t, "busybox")
 	t.Run("runitbox", func(t *testing.T) {
@@ -387,6 +388,7 @@ var daemontools = []line{
 
 // TestDaemontools holds the other names against daemontools' programs.
 func TestDaemontools(t *testing.T) {
+	t.Parallel()
 	bin := ours(t)
 	busybox := peer(t, "busybox")
 	theirs := filepath.Dir(peer(t, "setlock"))

@@ -66,6 +66,7 @@ exec cat >/dev/null
 // TestEmulated: under qemu-user, which has neither vfork nor clone3 nor close_range,
 // services are started, started again and taken over.
 func TestEmulated(t *testing.T) {
+	t.Parallel()
 	for _, m := range emulated {
 		t.Run(m.arch, func(t *testing.T) {
 			if m.machine == "" && m.arch != runtime.GOARCH {

@@ -121,6 +121,7 @@ func (m *image) recipe(name string, how ...string) *recipe {
 // TestImage makes an image as the container file in supervise/README.md says, and runs it in
 // the ways that the table below tells of: it becomes healthy, and ends by its stop signal.
 func TestImage(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		skip(t, "containers with busybox of the peers")
 	}
@@ -178,8 +179,6 @@ func TestImage(t *testing.T) {
 			if os.Geteuid() != 0 && strings.Contains(how, "uid=") {
 				skip(t, "needs root")
 			}
-			containers <- true
-			defer func() { <-containers }()
 			m := readImage(t, "FROM scratch\n"+text, context)
 			m.files["health"] = bootFile{mode: unix.S_IFREG | 0o755, data: fmt.Appendf(nil, "#!/bin/sh\nexec %s\n", strings.Join(m.health, " "))}
 			r := m.recipe("image", strings.Fields(how)...)

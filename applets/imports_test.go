@@ -17,7 +17,7 @@ import (
 // does not import the room.
 var mayImport = map[string][]string{
 	".":                    {"applets"},
-	"applets":              {"applets/loaders", "applets/logrun", "applets/manual", "applets/quick", "applets/setup", "applets/syslog", "applets/turns", "initstage", "logger", "logger/reader", "procenv", "supervise/client", "supervise/core", "supervise/level", "supervise/diag", "supervise/scanner", "supervise/self", "supervise/state", "supervise/statedir", "supervise/survey", "supervise/sys", "supervise/threads"},
+	"applets":              {"applets/loaders", "applets/logrun", "applets/manual", "applets/quick", "applets/setup", "applets/syslog", "applets/turns", "initstage", "logger", "logger/reader", "procenv", "supervise/client", "supervise/core", "supervise/level", "supervise/loghost", "supervise/diag", "supervise/scanner", "supervise/self", "supervise/state", "supervise/statedir", "supervise/survey", "supervise/sys", "supervise/threads"},
 	"applets/loaders":      {"procenv"},
 	"applets/logrun":       {"procenv"},
 	"applets/manual":       {"applets/packed"},
@@ -36,8 +36,9 @@ var mayImport = map[string][]string{
 	"supervise":            {},
 	"supervise/child":      {"supervise/state"},
 	"supervise/client":     {"supervise/statedir", "supervise/notice", "supervise/policy", "supervise/proc", "supervise/state", "supervise/statedir", "supervise/sys"},
-	"supervise/core":       {"supervise/child", "supervise/statedir", "supervise/machine", "supervise/notice", "supervise/policy", "supervise/proc", "supervise/diag", "supervise/self", "supervise/servicedir", "supervise/state", "supervise/sys", "supervise/threads", "supervise/wire"},
+	"supervise/core":       {"supervise/child", "supervise/statedir", "supervise/machine", "supervise/notice", "supervise/policy", "supervise/proc", "supervise/diag", "supervise/loghost", "supervise/self", "supervise/servicedir", "supervise/state", "supervise/sys", "supervise/threads", "supervise/wire"},
 	"supervise/level":      {},
+	"supervise/loghost":    {"supervise/proc", "supervise/self", "supervise/state", "supervise/sys", "supervise/wire"},
 	"supervise/machine":    {"supervise/state"},
 	"supervise/notice":     {},
 	"supervise/policy":     {"supervise/machine", "supervise/sys"},

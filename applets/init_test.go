@@ -40,6 +40,7 @@ func privately(t *testing.T, program, script string) string {
 
 // TestRunitInit asks Debian's runit-init and ours the same.
 func TestRunitInit(t *testing.T) {
+	t.Parallel()
 	bin, err := links()
 	if err != nil {
 		t.Fatal(err)
@@ -110,6 +111,7 @@ func TestPathsWhenBuilt(t *testing.T) {
 
 // TestNotProcessOne: runit by hand says what it is for.
 func TestNotProcessOne(t *testing.T) {
+	t.Parallel()
 	bin, err := links()
 	if err != nil {
 		t.Fatal(err)
@@ -128,6 +130,7 @@ func TestNotProcessOne(t *testing.T) {
 
 // TestUtmpset runs Debian's utmpset and ours on the same records.
 func TestUtmpset(t *testing.T) {
+	t.Parallel()
 	if initstage.RecordSize != 384 {
 		skip(t, "the peers have another layout of records here")
 	}
@@ -222,6 +225,7 @@ func records(t *testing.T, path string) []initstage.Record {
 // TestHalt: halt, poweroff and reboot set the flags of runit-init and write
 // the records of sysvinit; with -w and -B they only write.
 func TestHalt(t *testing.T) {
+	t.Parallel()
 	bin, err := links()
 	if err != nil {
 		t.Fatal(err)

@@ -33,6 +33,7 @@ func builtFor(arch string) func() (string, error) {
 
 // TestMachines: the executable can be built for each.
 func TestMachines(t *testing.T) {
+	t.Parallel()
 	for arch, build := range machines {
 		t.Run(arch, func(t *testing.T) {
 			t.Parallel()

@@ -34,6 +34,7 @@ var players = map[string]func(argv []string) int{
 	"given":          given,
 	"refuse":         refuse,
 	"stallfs":        stallfs,
+	"asklogs":        asklogs,
 }
 
 // TestMain plays the applets: the test binary, called through a link of
@@ -211,13 +212,15 @@ func containing(cmd *exec.Cmd, path string) *exec.Cmd {
 }
 
 // links is a directory of the applets, each a link to the test binary, with
-// helpers beside them: superuser succeeds for root that is more than root of a user's
-// own namespace; eventually repeats a command until it succeeds, for ten seconds; not
-// fails where its command succeeds (the shell's own "!" does not end a script); hold
-// FILE [GO] keeps FILE from being executed, by a lease, from when there is ./taken until
-// there is GO, and makes ./broken when somebody tries; refuse CALL ERRNO -- COMMAND...
-// runs a command that the kernel refuses a call (see refuse_test.go); stallfs DIR RULES
-// mounts a file system that can be made to hang.
+// helpers beside them: superuser succeeds for root that is more than root of a user's own
+// namespace; eventually repeats a command until it succeeds, for ten
+// seconds; frozen PID waits until a process is stopped; dead PID... succeeds where these have
+// ended, with all of their threads; not fails where its command succeeds (the shell's own "!"
+// does not end a script); hold FILE [GO] keeps FILE from being executed, by a lease, from when
+// there is ./taken until there is GO, and makes ./broken when somebody tries;
+// refuse CALL ERRNO -- COMMAND... runs a command that the kernel refuses a call (see
+// refuse_test.go); stallfs DIR RULES mounts a file system that can be made to hang; asklogs tells a core or a
+// host of log services lies (see asklogs_test.go).
 var links = sync.OnceValues(func() (string, error) {
 	dir := filepath.Join(suiteDir, "links")
 	if err := os.Mkdir(dir, 0o755); err != nil {
@@ -227,7 +230,7 @@ var links = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, name := range append(names(), "runitbox", "refuse", "stallfs") {
+	for _, name := range append(names(), "runitbox", "refuse", "stallfs", "asklogs") {
 		if err := os.Symlink(self, filepath.Join(dir, name)); err != nil {
 			return "", err
 		}
@@ -243,13 +246,35 @@ select undef, undef, undef, .01 until -e ($ARGV[1] // 'go');
 `
 	frozen := "#!/bin/sh\n# A process is not stopped before all of its threads are.\nuntil ! grep -h ^State: /proc/$1/task/*/status | grep -qv 'T (stopped)'; do sleep .01; done\n"
 	superuser := "#!/bin/sh\n# Root of a namespace in which there is no other user is root of little.\n[ \"$(id -u)\" = 0 ] && read -r inside outside users </proc/self/uid_map && [ \"$users\" -gt 1 ]\n"
+	dead := "#!/bin/sh\n# As long as one of its threads has not ended the files of a process are open, and its locks held.\nfor p; do ! cat /proc/$p/task/*/status 2>/dev/null | grep ^State: | grep -qv Z || exit 1; done\n"
 	not := "#!/bin/sh\nif \"$@\"; then exit 1; fi\n"
 	return dir, errors.Join(
 		writeFile(filepath.Join(dir, "eventually"), []byte(eventually), 0o755),
 		writeFile(filepath.Join(dir, "frozen"), []byte(frozen), 0o755),
+		writeFile(filepath.Join(dir, "dead"), []byte(dead), 0o755),
 		writeFile(filepath.Join(dir, "hold"), []byte(hold), 0o755),
 		writeFile(filepath.Join(dir, "superuser"), []byte(superuser), 0o755),
 		writeFile(filepath.Join(dir, "not"), []byte(not), 0o755))
+})
+
+// callers puts a directory with sv and chpst as users get them before bin, where what stands
+// there is made for the race detector: scripts call these two by the thousand, and such a
+// process takes ten times as long to begin. What is about sv itself is not to ask for them.
+func callers(bin string) (string, error) {
+	if !raceful() {
+		return bin, nil
+	}
+	dir, err := callersDir()
+	return dir + ":" + bin, err
+}
+
+var callersDir = sync.OnceValues(func() (string, error) {
+	dir := filepath.Join(suiteDir, "callers")
+	exe, err := binary()
+	if err != nil {
+		return "", err
+	}
+	return dir, errors.Join(os.Mkdir(dir, 0o755), os.Symlink(exe, filepath.Join(dir, "sv")), os.Symlink(exe, filepath.Join(dir, "chpst")))
 })
 
 // binary is the static executable as users get it, built once for a test run.
@@ -441,7 +466,12 @@ func unpack(text string) (body string, files map[string]string) {
 
 // TestScripts runs testdata/scripts: the whole programs, on real processes.
 func TestScripts(t *testing.T) {
-	bin, err := links()
+	t.Parallel()
+	all, err := links()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fast, err := callers(all)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -450,7 +480,11 @@ func TestScripts(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range paths {
-		t.Run(strings.TrimSuffix(filepath.Base(path), ".txt"), func(t *testing.T) {
+		name, bin := strings.TrimSuffix(filepath.Base(path), ".txt"), fast
+		if strings.HasPrefix(name, "sv-") {
+			bin = all
+		}
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			script(t, path, bin)
 		})

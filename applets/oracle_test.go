@@ -364,6 +364,7 @@ func (tr *transcript) check(t *testing.T, client, supervisor string) {
 // TestOracle runs every transcript with runit's programs, so that what we
 // expect is what runit does, and with ours, which must do the same.
 func TestOracle(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		skip(t, "looks after fixed times, which a busy machine is too late for")
 	}

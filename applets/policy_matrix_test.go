@@ -958,6 +958,7 @@ var policyWords = regexp.MustCompile(`killed by signal 9|still being made; tryin
 // ready, when it is ready, in its finish, while it rests, while it is being stopped and its
 // times run, and when it is down. A service notes what happens to it, and that is compared.
 func TestPolicyMatrix(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		skip(t, "trees of services that live four times")
 	}

@@ -38,7 +38,7 @@ func newRsvlog(argv0 string) *cobra.Command {
 			if len(args) == 1 {
 				base = args[0]
 			}
-			return logService(who, base, cmd, &flags)
+			return logService(who, base, cmd, &flags, len(args))
 		},
 	}
 	flags.add(cmd)
@@ -48,7 +48,7 @@ func newRsvlog(argv0 string) *cobra.Command {
 
 // logService finds the place and becomes its logger. Failures are told and
 // then tried again by runsv.
-func logService(who, base string, cmd *cobra.Command, flags *loggerFlags) error {
+func logService(who, base string, cmd *cobra.Command, flags *loggerFlags, operands int) error {
 	warn := func(err error) { fmt.Fprintf(os.Stderr, "%s: warning: %s\n", who, words(err)) }
 	failed := func(err error) error { return fatal{who, 111, err} }
 	service, err := logrun.Here()
@@ -106,6 +106,8 @@ func logService(who, base string, cmd *cobra.Command, flags *loggerFlags) error 
 		options, set = "-t", true
 	}
 	o, ok := flags.options(cmd, []string{place.Dir})
+	words := arguments()
+	words = words[:len(words)-operands]
 	if set { // instead of those that it was called with
 		*flags = loggerFlags{}
 		cmd := &cobra.Command{
@@ -118,7 +120,8 @@ func logService(who, base string, cmd *cobra.Command, flags *loggerFlags) error 
 			},
 		}
 		flags.add(cmd)
-		if err := execute(cmd, strings.Fields(options)); err != nil {
+		words = strings.Fields(options)
+		if err := execute(cmd, words); err != nil {
 			return failed(fmt.Errorf("SV_TIMESTAMP=%s: these are no options of svlogd", options))
 		}
 	}
@@ -126,7 +129,7 @@ func logService(who, base string, cmd *cobra.Command, flags *loggerFlags) error 
 		return failed(errors.New("svlogd does not take these options together"))
 	}
 	const before = 1408 << 10 // a command more and the accounts, and what Go keeps as headroom beyond the least
-	return runLogger(o, flags.verbose > 0, before)
+	return runLogger(o, flags.verbose > 0, before, append(words, place.Dir))
 }
 
 // linkLogs makes the links by which logs are found: where the directory is

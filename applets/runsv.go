@@ -11,6 +11,7 @@ import (
 	"runitbox/procenv"
 	"runitbox/supervise/core"
 	"runitbox/supervise/diag"
+	"runitbox/supervise/scanner"
 	"runitbox/supervise/statedir"
 )
 
@@ -60,11 +61,13 @@ func keepIgnored() {
 
 // runCore is the core of the tree that args end with.
 func runCore(args []string) error {
-	t := core.Tree{Link: 3, Log: -1}
+	t := core.Tree{Link: 3, Log: -1, Share: true}
 	for ; len(args) > 0 && args[0] != "--"; args = args[1:] {
 		switch args[0] {
 		case "-P":
 			t.Session = true
+		case scanner.NoShareLogs:
+			t.Share = false
 		case "-p":
 			t.Prefix = true
 		case "-l":

@@ -17,6 +17,7 @@ import (
 // TestSwitchOrder watches what happens to the links in which order: with
 // runit's runsvchdir current is gone for a moment, with ours it never is.
 func TestSwitchOrder(t *testing.T) {
+	t.Parallel()
 	for maker, want := range map[string][]string{
 		"runit": {
 			"made current.new", "current to previous", "current.new to current",

@@ -26,6 +26,7 @@ func newRunsvdir(argv0 string) *cobra.Command {
 		Long: "dir holds service directories, or links to them. log, of 7 characters and more, shows\n" +
 			"in ps what they write to standard error.\n" +
 			"      --stop-on-term         TERM and HUP stop all services, and then it exits\n" +
+			"      --no-share-logs        each log service has a process of its own\n" +
 			"      --stop-timeout=SEC     and kill what has not ended in SEC seconds\n" +
 			"      --env-dir=DIR          write the environment into DIR, for chpst -e\n" +
 			"      --prefix               services without a log write to standard output, each\n" +
@@ -92,6 +93,8 @@ func longOptions(s *scanner.Scanner, args []string) ([]string, error) {
 				return nil, fmt.Errorf("--stop-timeout: %q is no number of seconds", text)
 			}
 			s.StopTime = time.Duration(n) * time.Second
+		case args[0] == scanner.NoShareLogs:
+			s.NoShareLogs = true
 		case args[0] == "--prefix" && !scanner.KnowsPrefix:
 			return nil, errors.New("--prefix: not in this executable, which was built with SLIM=1")
 		case args[0] == "--prefix":

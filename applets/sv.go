@@ -597,7 +597,11 @@ func (s *svCall) show(name string, r *client.Remote, patience time.Time) (code i
 			line += ", blocked on its log"
 		}
 	}
+	if line != "" && !s.json {
+		line += s.shared(rec, r)
+	}
 	if s.json {
+		log = s.shared(rec, r) + log
 		if givenUp(rec, r) != "" {
 			log = `,"givenUp":true` + log
 		}
@@ -637,11 +641,28 @@ func (s *svCall) logPart(name string, r *client.Remote, patience time.Time) stri
 	down, ok := s.hasDown(name, l)
 	switch {
 	case s.json:
-		return fmt.Sprintf(`,"log":{%s}`, jsonStatus(name, rec, down, ok, time.Now()))
+		return fmt.Sprintf(`,"log":{%s%s}`, jsonStatus(name, rec, down, ok, time.Now()), s.shared(rec, l))
 	case !ok:
 		return "; "
 	}
-	return "; " + svLine("log", rec, down, time.Now())
+	return "; " + svLine("log", rec, down, time.Now()) + s.shared(rec, l)
+}
+
+// shared tells, where more is asked for than runit tells, of a log service that shares its
+// process.
+func (s *svCall) shared(rec state.Record, r *client.Remote) string {
+	if !s.json && !s.more || rec.PID == 0 {
+		return ""
+	}
+	told := r.Told()
+	switch n := told.Number(); {
+	case n == 0 || told.PID != rec.PID:
+		return ""
+	case s.json:
+		return fmt.Sprintf(`,"number":%d`, n)
+	default:
+		return ", " + numberWords(n)
+	}
 }
 
 // jsonStatus is a status as members of a JSON object: what svLine tells, each

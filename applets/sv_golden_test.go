@@ -73,7 +73,7 @@ var schema = map[string]string{
 	"version": "n", "service": "s", "path": "s", "state": "s", "well": "b", "linked": "b", "target": "s", "log": "o?", "error": "s",
 	"pid": "n", "seconds": "n", "since": "s", "want": "s?", "paused": "b", "term": "b", "normally": "s", "ready": "b?", "givenUp": "b", "waits": "a",
 	"status": "s?", "reloading": "b", "stopping": "b", "hung": "b",
-	"processes": "n", "memory": "n", "cpu": "n", "blocked": "b", "restarts": "n", "flaps": "n", "readyAfter": "n", "last": "o",
+	"processes": "n", "number": "n", "memory": "n", "cpu": "n", "blocked": "b", "restarts": "n", "flaps": "n", "readyAfter": "n", "last": "o",
 	"time": "s?", "code": "", "signal": "s?", "core": "b", "outOfMemory": "b", "monotonic": "n", "lived": "n", "told": "b",
 	"flapping": "b", "causes": "a", "text": "s", "mend": "s", "ends": "a", "lines": "a", "line": "s", "more": "b",
 }

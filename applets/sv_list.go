@@ -175,10 +175,16 @@ func notes(s *survey.Service) (all []string) {
 		add(s.Life.Flaps > 0, strconv.Itoa(s.Life.Flaps)+" ends")
 		add(true, "last "+lifeWords(end))
 	}
+	add(s.Number > 0, numberWords(s.Number))
 	add(s.Notice.Status != "", "says: "+s.Notice.Status)
 	add(rec.PID != 0 && s.HasDown, "normally down")
 	add(rec.PID == 0 && rec.Want == state.WantDown && !s.HasDown && s.DownErr == nil, "normally up")
 	return all
+}
+
+// numberWords are about a log service that shares its process.
+func numberWords(number int) string {
+	return "number " + strconv.Itoa(number) + " in a shared process"
 }
 
 // needNames are the names of what a service waits for.
@@ -264,6 +270,9 @@ func jsonOf(o *object, s *survey.Service, now time.Time) {
 	}
 	rec := s.Record
 	o.number("pid", int64(rec.PID))
+	if s.Number > 0 {
+		o.number("number", int64(s.Number))
+	}
 	o.number("seconds", max(0, now.Unix()-rec.Since.Unix())).time("since", rec.Since)
 	o.raw("want", jsonWant(rec.Want)).boolean("paused", rec.Paused).boolean("term", rec.Termed)
 	if s.DownErr == nil {

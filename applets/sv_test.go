@@ -235,6 +235,7 @@ func TestLeadingSeconds(t *testing.T) {
 // up, by the time in supervise/status. The best of some tries must be below
 // 20 ms, also for a user who may not watch supervise/.
 func TestSvSoon(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct{ name, maker, user string }{
 		{"runsv of runitbox", "runitbox", ""},
 		{"runsv of runit", "runit", ""},

@@ -139,6 +139,9 @@ func (e *explanation) headline() string {
 		if s.Record.PID != 0 {
 			text += fmt.Sprintf(", pid %d", s.Record.PID)
 		}
+		if s.Number > 0 {
+			text += ", " + numberWords(s.Number)
+		}
 		if s.Notice.Status != "" {
 			text += ", says: " + printable(s.Notice.Status)
 		}

@@ -3,8 +3,12 @@ package applets
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,6 +18,7 @@ import (
 
 	"runitbox/logger"
 	"runitbox/procenv"
+	"runitbox/supervise/loghost"
 	process "runitbox/supervise/self"
 	"runitbox/supervise/threads"
 )
@@ -34,7 +39,7 @@ func newSvlogd(argv0 string) *cobra.Command {
 			if !ok {
 				return misuse{line: usage, status: 111}
 			}
-			return runLogger(o, flags.verbose > 0, 0)
+			return runLogger(o, flags.verbose > 0, 0, arguments())
 		},
 	}
 	flags.add(cmd)
@@ -104,99 +109,268 @@ func replaced(others string) *[256]bool {
 	return &set
 }
 
-// runLogger runs an engine as this process: its signals, its messages. Before are
-// the bytes that the process has taken before.
-func runLogger(o logger.Options, verbose bool, before int) error {
+// arguments are those of the applet that this process is.
+func arguments() []string {
+	if strings.HasPrefix(filepath.Base(os.Args[0]), "runitbox") {
+		return os.Args[2:]
+	}
+	return os.Args[1:]
+}
+
+// runLogger runs an engine as this process: its signals, its messages. As the log service
+// of a tree it may leave all that, as these arguments of svlogd say it, to the process of
+// another, or become the one that others leave it to. Before are the bytes that the process
+// has taken before.
+func runLogger(o logger.Options, verbose bool, before int, args []string) error {
+	root, err := unix.Open(".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fatal{"svlogd", 111, errors.New("unable to open current working directory: " + words(err))}
+	}
+	e := &loggerEngine{voice: voice{fd: 2, verbose: verbose}, threads: &loggerThreads{}}
+	e.threads.engines.Store(1)
+	if verbose {
+		e.threads.others++
+	}
+	scarce := threads.Await(e.threads.least()+threads.Template, func(err error) { e.report(logger.Warning, err.Error(), nil) })
+	if scarce {
+		e.threads.template.Store(threads.Template)
+	}
+	process.DefaultAction(unix.SIGINT, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2)
+	var answer loghost.Answer
+	var link *loghost.Link
+	if loghost.Built {
+		answer, link = loghost.AskCore(args, root)
+	}
+	if answer == loghost.Gone {
+		return nil
+	}
 	procenv.NoHugePages()
 	// There is next to no garbage, and collecting it by the clock would wake
 	// the process up for nothing.
 	debug.SetGCPercent(-1)
 
-	e := voice{verbose: verbose}
-	least := process.RuntimeThreads() + threads.Template + min(2, runtime.NumCPU()) + 2 // the engine, and what it leaves to others
-	threads.Await(least, func(err error) { e.report(logger.Warning, err.Error(), nil) })
-
 	// Signals are taken first, before anything of theirs can be missed. Each waits
 	// in a place of its own: a storm of one must not cost another. SIGPIPE is
 	// caught and not ignored, since processors would inherit that.
-	waits := map[os.Signal]chan os.Signal{}
+	sigs := map[unix.Signal]chan os.Signal{}
+	keepIgnored()
 	process.IgnorePipe()
 	for _, sig := range []unix.Signal{unix.SIGTERM, unix.SIGHUP, unix.SIGALRM, unix.SIGCHLD} {
-		waits[sig] = make(chan os.Signal, 2) // a second TERM counts
-		process.Catch(waits[sig], sig)
+		sigs[sig] = make(chan os.Signal, 2) // a second TERM counts
+		process.Catch(sigs[sig], sig)
 	}
-
-	root, err := unix.Open(".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return fatal{"svlogd", 111, errors.New("unable to open current working directory: " + words(err))}
+	if loghost.Built && answer == loghost.Hosts {
+		e.threads.files = link.Files
+		e.threads.others++ // it listens to cores
 	}
-	go threads.Reserve(least)
-	var processors atomic.Int32
-	start := func(c logger.Child) (func() (unix.WaitStatus, bool), error) {
-		// One is waited for in a thread, and made in another.
-		if !threads.Reserve(least + int(processors.Load()) + 2) {
-			return nil, unix.EAGAIN
-		}
-		wait, err := logger.StartChild(c)
-		if err != nil {
-			return nil, err
-		}
-		processors.Add(1)
-		return func() (unix.WaitStatus, bool) {
-			defer processors.Add(-1)
-			return wait()
-		}, nil
-	}
-	o.Root, o.Now, o.Report, o.Stderr, o.Start = root, time.Now, e.report, e.write, start
-	// With a single turn each write that takes its time has another thread look
-	// for what is to be run: that is worth less memory while little comes.
-	o.Busy = func() { runtime.GOMAXPROCS(min(2, runtime.NumCPU())) }
-	engine, err := logger.New(o)
+	host, err := logger.NewHost(logger.HostOptions{Turns: e.threads.turns, Room: e.threads.room})
 	if err != nil {
 		return fatal{"svlogd", 111, err}
 	}
-	on := func(sig os.Signal, do func()) {
-		go func() { // apart from the others: one of those may wait for stderr
-			for range waits[sig] {
-				do()
-			}
-		}()
-	}
-	on(unix.SIGTERM, func() {
-		e.ending.Store(true)
-		e.report(logger.Info, "sigterm received.", nil)
-		engine.Stop()
-	})
-	on(unix.SIGHUP, func() {
-		e.report(logger.Info, "sighangup received.", nil)
-		engine.Reload()
-	})
-	on(unix.SIGALRM, func() {
-		e.report(logger.Info, "sigalarm received.", nil)
-		engine.Rotate()
-	})
-	on(unix.SIGCHLD, func() { e.report(logger.Info, "sigchild received.", nil) })
-	deaths := make(chan os.Signal, 1)
-	process.Catch(deaths, unix.SIGCHLD)
-	go func() { // apart from who tells of it
-		for range deaths {
-			engine.Reap()
+	o.Root = root
+	if loghost.Built && answer == loghost.Hosts {
+		o.Input = ownInput(e, root)
+		for i, dir := range o.Dirs { // they are in the memory of the arguments, where ps is to show something else
+			o.Dirs[i] = strings.Clone(dir)
 		}
-	}()
-	if !threads.Scarce() { // else it has them
-		spareThreads(waiters)
+	}
+	if err := e.prepare(host, o); err != nil {
+		return fatal{"svlogd", 111, err}
+	}
+	if scarce {
+		threads.Reserve(e.threads.least())
+	} else { // which may take a while
+		go threads.Reserve(e.threads.least())
 	}
 	boundMemory(before + 3*o.Buffer)
-	if err := engine.Run(); err != nil {
+	if loghost.Built && answer == loghost.Hosts {
+		return runHost(host, link, e, sigs)
+	}
+	go obey(sigs, e.signal)
+	if err := e.engine.Run(); err != nil {
 		return fatal{"svlogd", 111, err}
 	}
 	return nil
 }
 
-// waiters are the goroutines that may be in the kernel at once: the engine, its
-// chores, and whoever tells of a signal; in a flood there is a second turn. A
-// thread more looks for others to run.
-const waiters = 4
+// loggerEngine is an engine with its voice.
+type loggerEngine struct {
+	voice
+	engine     *logger.Engine
+	threads    *loggerThreads
+	killer     atomic.Int32 // the signal that has ended it
+	processors atomic.Int32
+	close      func() // gives back its descriptors; nil: nothing
+
+	stopping sync.Mutex // guards the following
+	stopped  bool       // as SIGSTOP stops a process
+	waiting  uint64     // the signals that have come meanwhile
+}
+
+// prepare makes the engine.
+func (e *loggerEngine) prepare(host *logger.Host, o logger.Options) (err error) {
+	o.Now, o.Report, o.Stderr, o.Errors = time.Now, e.report, e.write, e.fd
+	o.Start = func(c logger.Child) (func() (unix.WaitStatus, bool), error) {
+		e.processors.Add(1) // first: it may have ended before its start is over
+		wait, err := e.threads.start(c)
+		if err != nil {
+			e.processors.Add(-1)
+			return nil, err
+		}
+		return func() (ws unix.WaitStatus, ended bool) {
+			if ws, ended = wait(); ended {
+				e.processors.Add(-1)
+				e.threads.processors.Add(-1)
+			}
+			return ws, ended
+		}, nil
+	}
+	e.engine, err = host.Engine(o)
+	return err
+}
+
+// signal does what the signal does to a svlogd. What comes while it is stopped waits until it
+// goes on, once each.
+func (e *loggerEngine) signal(sig unix.Signal) {
+	waited := uint64(0)
+	e.stopping.Lock()
+	switch {
+	case sig == unix.SIGSTOP:
+		e.stopped = true
+	case sig == unix.SIGCONT:
+		e.stopped, waited, e.waiting = false, e.waiting, 0
+	case e.stopped && sig != unix.SIGKILL:
+		e.waiting |= 1 << sig
+		e.stopping.Unlock()
+		return
+	}
+	e.stopping.Unlock()
+	e.act(sig)
+	for sig := unix.Signal(1); waited != 0; sig++ {
+		if waited&(1<<sig) != 0 {
+			waited &^= 1 << sig
+			e.act(sig)
+		}
+	}
+}
+
+// act does it. Its messages are told of apart from where
+// signals are taken, since nobody may read stderr: but with -v only, so that there is
+// nobody more as a rule.
+func (e *loggerEngine) act(sig unix.Signal) {
+	tell := func(text string, do func()) {
+		if !e.verbose {
+			do()
+			return
+		}
+		go func() {
+			e.report(logger.Info, text, nil)
+			do()
+		}()
+	}
+	switch sig {
+	case unix.SIGTERM:
+		e.ending.Store(true)
+		tell("sigterm received.", e.engine.Stop)
+	case unix.SIGHUP:
+		tell("sighangup received.", e.engine.Reload)
+	case unix.SIGALRM:
+		tell("sigalarm received.", e.engine.Rotate)
+	case unix.SIGCHLD:
+		if e.processors.Load() > 0 {
+			e.engine.Reap()
+		}
+		tell("sigchild received.", func() {})
+	case unix.SIGSTOP:
+		e.engine.Halt()
+	case unix.SIGCONT:
+		e.engine.Resume()
+	case unix.SIGKILL, unix.SIGINT, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2:
+		if process.Ignored(sig) { // by who has started the process
+			return
+		}
+		e.killer.CompareAndSwap(0, int32(sig))
+		e.ending.Store(true)
+		e.engine.Kill()
+	}
+}
+
+// obey takes signals.
+func obey(sigs map[unix.Signal]chan os.Signal, act func(unix.Signal)) {
+	for {
+		select {
+		case <-sigs[unix.SIGTERM]:
+			act(unix.SIGTERM)
+		case <-sigs[unix.SIGHUP]:
+			act(unix.SIGHUP)
+		case <-sigs[unix.SIGALRM]:
+			act(unix.SIGALRM)
+		case <-sigs[unix.SIGCHLD]:
+			act(unix.SIGCHLD)
+		}
+	}
+}
+
+// loggerThreads is how many engines may hang in the kernel at once, each of them in
+// a thread: where none can be made, since a user has too many or a control group,
+// Go's runtime ends the program.
+type loggerThreads struct {
+	engines    atomic.Int32
+	processors atomic.Int32
+	others     int // threads: one for who tells of signals, with -v, and one of a host
+	template   atomic.Int32
+	files      uint64 // what processors may have open, if that is less than this process may
+}
+
+// least is how many threads there have to be: the runtime's, one that looks for what there
+// is to do, one for each engine that may hang, and one for what they leave to others.
+func (t *loggerThreads) least() int {
+	return process.RuntimeThreads() + runtime.GOMAXPROCS(0) + int(t.engines.Load()+t.template.Load()) + 1 + t.others
+}
+
+// room says whether there are threads for so many engines at work.
+func (t *loggerThreads) room(engines int) bool {
+	t.engines.Store(max(t.engines.Load(), int32(engines)))
+	return threads.Reserve(t.least())
+}
+
+// turns has more processors used when lines come as fast as they are taken: a second one,
+// and all by a host, but maxTurns. With a single one each write that takes its time has
+// another thread look for what is to be run: that is worth less memory while little comes.
+// In a host one engine more may be at work, since a writer that goes on as soon as there is
+// room in its pipe takes the processor from who has made it.
+func (t *loggerThreads) turns() int {
+	n := min(2, runtime.NumCPU())
+	engines := n
+	if t.files > 0 {
+		n = min(maxTurns, runtime.NumCPU())
+		engines = n + 1
+	}
+	if !t.room(engines) || !threads.Reserve(t.least()+n-1) {
+		return 1
+	}
+	runtime.GOMAXPROCS(n)
+	return engines
+}
+
+// maxTurns is how many processors a host uses, at most.
+const maxTurns = 8
+
+// start starts a processor. One is waited for in a thread, and made in another.
+func (t *loggerThreads) start(c logger.Child) (func() (unix.WaitStatus, bool), error) {
+	if !threads.Reserve(t.least() + int(t.processors.Load()) + 2) {
+		return nil, unix.EAGAIN
+	}
+	if t.files > 0 {
+		c.Argv = slices.Clone(c.Argv)
+		c.Argv[2] = "ulimit -Sn " + strconv.FormatUint(t.files, 10) + "\n" + c.Argv[2]
+	}
+	wait, err := logger.StartChild(c)
+	if err == nil {
+		t.processors.Add(1)
+	}
+	return wait, err
+}
 
 // boundMemory has garbage collected only when some hundred KiB have gathered: a
 // rotation makes some 2 KiB of it, a line none. What the runtime takes before
@@ -212,6 +386,7 @@ func boundMemory(needed int) {
 
 // voice is svlogd on stderr.
 type voice struct {
+	fd      int // -1: it has none any more
 	verbose bool
 	ending  atomic.Bool
 	mu      sync.Mutex
@@ -234,8 +409,8 @@ func (v *voice) report(level logger.Level, text string, err error) {
 func (v *voice) write(b []byte) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	for len(b) > 0 {
-		p := [1]unix.PollFd{{Fd: 2, Events: unix.POLLOUT}}
+	for len(b) > 0 && v.fd >= 0 {
+		p := [1]unix.PollFd{{Fd: int32(v.fd), Events: unix.POLLOUT}}
 		patience := 1000
 		if v.ending.Load() {
 			patience = 50
@@ -246,7 +421,7 @@ func (v *voice) write(b []byte) {
 			}
 			continue
 		}
-		n, err := unix.Write(2, b[:min(len(b), pipeBuf)]) // so much does not block
+		n, err := unix.Write(v.fd, b[:min(len(b), pipeBuf)]) // so much does not block
 		if err != nil && err != unix.EINTR && err != unix.EAGAIN {
 			return
 		}

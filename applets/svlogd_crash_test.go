@@ -51,6 +51,7 @@ func logFiles(t *testing.T, dir string) (text []byte, names []string) {
 // and starts it again on the same pipe: what was written into the pipe must be
 // in the files once, in order. RUNITBOX_KILLS=10 kills ten times as often.
 func TestSvlogdKilled(t *testing.T) {
+	t.Parallel()
 	times := 1
 	if n, err := strconv.Atoi(os.Getenv("RUNITBOX_KILLS")); err == nil {
 		times = n

@@ -28,7 +28,7 @@ func failing(t *testing.T, dir string) (rules func(lines string)) {
 	file := filepath.Join(dir, "rules")
 	cmd := exec.Command(self)
 	cmd.Args = []string{"stallfs", filepath.Join(dir, "d"), file}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: deathSignal}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -270,7 +270,7 @@ func TestSvlogdNoThreads(t *testing.T) {
 	r.cmd = exec.Command(loggerBinary(t), "-v", "d")
 	r.cmd.Args[0] = "svlogd"
 	r.cmd.Dir, r.cmd.Stdin, r.cmd.Stderr = dir, in, stderr
-	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: deathSignal, Credential: &syscall.Credential{Uid: nprocUser, Gid: nprocUser}}
+	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL, Credential: &syscall.Credential{Uid: nprocUser, Gid: nprocUser}}
 	if err := r.cmd.Start(); err != nil {
 		if errors.Is(err, unix.EACCES) {
 			skip(t, "another user cannot execute what is built here")
@@ -288,7 +288,9 @@ func TestSvlogdNoThreads(t *testing.T) {
 	stderr.Close()
 	r.write("first\n")
 	r.has("d/current", "first\n")
-	r.until("has settled", func() bool { return asleep(r) })
+	r.until("has all its threads", func() bool { // which it makes while it works already
+		return len(glob(t, "/proc", fmt.Sprintf("%d/task/*", r.cmd.Process.Pid))) >= 6 && asleep(r)
+	})
 	r.limit("nproc", 1)
 
 	// All at once: a full stderr, signals, rotations with their chores.

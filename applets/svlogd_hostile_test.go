@@ -17,13 +17,14 @@ import (
 )
 
 // forbidding runs start in a thread whose children get an error for a system
-// call, as in a container with rules for them.
+// call, as in a container with rules for them. The thread stays for ever: its end would be
+// that of all processes which others have started on it (Pdeathsig).
 func forbidding(t *testing.T, call uint32, number uintptr, start func()) {
 	t.Helper()
-	failed := make(chan error)
+	failed := make(chan error, 1)
 	go func() {
-		defer close(failed)    // also where start ends the test
-		runtime.LockOSThread() // for ever: the thread ends with its filter
+		defer close(failed) // where start ends the test
+		runtime.LockOSThread()
 		filter := []unix.SockFilter{
 			{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // the number of the call
 			{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: call},
@@ -35,32 +36,24 @@ func forbidding(t *testing.T, call uint32, number uintptr, start func()) {
 		if err == nil {
 			err = unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&prog)), 0, 0)
 		}
-		if err != nil {
-			failed <- err
-			return
+		if err == nil {
+			start()
 		}
-		start()
+		failed <- err
+		select {}
 	}()
 	if err := <-failed; err != nil {
 		skip(t, "no rules for system calls here: "+err.Error())
 	}
 }
 
-// unkept starts a svlogd that does not end with the thread that has started it.
-func unkept(t *testing.T, dir string, in *os.File, args ...string) (r *loggerRun) {
-	t.Helper()
-	keep := deathSignal
-	deathSignal = 0
-	defer func() { deathSignal = keep }()
-	return startLoggerOn(t, loggerBinary(t), dir, in, args...)
-}
-
 // TestSvlogdWithoutTee reads where bytes cannot be copied out of the pipe.
 func TestSvlogdWithoutTee(t *testing.T) {
+	t.Parallel()
 	dir := logDir(t, "s5000\nn0\n")
 	in, out := pipe(t)
 	var r *loggerRun
-	forbidding(t, unix.SYS_TEE, uintptr(unix.ENOSYS), func() { r = unkept(t, dir, in, "d") })
+	forbidding(t, unix.SYS_TEE, uintptr(unix.ENOSYS), func() { r = startLoggerOn(t, loggerBinary(t), dir, in, "d") })
 	text := strings.Repeat("a line\n", 50000)
 	out.WriteString("first\nhalf")
 	r.has("d/current", "first\n")
@@ -76,10 +69,11 @@ func TestSvlogdWithoutTee(t *testing.T) {
 
 // TestSvlogdWithoutModes goes on where a file system has no modes.
 func TestSvlogdWithoutModes(t *testing.T) {
+	t.Parallel()
 	dir := logDir(t, "n0\n")
 	in, out := pipe(t)
 	var r *loggerRun
-	forbidding(t, unix.SYS_FCHMOD, uintptr(unix.EPERM), func() { r = unkept(t, dir, in, "d") })
+	forbidding(t, unix.SYS_FCHMOD, uintptr(unix.EPERM), func() { r = startLoggerOn(t, loggerBinary(t), dir, in, "d") })
 	out.WriteString("a\n")
 	r.has("d/current", "a\n")
 	r.signal(unix.SIGALRM)
@@ -97,10 +91,11 @@ func TestSvlogdWithoutModes(t *testing.T) {
 
 // TestSvlogdWithoutUnshare runs a processor in the log directory all the same.
 func TestSvlogdWithoutUnshare(t *testing.T) {
+	t.Parallel()
 	dir := logDir(t, "!pwd; cat\n")
 	in, out := pipe(t)
 	var r *loggerRun
-	forbidding(t, unix.SYS_UNSHARE, uintptr(unix.EPERM), func() { r = unkept(t, dir, in, "d") })
+	forbidding(t, unix.SYS_UNSHARE, uintptr(unix.EPERM), func() { r = startLoggerOn(t, loggerBinary(t), dir, in, "d") })
 	out.WriteString("a\n")
 	r.has("d/current", "a\n")
 	r.signal(unix.SIGALRM)

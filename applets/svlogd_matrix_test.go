@@ -55,6 +55,7 @@ func matrix() (all []matrixCase) {
 // order, and it never sleeps while some wait. RUNITBOX_MATRIX=all tries the whole
 // product, and a number so many of it; without that it is a sample, always the same.
 func TestSvlogdMatrix(t *testing.T) {
+	t.Parallel()
 	cases, n := matrix(), 90
 	if text := os.Getenv("RUNITBOX_MATRIX"); text == "all" {
 		n = len(cases)

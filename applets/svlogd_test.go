@@ -46,10 +46,6 @@ func (r *loggerRun) said() string {
 	return r.errs.String()
 }
 
-// deathSignal ends a svlogd with the tests; it comes when the thread that has
-// started the svlogd ends.
-var deathSignal = unix.SIGKILL
-
 // startLogger starts a svlogd in dir with a pipe as its input.
 func startLogger(t *testing.T, program, dir string, args ...string) *loggerRun {
 	t.Helper()
@@ -80,7 +76,7 @@ func startLoggerWith(t *testing.T, program, dir string, in, stderr *os.File, arg
 	if stderr != nil {
 		r.cmd.Stderr = stderr
 	}
-	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: deathSignal}
+	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	r.cmd.WaitDelay = 5 * time.Second // a processor that outlives it may hold stderr
 	if err := r.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -259,6 +255,7 @@ var runitSvlogd = map[string]string{
 
 // TestSvlogd runs the same through Debian's svlogd and ours.
 func TestSvlogd(t *testing.T) {
+	t.Parallel()
 	mode := func(r string, mode os.FileMode) func(t *testing.T, dir string) {
 		return func(t *testing.T, dir string) {
 			if err := os.Chmod(filepath.Join(dir, r), mode); err != nil {

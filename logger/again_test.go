@@ -26,8 +26,16 @@ func leave(e *Engine) {
 	for _, l := range e.logs {
 		l.shut()
 	}
-	e.poll.close()
-	e.in.close()
+	e.leave().close()
+	e.host.Close()
+}
+
+// opened has an engine begin without a host that runs it.
+func opened(e *Engine) error {
+	if err := e.enter(e.host.borrow(), nil); err != nil {
+		return err
+	}
+	return e.open()
 }
 
 // TestKilledAgain: a logger is killed when a batch is in the files and not yet consumed; the
@@ -40,13 +48,13 @@ func TestKilledAgain(t *testing.T) {
 		second func(t *testing.T, e *Engine, in int)
 	}{
 		{"killed when it has begun", func(t *testing.T, e *Engine, in int) {
-			if err := e.open(); err != nil {
+			if err := opened(e); err != nil {
 				t.Fatal(err)
 			}
 			leave(e)
 		}},
 		{"killed when it has read its configuration again", func(t *testing.T, e *Engine, in int) {
-			if err := e.open(); err != nil {
+			if err := opened(e); err != nil {
 				t.Fatal(err)
 			}
 			if err := e.reload(); err != nil {
@@ -55,7 +63,7 @@ func TestKilledAgain(t *testing.T) {
 			leave(e)
 		}},
 		{"killed when the batch is in one journal", func(t *testing.T, e *Engine, in int) {
-			if err := e.open(); err != nil {
+			if err := opened(e); err != nil {
 				t.Fatal(err)
 			}
 			n, what, err := e.in.fetch(e.buf[e.have:])
@@ -66,7 +74,7 @@ func TestKilledAgain(t *testing.T) {
 			if len(e.logs) > 1 {
 				e.logs[1].fd = -1 // is passed over
 			}
-			e.begin(e.buf[:e.have+n], n, 0)
+			e.note(e.buf[:e.have+n], n, 0)
 			e.logs[len(e.logs)-1].fd = fd
 			leave(e)
 		}},
@@ -96,7 +104,7 @@ func TestKilledAgain(t *testing.T) {
 					}
 
 					e := killed(t, p[0], paths)
-					if err := e.open(); err != nil {
+					if err := opened(e); err != nil {
 						t.Fatal(err)
 					}
 					if write(begin); begin != "" {
@@ -110,7 +118,7 @@ func TestKilledAgain(t *testing.T) {
 						t.Fatal(err)
 					}
 					data := e.buf[:e.have+n]
-					e.begin(data, n, 0)
+					e.note(data, n, 0)
 					for l := range e.usable {
 						if err := l.put(data, false); err != nil {
 							t.Fatal(err)

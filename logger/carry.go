@@ -154,6 +154,6 @@ func (l *log) endsWhole() (whole, there bool, err error) {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return false, false, err
 	}
-	from, err := lastLine(fd, st.Size, l.scan)
+	from, err := lastLine(fd, st.Size, l.e.scan())
 	return err == nil && from == st.Size, true, err
 }

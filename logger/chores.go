@@ -11,7 +11,7 @@ import (
 // nobody needs to wait for it: a directory is synced, the room of a file that
 // was unlinked is given back. One goroutine does them, while there are any.
 type chores struct {
-	turn    *sync.Mutex // one for all logs of an engine: only one waits for a disk at a time
+	e       *Engine
 	mu      sync.Mutex
 	none    sync.Cond // nothing is left to be done
 	running bool
@@ -20,8 +20,8 @@ type chores struct {
 	failed  error // of the last attempt to sync
 }
 
-func newChores(turn *sync.Mutex) *chores {
-	c := &chores{turn: turn}
+func newChores(e *Engine) *chores {
+	c := &chores{e: e}
 	c.none.L = &c.mu
 	return c
 }
@@ -61,6 +61,12 @@ func (c *chores) start(dir int) {
 	}
 	c.running = true
 	go func() {
+		c.e.choring.Lock() // only one of an engine's logs waits for the disk
+		defer c.e.choring.Unlock()
+		if many {
+			s := c.e.host.chores.sit()
+			defer c.e.host.chores.stand(s)
+		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		for c.dirty || len(c.gone) > 0 {
@@ -77,7 +83,6 @@ func (c *chores) do(dir int) {
 	dirty, gone := c.dirty, c.gone
 	c.dirty, c.gone = false, nil
 	c.mu.Unlock()
-	c.turn.Lock()
 	var err error
 	for _, fd := range gone {
 		unix.Close(fd)
@@ -85,7 +90,6 @@ func (c *chores) do(dir int) {
 	if dirty {
 		err = syncDir(dir)
 	}
-	c.turn.Unlock()
 	c.mu.Lock()
 	c.failed = cmp.Or(c.failed, err)
 }
@@ -102,10 +106,19 @@ func (c *chores) failure() error {
 // wait waits until nothing is left to be done; it says whether it has waited.
 func (c *chores) wait() (waited bool) {
 	c.mu.Lock()
+	running := c.running
+	c.mu.Unlock()
+	if !running {
+		return false
+	}
+	if many && c.e.seat != nil {
+		c.e.host.work.stand(c.e.seat)
+		defer func() { c.e.seat = c.e.host.work.sit() }()
+	}
+	c.mu.Lock()
 	defer c.mu.Unlock()
 	for c.running {
-		waited = true
 		c.none.Wait()
 	}
-	return waited
+	return true
 }

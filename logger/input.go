@@ -12,10 +12,11 @@ import (
 // consumed when they are in the files, or held in the journal: what the process
 // has not finished when it dies is still there. From anything else they are read.
 type input struct {
+	host     *Host
 	fd       int
 	pipe     bool
 	dev, ino uint64
-	r, w     int // our pipe, that input's content is copied to
+	r, w     int // the pipe that its content is copied to, while the engine is at work
 }
 
 // got is what came of an attempt to get input.
@@ -34,44 +35,28 @@ const maxMarks = 7
 // wait while a batch is on its way to the files.
 const pipeSize = 256 << 10
 
-// newInput looks at what fd is.
-func newInput(fd, batch int) (*input, error) {
-	in := &input{fd: fd, r: -1, w: -1}
+// newInput looks at what fd is. A pipe is enlarged for batches of this size.
+func newInput(fd, batch int) *input {
+	in := &input{fd: fd}
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFIFO {
-		return in, nil // a descriptor that is not open says so at the first read
+		return in // a descriptor that is not open says so at the first read
 	}
 	if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); err == nil && flags&unix.O_DIRECT != 0 {
-		return in, nil // packets are read whole or lost
+		return in // packets are read whole or lost
 	}
-	var p [2]int
-	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
-		return nil, err
+	if _, err := in.tee(fd, 0); err != nil {
+		return in // a kernel without tee: read, as from anything else
 	}
-	in.dev, in.ino, in.r, in.w = uint64(st.Dev), st.Ino, p[0], p[1]
-	if _, err := rawTee(fd, in.w, 0); err != nil {
-		return in, nil // a kernel without tee: read, as from anything else
+	in.pipe, in.dev, in.ino = true, uint64(st.Dev), st.Ino
+	if size, err := unix.FcntlInt(uintptr(fd), unix.F_GETPIPE_SZ, 0); err == nil && size < max(pipeSize, batch) {
+		unix.FcntlInt(uintptr(fd), unix.F_SETPIPE_SZ, max(pipeSize, batch))
 	}
-	in.pipe = true
-	size, err := unix.FcntlInt(uintptr(fd), unix.F_GETPIPE_SZ, 0)
-	if want := max(pipeSize, batch); err == nil && size < want {
-		if got, err := unix.FcntlInt(uintptr(fd), unix.F_SETPIPE_SZ, want); err == nil {
-			size = got
-		}
-	}
-	unix.FcntlInt(uintptr(in.w), unix.F_SETPIPE_SZ, size) // a smaller one takes less at once
-	return in, nil
+	return in
 }
 
-func (in *input) close() {
-	if in.r >= 0 {
-		unix.Close(in.r)
-		unix.Close(in.w)
-	}
-}
-
-// The calls below never wait, so they need not tell the scheduler.
-
+// rawRead reads from a pipe of ours what is there: that never waits, so that the
+// scheduler need not know.
 func rawRead(fd int, b []byte) (int, error) {
 	n, _, no := syscall.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
 	if no != 0 {
@@ -80,8 +65,21 @@ func rawRead(fd int, b []byte) (int, error) {
 	return int(n), nil
 }
 
-func rawTee(from, to, n int) (int, error) {
-	r, _, no := syscall.RawSyscall6(unix.SYS_TEE, uintptr(from), uintptr(to), uintptr(n), unix.SPLICE_F_NONBLOCK, 0, 0)
+// Calls that have to do with the input's pipe wait as long as a writer of it fetches
+// what it writes from a disk that hangs. Where others are to go on meanwhile the
+// scheduler must know, which costs some of each call.
+
+func (in *input) shared() bool { return in.host != nil && in.host.shared.Load() }
+
+// tee copies n bytes from the input to another pipe, if there are any.
+func (in *input) tee(to, n int) (int, error) {
+	var r uintptr
+	var no syscall.Errno
+	if in.shared() {
+		r, _, no = syscall.Syscall6(unix.SYS_TEE, uintptr(in.fd), uintptr(to), uintptr(n), unix.SPLICE_F_NONBLOCK, 0, 0)
+	} else {
+		r, _, no = syscall.RawSyscall6(unix.SYS_TEE, uintptr(in.fd), uintptr(to), uintptr(n), unix.SPLICE_F_NONBLOCK, 0, 0)
+	}
 	if no != 0 {
 		return 0, no
 	}
@@ -107,7 +105,7 @@ func ready(fd int, events int16) int16 {
 // content comes whole each time, until it is consumed.
 func (in *input) fetch(b []byte) (int, got, error) {
 	if in.pipe {
-		n, err := rawTee(in.fd, in.w, len(b))
+		n, err := in.tee(in.w, len(b))
 		switch {
 		case err == nil && n == 0:
 			return 0, atEnd, nil
@@ -177,7 +175,13 @@ func (in *input) consume(n int, b []byte, marks []*byte) error {
 		for _, m := range marks {
 			iov = append(iov, unix.Iovec{Base: m, Len: 1})
 		}
-		r, _, no := syscall.RawSyscall(unix.SYS_READV, uintptr(in.fd), uintptr(unsafe.Pointer(&iov[0])), uintptr(len(iov)))
+		var r uintptr
+		var no syscall.Errno
+		if in.shared() {
+			r, _, no = syscall.Syscall(unix.SYS_READV, uintptr(in.fd), uintptr(unsafe.Pointer(&iov[0])), uintptr(len(iov)))
+		} else {
+			r, _, no = syscall.RawSyscall(unix.SYS_READV, uintptr(in.fd), uintptr(unsafe.Pointer(&iov[0])), uintptr(len(iov)))
+		}
 		switch {
 		case no == unix.EINTR:
 		case no == unix.EFAULT && len(marks) > 0:

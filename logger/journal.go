@@ -107,6 +107,10 @@ func (p *page) entry() *entry {
 	return nil
 }
 
+// blank is what a journal is made of: room on the disk. Nobody writes to it, so that it
+// takes no memory.
+var blank [4096]byte
+
 // journal is the mapping of one log directory's journal.
 type journal struct {
 	*page
@@ -193,16 +197,24 @@ func openJournal(dir, size int) (*journal, error) {
 	if n < pageSize || p.magic != journalMagic {
 		p, from = page{magic: journalMagic}, 0
 	}
-	if from < size {
-		blank := make([]byte, size-from)
-		if from == 0 {
-			copy(blank, p.bytes())
+	put := func(b []byte, at int) error {
+		n, err := unix.Pwrite(fd, b, int64(at))
+		if err == nil && n == len(b) {
+			return nil
 		}
-		if n, err := unix.Pwrite(fd, blank, int64(from)); err != nil || n < len(blank) {
-			if from == 0 {
-				unix.Unlinkat(dir, journalName, 0) // it tells nothing
-			}
-			return nil, fmt.Errorf("write %s: %w", journalName, cmp.Or(err, error(unix.ENOSPC)))
+		if from == 0 {
+			unix.Unlinkat(dir, journalName, 0) // it tells nothing
+		}
+		return fmt.Errorf("write %s: %w", journalName, cmp.Or(err, error(unix.ENOSPC)))
+	}
+	for at := from; at < size; at += len(blank) {
+		if err := put(blank[:min(size-at, len(blank))], at); err != nil {
+			return nil, err
+		}
+	}
+	if from == 0 {
+		if err := put(p.bytes(), 0); err != nil {
+			return nil, err
 		}
 	}
 	data, err := unix.Mmap(fd, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
@@ -290,6 +302,9 @@ func (l *log) guard(stores func(*journal)) {
 			l.journal = nil
 		}
 	}()
+	if l.e.host.shared.Load() { // a page that hangs is waited for in a system call, where others go on
+		unix.Madvise(l.journal.data, unix.MADV_POPULATE_WRITE)
+	}
 	stores(l.journal)
 }
 

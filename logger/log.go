@@ -34,7 +34,6 @@ type log struct {
 	selects  bool   // the line that goes on is for the file
 	lead     []byte // what goes before each line of a batch
 	lost     loss
-	scan     []byte // room for directory entries
 	chores   *chores
 	lax      bool      // the file system cannot keep modes, and that was said
 	bare     bool      // there is no journal, and that was said
@@ -66,12 +65,9 @@ type plan struct {
 	held  []byte // the begin of a line that will not go on
 }
 
-// scanSize is the room for directory entries that are read at once.
-const scanSize = 4 << 10
-
 func newLog(e *Engine, dir string) *log {
-	l := &log{e: e, dir: dir, fd: -1, lock: -1, cur: -1, conf: defaults(), scan: make([]byte, scanSize), chores: newChores(&e.choring)}
-	l.proc = &processor{e: e, dir: dir, scan: l.scan, source: func() (int, string) { return l.fd, l.conf.Command }}
+	l := &log{e: e, dir: dir, fd: -1, lock: -1, cur: -1, conf: defaults(), chores: newChores(e)}
+	l.proc = &processor{e: e, dir: dir, source: func() (int, string) { return l.fd, l.conf.Command }}
 	return l
 }
 
@@ -308,7 +304,7 @@ func (l *log) openCurrent(p plan) error {
 
 // lookForNewest finds the newest of the old logs.
 func (l *log) lookForNewest() error {
-	return entries(l.fd, l.scan, func(name []byte) {
+	return entries(l.fd, l.e.scan(), func(name []byte) {
 		if isOld(name) {
 			if n, ok := parseLabel(string(name[:25])); ok && bytes.Compare(n[:], l.newest[:]) > 0 {
 				l.newest = n
@@ -657,7 +653,7 @@ type survey struct {
 // look surveys the directory and unlinks what processors have left behind.
 func (l *log) look(sizes bool) (s survey, err error) {
 	leftover := ""
-	err = entries(l.fd, l.scan, func(name []byte) {
+	err = entries(l.fd, l.e.scan(), func(name []byte) {
 		switch {
 		case !isOld(name):
 		case name[26] == 't':

@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"runitbox/applets/slim/fmt"
 )
 
 // Level is how much a message matters.
@@ -46,11 +44,16 @@ type Options struct {
 	Report func(level Level, text string, err error) // a message, and its cause or nil
 	Stderr func(lines []byte)                        // takes the lines that are selected for it
 	Start  func(Child) (ended func() (unix.WaitStatus, bool), err error)
-	Busy   func() // told when input comes as fast as it is taken; may be nil
+
+	Errors int      // what processors have as standard error; 0 is ours
+	Env    []string // of processors; nil is ours
 }
 
 // ErrNoLogs is the end of an engine without a directory to write to.
 var ErrNoLogs = errors.New("no functional log directories.")
+
+// ErrKilled is the end by Kill.
+var ErrKilled = errors.New("killed")
 
 // errStopped ends whatever waits when Stop was called.
 var errStopped = errors.New("stopped")
@@ -71,28 +74,44 @@ const batchSize = 128 << 10
 // Engine writes what comes in to its logs.
 type Engine struct {
 	o        Options
+	host     *Host
+	private  bool    // which is there for this engine only
+	poll     *poller // while the engine works by itself
 	requests atomic.Uint32
-	poll     *poller
 	in       *input
 	logs     []*log // one per directory, usable or not
 
-	buf      []byte // input; the first have bytes are a line's begin that is out of the input already
-	have     int
-	boot     uint64 // of the system
-	holds    int    // so much of a line's begin a journal can hold
-	out      []byte // a log's share of a batch
-	stamp    []byte
-	errs     []byte // lines for stderr
-	marks    []*byte
-	datagram []byte
-	scrap    byte
-	mid      bool   // the input is inside of a line whose begin is consumed
-	batch    uint64 // its number
+	*kit           // what it works with; nil while it does nothing
+	takes   int    // so much at once
+	buf     []byte // input; the first have bytes are a line's begin that is out of the input already
+	have    int
+	held    []byte // those bytes, while there is no kit
+	boot    uint64 // of the system
+	holds   int    // so much of a line's begin a journal can hold
+	out     []byte // a log's share of a batch
+	stamp   []byte
+	marks   []*byte
+	scrap   byte
+	mid     bool   // the input is inside of a line whose begin is consumed
+	batch   uint64 // its number
+	halfway bool   // the batch at hand is in some logs and not in others
 
 	choring sync.Mutex // held by the chores that wait for a disk
 
-	inRow   int  // so many batches have come without a wait
-	halfway bool // the batch at hand is in some logs and not in others
+	// What its host knows of it, under the host's lock but for what is only the
+	// worker's.
+	id      int32
+	state   state
+	woken   bool          // while it was at work
+	watched bool          // its input is in the epoll set
+	news    chan struct{} // wakes it up in the middle of its work
+	seat    *seat         // its worker's
+	timer   *time.Timer   // wakes it up when something is due
+	begun   bool
+	due     time.Duration // until then there is nothing to do; below 0 it is forever
+	ended   bool
+	result  error
+	done    func(error)
 }
 
 // The requests of an engine's caller.
@@ -102,27 +121,37 @@ const (
 	stopRequest
 	leaveRequest // stop, and do not wait for processors
 	reapRequest  // a processor may have ended
+	killRequest  // end at once, as if killed
+	haltRequest  // do nothing
 )
 
-// New makes an engine; Run is its life.
+// New makes an engine with a host of its own; Run is its life.
 func New(o Options) (*Engine, error) { return newEngine(o, batchSize) }
 
 // newEngine makes an engine that takes batch bytes at once, at least.
 func newEngine(o Options, batch int) (*Engine, error) {
-	e := &Engine{o: o, holds: journalSize(o.Head) - pageSize}
-	size := max(batch, o.Buffer)
-	var err error
-	if e.boot, err = bootID(); err != nil {
-		return nil, fmt.Errorf("read boot id: %w", err)
-	}
-	if e.in, err = newInput(o.Input, size); err != nil {
-		return nil, fmt.Errorf("make pipe: %w", err)
-	}
-	if e.poll, err = newPoller(o.Input); err != nil {
-		e.in.close()
+	h, err := NewHost(HostOptions{})
+	if err != nil {
 		return nil, err
 	}
-	e.buf, e.out = make([]byte, size), make([]byte, 0, size+size/2)
+	e, err := h.newEngine(o, batch)
+	if err != nil {
+		h.Close()
+		return nil, err
+	}
+	e.private = true
+	return e, nil
+}
+
+// Engine makes an engine in this host; Start or Run is its life.
+func (h *Host) Engine(o Options) (*Engine, error) { return h.newEngine(o, batchSize) }
+
+func (h *Host) newEngine(o Options, batch int) (*Engine, error) {
+	e := &Engine{o: o, host: h, boot: h.boot, holds: journalSize(o.Head) - pageSize, takes: max(batch, o.Buffer)}
+	if err := h.spareKit(e.takes); err != nil {
+		return nil, err
+	}
+	e.in = &input{fd: o.Input}
 	e.batch = uint64(time.Now().UnixNano()) // unlike any number a logger before us left behind
 	for _, dir := range o.Dirs {
 		e.logs = append(e.logs, newLog(e, dir))
@@ -145,12 +174,28 @@ func (e *Engine) Stop() {
 	e.request(stopRequest)
 }
 
+// Kill ends the engine as a kill ends a process: what it is about to do it does, but
+// nothing is closed in order.
+func (e *Engine) Kill() { e.request(killRequest | stopRequest | leaveRequest) }
+
+// Halt has the engine do nothing, as a stopped process, until Resume.
+func (e *Engine) Halt() { e.request(haltRequest) }
+
+// Resume ends a Halt.
+func (e *Engine) Resume() {
+	e.requests.And(^uint32(haltRequest))
+	e.host.wake(e)
+}
+
+// halted says that there is nothing to be done before Resume.
+func (e *Engine) halted() bool { return e.asked(haltRequest) && !e.asked(killRequest) }
+
 // Reap asks to see whether a child has ended.
 func (e *Engine) Reap() { e.request(reapRequest) }
 
 func (e *Engine) request(what uint32) {
 	e.requests.Or(what)
-	e.poll.wake()
+	e.host.wake(e)
 }
 
 func (e *Engine) asked(what uint32) bool { return e.requests.Load()&what != 0 }
@@ -158,32 +203,108 @@ func (e *Engine) asked(what uint32) bool { return e.requests.Load()&what != 0 }
 // take says whether something was asked for, and forgets it.
 func (e *Engine) take(what uint32) bool { return e.requests.And(^what)&what != 0 }
 
-// Run writes lines until the input ends or Stop is called. It returns nil
-// then, and ErrNoLogs if there is no directory to write to.
+// Start has the host write lines until the input ends or Stop is called. Then
+// done is told nil, or ErrNoLogs if there is no directory to write to.
+func (e *Engine) Start(done func(error)) error {
+	e.done = done
+	return e.host.admit(e)
+}
+
+// Run is Start, and waits for the end. A host of the engine's own ends, too.
 func (e *Engine) Run() error {
-	defer e.poll.close()
-	defer e.in.close()
-	switch err := e.open(); {
-	case errors.Is(err, ErrNoLogs):
+	if e.private {
+		defer e.host.Close()
+	}
+	end := make(chan error, 1)
+	if err := e.Start(func(err error) { end <- err }); err != nil {
 		return err
-	case err != nil:
-		return e.end(false)
 	}
-	for {
-		ended, err := e.turn()
-		switch {
-		case errors.Is(err, ErrNoLogs):
+	return <-end
+}
+
+// enter gives the engine what it needs to work: k, if that is what it needs, and a
+// seat.
+func (e *Engine) enter(k *kit, s *seat) error {
+	if k == nil || k.size < e.takes {
+		fresh, err := newKit(e.takes)
+		if err != nil {
+			e.host.giveBack(k)
 			return err
-		case err != nil:
-			return e.end(false)
-		case ended:
-			return e.end(true)
 		}
+		e.host.giveBack(k)
+		k = fresh
 	}
+	e.kit, e.seat = k, s
+	room := k.mem[scanSize:]
+	e.buf, e.out = room[:e.takes:e.takes], room[k.size:k.size:k.size+e.takes+e.takes/2]
+	e.in.r, e.in.w = k.r, k.w
+	copy(e.buf, e.held)
+	if e.timer != nil {
+		e.timer.Stop()
+	}
+	return nil
+}
+
+// leave gives back what the engine has worked with.
+func (e *Engine) leave() *kit {
+	if e.held = nil; e.have > 0 && !e.ended {
+		e.held = bytes.Clone(e.buf[:e.have])
+	}
+	k := e.kit
+	e.kit, e.buf, e.out = nil, nil, nil
+	return k
+}
+
+// turn does what is to be done now. More says that there may be something to do at
+// once; if not, due says when there is, unless input comes.
+func (e *Engine) turn() (more bool) {
+	e.host.mu.Lock()
+	e.woken = false
+	e.host.mu.Unlock()
+	if e.halted() {
+		e.due = -1
+		return false
+	}
+	if e.asked(killRequest) {
+		e.finish(errStopped, false)
+		return false
+	}
+	if !e.begun {
+		e.begun = true
+		if err := e.open(); err != nil {
+			e.finish(err, false)
+		}
+		return !e.ended
+	}
+	more, ended, err := e.round()
+	if err != nil || ended {
+		e.finish(err, ended)
+		return false
+	}
+	if !more {
+		e.due = e.idle()
+	}
+	return more
+}
+
+// finish is the engine's end. Without an error the input has ended.
+func (e *Engine) finish(err error, eof bool) {
+	switch {
+	case e.asked(killRequest):
+		for l := range e.usable {
+			l.shut()
+		}
+		err = ErrKilled
+	case !errors.Is(err, ErrNoLogs):
+		err = e.end(err == nil && eof)
+	}
+	e.ended, e.result = true, err
 }
 
 // open goes on where a logger before us has ended.
 func (e *Engine) open() error {
+	e.in = newInput(e.o.Input, e.takes)
+	e.in.r, e.in.w, e.in.host = e.r, e.w, e.host
 	plans, err := e.recall()
 	if err != nil {
 		return err
@@ -202,37 +323,27 @@ func (e *Engine) open() error {
 	return e.hold(0)
 }
 
-// turn does what is to be done now: requests, timers, a batch of input; if
-// there is nothing it waits.
-func (e *Engine) turn() (ended bool, err error) {
+// round does what is asked for or due, and takes a batch of input.
+func (e *Engine) round() (more, ended bool, err error) {
 	if e.take(rotateRequest) {
 		for l := range e.usable {
 			if err := l.rotate(e.mid && l.selects); err != nil {
-				return false, err
+				return false, false, err
 			}
 		}
 	}
 	if e.asked(stopRequest) {
-		return false, e.lastLine()
+		return false, false, e.lastLine()
 	}
 	if e.take(reloadRequest) {
 		if err := e.reload(); err != nil {
-			return false, err
+			return false, false, err
 		}
 	}
 	if err := e.tick(); err != nil {
-		return false, err
+		return false, false, err
 	}
-	more, ended, err := e.pump()
-	if err != nil || ended || more {
-		if e.inRow++; e.inRow == floodSize && e.o.Busy != nil {
-			e.o.Busy()
-		}
-		return ended, err
-	}
-	e.inRow = 0
-	e.wait(e.idle(), rotateRequest|stopRequest|reloadRequest|reapRequest)
-	return false, nil
+	return e.pump()
 }
 
 // usable goes through the logs that are open.
@@ -246,12 +357,20 @@ func (e *Engine) usable(yield func(*log) bool) {
 
 // wait waits for input, d, or one of the requests.
 func (e *Engine) wait(d time.Duration, requests uint32) {
-	e.poll.wait(d, func() bool { return e.asked(requests) })
+	if e.poll != nil {
+		e.poll.wait(d, func() bool { return e.asked(requests) })
+	} else if many {
+		e.host.block(e, d, true, func() bool { return e.asked(requests) })
+	}
 }
 
 // rest waits for d or one of the requests.
 func (e *Engine) rest(d time.Duration, requests uint32) {
-	e.poll.rest(d, func() bool { return e.asked(requests) })
+	if e.poll != nil {
+		e.poll.rest(d, func() bool { return e.asked(requests) })
+	} else if many {
+		e.host.block(e, d, false, func() bool { return e.asked(requests) })
+	}
 }
 
 // pause reports a failed step and waits before the next attempt; Stop ends it.
@@ -348,6 +467,7 @@ func (e *Engine) pump() (more, ended bool, err error) {
 	if what == nothing {
 		return false, false, nil
 	}
+	e.kit.full = e.kit.full || n > scanSize
 	n += e.have
 	final := what == atEnd
 	whole := bytes.LastIndexByte(e.buf[e.have:n], '\n') + 1
@@ -382,7 +502,7 @@ func (e *Engine) room() int {
 func (e *Engine) hold(n int) error {
 	held := e.buf[:e.have+n]
 	if e.in.pipe && len(held) > 0 {
-		e.begin(held, n, len(held))
+		e.note(held, n, len(held))
 		if err := e.consume(held[e.have:], e.out[:cap(e.out)]); err != nil {
 			return err
 		}
@@ -401,7 +521,7 @@ func (e *Engine) handle(data []byte, final bool) error {
 	now := e.o.Now()
 	e.stamp = appendStamp(e.stamp[:0], e.o.Stamp, now)
 	if e.in.pipe && len(data) > 0 {
-		e.begin(data, len(data)-e.have, 0)
+		e.note(data, len(data)-e.have, 0)
 	}
 	if e.o.Replaced != nil {
 		e.replace(data)
@@ -426,7 +546,7 @@ func (e *Engine) handle(data []byte, final bool) error {
 		}
 	}
 	if e.have = 0; e.in.pipe && final {
-		e.begin(nil, 0, 0) // what was held is no more, also if another writer comes
+		e.note(nil, 0, 0) // what was held is no more, also if another writer comes
 	}
 	if len(e.errs) > 0 {
 		e.o.Stderr(e.errs)
@@ -435,9 +555,9 @@ func (e *Engine) handle(data []byte, final bool) error {
 	return nil
 }
 
-// begin puts a batch down in the journals: data, of which the last n bytes are
+// note puts a batch down in the journals: data, of which the last n bytes are
 // in the pipe, and the number of its bytes that are held when those are consumed.
-func (e *Engine) begin(data []byte, n, held int) {
+func (e *Engine) note(data []byte, n, held int) {
 	fresh := data[len(data)-n:]
 	b := entry{boot: e.boot, dev: e.in.dev, ino: e.in.ino, batch: e.batch, n: uint64(n), sum: checksum(fresh), prefix: prefixSum(fresh),
 		held0: uint64(e.have), held1: uint64(held)}
@@ -693,11 +813,12 @@ func (e *Engine) believed(lefts []*leftover) (last *leftover, err error) {
 	return last, nil
 }
 
-// fit makes buf large enough for n bytes and what comes after them.
+// fit makes buf large enough for n bytes and what comes after them, for good.
 func (e *Engine) fit(n int) {
 	if n >= len(e.buf) {
 		e.buf = append(make([]byte, 0, n+1), e.buf...)[:n+1]
 		e.out = make([]byte, 0, max(cap(e.out), n+n/2))
+		e.takes = n + 1
 	}
 }
 

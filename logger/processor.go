@@ -13,8 +13,9 @@ import (
 // Child is a process that an engine wants.
 type Child struct {
 	Argv  []string
-	Dir   int    // handle of its working directory
-	Files [6]int // its descriptors 0 to 5; below 0 there is none
+	Env   []string // nil is this process's
+	Dir   int      // handle of its working directory
+	Files [6]int   // its descriptors 0 to 5; below 0 there is none
 }
 
 // StartChild starts a child with this process's environment and default
@@ -37,7 +38,11 @@ func StartChild(c Child) (ended func() (unix.WaitStatus, bool), err error) {
 	if err := unix.Fchdir(c.Dir); err != nil {
 		return nil, err
 	}
-	pid, err := syscall.ForkExec(c.Argv[0], c.Argv, &syscall.ProcAttr{Env: syscall.Environ(), Files: files})
+	env := c.Env
+	if env == nil {
+		env = syscall.Environ()
+	}
+	pid, err := syscall.ForkExec(c.Argv[0], c.Argv, &syscall.ProcAttr{Env: env, Files: files})
 	unix.Fchdir(back) // only for whoever looks where this process is
 	if err != nil {
 		return nil, err
@@ -72,7 +77,6 @@ type processor struct {
 	last    bool      // no start at all
 	due     bool      // there may be a file that waits
 	source  func() (dir int, command string)
-	scan    []byte
 }
 
 // takeover is a step in which what a child has made takes the place of what it
@@ -139,7 +143,7 @@ func (p *processor) later(text string, err error, now time.Time) {
 // oldest finds the first file that waits to be processed.
 func (p *processor) oldest(dir int) (stem string, err error) {
 	var failed error
-	err = entries(dir, p.scan, func(name []byte) {
+	err = entries(dir, p.e.scan(), func(name []byte) {
 		if isOld(name) && name[26] == 'u' && (stem == "" || string(name[:26]) < stem) {
 			switch waits, err := finished(dir, string(name)); {
 			case err != nil:
@@ -171,7 +175,7 @@ func (p *processor) start(dir int, stem, command string, now time.Time) {
 	}
 	p.at, p.stem = at, stem
 	p.e.o.Report(Info, "processing: "+p.dir+"/"+stem+"u", nil)
-	c := Child{Argv: []string{"/bin/sh", "-c", command}, Dir: at, Files: [6]int{-1, -1, 2, -1, -1, -1}}
+	c := Child{Argv: []string{"/bin/sh", "-c", command}, Env: p.e.o.Env, Dir: at, Files: [6]int{-1, -1, cmp.Or(p.e.o.Errors, 2), -1, -1, -1}}
 	what, err := p.files(&c)
 	if err == nil {
 		what = "unable to run processor"

@@ -204,13 +204,13 @@ func (l *log) route(text []byte, send bool, out []byte) []byte {
 
 // forward sends a line by UDP.
 func (l *log) forward(head []byte, more string, out []byte) []byte {
-	l.e.datagram = append(append(append(l.e.datagram[:0], l.lead...), head...), more...)
+	l.e.packet = append(append(append(l.e.packet[:0], l.lead...), head...), more...)
 	if l.udp.open() != nil {
 		out = append(append(append(out, "warning: no udp socket available: "...), l.lead...), head...)
 		return append(out, '\n')
 	}
-	if l.udp.send(l.e.datagram) != nil {
-		out = append(append(out, "warning: failure sending through udp: "...), l.e.datagram...)
+	if l.udp.send(l.e.packet) != nil {
+		out = append(append(out, "warning: failure sending through udp: "...), l.e.packet...)
 	}
 	return out
 }

@@ -1,6 +1,7 @@
 #include "textflag.h"
 
-// The process begins here where the linker is told so (-E runitbox/procenv.entry):
+// The process begins here where the linker is told so (-E runitbox/procenv.entry), or comes
+// here from package loghost:
 // what the kernel says of it is written down before Go's runtime changes it.
 TEXT ·entry(SB),NOSPLIT|NOFRAME,$0
 	MOVQ	DX, R13			// the runtime's to be: keep it

@@ -26,7 +26,8 @@ func init() {
 	}
 }
 
-// isSupervisor says whether a program of this path supervises or logs.
+// isSupervisor says whether a program of this path supervises or logs, or is a service's
+// run: of what this executable is, only what does next to nothing can be that.
 func isSupervisor(path string) bool {
 	for i := len(path) - 1; i >= 0; i-- {
 		if path[i] == '/' {
@@ -34,5 +35,9 @@ func isSupervisor(path string) bool {
 			break
 		}
 	}
-	return path == "runsvdir" || path == "runsv" || path == "svlogd"
+	switch path {
+	case "runsvdir", "runsv", "svlogd", "rsvlog", "nsvlog", "run": // the last is one of these as a service's run
+		return true
+	}
+	return false
 }

@@ -24,7 +24,7 @@ func TestTurns(t *testing.T) {
 		want int
 	}{
 		{"/sbin/runsvdir", "/service", 1}, {"runsv", "x", 1}, {"/bin/runitbox", "runsvdir", 1}, {"runitbox", "./runsv", 1},
-		{"/sbin/runsvdirs", "x", 3}, {"svlogd", "main", 1}, {"sv", "up", 3},
+		{"/sbin/runsvdirs", "x", 3}, {"svlogd", "main", 1}, {"./run", "x", 1}, {"/sbin/rsvlog", "x", 1}, {"sv", "up", 3},
 	} {
 		cmd := exec.Command("/proc/self/exe")
 		cmd.Args = []string{tt.args, tt.name, "tell"}

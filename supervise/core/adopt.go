@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/supervise/loghost"
 	"runitbox/supervise/machine"
 	"runitbox/supervise/proc"
 	"runitbox/supervise/state"
@@ -15,7 +16,7 @@ import (
 // leaveRunning lets go of a process that was not adopted, since the service
 // cannot be opened now. When it is opened after all, it will have it.
 func (s *service) leaveRunning(was *priorState) {
-	if was.there {
+	if was.there && was.record.Word != state.ProcHosted {
 		s.core.procs.reserve(was.record.PID, s.key)
 	}
 	was.close()
@@ -32,6 +33,7 @@ type priorState struct {
 	there     bool          // the process that it names is there, alive or dead
 	runs      bool          // and alive
 	ppid      int           // its parent
+	keptPipe  bool          // the pipe that it has is the one that the scanner has kept
 	pidfd     int           // of the process, or of one that has ended and can tell how; else -1
 	told      state.Process // the record as it was read
 	seen      state.Record  // supervise/status
@@ -94,7 +96,7 @@ func (s *service) earlier(u *unit, k stash, place state.Place, life state.Proces
 			was.record.Word = map[string]string{state.ProcMaking: state.ProcRun, state.ProcFinishing: state.ProcFinish}[was.record.Word]
 		}
 	}
-	if was.record.Word != state.ProcRun && was.record.Word != state.ProcFinish {
+	if was.record.Word != state.ProcRun && was.record.Word != state.ProcFinish && was.record.Word != state.ProcHosted {
 		return was, nil
 	}
 	sight, err := proc.See(was.record)
@@ -218,6 +220,13 @@ func (s *service) restore(u *unit, was *priorState) {
 		}
 		return
 	}
+	if was.record.Word == state.ProcHosted {
+		u.st, _ = machine.Step(u.st, machine.FoundRun)
+		if u.ws = statusUnknown; loghost.Built {
+			s.restoreHosted(u, was)
+		}
+		return
+	}
 	r, ev := isRun, machine.FoundRun
 	if was.record.Word == state.ProcFinish {
 		r, ev = isFinish, machine.FoundFinish
@@ -245,13 +254,19 @@ func (s *service) restore(u *unit, was *priorState) {
 	if u != &s.main {
 		s.makeRoom(u) // it has them already
 	}
+	u.seenAs(was)
+	if u.pidfd < 0 || s.core.poller.watch(u.pidfd, watch{unit: u, proc: p}, unix.EPOLLIN|unix.EPOLLET) != nil {
+		s.core.lookAfter(p, was.record)
+	}
+}
+
+// seenAs has a unit whose process runs on told as the status of the earlier core tells it,
+// where that is about this process.
+func (u *unit) seenAs(was *priorState) {
 	if was.seen.PID == u.pid {
 		u.st.Paused, u.st.Termed = was.seen.Paused, was.seen.Termed
 	} else {
 		u.since, u.began = time.Now(), time.Now()
-	}
-	if u.pidfd < 0 || s.core.poller.watch(u.pidfd, watch{unit: u, proc: p}, unix.EPOLLIN|unix.EPOLLET) != nil {
-		s.core.lookAfter(p, was.record)
 	}
 }
 

@@ -6,7 +6,6 @@ package core
 import (
 	"math"
 	"os"
-	"runtime"
 	"runtime/debug"
 	"strconv"
 	"sync"
@@ -17,6 +16,7 @@ import (
 
 	"runitbox/supervise/child"
 	"runitbox/supervise/diag"
+	"runitbox/supervise/loghost"
 	"runitbox/supervise/machine"
 	"runitbox/supervise/self"
 	"runitbox/supervise/servicedir"
@@ -72,7 +72,10 @@ type Core struct {
 	guarded   map[int32]*unit      // by inotify's number
 	linked    map[*unit]linkedPath // those whose supervise is a link
 	linkDirs  map[int32]bool       // the directories on the ways there, by inotify's number
+	guardKept bool                 // the scanner has a copy of inotify
+	unguarded map[int32]bool       // where something was removed that is watched since an earlier core, by inotify's number; nil when all are known
 
+	hosting  hosting
 	commands peeker
 	outbox   outbox
 	stashes  stashes
@@ -185,6 +188,7 @@ type Tree struct {
 	Link    int    // descriptor of the socket to the scanner
 	Log     int    // the read end of the scanner's log, or -1
 	Session bool   // each process in a session of its own
+	Share   bool   // log services that may do the same share a process
 	Prefix  bool   // the lines of services without a log service have their names before them
 	Dir     string // the scanner's
 	// Say says something on a descriptor, as a Core's does.
@@ -220,10 +224,13 @@ func (t Tree) Run() error {
 		}
 		c.private = append(c.private, *fd)
 	}
-	runtime.GOMAXPROCS(processors())
 	c.link, c.log = wire.New(t.Link), t.Log
 	c.tidyLater()
+	c.hosting.shares = t.Share && loghost.Built
 	c.awaitThreads()
+	if t.Share && loghost.Built {
+		c.shareLogs()
+	}
 	return self.OnThread(func(tid int) error {
 		c.report(wire.Message{Word: "thread", Arg: strconv.Itoa(tid), Arg2: "0"})
 		go c.listen()

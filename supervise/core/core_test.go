@@ -73,7 +73,7 @@ func TestEndsWhileServicesOpen(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.add(strconv.Itoa(i), "none", servicedir.Dir{FD: fd}, nil, "")
+		c.add(strconv.Itoa(i), "none", servicedir.Dir{FD: fd}, nil, "", "")
 		if i%100 == 0 {
 			time.Sleep(time.Millisecond) // so that all are opened now and then
 		}
@@ -178,7 +178,7 @@ func panics(t *testing.T, where string) {
 	if err := os.WriteFile(os.Getenv("SUPERVISE_DIR")+"/run", []byte("#!/bin/sh\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	c.add("key", "web", dir, nil, "")
+	c.add("key", "web", dir, nil, "", "")
 	time.Sleep(20 * time.Second)
 }
 
@@ -224,7 +224,7 @@ func TestAtOnce(t *testing.T) {
 			}
 		}
 	}
-	c.add("key", "web", dir, nil, "")
+	c.add("key", "web", dir, nil, "", "")
 	pid := running(0)
 	time.Sleep(time.Second) // a start that ends in less than that is followed by a rest
 	c.pool.mu.Lock()

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/supervise/loghost"
 	"runitbox/supervise/proc"
 	"runitbox/supervise/state"
 	"runitbox/supervise/wire"
@@ -115,7 +116,7 @@ const lookTime = time.Second
 // reaped: a core that is killed between leaves the corpse or the record.
 func (s *service) died(ev event) {
 	u := ev.who
-	if ev.role < isHook && ev.pid == u.pid {
+	if ev.role < isHook && ev.pid == u.pid && ev.engine == u.engine() {
 		s.recordEnd(u, ev.role, ev.ws)
 	}
 	s.core.procs.recorded(ev.proc)
@@ -126,8 +127,12 @@ func (s *service) died(ev event) {
 		}
 		return
 	}
-	if ev.pid != u.pid {
+	if ev.pid != u.pid || ev.engine != u.engine() {
 		return
+	}
+	if l := u.lodging; loghost.Built && l != nil {
+		s.core.hosting.tell(l.host, loghost.Known, l.engine, 0)
+		u.lodging = nil
 	}
 	if u.pidfd >= 0 {
 		s.core.awaitStash(s)

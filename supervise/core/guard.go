@@ -3,9 +3,9 @@ package core
 import (
 	"bytes"
 	"path"
-	"strconv"
 
 	"runitbox/supervise/sys"
+	"runitbox/supervise/wire"
 
 	"golang.org/x/sys/unix"
 )
@@ -38,13 +38,45 @@ func (c *Core) openGuards() {
 	c.poller.watch(fd, watch{}, unix.EPOLLIN)
 }
 
+// keepGuards leaves with the scanner, once, a copy of what guard watches with. To close the last
+// copy takes the kernel ten milliseconds and more, and so would the end of a core that is killed.
+func (c *Core) keepGuards() {
+	c.mu.Lock()
+	c.unguarded = nil // whatever was to be watched is
+	keep := c.link != nil && c.guarded != nil && !c.guardKept
+	c.guardKept = c.guardKept || keep
+	c.mu.Unlock()
+	if keep {
+		c.report(wire.Message{Word: "guards", Arg: "0", Arg2: "0", FDs: []int{c.inotify}})
+	}
+}
+
+// inheritGuards goes on with what an earlier core has watched with. What that has watched is
+// watched still, and has the same number when it is to be watched again.
+func (c *Core) inheritGuards(fd int) {
+	c.mu.Lock()
+	inherits := c.guarded != nil && unix.Dup3(fd, c.inotify, unix.O_CLOEXEC) == nil
+	if inherits {
+		c.guardKept, c.unguarded = true, map[int32]bool{}
+	}
+	c.mu.Unlock()
+	unix.Close(fd)
+	if inherits { // what had the number before is not watched any more
+		c.poller.watch(c.inotify, watch{}, unix.EPOLLIN)
+	}
+}
+
 // guard watches a unit's supervise directory. Where the system has no watch to
 // give, a deletion is noticed when something is to be written.
 func (c *Core) guard(u *unit) {
 	if c.guarded == nil {
 		return
 	}
-	base := "/proc/self/fd/" + strconv.Itoa(u.svc.at(u.prefix)) + "/" + u.prefix
+	sys.Through(u.svc.at(u.prefix), func(path string) { c.guardIn(u, path+"/"+u.prefix) })
+}
+
+// guardIn is guard, with a path to the directory that supervise is in.
+func (c *Core) guardIn(u *unit, base string) {
 	n, err := unix.InotifyAddWatch(c.inotify, base+"supervise", unix.IN_DELETE|unix.IN_DELETE_SELF|unix.IN_MOVE_SELF|unix.IN_ONLYDIR)
 	if err != nil {
 		return
@@ -54,7 +86,11 @@ func (c *Core) guard(u *unit) {
 	c.mu.Lock()
 	u.guarded = int32(n)
 	c.guarded[u.guarded] = u
+	missed := c.unguarded[u.guarded]
 	c.mu.Unlock()
+	if missed {
+		u.svc.post(event{kind: evRemoved})
+	}
 	if err == nil && size < len(buf) {
 		c.guardWay(u, base, string(buf[:size]))
 	}
@@ -158,8 +194,12 @@ func (c *Core) removals() {
 		c.mu.Lock()
 		for ev := range sys.InotifyEvents(buf[:n]) {
 			// What has a dot in its name is removed by the core itself.
-			if u := c.guarded[ev.Watch]; u != nil && !bytes.Contains(ev.Name, []byte{'.'}) {
-				u.svc.post(event{kind: evRemoved})
+			if u := c.guarded[ev.Watch]; !bytes.Contains(ev.Name, []byte{'.'}) {
+				if u != nil {
+					u.svc.post(event{kind: evRemoved})
+				} else if c.unguarded != nil {
+					c.unguarded[ev.Watch] = true
+				}
 			}
 			if c.linkDirs[ev.Watch] && (len(ev.Name) == 0 || string(ev.Name) == "supervise") {
 				for u := range c.linked {

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/supervise/loghost"
 	"runitbox/supervise/machine"
 	"runitbox/supervise/state"
 )
@@ -38,6 +39,8 @@ const (
 	evNeeds                    // what it needs is not as it was
 	evLast                     // all but the tree's log service have ended
 	evLend                     // others are to write to its log service
+	evAsksHost                 // the process of a log service asks for a host
+	evLodged                   // a host has taken a log service, or has not
 )
 
 // event is what happens to a service.
@@ -52,6 +55,9 @@ type event struct {
 	number int            // of the rest
 	rec    *state.Process // the record of a control script
 	proc   *process       // nil: nobody keeps it
+	engine uint32         // of host; 0: it is about a process
+	host   *host
+	ask    *ask
 }
 
 // inbox is what has happened to a service and is not acted on yet. Who takes an event
@@ -69,6 +75,7 @@ func (b *inbox) put(ev event) (unowned bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.over {
+		ev.refuse()
 		return false
 	}
 	b.queue = append(b.queue, ev)
@@ -115,6 +122,9 @@ func (b *inbox) hasExit() bool {
 func (b *inbox) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	for _, ev := range b.queue {
+		ev.refuse()
+	}
 	b.over, b.queue = true, nil
 }
 
@@ -206,9 +216,20 @@ func (s *service) handle(ev event) {
 	case evLend:
 		s.lends = true
 		s.lendLog()
+	case evAsksHost:
+		if loghost.Built {
+			s.asksHost(ev.ask)
+		}
+	case evLodged:
+		if loghost.Built {
+			s.lodged(ev)
+		}
 	case evSpawned, evUnmade, evUnexecuted:
 		s.ordered--
 		s.answered(ev)
+		if loghost.Built {
+			s.nowRuns(ev.who)
+		}
 		s.publish()
 	case evDied:
 		s.died(ev)

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/machine"
 	"runitbox/supervise/policy"
 	"runitbox/supervise/proc"
@@ -32,6 +33,7 @@ func (s *service) lock(u *unit, k stash, has policy.Names) (was priorState, err 
 	kept := k.take(u.prefix + "lock")
 	u.stashed = kept >= 0
 	inherited, err := s.inheritLock(u, kept)
+	s.relocked = s.relocked || !inherited
 	if err != nil {
 		unix.Close(kept)
 		return was, err
@@ -78,13 +80,21 @@ func (s *service) leaveStashed(u *unit, k stash, was *priorState) {
 // still the lock's file and has it locked. It is converted twice, which the kernel does in
 // one step each: then /proc/locks names this process as the holder.
 func (s *service) inheritLock(u *unit, kept int) (bool, error) {
-	if same, err := s.sameFile(kept, u.prefix+"supervise/lock"); !same {
+	if kept < 0 {
+		return false, nil
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(kept, &st); err != nil {
+		return false, fmt.Errorf("unable to stat %ssupervise/lock: %w", u.prefix, err)
+	}
+	place, file, err := s.placeAndFile(u.prefix)
+	if err != nil || file != (fileNumber{uint64(st.Dev), st.Ino}) {
 		return false, err
 	}
 	if unix.Flock(kept, unix.LOCK_SH|unix.LOCK_NB) != nil || unix.Flock(kept, unix.LOCK_EX|unix.LOCK_NB) != nil {
 		return false, nil
 	}
-	u.lock = kept
+	u.lock, u.rec.Place = kept, place
 	return true, nil
 }
 
@@ -109,8 +119,10 @@ func (s *service) takeLock(u *unit, k stash, has policy.Names, was *priorState) 
 
 // hold takes note of where a unit is whose lock was just taken, and of what is left of it.
 func (s *service) hold(u *unit, k stash, was *priorState) (err error) {
-	if u.rec.Place, err = s.place(u.prefix); err != nil {
-		return err
+	if u.rec.Place == (state.Place{}) { // else it was seen with the lock
+		if u.rec.Place, err = s.place(u.prefix); err != nil {
+			return err
+		}
 	}
 	if _, err = s.core.here(); err != nil || u.fresh && !u.stashed {
 		return err

@@ -108,6 +108,22 @@ func (s *service) newPipe() error {
 	return nil
 }
 
+// openReader opens the end of the pipe that the log service is to read, if it is not open:
+// who takes over a log service that runs needs none before that is started again.
+func (s *service) openReader() (err error) {
+	if !s.piped || s.pipe[0] >= 0 {
+		return nil
+	}
+	if s.pipe[0], err = sys.ReopenEnd(s.pipe[1], unix.O_RDONLY); s.pipe[0] >= 0 || err != nil {
+		return err
+	}
+	s.closePipe() // there is no way to it
+	if err = s.newPipe(); err == nil {
+		s.core.stashNow(s)
+	}
+	return err
+}
+
 func (s *service) closePipe() {
 	if s.piped {
 		if s.lends {
@@ -115,7 +131,9 @@ func (s *service) closePipe() {
 		}
 		s.core.awaitStash(s)
 		unix.Close(s.pipe[1])
-		unix.Close(s.pipe[0])
+		if s.pipe[0] >= 0 {
+			unix.Close(s.pipe[0])
+		}
 		s.piped = false
 	}
 }
@@ -130,7 +148,7 @@ func (s *service) holdPipes() (stash, error) {
 		if err != nil || !ok || l.PID == 0 || l.Want == state.WantExit { // that one is to see it
 			return err
 		}
-		w, err := openPipe(l, fd)
+		w, err := s.core.openPipe(l, fd)
 		if w >= 0 {
 			k[prefix] = w
 		}
@@ -148,9 +166,14 @@ func (s *service) holdPipes() (stash, error) {
 // openPipe opens the pipe that the record's process has as that descriptor; -1 where
 // it has none, or another than the record tells of. In a container that sees the /proc
 // of others another process has its number there.
-func openPipe(l state.Process, fd string) (int, error) {
+func (c *Core) openPipe(l state.Process, fd string) (int, error) {
 	if ours, err := proc.IsOwn(); !ours {
 		return -1, err
+	}
+	if l.Word == state.ProcHosted {
+		if fd = c.hosting.inputOf(l); fd == "" {
+			return -1, nil
+		}
 	}
 	w, err := sys.ReopenPipe("/proc/"+strconv.Itoa(l.PID)+"/fd/"+fd, unix.O_RDWR)
 	if w >= 0 && l.Pipe != 0 && inode(true, w) != l.Pipe {
@@ -168,29 +191,29 @@ func (s *service) findPipe(k stash, was, wasLog priorState) error {
 		return nil
 	}
 	w, err := -1, error(nil)
-	if kept, ok := k["pipe"]; ok && was.record.Pipe != 0 && inode(true, kept) == was.record.Pipe {
+	if was.keptPipe {
 		// It is the one that ./run has, unless that has turned elsewhere.
 		w = k.take("pipe")
-		if r, err := sys.Open(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(w), unix.O_RDONLY, 0); err == nil {
-			s.pipe, s.piped = [2]int{r, w}, true
+		if mode, err := unix.FcntlInt(uintptr(w), unix.F_GETFL, 0); err == nil && mode&unix.O_ACCMODE == unix.O_RDWR {
+			s.pipe, s.piped = [2]int{-1, w}, true
 			return nil
 		}
 	}
 	s.renewed = true
 	if w < 0 && was.there && was.record.Pipe != 0 && !s.saysTo(was.record.Pipe) { // else, or where it is another, ./run has turned elsewhere
-		w, err = openPipe(was.record, "1")
+		w, err = s.core.openPipe(was.record, "1")
 	}
 	if w < 0 && err == nil {
 		w = k.take("pipe")
 	}
 	if w < 0 && err == nil && wasLog.there {
-		w, err = openPipe(wasLog.record, "0")
+		w, err = s.core.openPipe(wasLog.record, "0")
 	}
 	if err != nil {
 		return err
 	}
 	if w >= 0 {
-		r, err := sys.ReopenPipe("/proc/self/fd/"+strconv.Itoa(w), unix.O_RDONLY)
+		r, err := sys.ReopenEnd(w, unix.O_RDONLY)
 		if r >= 0 {
 			s.pipe, s.piped = [2]int{r, w}, true
 			return nil

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -71,12 +72,24 @@ func (s *service) open(k stash) error {
 		s.grantAccess(u)
 	}
 	s.opened = true
-	if s.piped && s.renewed { // what is started from here on has it
+	switch {
+	case s.piped && s.renewed: // what is started from here on has it
 		s.core.stashNow(s)
-	} else {
+	case !s.isKept():
 		s.core.stashSoon(s)
 	}
+	s.kept = ""
 	return nil
+}
+
+// isKept says whether the scanner has all that it is to keep of the service, from an earlier
+// core. What hands on lines is not asked: it may be another by the same tag.
+func (s *service) isKept() bool {
+	if s.renewed || s.relocked || s.said != nil {
+		return false
+	}
+	tags, _ := s.toKeep()
+	return strings.Join(tags, ",") == s.kept
 }
 
 // close lets go of all that open took. The record goes with it, unless another
@@ -173,6 +186,9 @@ func (s *service) lockUnits(k stash, was, wasLog *priorState, has policy.Names, 
 func (s *service) restoreUnits(k stash, was, wasLog *priorState) error {
 	if err := s.judge(was, wasLog); err != nil {
 		return err
+	}
+	if kept, ok := k["pipe"]; ok && was.record.Pipe != 0 {
+		was.keptPipe = inode(true, kept) == was.record.Pipe
 	}
 	if err := s.findSaid(k, was); err != nil {
 		return err

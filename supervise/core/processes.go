@@ -49,12 +49,14 @@ type process struct {
 	unit        *unit // nil: its service was let go
 	role        role
 	adopted     bool
-	pidfd       int    // of an adopted one, as long as its unit has it open; else -1
-	reservedFor string // of an adopted one without a unit: the service that is to have it
-	unreported  bool   // its service does not know of it yet
-	over        bool   // it has ended
-	ending             // and how
-	asked       bool   // the scanner waits until the end is recorded
+	pidfd       int                   // of an adopted one, as long as its unit has it open; else -1
+	reservedFor string                // of an adopted one without a unit: the service that is to have it
+	unreported  bool                  // its service does not know of it yet
+	over        bool                  // it has ended
+	ending                            // and how
+	asked       bool                  // the scanner waits until the end is recorded
+	heard       bool                  // it has asked for a host of log services, or for nothing
+	host        func(unix.WaitStatus) // is told of the end of a host of log services; else nil
 }
 
 // ending is how a process has ended, and what it had used by then, where its parent tells.
@@ -103,6 +105,9 @@ func (p *process) end(e ending) {
 		return
 	}
 	p.over, p.ending = true, e
+	if p.host != nil {
+		go p.host(e.ws)
+	}
 	p.tell()
 }
 
@@ -166,7 +171,7 @@ func (ps *processes) forget(s *service) {
 func (ps *processes) awaited(p *process) bool {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	return !p.over && p.unit != nil
+	return !p.over && (p.unit != nil || p.host != nil)
 }
 
 // leave says that the process ends soon: nothing more is made, and who has died
@@ -189,8 +194,11 @@ func (ps *processes) kill(log bool) (late []lateProcess) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	for _, p := range ps.known {
-		if p.unit != nil && !p.over && p.unit.readsLast() == log {
-			proc.SendSignal(p.pid, p.pidfd, unix.SIGKILL)
+		if p.over || p.unit == nil && p.host == nil || (p.host != nil || p.unit.readsLast()) != log {
+			continue
+		}
+		proc.SendSignal(p.pid, p.pidfd, unix.SIGKILL)
+		if p.unit != nil {
 			late = append(late, lateProcess{unit: p.unit, role: p.role})
 		}
 	}

@@ -158,6 +158,9 @@ func (ps *processes) died(pid int, ws unix.WaitStatus, use proc.Usage) {
 	case p == nil:
 		ps.collect(pid)
 	default:
+		if p.host != nil && !p.over {
+			go p.host(ws)
+		}
 		ps.remove(p)
 	}
 }

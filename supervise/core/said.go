@@ -3,7 +3,6 @@
 package core
 
 import (
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,7 +32,7 @@ func (c *Core) saying() (*prefixer, error) {
 
 // hearOut hands on what is left in the pipe of a service that an earlier core has let go.
 func (c *Core) hearOut(name string, fd int) {
-	r, _ := sys.ReopenPipe("/proc/self/fd/"+strconv.Itoa(fd), unix.O_RDONLY)
+	r, _ := sys.ReopenEnd(fd, unix.O_RDONLY)
 	if r >= 0 { // else its end is not seen
 		unix.Close(fd)
 		unix.FcntlInt(uintptr(r), unix.F_SETFL, unix.O_NONBLOCK)
@@ -76,14 +75,14 @@ func (s *service) holdSaid(k stash) {
 // makes the one that the service is to have.
 func (s *service) findSaid(k stash, was *priorState) error {
 	w := k.take(wire.TagSaid)
-	if w < 0 && was.there && was.record.Pipe != 0 {
+	if w < 0 && was.there && was.record.Pipe != 0 && !was.keptPipe {
 		if st, err := s.dir.Stat(servicedir.Said); err == nil && st.Ino == was.record.Pipe {
 			w, _ = s.dir.OpenFIFO(servicedir.Said, unix.O_RDWR, "open")
 		}
 	}
 	if w < 0 && was.there && was.record.Pipe != 0 && s.hasSaid() && s.log == nil { // one without a name
 		var err error
-		if w, err = openPipe(was.record, "1"); err != nil {
+		if w, err = s.core.openPipe(was.record, "1"); err != nil {
 			return err
 		}
 	}
@@ -120,7 +119,7 @@ func (s *service) openSaid(w int) error {
 	r, err := s.dir.OpenFIFO(servicedir.Said, unix.O_RDONLY, "read")
 	if err == nil && inode(true, r) != inode(true, w) { // it was removed, or made again
 		unix.Close(r)
-		r, err = sys.ReopenPipe("/proc/self/fd/"+strconv.Itoa(w), unix.O_RDONLY)
+		r, err = sys.ReopenEnd(w, unix.O_RDONLY)
 		if r < 0 && err == nil {
 			err = unix.ENOENT
 		}

@@ -67,6 +67,7 @@ type unit struct {
 	notify     int           // the end for reading of the pipe by which ./run says that it is ready; 0: none
 	late       *time.Timer   // until it has to
 	talk       *talk         // what ./run says of itself, where it has a socket for it; else nil
+	lodging    *lodging      // of a log service that runs in a host, or asks for one; else nil
 
 	records  sync.Mutex      // guards the following, and is held while the record is written
 	rec      state.Process   // the record
@@ -114,6 +115,8 @@ type service struct {
 	readOnly    bool         // its file system is, and that was said
 	takenOver   bool         // another core has let go of it
 	renewed     bool         // it has descriptors that the scanner had not kept of an earlier core, beside its locks
+	relocked    bool         // it has locks that the scanner had not kept
+	kept        string       // the tags of what the scanner had kept; "" when it is open
 	opened      bool
 	published   bool // the status files are written and ok answers
 	exits       bool // it is opened only to exit
@@ -172,7 +175,7 @@ func (s *service) over() bool {
 		return true
 	}
 	if !s.unfed {
-		if s.piped && unread(s.pipe[0], s.log) { // it is not left to the next life, which may never come
+		if s.piped && unread(s.pipe[1], s.log) { // it is not left to the next life, which may never come
 			return false
 		}
 		s.unfed = true

@@ -81,5 +81,5 @@ func (u *unit) signal(pid int, sig unix.Signal) bool {
 	if pid == 0 || u.pid != pid || u.st.Phase != machine.Running {
 		return false
 	}
-	return proc.SendSignal(pid, u.pidfd, sig) == nil
+	return u.sendHosted(sig) || proc.SendSignal(pid, u.pidfd, sig) == nil
 }

@@ -251,6 +251,13 @@ func (s *service) order(u *unit, r role, argv []string) {
 		}
 		s.core.stashNow(s)
 	}
+	if u != &s.main {
+		if err := s.openReader(); err != nil {
+			s.ordered++
+			s.post(event{kind: evUnmade, who: u, role: r, err: err})
+			return
+		}
+	}
 	if r == isRun && (u == &s.main || s.said == nil) {
 		if err := s.settleSaid(); err != nil {
 			s.ordered++

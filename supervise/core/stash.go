@@ -37,8 +37,29 @@ func (c *Core) stashSoon(s *service) {
 	if c.link == nil {
 		return
 	}
-	var room [4]string
-	tags, fds := room[:0], make([]int, 0, 3)
+	tags, fds := s.toKeep()
+	k := &c.stashes
+	k.Lock()
+	k.queue = append(k.queue, wire.Message{Word: "keep", Arg: s.key, Arg2: strings.Join(tags, ","), FDs: fds})
+	s.stashBatch = k.batch
+	n := len(k.queue)
+	switch {
+	case n == wire.BatchMax:
+	case k.timer == nil:
+		k.timer = time.AfterFunc(stashDelay, c.sendStash)
+	case n == 1:
+		k.timer.Reset(stashDelay)
+	}
+	k.Unlock()
+	if n == wire.BatchMax {
+		c.sendStash()
+	}
+}
+
+// toKeep is what the scanner is to keep of the service: tags, and the descriptors that the
+// first of them are of.
+func (s *service) toKeep() (tags []string, fds []int) {
+	tags, fds = make([]string, 0, 8), make([]int, 0, 8)
 	add := func(tag string, fd int) {
 		if fd >= 0 {
 			tags, fds = append(tags, tag), append(fds, fd)
@@ -76,22 +97,7 @@ func (c *Core) stashSoon(s *service) {
 			tags = append(tags, l.rec.Tag(hookTag(l.hook)))
 		}
 	}
-	k := &c.stashes
-	k.Lock()
-	k.queue = append(k.queue, wire.Message{Word: "keep", Arg: s.key, Arg2: strings.Join(tags, ","), FDs: fds})
-	s.stashBatch = k.batch
-	n := len(k.queue)
-	switch {
-	case n == wire.BatchMax:
-	case k.timer == nil:
-		k.timer = time.AfterFunc(stashDelay, c.sendStash)
-	case n == 1:
-		k.timer.Reset(stashDelay)
-	}
-	k.Unlock()
-	if n == wire.BatchMax {
-		c.sendStash()
-	}
+	return tags, fds
 }
 
 // stashDelay is how long what is to be kept waits for company.

@@ -58,13 +58,16 @@ func (c *Core) needThreads() int {
 	if c.link != nil { // the scanner watches the main goroutine's
 		n++
 	}
+	if c.hosting.shares { // and for whoever is looked at that asks for a host, or is one: one at a time
+		n++
+	}
 	return n
 }
 
-// smallTree is how many services are started with one of the
-// scheduler's processors for each of the machine's. More than that have them up a twentieth sooner, and take
-// 100 KiB of memory each.
-const smallTree = 128
+// tinyTree is how many services are started with one of the scheduler's processors, and
+// smallTree with one for each of the machine's. More have them up a twentieth sooner, and
+// take 100 KiB of memory each.
+const tinyTree, smallTree = 8, 128
 
 // tidyLater gives back, when no service has been added for a while, what adding them
 // took.
@@ -85,11 +88,10 @@ func (c *Core) tidyUp() { c.guardAll(c.tidyNow) }
 
 // tidyNow is what there is to be done when all are guarded.
 func (c *Core) tidyNow() {
+	c.keepGuards()
 	c.pool.shrink()
 	need := c.needThreads() + poolLeast
-	for range min(poolMax, max(0, threads.Count()-need)) { // each of them ends with the thread that it is on
-		go runtime.LockOSThread()
-	}
+	threads.Trim(need)
 	threads.Reserve(need)
 	debug.SetGCPercent(50)
 	if c.services.addedSince() > smallTree { // else the first collection takes more memory than there is to give back

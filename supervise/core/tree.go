@@ -64,7 +64,14 @@ func (c *Core) handle(m wire.Message) {
 			if len(lines) > 0 {
 				c.services.setUnwritten(m.Arg, lines)
 			}
-			c.add(m.Arg, m.Name, servicedir.Dir{FD: m.FDs[0]}, k, held)
+			if len(k)+len(lines) < strings.Count(tags, ",")+1 { // not all came along
+				tags = ""
+			}
+			c.add(m.Arg, m.Name, servicedir.Dir{FD: m.FDs[0]}, k, held, tags)
+		}
+	case "guards":
+		for _, fd := range m.FDs {
+			c.inheritGuards(fd)
 		}
 	case "drop":
 		switch s := c.services.find(m.Arg); {
@@ -96,17 +103,26 @@ func (c *Core) handle(m wire.Message) {
 		}
 	case "quit":
 		go c.quit()
+	default: // of a newer scanner
+		for _, fd := range m.FDs {
+			unix.Close(fd)
+		}
 	}
 }
 
-// add takes a service in. What cannot be opened is told and gone.
-func (c *Core) add(key, name string, dir servicedir.Dir, k stash, state string) {
+// add takes a service in, with what was kept of it, by its tags. What cannot be opened is told
+// and gone.
+func (c *Core) add(key, name string, dir servicedir.Dir, k stash, state, tags string) {
 	s := newService(c, name, key, dir)
+	s.kept = tags
 	if name == policy.CatchAll {
 		c.awaitCatch(s)
 	}
 	s.waits, s.exits = state == wire.StateWaits, state == wire.StateExit
-	if c.services.add(s) == smallTree+1 {
+	switch c.services.add(s) {
+	case tinyTree + 1:
+		runtime.GOMAXPROCS(processors())
+	case smallTree + 1:
 		// Who waits for a child to become a program keeps a processor of the scheduler's
 		// for a while.
 		runtime.GOMAXPROCS(processors() + poolMax)

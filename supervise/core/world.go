@@ -93,8 +93,17 @@ func (c *Core) here() (origin, error) {
 // identity names a file by device, inode and time of birth. It is 0 where there is
 // none.
 func identity(at int, path string) (uint32, error) {
+	name, _, err := identify(at, path)
+	return name, err
+}
+
+// fileNumber is by what the kernel tells one file that is there from another.
+type fileNumber struct{ dev, ino uint64 }
+
+// identify is identity, with the file's number.
+func identify(at int, path string) (name uint32, file fileNumber, err error) {
 	var st unix.Statx_t
-	err := unix.Statx(at, path, unix.AT_STATX_DONT_SYNC, unix.STATX_INO|unix.STATX_BTIME, &st)
+	err = unix.Statx(at, path, unix.AT_STATX_DONT_SYNC, unix.STATX_INO|unix.STATX_BTIME, &st)
 	if err == unix.ENOSYS || err == unix.EPERM { // an old kernel, or rules against it
 		var old unix.Stat_t
 		if err = unix.Fstatat(at, path, &old, 0); err == nil {
@@ -104,31 +113,38 @@ func identity(at int, path string) (uint32, error) {
 	switch {
 	case err == nil:
 	case sys.Unless(sys.Absent, path, err) == nil:
-		return 0, nil
+		return 0, file, nil
 	default:
-		return 0, fmt.Errorf("unable to open %s: %w", path, err)
+		return 0, file, fmt.Errorf("unable to open %s: %w", path, err)
 	}
+	file = fileNumber{unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino}
 	b := strconv.AppendUint(nil, uint64(st.Dev_major)<<32|uint64(st.Dev_minor), 10)
 	b = strconv.AppendUint(append(b, ' '), st.Ino, 10)
 	if st.Mask&unix.STATX_BTIME != 0 {
 		b = strconv.AppendInt(append(b, ' '), st.Btime.Sec, 10)
 		b = strconv.AppendUint(append(b, '.'), uint64(st.Btime.Nsec), 10)
 	}
-	return state.Hash(string(b)), nil
+	return state.Hash(string(b)), file, nil
 }
 
 // place is what the records of a unit are about. The service directory itself goes
 // without its time of birth where its key says what it is: on an overlay that time
 // changes when something is written in it.
 func (s *service) place(prefix string) (p state.Place, err error) {
+	p, _, err = s.placeAndFile(prefix)
+	return p, err
+}
+
+// placeAndFile is place, with the file that is locked there.
+func (s *service) placeAndFile(prefix string) (p state.Place, lock fileNumber, err error) {
 	if s.placeDir == 0 {
 		var st unix.Stat_t
 		if err := unix.Fstat(s.dir.FD, &st); err != nil {
-			return p, fmt.Errorf("unable to stat the directory: %w", err)
+			return p, lock, fmt.Errorf("unable to stat the directory: %w", err)
 		}
 		s.placeDir = state.Hash(strconv.FormatUint(uint64(st.Dev), 10) + " " + strconv.FormatUint(st.Ino, 10))
 	}
 	p.Dir = s.placeDir
-	p.Lock, err = identity(s.at(prefix), prefix+"supervise/lock")
-	return p, err
+	p.Lock, lock, err = identify(s.at(prefix), prefix+"supervise/lock")
+	return p, lock, err
 }

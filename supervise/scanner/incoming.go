@@ -35,6 +35,8 @@ func (s *Scanner) handle(m wire.Message) {
 		}
 	case "keep":
 		s.keep(m.Arg, m.Arg2, m.FDs)
+	case "guards":
+		s.keepGuards(m.FDs)
 	case "gone":
 		e := s.entries[m.Arg]
 		if e == nil {
@@ -70,6 +72,21 @@ func (s *Scanner) handle(m wire.Message) {
 		if pid, err := strconv.Atoi(m.Arg); err == nil && s.handing == nil { // else the next core is told again
 			s.recorded(pid)
 		}
+	default: // of a newer core
+		for _, fd := range m.FDs {
+			unix.Close(fd)
+		}
+	}
+}
+
+// keepGuards takes what the core watches supervise directories with. The core before has left
+// none, or this one could not be given it.
+func (s *Scanner) keepGuards(fds []int) {
+	for _, fd := range fds {
+		if s.guards > 0 {
+			unix.Close(s.guards)
+		}
+		s.guards = fd
 	}
 }
 

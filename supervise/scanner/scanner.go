@@ -20,11 +20,12 @@ import (
 // they do; it holds descriptors for the core, and collects for it the children
 // that a killed core has left.
 type Scanner struct {
-	Dir     string   // looked up anew at each look, since it may be a link
-	Session bool     // -P
-	Prefix  bool     // lines of services without a log service have their names before them
-	Args    []string // the process's own, in the memory that ps reads
-	Log     int      // which of Args is the log; 0: none
+	Dir         string   // looked up anew at each look, since it may be a link
+	Session     bool     // -P
+	NoShareLogs bool     // each log service has a process of its own
+	Prefix      bool     // lines of services without a log service have their names before them
+	Args        []string // the process's own, in the memory that ps reads
+	Log         int      // which of Args is the log; 0: none
 	// Say takes what there is to be said, as a Core's does; what concerns no
 	// service has no name.
 	Say func(level diag.Level, service string, err error)
@@ -56,6 +57,7 @@ type Scanner struct {
 	deaths   backOff
 	inherited
 	coreWatch coreWatch
+	guards    int // what the core watches supervise directories with; 0: it has left none
 	link      *wire.Link
 	mail      chan wire.Received
 	outgoing  outgoing

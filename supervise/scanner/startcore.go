@@ -49,6 +49,10 @@ func (s *Scanner) startCore() {
 	go func() { s.started <- s.makeCore(table, stderr) }()
 }
 
+// NoShareLogs tells a core, as it tells runsvdir, that each log service has a process of
+// its own.
+const NoShareLogs = "--no-share-logs"
+
 // For how many descriptors there is room from the start: a table that grows costs a program
 // with threads up to a hundredth of a second each time. The scanner keeps four of a service,
 // and eight of one with a log service. The core has one or two more of each, and where it
@@ -80,6 +84,9 @@ func (s *Scanner) makeCore(table, stderr int) (made newCoreOf) {
 	argv := []string{"runsv", coreArg}
 	if s.Session {
 		argv = append(argv, "-P")
+	}
+	if s.NoShareLogs {
+		argv = append(argv, NoShareLogs)
 	}
 	if s.Prefix {
 		argv = append(argv, "-p")
@@ -132,6 +139,9 @@ func (s *Scanner) coreStarted(c newCoreOf) {
 	go wire.Listen(s.link, s.mail)
 	s.coreWatch.tid, s.coreWatch.blind = 0, false
 	s.outgoing.begin()
+	if s.guards > 0 { // before all that it is to watch
+		s.link.Send(wire.Message{Word: "guards", Arg: "0", Arg2: "0", FDs: []int{s.guards}})
+	}
 	s.outgoing.unheard = nil
 	s.heardOut()
 	s.outgoing.unheard = s.unheard

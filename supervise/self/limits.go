@@ -24,7 +24,7 @@ type FileLimits struct {
 // RaiseFiles raises the limit of descriptors to what the kernel allows, past
 // the hard limit where the process may do that.
 func RaiseFiles() (l FileLimits) {
-	if given, ok := givenFiles(); ok {
+	if given, ok := LowerFiles(); ok {
 		l.Given = &given
 	}
 	l.Raise()
@@ -62,10 +62,11 @@ func (l *FileLimits) Lower() {
 	}
 }
 
-// givenFiles is the limit of descriptors that the process was started with. The
+// LowerFiles puts the limit of descriptors back that the process was started with, and
+// says what it is. The
 // Go runtime raises the soft one and keeps what it was to itself; but it puts
 // it back before it executes a program, also where there is none.
-func givenFiles() (lim unix.Rlimit, ok bool) {
+func LowerFiles() (lim unix.Rlimit, ok bool) {
 	syscall.Exec("", nil, nil)
 	return lim, unix.Getrlimit(unix.RLIMIT_NOFILE, &lim) == nil
 }

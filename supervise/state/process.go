@@ -76,6 +76,7 @@ const (
 	ProcFinish    = "finish"        // PID is ./finish
 	ProcDown      = "down"          // nothing runs
 	ProcFailed    = "failed"        // nothing runs, and the service was given up
+	ProcHosted    = "hosted"        // PID runs this log service and others; STATUS is its number there
 	ProcWaits     = "waits"         // nothing runs until what the service needs is ready
 )
 
@@ -107,6 +108,15 @@ func (r Readiness) Byte() byte {
 		return ' '
 	}
 	return byte(r)
+}
+
+// Number is that of a log service in the process that it shares with others; 0 where it has
+// one of its own.
+func (p Process) Number() int {
+	if p.Word != ProcHosted {
+		return 0
+	}
+	return int(p.Status)
 }
 
 // unwritten is what the four bytes at ProcPID are while no process has written there.
@@ -193,7 +203,7 @@ func parseFields(f []string, want byte) (p Process, ok bool) {
 		return Process{}, false
 	}
 	switch p.Word {
-	case ProcRun, ProcFinish:
+	case ProcRun, ProcFinish, ProcHosted:
 		return p, p.PID != 0
 	case ProcMaking, ProcFinishing, ProcEnded, ProcDown, ProcFailed, ProcWaits:
 		return p, true

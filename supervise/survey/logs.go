@@ -14,31 +14,48 @@ import (
 
 // LogDirs are the directories into which the log service of a service writes, found by
 // what its process has open, then by its command line, and where nobody runs, or rights
-// do not allow to look, by its run script and by where logs are by custom.
+// do not allow to look, by its run script and by where logs are by custom. Of what a process
+// has open that others share, it is what the script, custom or its name tell to be its own.
 func LogDirs(s *Service) []string {
 	if s.Log == nil {
 		return nil
 	}
 	home := s.Log.Path
-	var dirs []string
+	var open, dirs []string
 	if s.Log.Err == nil && s.Log.Record.PID != 0 {
 		pid := s.Log.Record.PID
 		for _, p := range append([]int{pid}, children(pid, 2)...) {
-			dirs = append(dirs, openLogs(p)...)
+			open = append(open, openLogs(p)...)
 		}
-		if len(dirs) == 0 {
+		switch {
+		case s.Log.Number > 0:
+		case len(open) > 0:
+			dirs = open
+		default:
 			dirs = named(proc.Arguments(pid), []string{proc.Path(pid, "cwd"), home})
 		}
 	}
-	if len(dirs) == 0 {
-		dirs = named(scriptWords(home+"/run"), []string{home})
+	own := func(some []string) []string { // where it is known what may be
+		if s.Log.Number == 0 || len(open) == 0 {
+			return some
+		}
+		return slices.DeleteFunc(some, func(dir string) bool {
+			real, err := filepath.EvalSymlinks(dir)
+			return err != nil || !slices.Contains(open, real)
+		})
 	}
 	if len(dirs) == 0 {
-		base := filepath.Base(s.Path)
-		if real, err := filepath.EvalSymlinks(s.Path); err == nil {
-			base = filepath.Base(real)
-		}
-		dirs = named([]string{"main", ".", "/var/log/" + base, "/var/log/sv/" + base, "/var/log/runit/" + base}, []string{home})
+		dirs = own(named(scriptWords(home+"/run"), []string{home}))
+	}
+	base := filepath.Base(s.Path)
+	if real, err := filepath.EvalSymlinks(s.Path); err == nil {
+		base = filepath.Base(real)
+	}
+	if len(dirs) == 0 {
+		dirs = own(named([]string{"main", ".", "/var/log/" + base, "/var/log/sv/" + base, "/var/log/runit/" + base}, []string{home}))
+	}
+	if len(dirs) == 0 && s.Log.Number > 0 {
+		dirs = slices.DeleteFunc(open, func(dir string) bool { return !strings.Contains(dir+"/", "/"+base+"/") })
 	}
 	slices.Sort(dirs)
 	return slices.Compact(dirs)

@@ -41,6 +41,7 @@ type Service struct {
 	Notice  state.Notice  // what it has said of itself
 	Waits   []client.Need // what it needs that is not ready, while it is not started for that
 	Life    Life
+	Number  int // of a log service in the process that it shares with others; 0: it has its own
 }
 
 // Unsupervised says that no supervisor serves the directory, which is there.
@@ -92,10 +93,13 @@ func (s *Service) fill(r *client.Remote, look Look) {
 		return
 	}
 	s.HasDown, s.DownErr = r.HasDown()
-	if s.Record.PID != 0 && look.Usage {
+	told := r.Told()
+	if told.PID == s.Record.PID {
+		s.Number = told.Number()
+	}
+	if s.Record.PID != 0 && s.Number == 0 && look.Usage { // what others share is not its own
 		s.Use = Measure(s.Record.PID)
 	}
-	told := r.Told()
 	if s.Record.State == state.Run {
 		if s.Ready = told.Ready; s.Ready != state.NotSaid {
 			s.Notice = r.Notice()

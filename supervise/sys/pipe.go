@@ -1,21 +1,23 @@
 package sys
 
-import (
-	"strconv"
-
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // Lasting makes the write end of a pipe one that can be read as well. A process
 // that has it is never killed by SIGPIPE, even if the supervisor and the reader
 // are killed at once, and what it writes waits for the next reader. The end of
 // the pipe still comes when nobody has it any more.
 func Lasting(w int) int {
-	if rw, _ := ReopenPipe("/proc/self/fd/"+strconv.Itoa(w), unix.O_RDWR); rw >= 0 {
+	if rw, _ := ReopenEnd(w, unix.O_RDWR); rw >= 0 {
 		unix.Close(w)
 		return rw
 	}
 	return w
+}
+
+// ReopenEnd opens an end of the pipe that fd is an end of; -1 where it is none.
+func ReopenEnd(fd, flags int) (end int, err error) {
+	Through(fd, func(path string) { end, err = ReopenPipe(path, flags) })
+	return end, err
 }
 
 // ReopenPipe opens an end of the pipe behind path, a magic link of /proc; -1

@@ -82,17 +82,31 @@ func More(n int) bool {
 	return Count() >= n || !Scarce() && Reserve(n)
 }
 
+// Trim ends the threads that the runtime has beyond n. From then on it has a template, too.
+func Trim(n int) {
+	for range Count() - n {
+		go func() {
+			runtime.LockOSThread() // for ever: the thread ends with this
+			if unix.Gettid() == unix.Getpid() {
+				runtime.UnlockOSThread() // the first one would stay, and do nothing any more
+			}
+		}()
+	}
+}
+
 // Await waits until the runtime has n threads, where there may be room for few
 // only; say is told of that, once. It belongs before signals, timers and pollers are
 // asked for: these have their threads from the runtime, which ends the process where
 // it gets none. Until it returns, signals do what they do by default. It waits for one
-// more than that: one that comes out of a call is not in reserve at once.
-func Await(n int, say func(error)) {
+// more than that: one that comes out of a call is not in reserve at once. It says whether
+// there may be room for few: then the runtime has a template.
+func Await(n int, say func(error)) (scarce bool) {
 	if !Scarce() {
-		return
+		return false
 	}
 	Wait(func() bool { return makeTemplate() && Reserve(n+1) },
 		func() { say(errors.New("too few processes may be made; waiting.")) }, nil)
+	return true
 }
 
 // Wait tries each second to reserve threads, until reserve says that there are enough, or

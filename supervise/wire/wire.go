@@ -38,6 +38,7 @@ import (
 //	                   have all exit, and kill at the deadline what has not
 //	said 0 0 NAME      the pipe of a service that was let go comes along: hand on what is in
 //	                   it, if that is to be done
+//	guards 0 0         what the core before has watched supervise directories with comes along
 //	quit 0 0           end without touching a process: another core takes over
 //
 // From the core:
@@ -50,6 +51,7 @@ import (
 //	                   kept is kept then
 //	seen PID 0         the death is recorded, the corpse may be reaped
 //	thread TID 0       the thread by which the core's end is seen
+//	guards 0 0         keep what comes along for the next core
 //	over STATUS 0 NAME an essential service has ended for good: the tree is to
 //	                   stop, and runsvdir to exit with STATUS
 //
