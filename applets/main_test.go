@@ -212,7 +212,8 @@ func containing(cmd *exec.Cmd, path string) *exec.Cmd {
 }
 
 // links is a directory of the applets, each a link to the test binary, with
-// helpers beside them: eventually repeats a command until it succeeds, for ten
+// helpers beside them: superuser succeeds for root that is more than root of a user's own
+// namespace; eventually repeats a command until it succeeds, for ten
 // seconds; frozen PID waits until a process is stopped; dead PID... succeeds where these have
 // ended, with all of their threads; not fails where its command succeeds (the shell's own "!"
 // does not end a script); hold FILE [GO] keeps FILE from being executed, by a lease, from when
@@ -244,6 +245,7 @@ open my $t, '>', 'taken';
 select undef, undef, undef, .01 until -e ($ARGV[1] // 'go');
 `
 	frozen := "#!/bin/sh\n# A process is not stopped before all of its threads are.\nuntil ! grep -h ^State: /proc/$1/task/*/status | grep -qv 'T (stopped)'; do sleep .01; done\n"
+	superuser := "#!/bin/sh\n# Root of a namespace in which there is no other user is root of little.\n[ \"$(id -u)\" = 0 ] && read -r inside outside users </proc/self/uid_map && [ \"$users\" -gt 1 ]\n"
 	dead := "#!/bin/sh\n# As long as one of its threads has not ended the files of a process are open, and its locks held.\nfor p; do ! cat /proc/$p/task/*/status 2>/dev/null | grep ^State: | grep -qv Z || exit 1; done\n"
 	not := "#!/bin/sh\nif \"$@\"; then exit 1; fi\n"
 	return dir, errors.Join(
@@ -251,6 +253,7 @@ select undef, undef, undef, .01 until -e ($ARGV[1] // 'go');
 		writeFile(filepath.Join(dir, "frozen"), []byte(frozen), 0o755),
 		writeFile(filepath.Join(dir, "dead"), []byte(dead), 0o755),
 		writeFile(filepath.Join(dir, "hold"), []byte(hold), 0o755),
+		writeFile(filepath.Join(dir, "superuser"), []byte(superuser), 0o755),
 		writeFile(filepath.Join(dir, "not"), []byte(not), 0o755))
 })
 

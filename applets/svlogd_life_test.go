@@ -522,10 +522,7 @@ func TestSvlogdTotal(t *testing.T) {
 func TestSvlogdUDP(t *testing.T) {
 	t.Parallel()
 	for _, host := range []string{"127.0.0.1", "[::1]"} {
-		conn, err := net.ListenPacket("udp", host+":0")
-		if err != nil {
-			skip(t, "no "+host+" here")
-		}
+		conn := listenUDP(t, host)
 		defer conn.Close()
 		port := conn.LocalAddr().(*net.UDPAddr).Port
 		for _, only := range []bool{false, true} {

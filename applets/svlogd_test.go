@@ -605,14 +605,28 @@ func onSmallDisk(config string) func(t *testing.T, dir string) {
 	}
 }
 
+// listenUDP is a socket at a port of a host of this machine, which datagrams reach: not
+// where there is no such host, or its interface is down, as in a namespace without a net.
+func listenUDP(t *testing.T, host string) net.PacketConn {
+	t.Helper()
+	conn, err := net.ListenPacket("udp", host+":0")
+	if err != nil {
+		skip(t, "no "+host+" here")
+	}
+	b := make([]byte, 1)
+	if _, err := conn.WriteTo(b, conn.LocalAddr()); err != nil {
+		conn.Close()
+		skip(t, host+" cannot be reached here: "+err.Error())
+	}
+	conn.ReadFrom(b)
+	return conn
+}
+
 // listens configures d to send to a socket of ours. What comes there goes into
 // the file datagrams, each after a >.
 func listens(letter, more string) func(t *testing.T, dir string) {
 	return func(t *testing.T, dir string) {
-		conn, err := net.ListenPacket("udp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
+		conn := listenUDP(t, "127.0.0.1")
 		file, err := os.Create(filepath.Join(dir, "datagrams"))
 		if err != nil {
 			t.Fatal(err)

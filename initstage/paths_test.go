@@ -35,6 +35,9 @@ func TestFlag(t *testing.T) {
 		}, map[string]fs.FileMode{"etc/stopit": fs.ModeDir, "run/stopit": fs.ModeDir}, "create DIR/etc/stopit: is a directory"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			if os.Geteuid() != 0 && tt.err == "" {
+				t.Skip("only root writes a file that nobody may write")
+			}
 			dir := t.TempDir()
 			os.Mkdir(dir+"/etc", 0o755)
 			tt.setup(t, dir)
