@@ -103,7 +103,9 @@ test: peers build
 	{ go test $$race -vet off -count 1 -timeout 40m ./... || echo failed >build/failed; } 2>&1 | tee build/tested; \
 	if test -e build/failed; then awk -f testdata/again.awk build/tested >build/again; test -s build/again || status=1; \
 	while read -r package test; do echo "once more, alone: go test -run '$$test' $$package"; \
-	go test $$race -vet off -count 1 -run "$$test" $$package </dev/null || status=1; done <build/again; fi; \
+	go test $$race -vet off -count 1 -run "$$test" $$package </dev/null >build/once 2>&1 || status=1; cat build/once; \
+	if grep -q 'no tests to run' build/once; then echo "it is part of a whole: go test -run '$${test%%/*}' $$package"; \
+	go test $$race -vet off -count 1 -run "$${test%%/*}" $$package </dev/null || status=1; fi; done <build/again; fi; \
 	go test -vet off -tags forkpath -count 1 -run 'TestChild|TestFork|TestCollect' ./supervise/child || status=1; \
 	if go run $(STATICCHECK) -version >/dev/null 2>build/why; then go run $(STATICCHECK) $(CHECKS) ./... || status=1; \
 	else echo "staticcheck: $$(tail -n 1 build/why)" >>build/skipped; fi; \
