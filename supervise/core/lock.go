@@ -53,6 +53,7 @@ func (s *service) lock(u *unit, k stash, has policy.Names) (was priorState, err 
 			return was, err
 		}
 	}
+	u.rec.Place = state.Place{}
 	if u.lock, err = s.takeLock(u, k, has, &was); err == nil {
 		err = s.hold(u, k, &was)
 	}
