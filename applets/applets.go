@@ -77,7 +77,7 @@ func dispatch(argv []string) error {
 		return call("sv", argv)
 	case known(name):
 		return call(name, argv)
-	case strings.HasPrefix(name, "runitbox"):
+	case isBox(name):
 		return box(argv)
 	case leadsThrough(argv[0], "sv"):
 		return call("sv", argv)
@@ -89,6 +89,10 @@ func dispatch(argv []string) error {
 	}
 	return fatal{"runitbox", 127, fmt.Errorf("%s: applet not found", name)}
 }
+
+// isBox says whether a program of that base name is runitbox itself, whose first argument is
+// the applet.
+func isBox(name string) bool { return strings.HasPrefix(name, "runitbox") }
 
 // known says whether name is an applet of the suite.
 func known(name string) bool { return find(name) != nil || loaders.Known(name) }

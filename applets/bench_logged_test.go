@@ -27,11 +27,7 @@ import (
 // supervisor), and with them. Pages of files are not counted: the log files' are in a tmpfs
 // here, and an executable's are there once, for whoever was the first to read them.
 func TestBenchLogged(t *testing.T) {
-	bin := t.TempDir()
-	if out, err := exec.Command(built(t), "install", bin).CombinedOutput(); err != nil {
-		t.Fatalf("install: %v: %s", err, out)
-	}
-	kinds := loggedKinds(t, bin)
+	kinds := loggedKinds(t)
 	rows := [][]string{{"", "", "start", "memory", "of that the kernel's", "each", "with the services"}}
 	for _, n := range []int{5, 20, 100, 500} {
 		best := map[string]loggedTree{}
@@ -60,8 +56,9 @@ type loggedKind struct {
 	log                  string // what log/run is a link to, "" for a script
 }
 
-// loggedKinds are all of them; the programs of this build are in bin.
-func loggedKinds(t *testing.T, bin string) []loggedKind {
+// loggedKinds are all of them.
+func loggedKinds(t *testing.T) []loggedKind {
+	bin := withLinks(t, built(t))
 	path := bin + ":/usr/bin:/bin"
 	return []loggedKind{
 		{"runit", filepath.Dir(peer(t, "svlogd")) + ":/usr/bin:/bin", peer(t, "runsvdir"), ""},
@@ -196,14 +193,10 @@ func groupMemory(t *testing.T, group string) (anonymous, kernel float64) {
 // how many megabytes a second come into the files, of all kinds in turns.
 func TestBenchLoggedFlood(t *testing.T) {
 	const n, size = 50, 8 << 20
-	bin := t.TempDir()
-	if out, err := exec.Command(built(t), "install", bin).CombinedOutput(); err != nil {
-		t.Fatalf("install: %v: %s", err, out)
-	}
+	kinds := loggedKinds(t)
 	rows := [][]string{{"", "", "in all", "of own processes", "of runit's"}}
 	for _, c := range []struct{ name, options string }{{"plain", "-l 1000"}, {"-tt", "-tt"}} {
 		rates := map[string][]float64{}
-		kinds := loggedKinds(t, bin)
 		for round := range 4 * len(kinds) {
 			k := kinds[round%len(kinds)]
 			if k.log == "" {
@@ -226,14 +219,10 @@ func TestBenchLoggedFlood(t *testing.T) {
 // TestBenchLoggedLate has services write as fast as they can, without an end, and tells how
 // late a line of another is in its file meanwhile, of all kinds in turns.
 func TestBenchLoggedLate(t *testing.T) {
-	bin := t.TempDir()
-	if out, err := exec.Command(built(t), "install", bin).CombinedOutput(); err != nil {
-		t.Fatalf("install: %v: %s", err, out)
-	}
+	kinds := loggedKinds(t)
 	rows := [][]string{{"", "", "as a rule", "one of 20", "the latest"}}
 	for _, n := range []int{1, 4, 20} {
 		late := map[string][]time.Duration{}
-		kinds := loggedKinds(t, bin)
 		for round := range 3 * len(kinds) {
 			k := kinds[round%len(kinds)]
 			if k.log == "" {

@@ -18,10 +18,7 @@ import (
 // TestBenchReady measures how long `sv start` takes to return when the service has written
 // its newline to notification-fd: the service notes the time just before.
 func TestBenchReady(t *testing.T) {
-	bin := t.TempDir()
-	if out, err := exec.Command(built(t), "install", bin).CombinedOutput(); err != nil {
-		t.Fatalf("install: %v: %s", err, out)
-	}
+	bin := withLinks(t, built(t))
 	tree, err := os.MkdirTemp("/dev/shm", "bench")
 	if err != nil {
 		t.Fatal(err)

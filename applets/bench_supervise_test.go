@@ -171,11 +171,8 @@ type contender struct {
 // measure of all; the last is the floor.
 func contenders(t *testing.T) map[string]contender {
 	t.Helper()
-	bin := t.TempDir()
 	self := built(t)
-	if out, err := exec.Command(self, "install", bin).CombinedOutput(); err != nil {
-		t.Fatalf("install: %v: %s", err, out)
-	}
+	bin := withLinks(t, self)
 	me, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

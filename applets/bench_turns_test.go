@@ -36,10 +36,7 @@ func TestBenchTurns(t *testing.T) {
 	}
 	now := turn{contenders(t)["runitbox"], built(t)}
 	old := turn{now.contender, before}
-	bin := t.TempDir()
-	if out, err := exec.Command(before, "install", bin).CombinedOutput(); err != nil {
-		t.Fatalf("install: %v: %s", err, out)
-	}
+	bin := withLinks(t, before)
 	old.argv, old.env, old.sv = []string{filepath.Join(bin, "runsvdir")}, []string{"PATH=" + bin + ":/usr/bin:/bin"}, filepath.Join(bin, "sv")
 	rows := [][]string{{"", "now", "before", "now/before", "least/least"}}
 	row := func(what, unit string, a, b []float64) {

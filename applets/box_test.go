@@ -45,6 +45,16 @@ func built(t *testing.T) string {
 	return path
 }
 
+// withLinks is a new directory of links to an executable, made by it, under all its names.
+func withLinks(t *testing.T, program string) (bin string) {
+	t.Helper()
+	bin = t.TempDir()
+	if out, err := exec.Command(program, "install", bin).CombinedOutput(); err != nil {
+		t.Fatalf("install: %v: %s", err, out)
+	}
+	return bin
+}
+
 func TestBoxApplets(t *testing.T) {
 	t.Parallel()
 	self := built(t)

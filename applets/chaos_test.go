@@ -42,10 +42,7 @@ func TestChaos(t *testing.T) {
 	if seed == "" {
 		seed = strconv.FormatUint(rand.Uint64(), 10)
 	}
-	bin := t.TempDir()
-	if out, err := exec.Command(built(t), "install", bin).CombinedOutput(); err != nil {
-		t.Fatalf("install: %v: %s", err, out)
-	}
+	bin := withLinks(t, built(t))
 	me, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

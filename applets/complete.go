@@ -128,7 +128,7 @@ func completions(root *cobra.Command, name string, words []string) []candidate {
 	if loaders.Known(name) {
 		name = loaders.Plain(name)
 	}
-	if strings.HasPrefix(name, "runitbox") {
+	if isBox(name) {
 		name = ""
 		cmd := root
 		for len(words) > 1 && cmd.HasSubCommands() {

@@ -20,14 +20,8 @@ import (
 func TestLogHostFrugal(t *testing.T) {
 	t.Parallel()
 	const few, more = 4, 24
-	bin, tree := t.TempDir(), t.TempDir()
-	exe, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.Command(exe, "install", bin).CombinedOutput(); err != nil {
-		t.Fatalf("install: %v: %s", err, out)
-	}
+	exe := built(t)
+	bin, tree := withLinks(t, exe), t.TempDir()
 	path := func(i int, name string) string { return filepath.Join(tree, fmt.Sprintf("s%d", i), name) }
 	plant := func(from, to int) {
 		for i := from; i < to; i++ {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -106,8 +107,8 @@ func logService(who, base string, cmd *cobra.Command, flags *loggerFlags, operan
 		options, set = "-t", true
 	}
 	o, ok := flags.options(cmd, []string{place.Dir})
-	words := arguments()
-	words = words[:len(words)-operands]
+	given := arguments()
+	given = slices.Clip(given[:len(given)-operands])
 	if set { // instead of those that it was called with
 		*flags = loggerFlags{}
 		cmd := &cobra.Command{
@@ -120,8 +121,8 @@ func logService(who, base string, cmd *cobra.Command, flags *loggerFlags, operan
 			},
 		}
 		flags.add(cmd)
-		words = strings.Fields(options)
-		if err := execute(cmd, words); err != nil {
+		given = strings.Fields(options)
+		if err := execute(cmd, given); err != nil {
 			return failed(fmt.Errorf("SV_TIMESTAMP=%s: these are no options of svlogd", options))
 		}
 	}
@@ -129,7 +130,7 @@ func logService(who, base string, cmd *cobra.Command, flags *loggerFlags, operan
 		return failed(errors.New("svlogd does not take these options together"))
 	}
 	const before = 1408 << 10 // a command more and the accounts, and what Go keeps as headroom beyond the least
-	return runLogger(o, flags.verbose > 0, before, append(words, place.Dir))
+	return runLogger(o, flags.verbose > 0, before, append(given, place.Dir))
 }
 
 // linkLogs makes the links by which logs are found: where the directory is

@@ -111,7 +111,7 @@ func replaced(others string) *[256]bool {
 
 // arguments are those of the applet that this process is.
 func arguments() []string {
-	if strings.HasPrefix(filepath.Base(os.Args[0]), "runitbox") {
+	if isBox(filepath.Base(os.Args[0])) {
 		return os.Args[2:]
 	}
 	return os.Args[1:]
@@ -144,6 +144,7 @@ func runLogger(o logger.Options, verbose bool, before int, args []string) error 
 	if answer == loghost.Gone {
 		return nil
 	}
+	hosts := loghost.Built && answer == loghost.Hosts
 	procenv.NoHugePages()
 	// There is next to no garbage, and collecting it by the clock would wake
 	// the process up for nothing.
@@ -159,7 +160,7 @@ func runLogger(o logger.Options, verbose bool, before int, args []string) error 
 		sigs[sig] = make(chan os.Signal, 2) // a second TERM counts
 		process.Catch(sigs[sig], sig)
 	}
-	if loghost.Built && answer == loghost.Hosts {
+	if hosts {
 		e.threads.files = link.Files
 		e.threads.others++ // it listens to cores
 	}
@@ -168,7 +169,7 @@ func runLogger(o logger.Options, verbose bool, before int, args []string) error 
 		return fatal{"svlogd", 111, err}
 	}
 	o.Root = root
-	if loghost.Built && answer == loghost.Hosts {
+	if hosts {
 		o.Input = ownInput(e, root)
 		for i, dir := range o.Dirs { // they are in the memory of the arguments, where ps is to show something else
 			o.Dirs[i] = strings.Clone(dir)
@@ -183,7 +184,7 @@ func runLogger(o logger.Options, verbose bool, before int, args []string) error 
 		go threads.Reserve(e.threads.least())
 	}
 	boundMemory(before + 3*o.Buffer)
-	if loghost.Built && answer == loghost.Hosts {
+	if hosts {
 		return runHost(host, link, e, sigs)
 	}
 	go obey(sigs, e.signal)

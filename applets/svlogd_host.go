@@ -16,6 +16,7 @@ import (
 	"runitbox/logger"
 	"runitbox/supervise/loghost"
 	process "runitbox/supervise/self"
+	"runitbox/supervise/sys"
 	"runitbox/supervise/threads"
 )
 
@@ -103,7 +104,7 @@ func (h *logHost) Take(from loghost.Engine) error {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		e.fd = -1
-		loghost.CloseAll([]int{from.Input, from.Dir, from.Stderr})
+		sys.CloseAll([]int{from.Input, from.Dir, from.Stderr})
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -245,6 +246,6 @@ func ownInput(e *loggerEngine, root int) int {
 		unix.Dup3(null, 0, 0)
 		unix.Close(null)
 	}
-	e.close = func() { loghost.CloseAll([]int{in, root}) }
+	e.close = func() { sys.CloseAll([]int{in, root}) }
 	return in
 }

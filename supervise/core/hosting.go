@@ -13,6 +13,7 @@ import (
 	"runitbox/supervise/machine"
 	"runitbox/supervise/proc"
 	"runitbox/supervise/state"
+	"runitbox/supervise/sys"
 	"runitbox/supervise/wire"
 )
 
@@ -142,7 +143,7 @@ func (ps *processes) logService(pid int) *unit {
 // answer answers, and lets go of what came along and, unless the process is a host from
 // now on, of the connection. It says whether that was heard.
 func (a *ask) answer(kind byte) bool {
-	loghost.CloseAll(a.m.FDs)
+	sys.CloseAll(a.m.FDs)
 	a.m.FDs = nil
 	heard := a.say(kind)
 	if kind != loghost.Host || !heard {

@@ -8,6 +8,7 @@ import (
 
 	"runitbox/supervise/loghost"
 	"runitbox/supervise/proc"
+	"runitbox/supervise/sys"
 	"runitbox/supervise/wire"
 )
 
@@ -128,7 +129,7 @@ func (h *host) flush() {
 
 // heard acts on a host's message.
 func (h *host) heard(m loghost.Message) {
-	loghost.CloseAll(m.FDs)
+	sys.CloseAll(m.FDs)
 	h.hosting.mu.Lock()
 	defer h.hosting.mu.Unlock()
 	u, a := h.units[m.Engine], h.asks[m.Engine]

@@ -119,9 +119,7 @@ func (s *service) kill(u *unit, what, name string, group bool) {
 	if group {
 		unix.Kill(-u.pid, unix.SIGKILL)
 	}
-	if !u.sendHosted(unix.SIGKILL) {
-		proc.SendSignal(u.pid, u.pidfd, unix.SIGKILL)
-	}
+	u.send(unix.SIGKILL)
 }
 
 // openReadiness makes what ./run is to say by that it is ready, as far as the service says

@@ -81,5 +81,10 @@ func (u *unit) signal(pid int, sig unix.Signal) bool {
 	if pid == 0 || u.pid != pid || u.st.Phase != machine.Running {
 		return false
 	}
-	return u.sendHosted(sig) || proc.SendSignal(pid, u.pidfd, sig) == nil
+	return u.send(sig)
+}
+
+// send sends sig to the unit's process, or does to a hosted log service what it does to one.
+func (u *unit) send(sig unix.Signal) bool {
+	return u.sendHosted(sig) || proc.SendSignal(u.pid, u.pidfd, sig) == nil
 }

@@ -17,6 +17,7 @@ import (
 	"runitbox/supervise/self"
 	"runitbox/supervise/servicedir"
 	"runitbox/supervise/state"
+	"runitbox/supervise/sys"
 	"runitbox/supervise/wire"
 )
 
@@ -104,9 +105,7 @@ func (c *Core) handle(m wire.Message) {
 	case "quit":
 		go c.quit()
 	default: // of a newer scanner
-		for _, fd := range m.FDs {
-			unix.Close(fd)
-		}
+		sys.CloseAll(m.FDs)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"runitbox/supervise/state"
+	"runitbox/supervise/sys"
 	"runitbox/supervise/wire"
 )
 
@@ -206,7 +207,7 @@ func (l *Link) obey(c *core, m Message) {
 		l.cores[c] = false
 		l.leave()
 	}
-	CloseAll(m.FDs)
+	sys.CloseAll(m.FDs)
 }
 
 // unknown is the wait status of what nobody can tell the end of.
@@ -221,7 +222,7 @@ func (l *Link) take(c *core, m Message) {
 		l.host.NoRoom()
 	}
 	if err != nil || l.ending != 0 || !Fits(m.FDs) {
-		CloseAll(m.FDs)
+		sys.CloseAll(m.FDs)
 		c.tell(Refused, m.Engine, l.ending)
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"runitbox/supervise/sys"
 	"runitbox/testdata/aloud"
 
 	"github.com/google/go-cmp/cmp"
@@ -60,7 +61,7 @@ func pair(t *testing.T) (a, b int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { CloseAll(p[:]) })
+	t.Cleanup(func() { sys.CloseAll(p[:]) })
 	return p[0], p[1]
 }
 
@@ -95,7 +96,7 @@ func TestDescriptors(t *testing.T) {
 		if err != tt.err || len(m.FDs) > descriptors+1 {
 			t.Errorf("%v, %v", m, err)
 		}
-		CloseAll(m.FDs)
+		sys.CloseAll(m.FDs)
 	}
 	if after := opened(t); after != before {
 		t.Errorf("%d descriptors are open, then %d", before, after)
@@ -117,7 +118,7 @@ func TestFits(t *testing.T) {
 	if unix.Pipe2(p[:], unix.O_CLOEXEC) != nil || unix.Pipe2(other[:], unix.O_CLOEXEC) != nil {
 		t.Fatal("no pipe")
 	}
-	t.Cleanup(func() { CloseAll(append(p[:], other[:]...)) })
+	t.Cleanup(func() { sys.CloseAll(append(p[:], other[:]...)) })
 	fds["socket"], _ = pair(t)
 	fds["pipe"], fds["directory"], fds["file"], fds["device"], fds["none"] = p[0], open("/"), open("/proc/self/status"), open(os.DevNull), -1
 	for input, in := range fds {
@@ -213,7 +214,7 @@ type said chan string
 
 func (s said) Take(e Engine) error {
 	s <- "take " + itoa(int(e.ID)) + " " + strings.Join(e.Options, ",") + " " + strings.Join(e.Env, ",")
-	CloseAll([]int{e.Input, e.Dir, e.Stderr})
+	sys.CloseAll([]int{e.Input, e.Dir, e.Stderr})
 	return nil
 }
 func (s said) Run(id uint32)                   { s <- "run " + itoa(int(id)) }

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/supervise/sys"
 	"runitbox/supervise/wire"
 )
 
@@ -146,7 +147,7 @@ func Read(fd int) (m Message, err error) {
 		m.Kind, m.Engine, m.Number, m.Texts = b[0], binary.LittleEndian.Uint32(b[1:]), binary.LittleEndian.Uint32(b[5:]), b[textsAt:n]
 		return m, nil
 	}
-	CloseAll(m.FDs)
+	sys.CloseAll(m.FDs)
 	return Message{}, err
 }
 
@@ -161,13 +162,6 @@ func size(fd int) (int, error) {
 		return 0, no
 	}
 	return int(n), nil
-}
-
-// CloseAll closes descriptors.
-func CloseAll(fds []int) {
-	for _, fd := range fds {
-		unix.Close(fd)
-	}
 }
 
 // Fits says whether the descriptors of a log service are what they are to be: a pipe, a

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"runitbox/supervise/diag"
+	"runitbox/supervise/sys"
 	"runitbox/supervise/wire"
 )
 
@@ -73,9 +74,7 @@ func (s *Scanner) handle(m wire.Message) {
 			s.recorded(pid)
 		}
 	default: // of a newer core
-		for _, fd := range m.FDs {
-			unix.Close(fd)
-		}
+		sys.CloseAll(m.FDs)
 	}
 }
 

@@ -23,6 +23,13 @@ func Open(at int, path string, flags int, mode uint32) (int, error) {
 	}
 }
 
+// CloseAll closes descriptors.
+func CloseAll(fds []int) {
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
+}
+
 // callAt makes one of the calls that take a directory and a path. Unlike package
 // unix it copies a short path to the stack and not to the heap: a service is
 // opened with a dozen of them.
