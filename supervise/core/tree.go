@@ -102,6 +102,8 @@ func (c *Core) handle(m wire.Message) {
 		for _, fd := range m.FDs {
 			c.hearOut(m.Name, fd)
 		}
+	case "last":
+		c.report(wire.Message{Word: "last", Arg: m.Arg, Arg2: "0"})
 	case "quit":
 		go c.quit()
 	default: // of a newer scanner

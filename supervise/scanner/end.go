@@ -1,6 +1,7 @@
 package scanner
 
 import (
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -11,6 +12,7 @@ type ending struct {
 	status   int
 	deadline time.Time
 	begun    time.Time
+	heard    bool // the core has read all that it was told
 }
 
 // end ends the scanner: at once where the core knows what it is to do without it.
@@ -21,11 +23,11 @@ func (s *Scanner) end(status int, stops bool) {
 		return
 	case stops:
 		s.speakAside() // that of the tree's log service is to end
-		s.stop = &ending{status, time.Now().Add(s.StopTime), time.Now()}
+		s.stop = &ending{status: status, deadline: time.Now().Add(s.StopTime), begun: time.Now()}
 	case s.leaving != nil && s.leaving.status >= status:
 		return
 	default:
-		s.leaving = &ending{status, time.Now().Add(leaveTime), time.Now()}
+		s.leaving = &ending{status: status, deadline: time.Now().Add(leaveTime), begun: time.Now()}
 	}
 	if status != 0 && !stops {
 		for _, e := range s.entries {
@@ -41,8 +43,34 @@ func (s *Scanner) end(status int, stops bool) {
 	}
 }
 
-// leaveTime is how long it waits at the end until the core takes what it is told.
-const leaveTime = 2 * time.Second
+// leaveTime is how long it waits at the end until the core has read what it is told, and
+// leaveMost how long where one core after the other is killed meanwhile.
+const (
+	leaveTime = 2 * time.Second
+	leaveMost = 10 * time.Second
+)
+
+// known says whether the core can be told all that it is to do when the scanner is gone.
+func (s *Scanner) known() bool { return s.scanned || s.leaving.status != 0 }
+
+// askLast asks the core to say when it has read all that was sent: of one that was killed
+// the socket takes messages for a while yet, and nobody else would tell the next core.
+func (s *Scanner) askLast() {
+	o := &s.outgoing
+	if o.asked || !s.known() || len(o.queue) > 0 {
+		return
+	}
+	o.questions++
+	o.asked = s.tell("last", strconv.Itoa(o.questions), "0", "") == nil
+}
+
+// heardLast takes the answer. Who has answered may have been killed right behind that.
+func (s *Scanner) heardLast(question string) {
+	if o := &s.outgoing; s.leaving != nil && o.asked && question == strconv.Itoa(o.questions) {
+		s.leaving.heard = true
+		s.reap()
+	}
+}
 
 // IsOver says whether it is the end, and with which status.
 func (s *Scanner) isOver() (status int, over bool) {
@@ -57,6 +85,5 @@ func (s *Scanner) isOver() (status int, over bool) {
 		}
 		return s.leaving.status, true
 	}
-	known := s.scanned || s.leaving.status != 0
-	return s.leaving.status, known && (len(s.entries) == 0 || s.link != nil && len(s.outgoing.queue) == 0)
+	return s.leaving.status, s.known() && (len(s.entries) == 0 || s.leaving.heard)
 }

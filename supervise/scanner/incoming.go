@@ -63,6 +63,8 @@ func (s *Scanner) handle(m wire.Message) {
 			e.wait = 0
 			s.offerLacking()
 		}
+	case "last":
+		s.heardLast(m.Arg)
 	case "over":
 		// While this process becomes another program the next core says it again.
 		if status, err := strconv.Atoi(m.Arg); err == nil && s.handing == nil && s.stop == nil {

@@ -16,9 +16,12 @@ type outgoing struct {
 	queue   []*entry
 	unheard []unheard     // of services that were let go
 	stop    bool          // it was told to stop
+	asked   bool          // it was asked whether it has read all that it was told
 	waits   bool          // for the link to take more
 	failed  int           // how often it has not, one after the other
 	room    chan struct{} // of one: it may
+
+	questions int // how often any core was asked that
 
 	messages []wire.Message // room for those of one packet
 	of       []*entry       // and for what they are of
@@ -34,7 +37,7 @@ type pending struct {
 
 // begin begins anew, with a core that knows nothing.
 func (o *outgoing) begin() {
-	o.queue, o.stop, o.waits, o.failed = nil, false, false, 0
+	o.queue, o.stop, o.asked, o.waits, o.failed = nil, false, false, false, 0
 }
 
 // offer gives an entry to the core, with the next messages.
@@ -107,6 +110,8 @@ func (s *Scanner) send() {
 	case s.stopsServices() && !o.stop:
 		left := max(time.Second, time.Until(s.stop.deadline)-500*time.Millisecond)
 		o.stop = s.tell("stop", strconv.Itoa(int(left/time.Millisecond)), "0", "") == nil
+	case s.leaving != nil:
+		s.askLast()
 	}
 }
 
@@ -126,6 +131,9 @@ func (s *Scanner) sendSome() {
 			}
 			ms, of = append(ms, m), append(of, e)
 		}
+	}
+	if len(ms) > 0 {
+		o.asked = false
 	}
 	sent, err := s.link.Send(ms...)
 	queue := o.queue[:0]

@@ -158,6 +158,9 @@ func (s *Scanner) coreStarted(c newCoreOf) {
 	if s.handing != nil { // it comes too late
 		s.hurry()
 	}
+	if l := s.leaving; l != nil && time.Since(l.begun) < leaveMost {
+		l.deadline = time.Now().Add(leaveTime)
+	}
 	s.send()
 	s.reap()
 }
@@ -180,6 +183,9 @@ func (s *Scanner) coreDied(ws unix.WaitStatus) {
 		s.read(<-s.mail)
 	}
 	s.core, s.inherited = 0, inherited{}
+	if s.leaving != nil {
+		s.leaving.heard = false
+	}
 	if s.handing != nil {
 		s.become()
 		return

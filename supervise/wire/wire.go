@@ -39,6 +39,7 @@ import (
 //	said 0 0 NAME      the pipe of a service that was let go comes along: hand on what is in
 //	                   it, if that is to be done
 //	guards 0 0         what the core before has watched supervise directories with comes along
+//	last NUMBER 0      the scanner is about to end: say it back when all before is read
 //	quit 0 0           end without touching a process: another core takes over
 //
 // From the core:
@@ -52,6 +53,7 @@ import (
 //	seen PID 0         the death is recorded, the corpse may be reaped
 //	thread TID 0       the thread by which the core's end is seen
 //	guards 0 0         keep what comes along for the next core
+//	last NUMBER 0      all is read that the scanner has sent before it sent the same
 //	over STATUS 0 NAME an essential service has ended for good: the tree is to
 //	                   stop, and runsvdir to exit with STATUS
 //
