@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -25,7 +26,9 @@ import (
 // memory the tree had then, as its memory cgroup counts it: what is anonymous and what the
 // kernel has for it; without the services (the kernel's for as many of them without a
 // supervisor), and with them. Pages of files are not counted: the log files' are in a tmpfs
-// here, and an executable's are there once, for whoever was the first to read them.
+// here, and an executable's are there once, for whoever was the first to read them. Two rows
+// tell how long the scripts alone take, of log services too and without, which no supervisor
+// can save.
 func TestBenchLogged(t *testing.T) {
 	kinds := loggedKinds(t)
 	rows := [][]string{{"", "", "start", "memory", "of that the kernel's", "each", "with the services"}}
@@ -45,6 +48,11 @@ func TestBenchLogged(t *testing.T) {
 			rows = append(rows, []string{fmt.Sprint(n), k.name, fmt.Sprintf("%.0f ms (%.2f)", b.took*1e3, c.took/b.took),
 				fmt.Sprintf("%.0f KiB (%.2f)", b.own()/1024, b.own()/c.own()), fmt.Sprintf("%.0f KiB", b.kernel/1024),
 				fmt.Sprintf("%.0f KiB", b.own()/1024/float64(n)), fmt.Sprintf("%.0f KiB (%.2f)", b.all/1024, b.all/c.all)})
+		}
+		for _, logs := range []bool{true, false} {
+			name := map[bool]string{true: "the scripts alone", false: "the services' alone"}[logs]
+			took := min(alone(t, n, logs), alone(t, n, logs), alone(t, n, logs))
+			rows = append(rows, []string{fmt.Sprint(n), name, fmt.Sprintf("%.0f ms (%.2f)", took*1e3, best["runit"].took/took)})
 		}
 	}
 	table(t, "logged services: start until each first line is in its file, memory of the tree without its services", rows)
@@ -68,9 +76,8 @@ func loggedKinds(t *testing.T) []loggedKind {
 	}
 }
 
-// plantLogged makes n services with log services, and their log directories, and starts
-// their supervisor; go has that begin.
-func plantLogged(t *testing.T, n int, k loggedKind, run, options string) (currents []string, group string, cmd *exec.Cmd, begin func()) {
+// layLogged makes n services with log services, in root/sv, and their log directories.
+func layLogged(t *testing.T, n int, k loggedKind, run, options string) (root string, currents []string) {
 	t.Helper()
 	root, err := os.MkdirTemp("/dev/shm", "bench")
 	if err != nil {
@@ -107,6 +114,14 @@ func plantLogged(t *testing.T, n int, k loggedKind, run, options string) (curren
 	}
 	hour := time.Now().Add(-time.Hour)
 	os.Chtimes(filepath.Join(root, "sv"), hour, hour)
+	return root, currents
+}
+
+// plantLogged makes n services with log services, and starts their supervisor; go has that
+// begin.
+func plantLogged(t *testing.T, n int, k loggedKind, run, options string) (currents []string, group string, cmd *exec.Cmd, begin func()) {
+	t.Helper()
+	root, currents := layLogged(t, n, k, run, options)
 	cmd = contained(t, exec.Command("/bin/sh", "-c", "read x; exec "+k.runsvdir+" "+filepath.Join(root, "sv")+" 2>/dev/null"))
 	cmd.Env = []string{"PATH=" + k.path}
 	in, err := cmd.StdinPipe()
@@ -132,10 +147,13 @@ type loggedTree struct {
 
 func (l loggedTree) own() float64 { return l.anonymous + l.kernel }
 
+// loggedRun is the ./run of a service.
+const loggedRun = "#!/bin/sh\necho begin\nexec sleep 100000\n"
+
 // logged measures one tree.
 func logged(t *testing.T, n int, k loggedKind) (l loggedTree) {
 	t.Helper()
-	currents, group, cmd, goes := plantLogged(t, n, k, "#!/bin/sh\necho begin\nexec sleep 100000\n", "-tt")
+	currents, group, cmd, goes := plantLogged(t, n, k, loggedRun, "-tt")
 	if group == "" {
 		skip(t, "no memory cgroup can be made")
 	}
@@ -171,6 +189,56 @@ func logged(t *testing.T, n int, k loggedKind) (l loggedTree) {
 	anonymous, kernel := groupMemory(t, group)
 	l.kernel, l.all = kernel-float64(n)*serviceKernel(t), anonymous+kernel
 	return l
+}
+
+// alone is how many seconds the scripts of n logged services take, one after the other as
+// fast as they can be executed, where nobody supervises them: what no supervisor can save.
+// With logs those of the log services are among them, each with a program in svlogd's place
+// that does nothing.
+func alone(t *testing.T, n int, logs bool) float64 {
+	t.Helper()
+	root, _ := layLogged(t, n, loggedKind{}, loggedRun, "-tt")
+	nothing, err := exec.LookPath("true")
+	if err == nil {
+		err = os.Symlink(nothing, root+"/svlogd")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	in, out := r.Fd(), w.Fd()
+	start := func(dir string) int {
+		pid, err := syscall.ForkExec("./run", []string{"./run"}, &syscall.ProcAttr{
+			Dir: dir, Env: []string{"PATH=" + root + ":/usr/bin:/bin"}, Files: []uintptr{in, out, 2}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pid
+	}
+	var services, loggers []int
+	begin := time.Now()
+	for i := range n {
+		dir := fmt.Sprintf("%s/sv/s%04d", root, i)
+		if logs {
+			loggers = append(loggers, start(dir+"/log"))
+		}
+		services = append(services, start(dir))
+	}
+	for _, pid := range loggers {
+		syscall.Wait4(pid, nil, 0, nil)
+	}
+	w.Close()
+	io.ReadFull(r, make([]byte, n*len("begin\n")))
+	took := time.Since(begin).Seconds()
+	for _, pid := range services {
+		syscall.Kill(pid, syscall.SIGKILL)
+		syscall.Wait4(pid, nil, 0, nil)
+	}
+	return took
 }
 
 // groupMemory is the anonymous memory of a cgroup's processes, and the kernel's for them.
