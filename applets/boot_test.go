@@ -46,6 +46,7 @@ import (
 //	file HOSTPATH PATH, link TARGET PATH, node PATH MAJOR MINOR, dir PATH, mode OCTAL PATH
 //	want TEXT         a line with this text comes, after the one wanted before
 //	first TEXT        what is said begins with this
+//	has TEXT          a line has this text, wherever: what several say has no order
 //	never TEXT        no line has this text
 //	setup ARG...      what runitbox setup writes is there; files of the recipe take its places
 //	touch PATH        a file appears in the container
@@ -69,6 +70,7 @@ type recipe struct {
 	mapped    bool
 	terminal  string // "", "lent" or "own"
 	steps     []bootStep
+	has       []string
 	never     []string
 	files     map[string]bootFile
 }
@@ -153,6 +155,8 @@ func readRecipe(t *testing.T, file, init string) *recipe {
 			f := r.files[args[1]]
 			f.mode = f.mode&unix.S_IFMT | uint32(m)
 			r.files[args[1]] = f
+		case "has":
+			r.has = append(r.has, rest)
 		case "never":
 			r.never = append(r.never, rest)
 		case "want", "first", "cad", "type", "signal", "ends", "within", "nproc", "touch", "appears", "hangup", "stall":
@@ -900,6 +904,11 @@ func (g *guest) follow(r *recipe) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	for _, text := range r.has {
+		if !bytes.Contains(g.text, []byte(text)) {
+			g.t.Errorf("%s: %q is not on the console:\n%s", g.name, text, g.text)
+		}
+	}
 	for _, text := range r.never {
 		if bytes.Contains(g.text, []byte(text)) {
 			g.t.Errorf("%s: %q is on the console:\n%s", g.name, text, g.text)

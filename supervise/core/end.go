@@ -46,18 +46,18 @@ func (c *Core) stopAll(limit time.Duration) {
 	c.killLate(true)
 }
 
-// killLate kills the processes of services, or of log services, that have not ended in
-// time, and says which.
-func (c *Core) killLate(log bool) {
-	for _, p := range c.procs.kill(log) {
-		what := p.unit.prefix + "run"
-		if p.role == isFinish {
-			what = p.unit.prefix + "finish"
-		} else if p.role >= isHook {
-			what = "a control script"
-		}
-		c.Say(diag.Warning, p.unit.svc.name, errors.New(what+" has not ended in time: killed."))
+// killLate says which processes of services, or of log services, have not ended in time,
+// and kills them.
+func (c *Core) killLate(log bool) { c.procs.kill(log, c.tellLate) }
+
+func (c *Core) tellLate(p lateProcess) {
+	what := p.unit.prefix + "run"
+	if p.role == isFinish {
+		what = p.unit.prefix + "finish"
+	} else if p.role >= isHook {
+		what = "a control script"
 	}
+	c.Say(diag.Warning, p.unit.svc.name, errors.New(what+" has not ended in time: killed."))
 }
 
 // dropAll has every service exit, once: the scanner says it of each.

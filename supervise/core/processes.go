@@ -189,24 +189,23 @@ func (ps *processes) making() int {
 	return ps.expecting
 }
 
-// kill kills what runs, and returns it: the services' processes, or the log services'.
-func (ps *processes) kill(log bool) (late []lateProcess) {
+// kill kills what runs: the services' processes, or the log services'. Each is told before it
+// is killed: with the last of them this process may end, which waits only for what was told.
+func (ps *processes) kill(log bool, tell func(lateProcess)) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	for _, p := range ps.known {
 		if p.over || p.unit == nil && p.host == nil || (p.host != nil || p.unit.readsLast()) != log {
 			continue
 		}
-		proc.SendSignal(p.pid, p.pidfd, unix.SIGKILL)
 		if p.unit != nil {
-			late = append(late, lateProcess{unit: p.unit, role: p.role})
+			tell(lateProcess{unit: p.unit, role: p.role})
 		}
+		proc.SendSignal(p.pid, p.pidfd, unix.SIGKILL)
 	}
-	return late
 }
 
-// lateProcess is what was killed at the end of the time: whose it was, and what. The process
-// itself may be nobody's by the time that it is told of.
+// lateProcess is what is killed at the end of the time: whose it is, and what.
 type lateProcess struct {
 	unit *unit
 	role role

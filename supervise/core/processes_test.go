@@ -1,8 +1,11 @@
 package core
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -359,4 +362,29 @@ func TestEndBehindOneHeldUp(t *testing.T) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	})
+}
+
+// TestKillTells: what is killed is told while it still lives, since its end may be that of the
+// process that tells.
+func TestKillTells(t *testing.T) {
+	echo := exec.Command("cat")
+	in, err1 := echo.StdinPipe()
+	out, err2 := echo.StdoutPipe()
+	if err := errors.Join(err1, err2, echo.Start()); err != nil {
+		t.Fatal(err)
+	}
+	ps := newProcesses(false)
+	s := newService(&Core{procs: ps}, "web", "web", servicedir.Dir{FD: -1})
+	ps.known[echo.Process.Pid] = &process{pid: echo.Process.Pid, pidfd: -1, unit: &s.main, role: isRun}
+	answer := make([]byte, 1)
+	ps.kill(false, func(lateProcess) {
+		in.Write([]byte("a"))
+		io.ReadFull(out, answer)
+	})
+	if string(answer) != "a" {
+		t.Error("it was killed before it was told")
+	}
+	if err := echo.Wait(); err == nil || err.Error() != "signal: killed" {
+		t.Errorf("it ended with %v, want signal: killed", err)
+	}
 }
