@@ -27,7 +27,6 @@ var skip = aloud.Skip
 // players are what the test binary is under names that are no applet's: the
 // other ends of a test's processes.
 var players = map[string]func(argv []string) int{
-	"script-init":    scriptInit,
 	"racer":          racer,
 	"container-init": containerInit,
 	"services-init":  servicesInit,
@@ -134,32 +133,17 @@ func unignore() {
 // suiteDir holds what the tests share, for as long as they run.
 var suiteDir string
 
-// scriptInit is process 1 of a script's PID namespace: it reaps, and when the
-// script ends the kernel ends all that the script has left behind.
-func scriptInit(argv []string) int {
-	unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
-	if err := unix.Mount("proc", "/proc", "proc", 0, ""); err != nil {
-		fmt.Fprintln(os.Stderr, "script-init: mount /proc:", err)
-		return 125
+// scriptInit is process 1 of a script's PID namespace. Each script begins with it, and
+// in no time, since it is not made for the race detector.
+var scriptInit = sync.OnceValues(func() (string, error) {
+	out := filepath.Join(suiteDir, "script-init")
+	cmd := exec.Command("go", "build", "-o", out, "../testdata/scriptinit")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%s: %w: %s", cmd, err, text)
 	}
-	pid, err := syscall.ForkExec(argv[0], argv, &syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2}})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "script-init:", err)
-		return 125
-	}
-	for {
-		var ws unix.WaitStatus
-		switch gone, err := unix.Wait4(-1, &ws, 0, nil); {
-		case errors.Is(err, unix.EINTR):
-		case err != nil:
-			return 125
-		case gone == pid && ws.Exited():
-			return ws.ExitStatus()
-		case gone == pid:
-			return 128 + int(ws.Signal())
-		}
-	}
-}
+	return out, nil
+})
 
 // contained makes cmd run in a PID namespace of its own, so that nothing it
 // starts outlives it. Without root a user namespace makes that possible; where
@@ -192,12 +176,12 @@ var namespaces = sync.OnceValue(func() error {
 
 // containing is contained, for a program whose path is known.
 func containing(cmd *exec.Cmd, path string) *exec.Cmd {
-	self, err := os.Executable()
+	init, err := scriptInit()
 	if err != nil {
 		panic(err)
 	}
 	cmd.Args = append([]string{"script-init", path}, cmd.Args[1:]...)
-	cmd.Path, cmd.Err = self, nil
+	cmd.Path, cmd.Err = init, nil
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS,
 		Pdeathsig:  unix.SIGKILL,
@@ -211,7 +195,25 @@ func containing(cmd *exec.Cmd, path string) *exec.Cmd {
 	return cmd
 }
 
-// links is a directory of the applets, each a link to the test binary, with
+// raced is the executable that plays the applets: one made for the race detector where the
+// test binary is. That could play them itself, but takes half as long again to begin, as
+// thousands of processes do here.
+var raced = sync.OnceValues(func() (string, error) {
+	if !raceful() {
+		return os.Executable()
+	}
+	out := filepath.Join(suiteDir, "raced", "runitbox")
+	if err := os.Mkdir(filepath.Dir(out), 0o755); err != nil {
+		return "", err
+	}
+	build := exec.Command("go", "build", "-race", "-buildvcs=false", "-o", out, "..")
+	if text, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%s: %w: %s", build, err, text)
+	}
+	return out, nil
+})
+
+// links is a directory of the applets, each a link to what raced gives, with
 // helpers beside them: superuser succeeds for root that is more than root of a user's own
 // namespace; eventually repeats a command until it succeeds, for ten
 // seconds; frozen PID waits until a process is stopped; dead PID... succeeds where these have
@@ -222,7 +224,25 @@ func containing(cmd *exec.Cmd, path string) *exec.Cmd {
 // refuse_test.go); stallfs DIR RULES mounts a file system that can be made to hang; asklogs tells a core or a
 // host of log services lies (see asklogs_test.go).
 var links = sync.OnceValues(func() (string, error) {
-	dir := filepath.Join(suiteDir, "links")
+	exe, err := raced()
+	if err != nil {
+		return "", err
+	}
+	return linksTo(exe, "links")
+})
+
+// selfLinks is links with the test binary for all: a liar about log services is believed to
+// be a svlogd only where that is the same executable.
+var selfLinks = sync.OnceValues(func() (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	return linksTo(self, "self")
+})
+
+func linksTo(exe, name string) (string, error) {
+	dir := filepath.Join(suiteDir, name)
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return "", err
 	}
@@ -230,7 +250,12 @@ var links = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, name := range append(names(), "runitbox", "refuse", "stallfs", "asklogs") {
+	for _, name := range append(names(), "runitbox") {
+		if err := os.Symlink(exe, filepath.Join(dir, name)); err != nil {
+			return "", err
+		}
+	}
+	for _, name := range []string{"refuse", "stallfs", "asklogs"} {
 		if err := os.Symlink(self, filepath.Join(dir, name)); err != nil {
 			return "", err
 		}
@@ -255,7 +280,7 @@ select undef, undef, undef, .01 until -e ($ARGV[1] // 'go');
 		writeFile(filepath.Join(dir, "hold"), []byte(hold), 0o755),
 		writeFile(filepath.Join(dir, "superuser"), []byte(superuser), 0o755),
 		writeFile(filepath.Join(dir, "not"), []byte(not), 0o755))
-})
+}
 
 // callers puts a directory with sv and chpst as users get them before bin, where what stands
 // there is made for the race detector: scripts call these two by the thousand, and such a
@@ -475,14 +500,21 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	self, err := selfLinks()
+	if err != nil {
+		t.Fatal(err)
+	}
 	paths, err := filepath.Glob("../testdata/scripts/*.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, path := range paths {
 		name, bin := strings.TrimSuffix(filepath.Base(path), ".txt"), fast
-		if strings.HasPrefix(name, "sv-") {
+		switch {
+		case strings.HasPrefix(name, "sv-"):
 			bin = all
+		case name == "log-host-security":
+			bin = self
 		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
