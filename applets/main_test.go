@@ -284,7 +284,8 @@ select undef, undef, undef, .01 until -e ($ARGV[1] // 'go');
 
 // callers puts a directory with sv and chpst as users get them before bin, where what stands
 // there is made for the race detector: scripts call these two by the thousand, and such a
-// process takes ten times as long to begin. What is about sv itself is not to ask for them.
+// process takes ten times as long to begin. What is about sv itself is not to ask for them,
+// but where it only asks again and again: there $CALLERS names that directory.
 func callers(bin string) (string, error) {
 	if !raceful() {
 		return bin, nil
@@ -449,7 +450,11 @@ func tryScript(t *testing.T, path, bin string) error {
 	defer cancel()
 	cmd := contained(t, exec.CommandContext(ctx, "/bin/sh", "-ex"))
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "T="+dir, "SVDIR=", "TZ=UTC", "LC_ALL=C", gorace(t))
+	often, err := callers(bin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "CALLERS="+often, "T="+dir, "SVDIR=", "TZ=UTC", "LC_ALL=C", gorace(t))
 	cmd.Stdin = strings.NewReader(body)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
