@@ -1,9 +1,11 @@
 package applets
 
 import (
+	"debug/buildinfo"
 	"os"
 	"os/exec"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -11,12 +13,11 @@ import (
 // raceful says whether this binary was made for the race detector.
 func raceful() bool {
 	info, _ := debug.ReadBuildInfo()
-	for _, s := range info.Settings {
-		if s.Key == "-race" {
-			return s.Value == "true"
-		}
-	}
-	return false
+	return madeRaceful(info)
+}
+
+func madeRaceful(info *debug.BuildInfo) bool {
+	return slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
 // racer is a process with a data race.
@@ -45,6 +46,13 @@ func TestRaceReports(t *testing.T) {
 	}
 	if !raceful() {
 		return // go test says nothing of races then, and make test says so
+	}
+	exe, err := raced()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := buildinfo.ReadFile(exe); err != nil || !madeRaceful(info) {
+		t.Errorf("what plays the applets is not made for the race detector: %v %v", info, err)
 	}
 	for where, want := range map[string]string{"test": "--- FAIL: TestRaceReports", "run": "\nPASS\n"} {
 		cmd := exec.Command(self, "-test.run=^TestRaceReports$", "-test.v")
