@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ourLogger is our svlogd, played by the test binary.
+// ourLogger is our svlogd, as the scripts have it.
 func ourLogger(t *testing.T) string {
 	t.Helper()
 	bin, err := links()
