@@ -50,6 +50,14 @@ const (
 	leaveMost = 10 * time.Second
 )
 
+// grantTime gives a core that has begun the whole time to read what it is told. One that
+// dies as it begins gets none.
+func (s *Scanner) grantTime() {
+	if l := s.leaving; l != nil && time.Since(l.begun) < leaveMost {
+		l.deadline = time.Now().Add(leaveTime)
+	}
+}
+
 // known says whether the core can be told all that it is to do when the scanner is gone.
 func (s *Scanner) known() bool { return s.scanned || s.leaving.status != 0 }
 

@@ -34,6 +34,7 @@ func (s *Scanner) handle(m wire.Message) {
 		if tid, err := strconv.Atoi(m.Arg); err == nil {
 			s.watch(tid)
 		}
+		s.grantTime()
 	case "keep":
 		s.keep(m.Arg, m.Arg2, m.FDs)
 	case "guards":

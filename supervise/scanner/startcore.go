@@ -158,9 +158,6 @@ func (s *Scanner) coreStarted(c newCoreOf) {
 	if s.handing != nil { // it comes too late
 		s.hurry()
 	}
-	if l := s.leaving; l != nil && time.Since(l.begun) < leaveMost {
-		l.deadline = time.Now().Add(leaveTime)
-	}
 	s.send()
 	s.reap()
 }
