@@ -16,6 +16,7 @@ import (
 // leaveRunning lets go of a process that was not adopted, since the service
 // cannot be opened now. When it is opened after all, it will have it.
 func (s *service) leaveRunning(was *priorState) {
+	s.leftRunning = s.leftRunning || was.runs
 	if was.there && was.record.Word != state.ProcHosted {
 		s.core.procs.reserve(was.record.PID, s.key)
 	}
@@ -71,6 +72,7 @@ func (s *service) earlier(u *unit, k stash, place state.Place, life state.Proces
 	}
 	was.ok = true
 	if err := s.readStatus(prefix, &was); err != nil {
+		s.see(u, k, &was) // so that its end is not missed until it can be read
 		return was, err
 	}
 	if life.Former {
@@ -96,18 +98,23 @@ func (s *service) earlier(u *unit, k stash, place state.Place, life state.Proces
 			was.record.Word = map[string]string{state.ProcMaking: state.ProcRun, state.ProcFinishing: state.ProcFinish}[was.record.Word]
 		}
 	}
+	return was, s.see(u, k, &was)
+}
+
+// see looks for the process that the record tells of.
+func (s *service) see(u *unit, k stash, was *priorState) error {
 	if was.record.Word != state.ProcRun && was.record.Word != state.ProcFinish && was.record.Word != state.ProcHosted {
-		return was, nil
+		return nil
 	}
 	sight, err := proc.See(was.record)
 	if err != nil {
-		return was, err
+		return err
 	}
 	was.there, was.runs, was.ppid, was.pidfd = sight.Found, sight.Found && !sight.Dead, sight.PPID, sight.PidFD
 	if !was.there {
 		was.pidfd = k.take(pidTag(u, was.record.PID)) // it has ended, and this can tell how
 	}
-	return was, nil
+	return nil
 }
 
 // readStatus reads supervise/status and supervise/stat. Of the latter the size tells

@@ -256,7 +256,7 @@ func (c *Core) serve(sigs <-chan os.Signal) {
 			c.mu.Lock()
 			ends := c.orphaned || c.stopping
 			c.mu.Unlock()
-			if ends && c.services.count() == 0 {
+			if ends && c.services.isEmpty() {
 				return
 			}
 		}

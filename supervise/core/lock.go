@@ -143,7 +143,7 @@ func (s *service) before(u *unit, k stash, was *priorState) error {
 		return err
 	}
 	if *was, err = s.earlier(u, k, place, life, found); err != nil {
-		was.close()
+		s.leaveRunning(was)
 	}
 	return err
 }
@@ -159,7 +159,7 @@ func (s *service) settled(u *unit, k stash, was *priorState) error {
 	if !was.read || life != was.told || making {
 		now, err := s.earlier(u, k, u.rec.Place, life, found)
 		if err != nil {
-			now.close()
+			s.leaveRunning(&now)
 			return err
 		}
 		if now.pidfd < 0 && now.ok && now.record.PID == was.record.PID && now.record.Ticks == was.record.Ticks {

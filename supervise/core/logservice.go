@@ -41,10 +41,9 @@ func (s *service) hasLog() (bool, error) {
 // openLog makes the unit of the log service.
 func (s *service) openLog(k stash) (was priorState, err error) {
 	was.pidfd = -1
-	if !s.core.descriptors.take(self.NeedLog) {
+	if !s.reserve(self.NeedLog) {
 		return was, self.ErrShortage
 	}
-	s.taken += self.NeedLog
 	u := &unit{svc: s, prefix: "log/", control: -1, ok: -1, lock: -1, pidfd: -1, since: time.Now(), st: machine.Status{Log: true}}
 	has := s.readPolicy(u)
 	if was, err = s.lock(u, k, has); err != nil {

@@ -32,10 +32,9 @@ func (s *service) locate(prefix string) error {
 	case !moved:
 		return nil
 	case s.dir.State == 0:
-		if !s.core.descriptors.take(1) {
+		if !s.reserve(1) {
 			return self.ErrShortage
 		}
-		s.taken++
 		if err := s.openState(); err != nil {
 			return err
 		}

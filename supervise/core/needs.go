@@ -383,6 +383,9 @@ func (c *Core) wakeNeeding(who []string) {
 // exitAll has every service exit: those first that need others, and these when they have
 // ended, or when their share of the time is over.
 func (c *Core) exitAll(limit time.Duration) {
+	if c.isOrphaned() { // else the scanner says it of what is left with it
+		c.services.exitAllLeft()
+	}
 	if !c.needs.used() {
 		c.services.post(event{kind: evCommand, cmd: machine.CmdExit})
 		return

@@ -111,7 +111,7 @@ func (s *service) close() {
 		}
 		u.stopDeadline()
 		u.dropNotify()
-		if u.talk != nil && !s.detached {
+		if u.talk != nil && !s.detached && s.opened {
 			s.removeTalk(u)
 		} else {
 			s.hear(u)
@@ -143,7 +143,7 @@ func (s *service) close() {
 	// one of its threads hangs, and has the descriptor still.
 	handOver := s.detached && !s.core.isOrphaned()
 	for _, u := range slices.Backward(units) { // who gets the first lock gets all
-		u.unlock(handOver)
+		u.unlock(handOver || !s.opened && u.stashed) // what could not be opened keeps the scanner's
 	}
 	for _, u := range units { // who has waited for the end finds the locks free
 		if u.ok >= 0 {
@@ -264,7 +264,12 @@ func (s *service) show() {
 	}
 	s.core.awaitStash(s) // commands come from here on
 	for _, u := range units {
-		if err := s.openOK(u); err != nil {
+		switch err := s.openOK(u); {
+		case err == nil:
+		case servicedir.Transient(err): // what runs is not ended for that
+			s.warn(fmt.Errorf("%w; trying again.", err))
+			s.repairLater()
+		default:
 			s.fatal(err)
 			s.feed(&s.main, machine.CmdExit)
 		}

@@ -179,13 +179,13 @@ func (s *service) makeRoom(u *unit) error {
 		}
 	}
 	more := int(need - u.room)
-	if more > 0 && !s.core.descriptors.take(more) {
+	if more > 0 && !s.reserve(more) {
 		return self.ErrShortage
 	}
 	if more < 0 {
 		s.core.descriptors.give(-more)
+		s.taken += more
 	}
-	s.taken += more
 	u.room = need
 	return nil
 }

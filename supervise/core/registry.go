@@ -5,6 +5,9 @@ import (
 	"slices"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/machine"
 	"runitbox/supervise/state"
 )
 
@@ -19,10 +22,11 @@ type registry struct {
 	// scanner: of a service by key, of a unit by prefix, of a script by its tag.
 	unwritten map[string]map[string]state.Process
 	refusals  map[string]string // why services cannot be opened at present
+	lefts     map[string]left   // those that were left to a later try, by key
 }
 
 func newRegistry() registry {
-	return registry{services: map[string]*service{}, unwritten: map[string]map[string]state.Process{}, refusals: map[string]string{}}
+	return registry{services: map[string]*service{}, unwritten: map[string]map[string]state.Process{}, refusals: map[string]string{}, lefts: map[string]left{}}
 }
 
 // add takes a service in, and says how many have been added since addedSince.
@@ -30,6 +34,7 @@ func (r *registry) add(s *service) (added int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.services[s.key] = s
+	r.dropLeft(s.key)
 	if r.byName != nil {
 		r.byName[s.name] = s
 	}
@@ -53,13 +58,30 @@ func (r *registry) find(key string) *service {
 	return r.services[key]
 }
 
-func (r *registry) remove(key string) {
+// remove takes a service out that is gone.
+func (r *registry) remove(s *service) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if s := r.services[key]; s != nil && r.byName[s.name] == s {
+	r.take(s)
+}
+
+// take is remove. The registry is locked.
+func (r *registry) take(s *service) {
+	if r.byName[s.name] == s {
 		delete(r.byName, s.name)
 	}
-	delete(r.services, key)
+	delete(r.services, s.key)
+}
+
+// exit has a service exit, and says whether there is one of that key.
+func (r *registry) exit(key string, how int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.services[key]
+	if s != nil {
+		s.post(event{kind: evCommand, cmd: machine.CmdExit, number: how})
+	}
+	return s != nil
 }
 
 // named is the service of that name; nil where there is none.
@@ -129,4 +151,90 @@ func (r *registry) refuse(key, why string) (isNew bool) {
 	before := r.refusals[key]
 	r.refusals[key] = why
 	return before != why
+}
+
+// leave takes a service out that is left to a later try. What it was told to do by the scanner,
+// and has not heard, is not forgotten.
+func (r *registry) leave(s *service, l left) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l.exits = l.exits || s.inbox.hasExit()
+	r.take(s)
+	r.lefts[s.key] = l
+}
+
+// refuseAs is leave for a service that was not even taken in.
+func (r *registry) refuseAs(key string, l left) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.dropLeft(key)
+	r.lefts[key] = l
+}
+
+// dropLeft forgets it, since the service is tried again, or is gone. The registry is locked.
+func (r *registry) dropLeft(key string) {
+	if l, ok := r.lefts[key]; ok && l.dir >= 0 {
+		unix.Close(l.dir)
+	}
+	delete(r.lefts, key)
+}
+
+func (r *registry) forgetLeft(key string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.dropLeft(key)
+}
+
+// exitLeft notes that a service that is left is to exit, and says whether there is one.
+func (r *registry) exitLeft(key string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l, ok := r.lefts[key]
+	if l.exits = true; ok {
+		r.lefts[key] = l
+	}
+	return ok
+}
+
+// tryLeft is what is left of that key, for who alone tries it again.
+func (r *registry) tryLeft(key string) (l left, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l, ok = r.lefts[key]
+	if !ok || l.trying {
+		return l, false
+	}
+	l.trying = true
+	r.lefts[key] = l
+	return l, true
+}
+
+// untried says that it could not be tried.
+func (r *registry) untried(key string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l := r.lefts[key]
+	l.trying = false
+	r.lefts[key] = l
+}
+
+// exitAllLeft notes that all that is left is to exit.
+func (r *registry) exitAllLeft() {
+	for _, key := range r.allLeft() {
+		r.exitLeft(key)
+	}
+}
+
+// allLeft are the keys of what is left.
+func (r *registry) allLeft() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Collect(maps.Keys(r.lefts))
+}
+
+// isEmpty says whether there is no service, and none is left.
+func (r *registry) isEmpty() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.services)+len(r.lefts) == 0
 }

@@ -120,6 +120,8 @@ type service struct {
 	opened      bool
 	published   bool // the status files are written and ok answers
 	exits       bool // it is opened only to exit
+	onlyRunning bool // it is opened only if something of it runs
+	leftRunning bool // something of it runs, though it could not be opened
 	detached    bool
 	deleted     bool
 	waits       bool   // it has no ./run that can be executed, and is not started until it has

@@ -17,6 +17,7 @@ import (
 	"runitbox/supervise/self"
 	"runitbox/supervise/servicedir"
 	"runitbox/supervise/state"
+	"runitbox/supervise/statedir"
 	"runitbox/supervise/sys"
 	"runitbox/supervise/wire"
 )
@@ -35,6 +36,7 @@ func (c *Core) listen() {
 			if c.log >= 0 { // nobody else reads what services say on stderr
 				go discardLog(c.log)
 			}
+			c.takeUpAll()
 			c.notice()
 			return
 		}
@@ -49,8 +51,9 @@ func (c *Core) handle(m wire.Message) {
 	switch m.Word {
 	case "add":
 		switch {
-		case len(m.FDs) == 0: // there was no room for them
-			c.refuse(m.Arg, m.Name)
+		case m.Lost || len(m.FDs) == 0: // there was no room for them
+			sys.CloseAll(m.FDs)
+			c.refuse(m.Arg, m.Name, strings.HasPrefix(m.Arg2, wire.StateExit+","))
 		default:
 			held, tags, _ := strings.Cut(m.Arg2, ",")
 			k := stash{}
@@ -65,7 +68,7 @@ func (c *Core) handle(m wire.Message) {
 			if len(lines) > 0 {
 				c.services.setUnwritten(m.Arg, lines)
 			}
-			if len(k)+len(lines) < strings.Count(tags, ",")+1 { // not all came along
+			if len(k)+len(lines) < strings.Count(tags, ",")+1 { // the scanner had no room for all
 				tags = ""
 			}
 			c.add(m.Arg, m.Name, servicedir.Dir{FD: m.FDs[0]}, k, held, tags)
@@ -75,14 +78,13 @@ func (c *Core) handle(m wire.Message) {
 			c.inheritGuards(fd)
 		}
 	case "drop":
-		switch s := c.services.find(m.Arg); {
-		case s == nil:
-			c.procs.unreserve(m.Arg)
-		case m.Arg2 != "0" && c.needs.used():
+		switch {
+		case m.Arg2 != "0" && c.needs.used() && c.services.find(m.Arg) != nil:
 			ms, _ := strconv.Atoi(m.Arg2)
 			c.dropAll(time.Duration(ms) * time.Millisecond)
+		case c.services.exit(m.Arg, exitOf(m)), c.services.exitLeft(m.Arg):
 		default:
-			s.post(event{kind: evCommand, cmd: machine.CmdExit, number: exitOf(m)})
+			c.procs.unreserve(m.Arg)
 		}
 	case "ready":
 		if s := c.services.find(m.Arg); s != nil {
@@ -120,6 +122,7 @@ func (c *Core) add(key, name string, dir servicedir.Dir, k stash, state, tags st
 		c.awaitCatch(s)
 	}
 	s.waits, s.exits = state == wire.StateWaits, state == wire.StateExit
+	s.onlyRunning = s.exits || state == stateLeft
 	switch c.services.add(s) {
 	case tinyTree + 1:
 		runtime.GOMAXPROCS(processors())
@@ -144,7 +147,7 @@ func (c *Core) add(key, name string, dir servicedir.Dir, k stash, state, tags st
 func (c *Core) enter(s *service, k stash, dropped bool) {
 	defer s.crash()
 	err := c.admit(s, k)
-	if err == nil {
+	if err == nil || err == errNothing {
 		c.procs.unreserve(s.key)
 		c.services.opened(s.key)
 	}
@@ -161,6 +164,7 @@ func (c *Core) enter(s *service, k stash, dropped bool) {
 		}
 		c.pool.runStart(func(t *worker) { c.launch(s, t) })
 		return
+	case err == errNothing:
 	case errors.Is(err, self.ErrShortage):
 		c.sayShortage(s.name)
 		status = wire.NoDescriptors
@@ -171,15 +175,24 @@ func (c *Core) enter(s *service, k stash, dropped bool) {
 		status = wire.NotNow
 	default:
 		c.Say(diag.Fatal, s.name, err)
-		status = "111"
+		if status = "111"; s.leftRunning && !errors.Is(err, unix.EAGAIN) { // else who has the lock has it
+			status = wire.NotNow
+		}
 	}
 	s.end()
 }
 
 // gone lets a service go.
 func (c *Core) gone(s *service, status string) {
-	s.close()
-	c.services.remove(s.key)
+	if status == wire.NotNow {
+		l := s.leftAs()
+		s.close()
+		c.services.leave(s, l)
+		c.leave(s.key)
+	} else {
+		s.close()
+		c.services.remove(s)
+	}
 	c.forgetNeeds(s)
 	c.tryLast()
 	c.descriptors.give(s.taken)
@@ -189,20 +202,65 @@ func (c *Core) gone(s *service, status string) {
 	c.notice()
 }
 
-// admit opens a service that there is room for.
+// errNothing says that a service is not opened, since nothing of it runs.
+var errNothing = errors.New("nothing of it runs")
+
+// admit opens a service that there is room for. What may run is taken in also where there is
+// none: it would have no supervisor.
 func (c *Core) admit(s *service, k stash) error {
-	if !c.descriptors.take(self.NeedMain) {
+	if s.onlyRunning && s.kept == "" && s.isUnknown() {
+		k.close()
+		return errNothing
+	}
+	if !s.reserve(self.NeedMain) {
 		k.close()
 		return self.ErrShortage
 	}
-	s.taken = self.NeedMain
 	return s.open(k)
 }
 
-// refuse leaves a service that there is no room for with the scanner.
-func (c *Core) refuse(key, name string) {
+// reserve takes descriptors for the service, if there are as many, or something of it may run.
+func (s *service) reserve(n int) bool {
+	b := &s.core.descriptors
+	if !b.take(n) {
+		if s.opened || s.kept == "" && s.isUnknown() {
+			return false
+		}
+		b.give(-n)
+	}
+	s.taken += n
+	return true
+}
+
+// isUnknown says whether no core has begun with the service, or the last has let go of it, with
+// all that it had started: it has left no record.
+func (s *service) isUnknown() bool {
+	for _, prefix := range []string{"", "log/"} {
+		if _, err := s.dir.Stat(prefix + "supervise/proc"); !isAbsent(err) || s.lostRecord(prefix) {
+			return false
+		}
+		if s.core.states == "" {
+			continue
+		}
+		at, err := statedir.Path(s.core.states, s.dir.FD, "./"+prefix) // where it is not in the directory
+		if err == nil {
+			_, err = servicedir.Identify(unix.AT_FDCWD, at+"/supervise/proc", 0)
+		}
+		if !isAbsent(err) {
+			return false
+		}
+	}
+	return true
+}
+
+func isAbsent(err error) bool { return err != nil && sys.Unless(sys.Absent, "", err) == nil }
+
+// refuse leaves a service whose directory did not come along with the scanner.
+func (c *Core) refuse(key, name string, exits bool) {
 	c.sayShortage(name)
-	c.report(wire.Message{Word: "gone", Arg: key, Arg2: wire.NoDescriptors})
+	c.services.refuseAs(key, left{name: name, exits: exits, dir: -1})
+	c.leave(key)
+	c.report(wire.Message{Word: "gone", Arg: key, Arg2: wire.NotNow})
 }
 
 // sayShortage says, once, that there are too few descriptors for a service.

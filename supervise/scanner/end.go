@@ -31,11 +31,7 @@ func (s *Scanner) end(status int, stops bool) {
 	}
 	if status != 0 && !stops {
 		for _, e := range s.entries {
-			if e.dropped = true; s.idle[e] {
-				s.forget(e)
-			} else {
-				s.enqueue(e)
-			}
+			s.dismiss(e)
 		}
 	}
 	if s.core == 0 { // no pause: there is little time
@@ -80,7 +76,8 @@ func (s *Scanner) heardLast(question string) {
 	}
 }
 
-// IsOver says whether it is the end, and with which status.
+// isOver says whether it is the end, and with which status. What a core has refused is
+// waited for: it could be told so again.
 func (s *Scanner) isOver() (status int, over bool) {
 	switch {
 	case s.stop != nil:
@@ -93,5 +90,6 @@ func (s *Scanner) isOver() (status int, over bool) {
 		}
 		return s.leaving.status, true
 	}
-	return s.leaving.status, s.known() && (len(s.entries) == 0 || s.leaving.heard)
+	told := s.leaving.heard && (s.leaving.status == 0 || !s.anyRefused())
+	return s.leaving.status, s.known() && (len(s.entries) == 0 || told)
 }

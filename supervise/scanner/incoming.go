@@ -44,15 +44,16 @@ func (s *Scanner) handle(m wire.Message) {
 		if e == nil {
 			return
 		}
-		if m.Arg2 != wire.NotNow { // else it is offered again with what is kept
+		if e.refused = m.Arg2 == wire.NotNow; !e.refused { // else it is offered again with what is kept
 			s.letGo(e)
 		}
 		e.lacking = m.Arg2 == wire.NoDescriptors
 		s.idle[e] = true
+		e.dropped = e.dropped || s.outgoing.stop // the core was told so before it could open it
 		e.pending = pending{queued: e.pending.queued}
 		e.offered = time.Now() // runit's sv looks every 0.42 s for the end of an exit
 		switch {
-		case e.dropped && m.Arg2 != wire.NotNow: // its name may be waited for
+		case e.dropped && !e.refused: // its name may be waited for
 			s.forget(e)
 			s.look(false)
 		case !e.lacking && !e.dropped: // its directory may be another
@@ -105,6 +106,7 @@ func (s *Scanner) keep(key, tags string, fds []int) {
 		unix.Close(fd)
 	}
 	e.fds, e.tags = append(e.fds[:1], fds...), tags
+	e.refused = false
 	if e.wait > 0 {
 		e.wait = 0
 		s.offerLacking()

@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -313,7 +312,7 @@ func (d *directory) askOne(l listing, name string, req request, made map[string]
 	if name == policy.CatchAll && req.said {
 		defer func() { a.openSaid(at) }()
 	}
-	a.key, a.born = strconv.FormatUint(f.Dev, 16)+":"+strconv.FormatUint(f.Ino, 16), f.Born
+	a.key, a.born = f.Key(), f.Born
 	k, ok := req.known[a.key]
 	ok = ok && sameBirth(k.born, a.born)
 	if ok && !k.waits {

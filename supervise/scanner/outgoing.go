@@ -108,11 +108,18 @@ func (s *Scanner) send() {
 	case s.handing != nil && !s.handing.told:
 		s.handing.told = s.tell("quit", "0", "0", "") == nil
 	case s.stopsServices() && !o.stop:
-		left := max(time.Second, time.Until(s.stop.deadline)-500*time.Millisecond)
-		o.stop = s.tell("stop", strconv.Itoa(int(left/time.Millisecond)), "0", "") == nil
+		s.tellStop()
 	case s.leaving != nil:
 		s.askLast()
 	}
+}
+
+// tellStop has the core stop, behind those that are to exit and that it does not have.
+func (s *Scanner) tellStop() {
+	s.outgoing.stop = true // also for who sends meanwhile
+	s.dismissRefused()
+	left := max(time.Second, time.Until(s.stop.deadline)-500*time.Millisecond)
+	s.outgoing.stop = s.tell("stop", strconv.Itoa(int(left/time.Millisecond)), "0", "") == nil
 }
 
 // sendSome sends as much of the queue as goes together.

@@ -20,7 +20,8 @@ type entry struct {
 	fds     []int  // the directory, then what the core has given to keep
 	tags    string // what that is
 	dropped bool   // not in the directory any more: told to exit
-	lacking bool   // it could not be opened
+	lacking bool   // nothing of it runs, and there were no descriptors for it
+	refused bool   // the core could not open it, and something of it may run: nobody has it
 	waits   bool   // it is not complete, and not started before it is
 	offered time.Time
 	wait    time.Duration // for descriptors, until it is offered again
@@ -127,12 +128,12 @@ func (s *Scanner) apply(f finding) {
 	}
 	now := time.Now()
 	fresh := f.answers[:0] // in the place of those that are done with
-	hung := map[string]bool{}
+	unknown := map[string]bool{}
 	for _, a := range f.answers {
 		e := s.entries[a.key]
 		switch {
 		case a.state == isHung:
-			if hung[a.name] = true; a.err != nil {
+			if unknown[a.name] = true; a.err != nil {
 				s.warn(a.err)
 			}
 			s.again = true // that it does not answer is said when it has not for a while
@@ -141,6 +142,7 @@ func (s *Scanner) apply(f finding) {
 				s.warn(a.err)
 			}
 			s.again = true // it may become valid without a change here
+			unknown[a.name] = servicedir.Transient(a.err)
 		case a.state == isNothing:
 		case e != nil && sameBirth(e.born, a.born): // two links to one directory are one service
 			e.seen, e.at = true, a.name
@@ -160,7 +162,7 @@ func (s *Scanner) apply(f finding) {
 		}
 	}
 	if !f.more {
-		s.drop(hung)
+		s.drop(unknown)
 	}
 	s.beginAll(fresh, now)
 	if !f.more {
@@ -180,22 +182,17 @@ func (s *Scanner) complete(e *entry, a answer, now time.Time) {
 	s.enqueue(e)
 }
 
-// drop has the services exit that were not seen. One whose name does not answer
-// counts as there.
-func (s *Scanner) drop(hung map[string]bool) {
+// drop has the services exit that were not seen. One whose name does not answer, or cannot
+// be read at present, counts as there.
+func (s *Scanner) drop(unknown map[string]bool) {
 	for _, e := range s.entries {
-		if e.seen || e.dropped || hung[e.at] {
+		if e.seen || e.dropped || unknown[e.at] {
 			continue
 		}
-		e.dropped = true
 		if e.name == policy.CatchAll {
 			s.speakAside()
 		}
-		if s.idle[e] {
-			s.forget(e)
-		} else {
-			s.enqueue(e)
-		}
+		s.dismiss(e)
 	}
 }
 

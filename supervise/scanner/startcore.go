@@ -150,7 +150,7 @@ func (s *Scanner) coreStarted(c newCoreOf) {
 			if (e.name == policy.CatchAll) != first {
 				continue
 			}
-			if e.pending = (pending{}); !s.idle[e] {
+			if e.pending = (pending{}); !s.idle[e] || e.refused {
 				s.offer(e)
 			}
 		}

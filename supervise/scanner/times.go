@@ -42,8 +42,8 @@ func (s *Scanner) pause() time.Duration {
 	d := time.Minute
 	until := func(t time.Time) { d = min(d, max(0, t.Sub(now))) }
 	for e := range s.idle {
-		if s.stop == nil && s.leaving == nil {
-			until(e.offerDue())
+		if s.isOffered(e) {
+			until(s.offerDue(e))
 		}
 	}
 	switch {

@@ -80,7 +80,7 @@ func (s *Scanner) become() {
 		for _, fd := range e.fds {
 			fmt.Fprintf(&b, " %d", fd)
 		}
-		fmt.Fprintf(&b, " born=%d waits=%t\x00%s\x00", e.born, e.waits, e.name) // an older program reads numbers only
+		fmt.Fprintf(&b, " born=%d waits=%t refused=%t\x00%s\x00", e.born, e.waits, e.refused, e.name) // an older program reads numbers only
 		keep = append(keep, e.fds...)
 	}
 	for _, u := range s.unheard { // older programs pass over it
@@ -193,6 +193,8 @@ func (s *Scanner) resume() (again []unix.Signal) {
 					e.born, _ = strconv.ParseInt(born, 10, 64)
 				} else if f == "waits=true" {
 					e.waits = true
+				} else if f == "refused=true" {
+					e.refused = true
 				}
 			}
 			e.at = e.name

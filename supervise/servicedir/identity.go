@@ -1,6 +1,10 @@
 package servicedir
 
-import "golang.org/x/sys/unix"
+import (
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
 
 // FileID says which file a path leads to, beyond the reuse of its number.
 type FileID struct {
@@ -13,6 +17,11 @@ type FileID struct {
 
 // IsDir says whether it is a directory.
 func (f FileID) IsDir() bool { return f.Mode&unix.S_IFMT == unix.S_IFDIR }
+
+// Key is by what the scanner and the core know a service directory: device and inode.
+func (f FileID) Key() string {
+	return strconv.FormatUint(f.Dev, 16) + ":" + strconv.FormatUint(f.Ino, 16)
+}
 
 // Identify is statx(2), or fstatat(2) where that is not to be had.
 func Identify(at int, path string, flags int) (f FileID, err error) {

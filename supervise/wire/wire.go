@@ -47,9 +47,10 @@ import (
 //	keep KEY TAGS      keep these descriptors until gone, for the next core,
 //	                   in place of those before; TAGS, parted by commas, are
 //	                   what they are
-//	gone KEY STATUS    the service is let go; 111: it could not be opened,
-//	                   24: for want of descriptors, 11: at present; what is
-//	                   kept is kept then
+//	gone KEY STATUS    the service is let go, and nothing of it runs, as far as it can be
+//	                   told; 111: it could not be opened, 24: for want of
+//	                   descriptors. 11: it could not be opened at present, and
+//	                   something of it may run: what is kept is kept then
 //	seen PID 0         the death is recorded, the corpse may be reaped
 //	thread TID 0       the thread by which the core's end is seen
 //	guards 0 0         keep what comes along for the next core
@@ -100,6 +101,7 @@ func (l *Link) Close() { l.file.Close() }
 type Message struct {
 	Word, Arg, Arg2, Name string
 	FDs                   []int
+	Lost                  bool // descriptors that have not come along, for want of room
 }
 
 // What one packet holds, at most: messages, bytes (a name has 255), and
@@ -252,6 +254,7 @@ func (l *Link) Receive() ([]Message, error) {
 		m.Arg2, text, _ = strings.Cut(text, " ")
 		count, m.Name, _ = strings.Cut(text, " ")
 		k, _ := strconv.Atoi(count)
+		m.Lost = k > len(fds)
 		k = min(max(k, 0), len(fds))
 		m.FDs, fds = fds[:k:k], fds[k:]
 		ms = append(ms, m)
@@ -262,8 +265,8 @@ func (l *Link) Receive() ([]Message, error) {
 	return ms, nil
 }
 
-// NoDescriptors is the status of gone where descriptors ran out, and later where the
-// service cannot be opened at present, with all that is kept of it.
+// The status of gone of a service that there are no descriptors for, and of one that cannot
+// be opened at present, of which something may run.
 const NoDescriptors, NotNow = "24", "11"
 
 // TagSaid is the tag of the pipe that a service writes to whose lines the core hands on.
