@@ -111,6 +111,7 @@ type stamp struct {
 type request struct {
 	force bool             // also what could not be read is told again
 	first bool             // nothing is known: what is found is told at once
+	room  int              // for so many services there are descriptors in any case
 	known map[string]known // the entries, by key
 	held  map[string]bool  // new directories that were not complete, by key
 	said  bool             // the FIFO of the tree's log service is asked for, if there is one
@@ -141,6 +142,7 @@ type answer struct {
 	state answerState
 	said  int32 // of the tree's log service: its FIFO; 0: it was not opened
 	made  bool  // it was made here, and is perhaps being written
+	runs  bool  // something of it may run; it is asked for only where there may be no room for all
 	err   error // why it cannot be read, or what it lacks to be started
 }
 
@@ -172,15 +174,17 @@ func (d *directory) look(req request, tell func(finding)) {
 		return
 	}
 	defer l.dir.leave()
-	var some func([]answer)
-	if req.first {
-		some = func(answers []answer) {
-			tell(finding{answers: answers, more: true, quiet: l.quiet, again: l.again})
-		}
+	l.tight = len(l.names) > req.room
+	tellSome := func(answers []answer) {
+		tell(finding{answers: answers, more: true, quiet: l.quiet, again: l.again})
+	}
+	some := tellSome
+	if !req.first || l.tight { // else what runs comes first
+		some = nil
 	}
 	one := func(name string) answer { return d.askOne(l, name, req, made) }
 	if i := slices.Index(l.names, policy.CatchAll); i >= 0 && req.first { // it comes before what it is for
-		some(d.askPatiently(l.dir, policy.CatchAll, one))
+		tellSome(d.askPatiently(l.dir, policy.CatchAll, one))
 		l.names = slices.Delete(l.names, i, i+1)
 	}
 	answers := d.ask(l.dir, l.names, one, some)
@@ -209,6 +213,7 @@ type listing struct {
 	names        []string
 	mounts       mounts
 	remote       bool // it is with a server
+	tight        bool // there may be no room for all
 	quiet, again bool // of finding
 	odd          error
 }
@@ -330,6 +335,9 @@ func (d *directory) askOne(l listing, name string, req request, made map[string]
 		return a
 	}
 	dir := servicedir.Dir{FD: fd}
+	if l.tight {
+		a.runs = dir.Has("supervise/proc")
+	}
 	strict := ok || a.made || req.held[a.key]
 	a.state, a.fd = isFresh, int32(fd)
 	if req.first && !strict { // what is there already has its log service, or never will

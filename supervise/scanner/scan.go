@@ -2,6 +2,7 @@ package scanner
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"runitbox/applets/slim/fmt"
@@ -63,6 +64,7 @@ func (s *Scanner) look(force bool) {
 	}
 	s.looking, s.looked, s.slow, s.applied = true, time.Now(), false, false
 	req := request{force: force, first: len(s.entries) == 0, said: s.stderr == 0, known: make(map[string]known, len(s.entries))}
+	req.room = (s.files.Most - self.Reserve) / (self.NeedMain + self.NeedLog)
 	for key, e := range s.entries {
 		req.known[key] = known{e.born, e.waits}
 		e.seen = false
@@ -196,7 +198,8 @@ func (s *Scanner) drop(unknown map[string]bool) {
 	}
 }
 
-// beginAll begins with what is new, as far as there is room.
+// beginAll begins with what is new, as far as there is room: first, and in any case, with what
+// runs since an earlier scanner.
 func (s *Scanner) beginAll(fresh []answer, now time.Time) {
 	if len(fresh) == 0 {
 		return
@@ -209,6 +212,7 @@ func (s *Scanner) beginAll(fresh []answer, now time.Time) {
 			leaving[e.name] = true
 		}
 	}
+	slices.SortStableFunc(fresh, func(a, b answer) int { return order(b.runs) - order(a.runs) })
 	for _, a := range fresh {
 		old, ripe := s.entries[a.key], s.ripe(a, now)
 		switch {
@@ -220,7 +224,7 @@ func (s *Scanner) beginAll(fresh []answer, now time.Time) {
 			a.close()
 		case !ripe:
 			a.close()
-		case room < self.NeedMain: // the core would refuse it too
+		case room < self.NeedMain && !a.runs: // the core would refuse it too
 			s.again = true
 			if !s.full {
 				s.full = true
@@ -236,6 +240,13 @@ func (s *Scanner) beginAll(fresh []answer, now time.Time) {
 			s.offer(e)
 		}
 	}
+}
+
+func order(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // lacksRun says whether err, of unready, is about ./run: what has no log service yet
