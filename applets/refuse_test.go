@@ -73,7 +73,7 @@ func refuse(argv []string) int {
 	}
 	path, err := exec.LookPath(argv[3])
 	if err == nil {
-		runtime.LockOSThread() // the filter is the thread's, and stays with what it executes
+		runtime.LockOSThread()     // the filter is the thread's, and stays with what it executes
 		syscall.Exec("", nil, nil) // has the limit of descriptors as it was given: to change it may be refused
 		if err = setFilter(filter); err == nil {
 			err = syscall.Exec(path, argv[3:], os.Environ())

@@ -140,7 +140,9 @@ func (s *Scanner) sendSome() {
 		}
 	}
 	if len(ms) > 0 {
-		o.asked = false
+		if o.asked = false; s.leaving != nil {
+			s.leaving.heard = false
+		}
 	}
 	sent, err := s.link.Send(ms...)
 	queue := o.queue[:0]
