@@ -11,6 +11,17 @@ import (
 	"runitbox/supervise/wire"
 )
 
+// closable is openService, of a service that has a descriptor of its own to close.
+func closable(t *testing.T, c *Core) (*service, string) {
+	s, path := openService(t, c)
+	fd, err := unix.FcntlInt(uintptr(s.dir.FD), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.dir.FD = fd
+	return s, path
+}
+
 // A service whose FIFO cannot be opened for want of descriptors goes on, and the FIFO is
 // opened when there are some.
 func TestShownWithoutDescriptors(t *testing.T) {
@@ -19,7 +30,7 @@ func TestShownWithoutDescriptors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(c.poller.epoll)
-	s, _ := openService(t, c)
+	s, _ := closable(t, c)
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
@@ -54,7 +65,7 @@ func TestShownWithoutDescriptors(t *testing.T) {
 func TestSocketOfWhatCannotBeOpened(t *testing.T) {
 	for _, opened := range []bool{false, true} {
 		c := bareCore(t)
-		s, path := openService(t, c)
+		s, path := closable(t, c)
 		socket := filepath.Join(path, talkSocket)
 		if err := os.WriteFile(socket, nil, 0o600); err != nil {
 			t.Fatal(err)
@@ -75,7 +86,7 @@ func TestSocketOfWhatCannotBeOpened(t *testing.T) {
 // possible: it is known where something is told to whom nobody hears any more.
 func TestLeftIsTold(t *testing.T) {
 	c := bareCore(t)
-	s, _ := openService(t, c)
+	s, _ := closable(t, c)
 	c.services.add(s)
 	if !c.services.exit("key", exitAll) {
 		t.Error("there is no service")
