@@ -213,9 +213,10 @@ func (r *registry) tryLeft(key string) (l left, ok bool) {
 func (r *registry) untried(key string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	l := r.lefts[key]
-	l.trying = false
-	r.lefts[key] = l
+	if l, ok := r.lefts[key]; ok {
+		l.trying = false
+		r.lefts[key] = l
+	}
 }
 
 // exitAllLeft notes that all that is left is to exit.
