@@ -26,6 +26,16 @@ func (b *budget) take(n int) bool {
 	return true
 }
 
+// tightRoom is more than the services that are opened at once may take.
+const tightRoom = 256
+
+// isTight says whether take may fail soon.
+func (b *budget) isTight() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.unlimited && b.room < tightRoom
+}
+
 // give takes back what take has reserved.
 func (b *budget) give(n int) {
 	b.mu.Lock()

@@ -124,7 +124,7 @@ func (s *service) close() {
 			s.core.unguard(u)
 			s.core.poller.close(u.control)
 		}
-		if s.opened && !s.detached {
+		if (s.opened || s.fresh && u.lock >= 0) && !s.detached {
 			unix.Unlinkat(s.at(u.prefix), u.prefix+"supervise/proc", 0)
 		}
 	}

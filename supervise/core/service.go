@@ -121,6 +121,8 @@ type service struct {
 	published   bool // the status files are written and ok answers
 	exits       bool // it is opened only to exit
 	onlyRunning bool // it is opened only if something of it runs
+	fresh       bool // no core had begun with it, or the last has let go of it
+	mayRun      bool // something of it may run since an earlier core
 	leftRunning bool // something of it runs, though it could not be opened
 	detached    bool
 	deleted     bool

@@ -208,7 +208,12 @@ var errNothing = errors.New("nothing of it runs")
 // admit opens a service that there is room for. What may run is taken in also where there is
 // none: it would have no supervisor.
 func (c *Core) admit(s *service, k stash) error {
-	if s.onlyRunning && s.kept == "" && s.isUnknown() {
+	s.mayRun = s.kept != "" // before it has a record of this core's
+	if !s.mayRun && (s.onlyRunning || c.descriptors.isTight()) {
+		s.fresh = s.isUnknown()
+		s.mayRun = !s.fresh
+	}
+	if s.onlyRunning && !s.mayRun {
 		k.close()
 		return errNothing
 	}
@@ -223,7 +228,7 @@ func (c *Core) admit(s *service, k stash) error {
 func (s *service) reserve(n int) bool {
 	b := &s.core.descriptors
 	if !b.take(n) {
-		if s.opened || s.kept == "" && s.isUnknown() {
+		if s.opened || !s.mayRun {
 			return false
 		}
 		b.give(-n)
