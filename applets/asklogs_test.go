@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/procenv"
 	"runitbox/supervise/loghost"
 	process "runitbox/supervise/self"
 )
@@ -23,6 +24,7 @@ func anybody(uint32) bool { return true }
 //	asklogs core PID, host PID    says all there is to be said; fails where that is answered
 //	asklogs squat FILE            listens where a core of its pid would, in a process that
 //	                              outlives it and writes what it is told into FILE
+//	asklogs become :UID:GID...    becomes that user when it is told a byte, and tells one
 func asklogs(argv []string) int {
 	switch argv[0] {
 	case "ask":
@@ -45,6 +47,8 @@ func asklogs(argv []string) int {
 			return 1
 		}
 		return 0
+	case "become":
+		return becomeToldTo(argv[1])
 	case "keep":
 		for fd := 3; fd < 6; fd++ {
 			go keep(fd, argv[1])
@@ -76,6 +80,19 @@ func askAs(file, dir string, options []string) int {
 	unix.Read(0, make([]byte, 1))
 	time.Sleep(time.Hour)
 	return 1
+}
+
+// becomeToldTo becomes an account as rsvlog does, and stays until its input ends.
+func becomeToldTo(who string) int {
+	account, err := procenv.LookUp(who)
+	for range 2 {
+		os.Stdout.Write([]byte("\n"))
+		if n, _ := os.Stdin.Read(make([]byte, 1)); n == 0 || err != nil {
+			return 1
+		}
+		err = account.Become()
+	}
+	return 0
 }
 
 // pester says all there is to be said to who listens. That is an answer, or that somebody

@@ -14,6 +14,7 @@ import (
 
 	"runitbox/applets/logrun"
 	"runitbox/applets/slim/fmt"
+	"runitbox/supervise/loghost"
 )
 
 // newRsvlog is a whole log service: linked as log/run it finds the directory
@@ -50,6 +51,9 @@ func newRsvlog(argv0 string) *cobra.Command {
 // logService finds the place and becomes its logger. Failures are told and
 // then tried again by runsv.
 func logService(who, base string, cmd *cobra.Command, flags *loggerFlags, operands int) error {
+	if loghost.Built && loghost.Settled() {
+		return nil
+	}
 	warn := func(err error) { fmt.Fprintf(os.Stderr, "%s: warning: %s\n", who, words(err)) }
 	failed := func(err error) error { return fatal{who, 111, err} }
 	service, err := logrun.Here()
@@ -59,29 +63,20 @@ func logService(who, base string, cmd *cobra.Command, flags *loggerFlags, operan
 	if err != nil {
 		return failed(err)
 	}
-	conf, err := readConf("conf")
+	conf, err := readConf(service, os.LookupEnv, shellValues)
 	if err != nil {
 		return failed(fmt.Errorf("unable to read %s/conf: %w", service.Dir, err))
 	}
-	if value, set := conf["SV_LOG_SYSLOG"]; set && yes(value) {
+	if yes(conf, "SV_LOG_SYSLOG") {
 		return toSyslog(service.Name, conf["SV_LOG_SYSLOG_PRIORITY"])
 	}
-	place, err := service.Find(logrun.Settings{
-		Base:      base,
-		Dir:       conf["SV_LOGDIR"],
-		UserGroup: conf["USERGROUP"],
-		Chown:     conf["SV_LOG_CHOWN"] != "" && yes(conf["SV_LOG_CHOWN"]),
-		State:     os.Getenv("XDG_STATE_HOME"),
-	}, warn)
+	place, err := findLog(service, base, conf, warn)
 	if err != nil {
 		return failed(err)
 	}
-	if place.Dir != "." {
-		linkLogs(place.Dir, conf["CURRENT_LOG_FILE"], warn)
-	}
 	// It is read as whoever may read the service's directory, and written as
 	// the logs' owner, who can have put anything there.
-	config, found, err := logrun.Config()
+	config, found, err := service.Config()
 	if err != nil {
 		warn(err) // the one that is there stays
 	}
@@ -102,10 +97,7 @@ func logService(who, base string, cmd *cobra.Command, flags *loggerFlags, operan
 	} else if err := os.Chdir(place.Dir); err != nil {
 		return failed(fmt.Errorf("unable to change to %s: %w", place.Dir, errors.Unwrap(err)))
 	}
-	options, set := conf["SV_TIMESTAMP"]
-	if !set && *flags == (loggerFlags{}) {
-		options, set = "-t", true
-	}
+	options, set := svlogdOptions(conf, *flags != loggerFlags{})
 	o, ok := flags.options(cmd, []string{place.Dir})
 	given := arguments()
 	given = slices.Clip(given[:len(given)-operands])
@@ -133,53 +125,62 @@ func logService(who, base string, cmd *cobra.Command, flags *loggerFlags, operan
 	return runLogger(o, flags.verbose > 0, before, append(given, place.Dir))
 }
 
-// linkLogs makes the links by which logs are found: where the directory is
-// read-only there are none.
-func linkLogs(dir, current string, warn func(error)) {
-	if unix.Access(".", unix.W_OK) == nil {
-		// What is in their place stays: somebody has put it there.
-		logrun.Link(dir, "main")
-		logrun.Link("main/current", "current")
+// findLog finds the place of a log, or makes it, and the links by which it is found.
+func findLog(s logrun.Service, base string, conf map[string]string, warn func(error)) (logrun.Place, error) {
+	place, err := s.Find(logrun.Settings{
+		Base:      base,
+		Dir:       conf["SV_LOGDIR"],
+		UserGroup: conf["USERGROUP"],
+		Chown:     conf["SV_LOG_CHOWN"] != "" && yes(conf, "SV_LOG_CHOWN"),
+		State:     os.Getenv("XDG_STATE_HOME"),
+	}, warn)
+	if err != nil || place.Dir == "." {
+		return place, err
 	}
-	if current == "" {
-		return
+	if err := s.Links(place.Dir, conf["CURRENT_LOG_FILE"]); err != nil {
+		warn(err)
 	}
-	if !filepath.IsAbs(current) {
-		current = filepath.Join(logrun.Base, current)
-	}
-	if err := logrun.Link(filepath.Join(dir, "current"), current); err != nil {
-		warn(fmt.Errorf("unable to link %s: %w", current, err))
-	}
+	return place, nil
 }
 
-// yes says whether a variable that is set means yes.
-func yes(value string) bool {
+// svlogdOptions are those of svlogd, and whether they are instead of those that rsvlog has
+// itself, if it has some.
+func svlogdOptions(conf map[string]string, has bool) (options string, instead bool) {
+	if options, instead = conf["SV_TIMESTAMP"]; !instead && !has {
+		return "-t", true
+	}
+	return options, instead
+}
+
+// yes says whether a variable is set and means yes.
+func yes(conf map[string]string, name string) bool {
+	value, set := conf[name]
 	switch strings.ToLower(value) {
 	case "no", "0", "off", "false":
 		return false
 	}
-	return true
+	return set
 }
 
-// readConf reads what the file sets and, where it sets nothing, the environment.
-// Only where it does more than to set variables a shell reads it.
-func readConf(path string) (map[string]string, error) {
+// readConf reads what ./conf sets and, where it sets nothing, the environment.
+// Only where it does more than to set variables it is for shell.
+func readConf(s logrun.Service, env func(name string) (string, bool), shell func() (map[string]string, error)) (map[string]string, error) {
 	values := map[string]string{}
 	for _, name := range logrun.Names {
-		if value, set := os.LookupEnv(name); set {
+		if value, set := env(name); set {
 			values[name] = value
 		}
 	}
-	script, err := os.ReadFile(path)
+	script, err := s.Read("conf")
 	if errors.Is(err, os.ErrNotExist) {
 		return values, nil
 	}
 	if err != nil {
-		return nil, errors.Unwrap(err)
+		return nil, err
 	}
 	set, plain := logrun.Assignments(string(script))
 	if !plain {
-		if set, err = shellValues(path); err != nil {
+		if set, err = shell(); err != nil {
 			return nil, err
 		}
 	}
@@ -189,8 +190,8 @@ func readConf(path string) (map[string]string, error) {
 	return values, nil
 }
 
-// shellValues has a shell read the script, and asks it for the variables.
-func shellValues(path string) (map[string]string, error) {
+// shellValues has a shell read ./conf, and asks it for the variables.
+func shellValues() (map[string]string, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -202,7 +203,7 @@ func shellValues(path string) (map[string]string, error) {
 		return nil, err
 	}
 	defer null.Close()
-	ask := "exec 3>&1 >&2\n. ./" + path + " || exit\n"
+	ask := "exec 3>&1 >&2\n. ./conf || exit\n"
 	for _, name := range logrun.Names {
 		ask += fmt.Sprintf("[ -z \"${%[1]s+set}\" ] || printf '%%s=%%s\\0' %[1]s \"$%[1]s\" >&3\n", name)
 	}

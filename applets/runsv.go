@@ -11,6 +11,7 @@ import (
 	"runitbox/procenv"
 	"runitbox/supervise/core"
 	"runitbox/supervise/diag"
+	"runitbox/supervise/loghost"
 	"runitbox/supervise/scanner"
 	"runitbox/supervise/statedir"
 )
@@ -62,6 +63,9 @@ func keepIgnored() {
 // runCore is the core of the tree that args end with.
 func runCore(args []string) error {
 	t := core.Tree{Link: 3, Log: -1, Share: true}
+	if loghost.Built {
+		t.Settle = settleLog
+	}
 	for ; len(args) > 0 && args[0] != "--"; args = args[1:] {
 		switch args[0] {
 		case "-P":

@@ -6,12 +6,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"runitbox/applets/slim/fmt"
 	"runitbox/procenv"
+	"runitbox/supervise/sys"
 )
 
 // Base is where log directories lie, unless somebody wants them elsewhere.
@@ -24,24 +26,73 @@ const aside = "sv"
 // there is. They are kept apart from what the services run as.
 var loggers = []string{"rsvlog:adm", "rsvlog", "_runit-log:adm", "_runit-log", "daemon:adm", "daemon", "nobody:adm", "nobody"}
 
-// Service is the log service that this process runs as.
+// Service is a log service.
 type Service struct {
 	Name string // of the service that it is the log service of
-	Dir  string // its directory, which is the current one
+	Dir  string // its directory
+	at   string // the same, however that is called: "." or below /proc/self/fd
+	read func(path string) ([]byte, error)
 }
 
-// Here is the log service whose directory is the current one. The name is that
-// of the real directory, whatever links lead there.
+// Here is the log service whose directory is the current one.
 func Here() (Service, error) {
 	dir, err := unix.Getwd() // not what PWD says
 	if err != nil {
 		return Service{}, fmt.Errorf("unable to get the current directory: %w", err)
 	}
-	s := Service{Name: filepath.Base(filepath.Dir(dir)), Dir: dir}
+	return service(dir, ".", os.ReadFile)
+}
+
+// Of is the log service of which another process has the directory, and has given a handle
+// of it. Only small regular files of its are read, so that nobody waits.
+func Of(fd int) (Service, error) {
+	at := "/proc/self/fd/" + strconv.Itoa(fd)
+	dir, err := os.Readlink(at)
+	if err != nil {
+		return Service{}, err
+	}
+	return service(dir, at, readSmall)
+}
+
+// service is the log service of a directory. The name is that of the real directory,
+// whatever links lead there.
+func service(dir, at string, read func(string) ([]byte, error)) (Service, error) {
+	s := Service{filepath.Base(filepath.Dir(dir)), dir, at, read}
 	if filepath.Base(dir) != "log" || s.Name == "/" {
 		return s, ErrNotHere
 	}
 	return s, nil
+}
+
+// Read reads a file of the service's directory.
+func (s Service) Read(name string) ([]byte, error) {
+	text, err := s.read(filepath.Join(s.at, name))
+	return text, bare(err)
+}
+
+// smallSize is how large a file may be that a process reads for another.
+const smallSize = 64 << 10
+
+// readSmall reads a regular file, if that is small and no link.
+func readSmall(path string) ([]byte, error) {
+	fd, err := sys.Open(unix.AT_FDCWD, path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size > smallSize {
+		return nil, unix.EFBIG
+	}
+	text := make([]byte, st.Size+1)
+	n, err := unix.Read(fd, text)
+	if err == nil && n > int(st.Size) { // it grows
+		err = unix.EFBIG
+	}
+	return text[:max(n, 0)], err
 }
 
 // ErrNotHere is that the current directory is no log service's.
@@ -112,7 +163,7 @@ func (s Service) findOwn(want Settings, warn func(error)) (Place, error) {
 		}
 		warn(fmt.Errorf("unable to log to %s: %w: logging to %s", path, bare(err), s.Dir))
 	}
-	if err := writable("."); err != nil {
+	if err := writable(s.at); err != nil {
 		return Place{}, fmt.Errorf("unable to log to %s: %w", s.Dir, err)
 	}
 	return Place{Dir: "."}, nil
@@ -138,7 +189,7 @@ func lookUp(name string) (owner *procenv.Account, usual []procenv.Account, err e
 // anothers says whether there is a directory that is not empty and that no
 // svlogd has written to.
 func anothers(path string) bool {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return false
 	}
@@ -283,9 +334,29 @@ func writable(dir string) error {
 	return unix.Access(dir, unix.W_OK|unix.X_OK)
 }
 
-// Link makes name, a link in the current directory or an absolute path, lead
-// to target, in place of another link. What is no link stays.
-func Link(target, name string) error {
+// Links makes the links by which the service's logs are found, which are in dir: where its
+// directory is read-only there are none, but for current, if that is not "", which is below
+// Base or an absolute path.
+func (s Service) Links(dir, current string) error {
+	if unix.Access(s.at, unix.W_OK) == nil {
+		// What is in their place stays: somebody has put it there.
+		link(dir, filepath.Join(s.at, "main"))
+		link("main/current", filepath.Join(s.at, "current"))
+	}
+	if current == "" {
+		return nil
+	}
+	if !filepath.IsAbs(current) {
+		current = filepath.Join(Base, current)
+	}
+	if err := link(filepath.Join(dir, "current"), current); err != nil {
+		return fmt.Errorf("unable to link %s: %w", current, err)
+	}
+	return nil
+}
+
+// link makes a link called name, in place of another link. What is no link stays.
+func link(target, name string) error {
 	if have, err := os.Readlink(name); err == nil && have == target {
 		return nil
 	} else if errors.Is(err, unix.EINVAL) {
@@ -304,17 +375,24 @@ func Link(target, name string) error {
 
 // Config is what the service has for svlogd's config: log.config, or config.
 // None is no text.
-func Config() (text []byte, found bool, err error) {
+func (s Service) Config() (text []byte, found bool, err error) {
 	for _, name := range []string{"log.config", "config"} {
-		text, err := os.ReadFile(name)
+		text, err := s.Read(name)
 		switch {
 		case err == nil:
 			return text, true, nil
 		case !errors.Is(err, os.ErrNotExist):
-			return nil, false, fmt.Errorf("unable to read %s: %w", name, bare(err))
+			return nil, false, fmt.Errorf("unable to read %s: %w", name, err)
 		}
 	}
 	return nil, false, nil
+}
+
+// HasConfig says whether text is the config of a log directory. Its owner may have put
+// anything there: a file that is not small and regular is another.
+func HasConfig(dir string, text []byte) bool {
+	have, err := readSmall(filepath.Join(dir, "config"))
+	return err == nil && string(have) == string(text)
 }
 
 // PutConfig makes text the config of a log directory. It is to be called as

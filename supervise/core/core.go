@@ -189,6 +189,7 @@ type Tree struct {
 	Log     int    // the read end of the scanner's log, or -1
 	Session bool   // each process in a session of its own
 	Share   bool   // log services that may do the same share a process
+	Settle  Settle // what of such a log service is settled for it
 	Prefix  bool   // the lines of services without a log service have their names before them
 	Dir     string // the scanner's
 	// Say says something on a descriptor, as a Core's does.
@@ -226,7 +227,7 @@ func (t Tree) Run() error {
 	}
 	c.link, c.log = wire.New(t.Link), t.Log
 	c.tidyLater()
-	c.hosting.shares = t.Share && loghost.Built
+	c.hosting.shares, c.hosting.settle = t.Share && loghost.Built, t.Settle
 	c.awaitThreads()
 	if t.Share && loghost.Built {
 		c.shareLogs()

@@ -26,6 +26,7 @@ import (
 type hosting struct {
 	mu     sync.Mutex
 	shares bool                      // log services are to share processes
+	settle Settle                    // nil: each link to rsvlog does so itself
 	hosts  map[int]*host             // by pid
 	heard  map[int]bool              // the children who are just heard
 	inputs map[int]map[uint64]string // the pipes that a host of an earlier core has open, by inode
@@ -46,8 +47,15 @@ type ask struct {
 	file     *os.File // the connection
 	fd       int      // its descriptor, which does not wait
 	m        loghost.Message
+	settled  bool // it is a link to rsvlog, and cannot be a host as it is
 	spoiled  bool // a signal was sent to the process meanwhile, which it may have heeded
 }
+
+// Settle is told the working directory, arguments and environment of a process that is a link
+// to rsvlog and may do to files what this one may. It does what that would, and tells the
+// options that svlogd gets, and who it is to be: nil is who it is. Where that is not plain, or
+// there is anything to be said, ok is false: the process does it again.
+type Settle func(dir int, args, env []string) (options []string, owner *loghost.Owner, ok bool)
 
 // answerTime is how long a process may take to say what it wants.
 const answerTime = 2 * time.Second
@@ -62,8 +70,8 @@ func (c *Core) shareLogs() {
 }
 
 // greet listens to a process that has connected, if it is a child of this one, and not the
-// socket of another that had its number before. A child is heard once, so that none can
-// keep this process busy.
+// socket of another that had its number before. A child is heard once of each kind, so that
+// none can keep this process busy.
 func (c *Core) greet(fd int, peer *unix.Ucred) bool {
 	pid, hs := int(peer.Pid), &c.hosting
 	st, found, err := proc.StatOf(pid)
@@ -82,12 +90,7 @@ func (c *Core) greet(fd int, peer *unix.Ucred) bool {
 		hs.heard = map[int]bool{}
 	}
 	hs.heard[pid] = true
-	go func() {
-		c.hear(fd, pid)
-		hs.mu.Lock()
-		defer hs.mu.Unlock()
-		delete(hs.heard, pid)
-	}()
+	go c.hear(fd, pid)
 	return true
 }
 
@@ -96,35 +99,89 @@ func (c *Core) hear(fd, pid int) {
 	file, conn := wire.InPoller(fd, "ask")
 	file.SetReadDeadline(time.Now().Add(answerTime))
 	m, err := loghost.Receive(conn)
-	a := &ask{unit: c.procs.logService(pid), pid: pid, file: file, fd: fd, m: m}
-	if err == nil && m.Kind == loghost.Ask && a.unit != nil && c.files != nil && loghost.Fits(m.FDs) {
+	a := &ask{unit: c.procs.logService(pid, m.Kind), pid: pid, file: file, fd: fd, m: m}
+	c.hosting.mu.Lock()
+	delete(c.hosting.heard, pid) // before it is answered: it may ask again at once
+	c.hosting.mu.Unlock()
+	if err == nil && (m.Kind == loghost.Ask || m.Kind == loghost.Settle) && a.unit != nil && c.files != nil && loghost.Fits(m.FDs) {
 		id, files, known := loghost.Identity(pid)
-		if a.identity = id; known && files == c.files.Cur {
-			a.unit.svc.post(event{kind: evAsksHost, who: a.unit, pid: pid, ask: a})
+		a.identity = id
+		switch {
+		case !known || files != c.files.Cur:
+		case m.Kind == loghost.Ask:
+			a.post()
+			return
+		case c.hosting.maySettle(a):
+			c.pool.runFirst(func(*worker) { c.settle(a) })
 			return
 		}
 	}
 	a.answer(loghost.Stay)
 }
 
-// hasAsked says whether a child has asked.
+// post has the service hear what is asked.
+func (a *ask) post() {
+	a.unit.svc.post(event{kind: evAsksHost, who: a.unit, pid: a.pid, ask: a})
+}
+
+// maySettle says whether to settle what a link to rsvlog does, in its place: if somebody may
+// take its log then, and nothing is being settled for that service yet, which may hang.
+func (hs *hosting) maySettle(a *ask) bool {
+	if hs.settle == nil || !loghost.IsOurs(a.identity) {
+		return false
+	}
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	return len(hs.hosts) > 0 && a.unit.settling.CompareAndSwap(false, true)
+}
+
+// settle does so. From then on it is as if a svlogd of the owner's had asked.
+func (c *Core) settle(a *ask) {
+	defer a.unit.svc.crash()
+	defer a.unit.settling.Store(false)
+	args, env, err := loghost.Unpack(a.m.Texts)
+	if err == nil {
+		options, owner, ok := c.hosting.settle(a.m.FDs[1], args, env)
+		if ok {
+			if owner != nil {
+				a.identity = owner.Identity(a.identity)
+			}
+			a.m.Texts, a.settled = loghost.Pack(options, env), true
+			a.post()
+			return
+		}
+	}
+	a.answer(loghost.Stay)
+}
+
+// hasAsked says whether a child has asked for a host as svlogd, or too often.
 func (ps *processes) hasAsked(pid int) bool {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	p := ps.known[pid]
-	return p != nil && p.heard
+	return p != nil && p.heard == finally
 }
 
-// logService is the log service whose ./run the child is, which has asked now. It may be so
-// young that this is not known yet.
-func (ps *processes) logService(pid int) *unit {
+// A child that has been heard once, to settle something, may ask as svlogd yet.
+const (
+	once = 1 + iota
+	finally
+)
+
+// logService is the log service whose ./run the child is, which has asked now: what it may
+// ask. It may be so young that this is not known yet.
+func (ps *processes) logService(pid int, kind byte) *unit {
 	for range 200 {
 		ps.mu.Lock()
 		p, soon := ps.known[pid], ps.expecting > 0
+		again := false
 		if p != nil {
-			p.heard = true
+			again = p.heard != 0 && kind == loghost.Settle
+			if p.heard = finally; kind == loghost.Settle && !again {
+				p.heard = once
+			}
 		}
-		if p != nil && (p.adopted || p.over || p.role != isRun || p.unit == nil || p.unit.prefix == "") {
+		if p != nil && (again || p.adopted || p.over || p.role != isRun || p.unit == nil || p.unit.prefix == "") {
 			p, soon = nil, false
 		}
 		var u *unit

@@ -46,7 +46,7 @@ func (hs *hosting) place(c *Core, a *ask) (own *host, hosts bool) {
 		}
 	}
 	st, found, err := proc.StatOf(a.pid)
-	if err != nil || !found {
+	if err != nil || !found || a.settled {
 		a.answer(loghost.Stay)
 		return nil, false
 	}

@@ -55,7 +55,7 @@ type process struct {
 	over        bool                  // it has ended
 	ending                            // and how
 	asked       bool                  // the scanner waits until the end is recorded
-	heard       bool                  // it has asked for a host of log services, or for nothing
+	heard       int8                  // it has asked for a host of log services, or for nothing: once or finally
 	host        func(unix.WaitStatus) // is told of the end of a host of log services; else nil
 }
 

@@ -38,6 +38,7 @@ type unit struct {
 	unread     bool        // bytes were left in the FIFO on purpose
 	more       bool        // bytes may be left in the FIFO, to be read next
 	left       bool        // the record is not written, and the scanner has it; the owner of the service knows
+	settling   atomic.Bool // what rsvlog would do is being done for it
 	told       atomic.Bool // of bytes in the FIFO, and has not looked since
 	ws         unix.WaitStatus
 	room       int8  // how many descriptors are reserved for its readiness

@@ -35,15 +35,7 @@ func AskCore(args []string, dir int) (Answer, *Link) {
 			return Alone, nil
 		}
 	}
-	var err error
-	kind, soon := early.answer[0], early.soon
-	if kind == 0 {
-		kind, err = await(fd, &soon)
-	}
-	if err != nil && soon { // of a core that has died nobody can tell what it has recorded: the service starts anew
-		kind = Go
-	}
-	switch kind {
+	switch kind := outcome(fd); kind {
 	case Host:
 		limit, _ := self.LowerFiles()
 		l := newLink(limit.Cur, peer.Uid, fd)
@@ -56,6 +48,33 @@ func AskCore(args []string, dir int) (Answer, *Link) {
 		unix.Close(fd)
 		return Alone, nil
 	}
+}
+
+// outcome is what is answered, or was before this process had a runtime.
+func outcome(fd int) (kind byte) {
+	var err error
+	kind, soon := early.answer[0], early.soon
+	if kind == 0 {
+		kind, err = await(fd, &soon)
+	}
+	if err != nil && soon { // of a core that has died nobody can tell what it has recorded: the service starts anew
+		kind = Go
+	}
+	return kind
+}
+
+// Settled says whether the core has settled all that a link to rsvlog does, and a host has
+// its log, so that this process is to end. If the core was asked that, it was before there
+// was a runtime.
+func Settled() bool {
+	if !early.settles {
+		return false
+	}
+	fd := int(early.fd)
+	kind := outcome(fd)
+	unix.Close(fd)
+	early.fd, early.settles, early.answer[0], early.soon = 0, false, 0, false // it may ask as svlogd yet
+	return kind == Go
 }
 
 // ask sends the question.

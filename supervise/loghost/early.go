@@ -8,22 +8,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A svlogd whose log another takes does nothing but ask for that, and Go's runtime takes
+// A svlogd whose log another takes does nothing but ask for that, nor does a rsvlog for which
+// the core can settle the rest, and Go's runtime takes
 // longer to begin than all the rest does. So it asks before: with the very first
 // instructions of the process (the entry, in assembly, of which the linker is told), and
-// ends there if it may. In every other case the runtime begins, and AskCore goes on with
-// what has come of it, or asks itself.
+// ends there if it may. In every other case the runtime begins, and AskCore, or Settled, goes
+// on with what has come of it, or asks itself.
 //
 // Here is no runtime: nothing can be allocated, no stack grows, and a mistake has nobody
 // to be told to. So all memory is in variables of the package, and each function is nosplit.
 
 // early is what has come of it, and its memory.
 var early struct {
-	fd     int32 // the connection; 0: nothing was asked
-	peer   unix.Ucred
-	answer [headSize]byte // its first is 0 where there is none
-	soon   bool           // it was told that there will be one
+	fd      int32 // the connection; 0: nothing was asked
+	settles bool  // the core was asked to settle what rsvlog does
+	peer    unix.Ucred
+	answer  [headSize]byte // its first is 0 where there is none
+	soon    bool           // it was told that there will be one
 
+	run     [256]byte // where ./run leads
 	address [256]byte // with its family before it
 	end     uint8     // of that
 	head    [headSize]byte
@@ -47,20 +50,27 @@ func call(number, a, b, c, d, e, f uintptr) (result, second, errno uintptr)
 //go:nosplit
 func askEarly(stack unsafe.Pointer) {
 	argc := *(*uintptr)(stack)
-	if argc < 2 || !isLogger(text(stack, 1)) {
+	kind := asks(stack, argc)
+	if kind == 0 {
 		return
 	}
 	begin, last := text(stack, 2), text(stack, argc)
 	env := uintptr(0)
+	if argc == 1 { // the environment begins
+		begin, last = text(stack, 3), text(stack, 3)
+	}
 	for next := text(stack, argc+2); next != nil; next = text(stack, argc+2+env) {
 		last = next
 		env++
 	}
-	size := uintptr(last) - uintptr(begin) + length(last) + 1 // of all of them: they are one behind the other
+	size := uintptr(0)
+	if begin != nil {
+		size = uintptr(last) - uintptr(begin) + length(last) + 1 // of all of them: they are one behind the other
+	}
 	if size > messageMax-headSize {
 		return
 	}
-	early.head[0] = Ask
+	early.head[0] = kind
 	*(*uint32)(unsafe.Pointer(&early.head[textsAt])) = uint32(argc - 1)
 	*(*uint32)(unsafe.Pointer(&early.head[textsAt+4])) = uint32(env)
 	early.parts[0].Base, early.parts[0].Len = &early.head[0], headSize // each apart: as one it would take the runtime's help
@@ -73,7 +83,7 @@ func askEarly(stack unsafe.Pointer) {
 		call(unix.SYS_CLOSE, fd, 0, 0, 0, 0, 0)
 		return
 	}
-	early.fd = int32(fd)
+	early.fd, early.settles = int32(fd), kind == Settle
 	early.time.Sec = patience
 	call(unix.SYS_SETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, uintptr(unsafe.Pointer(&early.time)), unsafe.Sizeof(early.time), 0)
 	call(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&early.answer)), headSize, 0, 0, 0)
@@ -101,11 +111,40 @@ func length(text unsafe.Pointer) (n uintptr) {
 	return n
 }
 
-// isLogger says whether a program of this path is svlogd.
+// asks is what a process with these arguments is to ask; 0 is nothing. Only root's rsvlog has
+// something to settle, and one with options is not only that.
 //
 //go:nosplit
-func isLogger(path unsafe.Pointer) bool {
-	const name = "svlogd"
+func asks(stack unsafe.Pointer, argc uintptr) byte {
+	if argc == 0 {
+		return 0
+	}
+	name := text(stack, 1)
+	if argc > 1 && isCalled(name, "svlogd") {
+		return Ask
+	}
+	if argc > 2 || argc == 2 && *(*byte)(text(stack, 2)) != '/' {
+		return 0
+	}
+	if length(name) == 5 && isCalled(name, "./run") {
+		at := unix.AT_FDCWD
+		n, _, no := call(unix.SYS_READLINKAT, uintptr(at), uintptr(name), uintptr(unsafe.Pointer(&early.run)), unsafe.Sizeof(early.run), 0, 0)
+		if no != 0 || n == unsafe.Sizeof(early.run) { // with a NUL behind it
+			return 0
+		}
+		name = unsafe.Pointer(&early.run)
+	}
+	me, _, _ := call(unix.SYS_GETEUID, 0, 0, 0, 0, 0, 0)
+	if me != 0 || !isCalled(name, "rsvlog") && !isCalled(name, "nsvlog") {
+		return 0
+	}
+	return Settle
+}
+
+// isCalled says whether the last part of a path is that name.
+//
+//go:nosplit
+func isCalled(path unsafe.Pointer, name string) bool {
 	n := length(path)
 	if n < uintptr(len(name)) {
 		return false

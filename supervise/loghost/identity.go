@@ -3,6 +3,7 @@ package loghost
 import (
 	"bytes"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,7 +30,7 @@ const (
 var sameLinks = [...]string{"root", "exe", "ns/mnt", "ns/net", "ns/pid", "ns/pid_for_children", "ns/user", "ns/ipc", "ns/uts", "ns/cgroup", "ns/time"}
 
 // sameFiles are files that tell the same.
-var sameFiles = [...]string{"cgroup", "limits", "oom_score_adj", "timerslack_ns", "personality", "attr/current"}
+var sameFiles = [...]string{"cgroup", "limits", "oom_score_adj", "timerslack_ns", "personality"}
 
 // looker looks at processes, one after the other, in the same memory.
 type looker struct {
@@ -39,6 +40,7 @@ type looker struct {
 	id       []byte
 	last     string // of those before
 	files    uint64
+	own      string // what this process may do to files
 }
 
 var look looker
@@ -52,9 +54,8 @@ func Identity(pid int) (id string, files uint64, known bool) {
 		return "", 0, false
 	}
 	l := &look
-	known = l.at(pid) && l.status() && l.links() && l.told() && l.scheduling()
 	defer l.done()
-	if !known {
+	if !l.at(pid) || !l.may() || !l.told(sameFiles[:]...) || !l.scheduling() {
 		return "", 0, false
 	}
 	if string(l.id) != l.last { // as a rule all are the same
@@ -62,6 +63,66 @@ func Identity(pid int) (id string, files uint64, known bool) {
 	}
 	return l.last, l.files, true
 }
+
+// may looks at what the process may do to files.
+func (l *looker) may() bool {
+	return l.status() && l.links() && l.told("attr/current")
+}
+
+// IsOurs says whether a process of that identity may do to files what this process may, and
+// no more: what this one does in its place it could do itself.
+func IsOurs(id string) bool {
+	l := &look
+	known := l.at(os.Getpid())
+	defer l.done()
+	if l.own == "" || !strings.HasPrefix(id, l.own) { // it may have changed, as what processors it may use
+		l.own = ""
+		if known && l.may() {
+			l.own = string(l.id)
+		}
+	}
+	return l.own != "" && strings.HasPrefix(id, l.own)
+}
+
+// Owner is whom a log belongs to.
+type Owner struct {
+	UID, GID uint32
+	Groups   []uint32
+}
+
+// Identity is that of a process of root's when it has become the owner, with the
+// capabilities gone that go then.
+func (o Owner) Identity(id string) string {
+	var b strings.Builder
+	for line := range strings.Lines(id) {
+		name, _, _ := strings.Cut(line, ":")
+		switch name {
+		case "=Uid":
+			line = name + ":" + strings.Repeat("\t"+decimal(o.UID), 4) + "\n"
+		case "=Gid":
+			line = name + ":" + strings.Repeat("\t"+decimal(o.GID), 4) + "\n"
+		case "=Groups":
+			ids := slices.Clone(o.Groups)
+			slices.Sort(ids)
+			line = name + ":\t"
+			for i, id := range ids {
+				if i > 0 {
+					line += " "
+				}
+				line += decimal(id)
+			}
+			line += " \n"
+		case "=CapInh", "=CapPrm", "=CapEff", "=CapAmb":
+			if o.UID != 0 {
+				line = name + ":\t0000000000000000\n"
+			}
+		}
+		b.WriteString(line)
+	}
+	return b.String()
+}
+
+func decimal(id uint32) string { return strconv.FormatUint(uint64(id), 10) }
 
 // User is the user whose rights a process has.
 func User(pid int) (user uint32, known bool) {
@@ -179,8 +240,8 @@ func (l *looker) links() bool {
 	return true
 }
 
-func (l *looker) told() bool {
-	for _, name := range sameFiles {
+func (l *looker) told(names ...string) bool {
+	for _, name := range names {
 		text, err := l.read(name)
 		if err == unix.ENOENT || err != nil && name == "attr/current" { // a kernel without
 			continue

@@ -217,7 +217,7 @@ const unknown = state.StatusUnknown
 // this core's. The caller has locked.
 func (l *Link) take(c *core, m Message) {
 	l.cores[c] = true
-	options, env, err := unpack(m.Texts)
+	options, env, err := Unpack(m.Texts)
 	if len(m.FDs) < descriptors {
 		l.host.NoRoom()
 	}

@@ -18,7 +18,7 @@ import (
 func TestMessage(t *testing.T) {
 	options, env := []string{"-l", "10", "", "main"}, []string{"A=b"}
 	whole := Pack(options, env)
-	o, e, err := unpack(whole)
+	o, e, err := Unpack(whole)
 	if diff := cmp.Diff([][]string{options, env}, [][]string{o, e}); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
@@ -33,7 +33,7 @@ func TestMessage(t *testing.T) {
 		{"there is more", append(slices.Clone(whole), 'x')},
 		{"more strings than bytes", append(slices.Repeat([]byte{255}, countSize), 0, 0)},
 	} {
-		if o, e, err := unpack(tt.b); err != errMessage {
+		if o, e, err := Unpack(tt.b); err != errMessage {
 			t.Errorf("%s: %v, %v, %v", tt.name, o, e, err)
 		}
 	}
@@ -44,7 +44,7 @@ func FuzzMessage(f *testing.F) {
 	f.Add(Pack([]string{"a", ""}, []string{"b=c"}))
 	f.Add(slices.Repeat([]byte{255}, 40))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		options, env, err := unpack(b)
+		options, env, err := Unpack(b)
 		if err != nil {
 			return
 		}

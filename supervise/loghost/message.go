@@ -5,6 +5,8 @@
 // A log service that becomes svlogd asks the core, its parent, before it reads a byte. If
 // a host of the same identity runs in this tree, that gets its descriptors, options and
 // environment, and it ends: it goes on as an engine of the host. Otherwise it becomes one.
+// One that is a link to rsvlog first asks the core to settle what it would, so that it need
+// not: where that is not plain, or there is no host, it does so, and asks as svlogd.
 package loghost
 
 import (
@@ -21,6 +23,7 @@ import (
 // What is told, over sockets that keep the bounds of packets: each packet is one message.
 const (
 	Ask     = 'A' // from a log service: is there a host? Its input, directory and stderr come along
+	Settle  = 'L' // from one that is a link to rsvlog: the same, and find out for me where I log, and as whom
 	Stay    = 'N' // to it: no, and do not become one
 	Host    = 'H' // to it: be a host, this is your first engine
 	Soon    = 'W' // to it: another has it all, and that is being recorded
@@ -40,7 +43,7 @@ const (
 type Message struct {
 	Kind           byte
 	Engine, Number uint32
-	Texts          []byte // of Ask and Take, as Pack makes them
+	Texts          []byte // of Ask, Settle and Take, as Pack makes them
 	FDs            []int
 }
 
@@ -68,8 +71,8 @@ func Pack(options, env []string) []byte {
 	return b
 }
 
-// unpack takes apart what Pack has made.
-func unpack(b []byte) (options, env []string, err error) {
+// Unpack takes apart what Pack has made.
+func Unpack(b []byte) (options, env []string, err error) {
 	if len(b) < countSize {
 		return nil, nil, errMessage
 	}
