@@ -136,6 +136,7 @@ func runLogger(o logger.Options, verbose bool, before int, args []string) error 
 		e.threads.template.Store(threads.Template)
 	}
 	process.DefaultAction(unix.SIGINT, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2)
+	keepIgnored() // before the core looks: one that has asked before Go's runtime began may do the same then
 	var answer loghost.Answer
 	var link *loghost.Link
 	if loghost.Built {
@@ -154,7 +155,6 @@ func runLogger(o logger.Options, verbose bool, before int, args []string) error 
 	// in a place of its own: a storm of one must not cost another. SIGPIPE is
 	// caught and not ignored, since processors would inherit that.
 	sigs := map[unix.Signal]chan os.Signal{}
-	keepIgnored()
 	process.IgnorePipe()
 	for _, sig := range []unix.Signal{unix.SIGTERM, unix.SIGHUP, unix.SIGALRM, unix.SIGCHLD} {
 		sigs[sig] = make(chan os.Signal, 2) // a second TERM counts
