@@ -17,7 +17,7 @@ import (
 // does not import the room.
 var mayImport = map[string][]string{
 	".":                    {"applets"},
-	"applets":              {"applets/loaders", "applets/logrun", "applets/manual", "applets/quick", "applets/setup", "applets/syslog", "applets/turns", "initstage", "logger", "logger/reader", "procenv", "supervise/client", "supervise/core", "supervise/level", "supervise/loghost", "supervise/diag", "supervise/scanner", "supervise/self", "supervise/state", "supervise/statedir", "supervise/survey", "supervise/sys", "supervise/threads"},
+	"applets":              {"applets/loaders", "applets/logrun", "applets/manual", "applets/quick", "applets/setup", "applets/syslog", "applets/turns", "initstage", "logger", "logger/reader", "procenv", "supervise/client", "supervise/core", "supervise/level", "supervise/loghost", "supervise/mounts", "supervise/diag", "supervise/scanner", "supervise/self", "supervise/state", "supervise/statedir", "supervise/survey", "supervise/sys", "supervise/threads"},
 	"applets/loaders":      {"procenv"},
 	"applets/logrun":       {"procenv"},
 	"applets/manual":       {"applets/packed"},
@@ -44,7 +44,8 @@ var mayImport = map[string][]string{
 	"supervise/policy":     {"supervise/machine", "supervise/sys"},
 	"supervise/proc":       {"supervise/state", "supervise/sys"},
 	"supervise/diag":       {"supervise/self"},
-	"supervise/scanner":    {"supervise/statedir", "supervise/child", "supervise/notice", "supervise/policy", "supervise/proc", "supervise/diag", "supervise/self", "supervise/servicedir", "supervise/state", "supervise/sys", "supervise/threads", "supervise/wire"},
+	"supervise/mounts":     {"supervise/servicedir", "supervise/sys"},
+	"supervise/scanner":    {"supervise/statedir", "supervise/child", "supervise/mounts", "supervise/notice", "supervise/policy", "supervise/proc", "supervise/diag", "supervise/self", "supervise/servicedir", "supervise/state", "supervise/sys", "supervise/threads", "supervise/wire"},
 	"supervise/self":       {"supervise/threads"},
 	"supervise/servicedir": {"supervise/proc", "supervise/sys"},
 	"supervise/state":      {},

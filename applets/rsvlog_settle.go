@@ -12,6 +12,7 @@ import (
 	"runitbox/applets/logrun"
 	"runitbox/procenv"
 	"runitbox/supervise/loghost"
+	"runitbox/supervise/mounts"
 )
 
 // settleLog does what a link to rsvlog would do in that directory, as root, until it becomes
@@ -23,8 +24,14 @@ func settleLog(dir int, args, env []string) (options []string, owner *loghost.Ow
 	if len(args) == 1 {
 		base = args[0]
 	}
-	service, err := logrun.Of(dir)
-	if err != nil || len(args) > 1 || !filepath.IsAbs(base) || os.Geteuid() != 0 {
+	table := mounts.Read()
+	service, err := logrun.Of(dir, func(path string) error {
+		if table.MayHang(unix.AT_FDCWD, filepath.Dir(path)) || table.MayHang(unix.AT_FDCWD, path) {
+			return errMayHang
+		}
+		return nil
+	})
+	if err != nil || table.MayHang(dir, ".") || len(args) > 1 || !filepath.IsAbs(base) || os.Geteuid() != 0 {
 		return nil, nil, false
 	}
 	lookup := func(name string) (value string, set bool) {
@@ -58,6 +65,10 @@ func settleLog(dir int, args, env []string) (options []string, owner *loghost.Ow
 	}
 	return options, owner, true
 }
+
+// errMayHang is that something is with a file server, which may not answer: the core is not
+// to wait for it.
+var errMayHang = errors.New("it may hang")
 
 // mayOpen says whether an account may open a directory of which root has a handle. Where it
 // is not for all, or an access control list may say more, it is said to be root's alone.

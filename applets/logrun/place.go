@@ -13,7 +13,6 @@ import (
 
 	"runitbox/applets/slim/fmt"
 	"runitbox/procenv"
-	"runitbox/supervise/sys"
 )
 
 // Base is where log directories lie, unless somebody wants them elsewhere.
@@ -32,6 +31,7 @@ type Service struct {
 	Dir  string // its directory
 	at   string // the same, however that is called: "." or below /proc/self/fd
 	read func(path string) ([]byte, error)
+	may  func(path string) error // says whether what is there may be touched
 }
 
 // Here is the log service whose directory is the current one.
@@ -40,24 +40,25 @@ func Here() (Service, error) {
 	if err != nil {
 		return Service{}, fmt.Errorf("unable to get the current directory: %w", err)
 	}
-	return service(dir, ".", os.ReadFile)
+	return service(dir, ".", os.ReadFile, func(string) error { return nil })
 }
 
 // Of is the log service of which another process has the directory, and has given a handle
-// of it. Only small regular files of its are read, so that nobody waits.
-func Of(fd int) (Service, error) {
+// of it. So that this process need not wait for anybody, it touches beyond that only what may
+// says, and reads only small regular files.
+func Of(fd int, may func(path string) error) (Service, error) {
 	at := "/proc/self/fd/" + strconv.Itoa(fd)
 	dir, err := os.Readlink(at)
 	if err != nil {
 		return Service{}, err
 	}
-	return service(dir, at, readSmall)
+	return service(dir, at, readSmall, may)
 }
 
 // service is the log service of a directory. The name is that of the real directory,
 // whatever links lead there.
-func service(dir, at string, read func(string) ([]byte, error)) (Service, error) {
-	s := Service{filepath.Base(filepath.Dir(dir)), dir, at, read}
+func service(dir, at string, read func(string) ([]byte, error), may func(string) error) (Service, error) {
+	s := Service{filepath.Base(filepath.Dir(dir)), dir, at, read, may}
 	if filepath.Base(dir) != "log" || s.Name == "/" {
 		return s, ErrNotHere
 	}
@@ -75,24 +76,19 @@ const smallSize = 64 << 10
 
 // readSmall reads a regular file, if that is small and no link.
 func readSmall(path string) ([]byte, error) {
-	fd, err := sys.Open(unix.AT_FDCWD, path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
-	defer unix.Close(fd)
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return nil, err
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(err, unix.EINVAL)
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size > smallSize {
-		return nil, unix.EFBIG
-	}
-	text := make([]byte, st.Size+1)
-	n, err := unix.Read(fd, text)
-	if err == nil && n > int(st.Size) { // it grows
+	text, err := io.ReadAll(io.LimitReader(f, smallSize+1))
+	if err == nil && len(text) > smallSize {
 		err = unix.EFBIG
 	}
-	return text[:max(n, 0)], err
+	return text, err
 }
 
 // ErrNotHere is that the current directory is no log service's.
@@ -134,10 +130,15 @@ func (s Service) Find(want Settings, warn func(error)) (Place, error) {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(want.Base, path)
 	}
+	if err := s.may(path); err != nil {
+		return Place{}, err
+	}
 	if want.Dir == "" && want.Base == Base && anothers(path) {
 		other := filepath.Join(Base, aside, s.Name)
 		warn(fmt.Errorf("%s is another program's: logging to %s", path, other))
-		path = other
+		if path = other; s.may(path) != nil {
+			return Place{}, s.may(path)
+		}
 	}
 	return settle(path, owner, usual, want, warn)
 }
@@ -348,6 +349,9 @@ func (s Service) Links(dir, current string) error {
 	}
 	if !filepath.IsAbs(current) {
 		current = filepath.Join(Base, current)
+	}
+	if err := s.may(current); err != nil {
+		return err
 	}
 	if err := link(filepath.Join(dir, "current"), current); err != nil {
 		return fmt.Errorf("unable to link %s: %w", current, err)

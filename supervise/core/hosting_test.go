@@ -41,55 +41,75 @@ func TestStrangers(t *testing.T) {
 	}
 }
 
-// TestGreet: a child is heard, once; not who has its number and is another user, as a
-// socket that has outlived its process; and not who is no child.
+// TestGreet: a child is heard, once, and once before that to have something settled; not who
+// has its number and is another user, as a socket that has outlived its process; and not who
+// is no child.
 func TestGreet(t *testing.T) {
 	c := &Core{procs: newProcesses(false)}
+	const ask, settle = byte(loghost.Ask), byte(loghost.Settle)
+	me := uint32(os.Geteuid())
+	for _, tt := range []struct {
+		name  string
+		user  uint32
+		kinds []byte
+		heard int
+	}{
+		{"another user with a child's number", me + 1, []byte{ask}, 0},
+		{"a child", me, []byte{ask, ask, settle}, 1},
+		{"a link", me, []byte{settle, ask, ask}, 2},
+		{"a link that asks the same again", me, []byte{settle, settle, ask}, 2},
+		{"nonsense", me, []byte{loghost.Go, ask}, 1},
+	} {
+		pid := c.child(t)
+		heard := 0
+		for _, kind := range tt.kinds {
+			ours, its := pair(t)
+			if !c.greet(its, &unix.Ucred{Pid: int32(pid), Uid: tt.user}) {
+				unix.Close(its)
+				continue
+			}
+			if heard++; c.greet(-1, &unix.Ucred{Pid: int32(pid), Uid: tt.user}) {
+				t.Errorf("%s: it is heard twice at once", tt.name)
+			}
+			loghost.Write(ours, loghost.Message{Kind: kind})
+			if m, err := loghost.Read(ours); err != nil || m.Kind != loghost.Stay {
+				t.Errorf("%s: %v, %v", tt.name, m, err)
+			}
+		}
+		if heard != tt.heard {
+			t.Errorf("%s: heard %d times, want %d", tt.name, heard, tt.heard)
+		}
+	}
+	for _, pid := range []int{os.Getpid(), 0} {
+		if c.greet(-1, &unix.Ucred{Pid: int32(pid), Uid: me}) {
+			t.Errorf("%d is no child, and heard", pid)
+		}
+	}
+}
+
+// child is a child of the test's that the core knows.
+func (c *Core) child(t *testing.T) (pid int) {
+	t.Helper()
 	cmd := exec.Command("/bin/sleep", "1000")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer cmd.Wait()
-	defer cmd.Process.Kill()
-	me, child := uint32(os.Geteuid()), int32(cmd.Process.Pid)
-	c.procs.known[cmd.Process.Pid] = &process{pid: cmd.Process.Pid}
-	for _, tt := range []struct {
-		name string
-		peer unix.Ucred
-		want bool
-	}{
-		{"no child", unix.Ucred{Pid: int32(os.Getpid()), Uid: me}, false},
-		{"nobody", unix.Ucred{Uid: me}, false},
-		{"a child's number, and another user", unix.Ucred{Pid: child, Uid: me + 1}, false},
-		{"a child", unix.Ucred{Pid: child, Uid: me}, true},
-		{"a child that is heard", unix.Ucred{Pid: child, Uid: me}, false},
-	} {
-		p, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer unix.Close(p[1])
-		if got := c.greet(p[0], &tt.peer); got != tt.want {
-			t.Errorf("%s: %t", tt.name, got)
-		} else if !got {
-			unix.Close(p[0])
-		} else {
-			loghost.Write(p[1], loghost.Message{Kind: loghost.Ask})
-			if m, err := loghost.Read(p[1]); err != nil || m.Kind != loghost.Stay {
-				t.Errorf("%s: %v, %v", tt.name, m, err)
-			}
-		}
-	}
-	for c.hosting.isHeard(cmd.Process.Pid) {
-		time.Sleep(time.Millisecond)
-	}
-	if c.greet(-1, &unix.Ucred{Pid: child, Uid: me}) {
-		t.Error("a child is heard twice")
-	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	pid = cmd.Process.Pid
+	c.procs.known[pid] = &process{pid: pid}
+	return pid
 }
 
-func (hs *hosting) isHeard(pid int) bool {
-	hs.mu.Lock()
-	defer hs.mu.Unlock()
-	return hs.heard[pid]
+// pair is a socket pair of which the test closes one end.
+func pair(t *testing.T) (ours, its int) {
+	t.Helper()
+	p, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(p[0]) })
+	return p[0], p[1]
 }

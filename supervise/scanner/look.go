@@ -14,6 +14,7 @@ import (
 
 	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/child"
+	"runitbox/supervise/mounts"
 	"runitbox/supervise/notice"
 	"runitbox/supervise/policy"
 	"runitbox/supervise/servicedir"
@@ -83,7 +84,7 @@ func (d *directory) count(limit time.Duration) int {
 	n := make(chan int, 1)
 	go func() {
 		defer d.touch()()
-		d.probeList(readMounts())
+		d.probeList(mounts.Read())
 		dir, err := os.Open(d.path)
 		if err != nil {
 			n <- 0
@@ -211,7 +212,7 @@ const patientTime = time.Second
 type listing struct {
 	dir          *sharedDir
 	names        []string
-	mounts       mounts
+	mounts       mounts.Table
 	remote       bool // it is with a server
 	tight        bool // there may be no room for all
 	quiet, again bool // of finding
@@ -219,8 +220,8 @@ type listing struct {
 }
 
 // probeList makes sure that the directory answers, where it may not.
-func (d *directory) probeList(m mounts) (remote bool) {
-	if remote = m.mayHang(unix.AT_FDCWD, d.path); remote {
+func (d *directory) probeList(m mounts.Table) (remote bool) {
+	if remote = m.MayHang(unix.AT_FDCWD, d.path); remote {
 		p := child.Probe{At: unix.AT_FDCWD}
 		d.probe(p.Stat(d.path).Access(d.path).List(d.path))
 	}
@@ -230,7 +231,7 @@ func (d *directory) probeList(m mounts) (remote bool) {
 // list opens the directory, watches it and lists what is in it.
 func (d *directory) list(force bool) (l listing, err error) {
 	defer d.touch()()
-	l.mounts = readMounts()
+	l.mounts = mounts.Read()
 	l.remote = d.probeList(l.mounts)
 	d.watcher.distrust() // until the directory was found as it should be
 	f, err := servicedir.Identify(unix.AT_FDCWD, d.path, 0)
@@ -295,7 +296,7 @@ func (a *answer) close() {
 func (d *directory) askOne(l listing, name string, req request, made map[string]bool) (a answer) {
 	at := l.dir.fd
 	a.name, a.made = name, made[name]
-	remote := l.mounts.mayHang(at, name)
+	remote := l.mounts.MayHang(at, name)
 	if remote {
 		p := child.Probe{At: at}
 		d.probe(p.Stat(name))

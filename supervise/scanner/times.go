@@ -9,6 +9,7 @@ import (
 
 	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/child"
+	"runitbox/supervise/mounts"
 	"runitbox/supervise/state"
 	"runitbox/supervise/sys"
 )
@@ -114,7 +115,7 @@ func (s *Scanner) stampRescan() {
 		path := filepath.Join(s.Dir, ".forced-rescan")
 		text := fmt.Sprintf("@%x", b)
 		write := writeStamp
-		if readMounts().mayHang(unix.AT_FDCWD, s.Dir) {
+		if mounts.Read().MayHang(unix.AT_FDCWD, s.Dir) {
 			write = func(path, text string) error {
 				p := child.Probe{At: unix.AT_FDCWD}
 				return s.dir.probe(p.Write(path, text))

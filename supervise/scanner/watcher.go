@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"runitbox/supervise/child"
+	"runitbox/supervise/mounts"
 	"runitbox/supervise/sys"
 )
 
@@ -74,11 +75,11 @@ func (e *watcher) distrust() {
 
 // watch watches dir, which is resolved anew: if it is another than before, the
 // old watches go.
-func (e *watcher) watch(dir string, m mounts) {
+func (e *watcher) watch(dir string, m mounts.Table) {
 	hops, final := chain(dir)
-	sure := m.isLocal(final) && isPlain(final)
+	sure := m.IsLocal(final) && isPlain(final)
 	for _, p := range hops { // a link further up is not watched
-		sure = sure && m.isLocal(filepath.Dir(p)) && isPlain(filepath.Dir(p))
+		sure = sure && m.IsLocal(filepath.Dir(p)) && isPlain(filepath.Dir(p))
 	}
 	path := strings.Join(append(hops, final), "\x00")
 	if path == e.path {
@@ -136,7 +137,7 @@ func isPlain(path string) bool {
 // watchTargets watches what the directory's links lead to: targets are the paths.
 // A directory that is replaced there does not show in the directory itself. It may
 // take as long as the slowest of their file systems, and nobody waits for it.
-func (e *watcher) watchTargets(d *directory, targets []string, m mounts) {
+func (e *watcher) watchTargets(d *directory, targets []string, m mounts.Table) {
 	parents := map[string][]string{}
 	for _, t := range targets {
 		parents[filepath.Dir(t)] = append(parents[filepath.Dir(t)], filepath.Base(t))
@@ -161,12 +162,12 @@ func (e *watcher) watchTargets(d *directory, targets []string, m mounts) {
 			if !clear {
 				break
 			}
-			if m.mayHang(unix.AT_FDCWD, parent) {
+			if m.MayHang(unix.AT_FDCWD, parent) {
 				p := child.Probe{At: unix.AT_FDCWD}
 				d.probe(p.Stat(parent).Access(parent))
 			}
 			wd, err := unix.InotifyAddWatch(fd, parent, linkEvents|unix.IN_MASK_ADD)
-			clear = err == nil && m.isLocal(parent) && isPlain(parent)
+			clear = err == nil && m.IsLocal(parent) && isPlain(parent)
 			if err == nil {
 				wds[parent] = int32(wd)
 			}

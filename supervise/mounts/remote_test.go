@@ -1,4 +1,4 @@
-package scanner
+package mounts
 
 import (
 	"os"
@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"runitbox/supervise/servicedir"
+	"runitbox/testdata/aloud"
 )
 
 func TestIsRemote(t *testing.T) {
@@ -28,16 +29,16 @@ func TestMayHang(t *testing.T) {
 	}
 	f, err := servicedir.Identify(unix.AT_FDCWD, dir, 0)
 	if err != nil || f.Mount == 0 {
-		skip(t, "the kernel does not tell mounts")
+		aloud.Skip(t, "the kernel does not tell mounts")
 	}
-	other := mounts{remote: map[uint64]bool{1 << 40: true}}
-	this := mounts{remote: map[uint64]bool{f.Mount: true}}
+	other := Table{remote: map[uint64]bool{1 << 40: true}}
+	this := Table{remote: map[uint64]bool{f.Mount: true}}
 	for _, path := range []string{dir, dir + "/link", dir + "/link/link"} {
 		os.Stat(path) // so that the kernel has it in memory
-		if (mounts{}).mayHang(unix.AT_FDCWD, path) || other.mayHang(unix.AT_FDCWD, path) {
+		if (Table{}).MayHang(unix.AT_FDCWD, path) || other.MayHang(unix.AT_FDCWD, path) {
 			t.Errorf("%s: may hang, though it is on another mount", path)
 		}
-		if !this.mayHang(unix.AT_FDCWD, path) {
+		if !this.MayHang(unix.AT_FDCWD, path) {
 			t.Errorf("%s: may not hang, though its mount is a server's", path)
 		}
 	}

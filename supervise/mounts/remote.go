@@ -1,4 +1,6 @@
-package scanner
+// Package mounts tells what is mounted where in this process's namespace: whether a path may
+// be with a server, which may not answer, and whether inotify tells of all that changes there.
+package mounts
 
 import (
 	"strings"
@@ -16,13 +18,14 @@ func isRemote(typ string) bool {
 	return strings.Contains(remoteTypes, " "+typ+" ")
 }
 
-// mounts are those of this process's namespace.
-type mounts struct {
+// Table has the mounts of this process's namespace.
+type Table struct {
 	info   string          // of /proc/self/mountinfo
 	remote map[uint64]bool // the numbers of those of servers; nil where there is none
 }
 
-func readMounts() (m mounts) {
+// Read reads the table.
+func Read() (m Table) {
 	m.info, _ = readOnce("/proc/self/mountinfo", 4<<10)
 	for line := range strings.Lines(m.info) {
 		if id, _, typ, ok := mountOf(line); ok && isRemote(typ) {
@@ -39,9 +42,9 @@ func readMounts() (m mounts) {
 // (Linux 5.12).
 const resolveCached = 0x20
 
-// mayHang says whether the way to path, from at on, or where it ends, may be with a
+// MayHang says whether the way to path, from at on, or where it ends, may be with a
 // server. It never asks one: what the kernel does not know without is with one.
-func (m mounts) mayHang(at int, path string) bool {
+func (m Table) MayHang(at int, path string) bool {
 	if m.remote == nil {
 		return false
 	}

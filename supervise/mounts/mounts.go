@@ -1,4 +1,4 @@
-package scanner
+package mounts
 
 import (
 	"strconv"
@@ -16,9 +16,9 @@ import (
 // changed in its layers from below is not told.
 const localTypes = " ext2 ext3 ext4 xfs btrfs bcachefs f2fs jfs nilfs2 reiserfs zfs tmpfs ramfs squashfs erofs cramfs iso9660 vfat "
 
-// isLocal says whether path is on such a file system. A file system of another
+// IsLocal says whether path is on such a file system. A file system of another
 // machine may tell the type number of what is below it; the mount tells its own.
-func (m mounts) isLocal(path string) bool {
+func (m Table) IsLocal(path string) bool {
 	f, err := servicedir.Identify(unix.AT_FDCWD, path, 0)
 	if err != nil {
 		return false

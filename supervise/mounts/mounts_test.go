@@ -1,4 +1,4 @@
-package scanner
+package mounts
 
 import (
 	"os"
@@ -49,7 +49,7 @@ func TestIsLocal(t *testing.T) {
 		if f, err := os.Stat(path); want && (err != nil || !f.IsDir()) {
 			continue
 		}
-		if got := readMounts().isLocal(path); got != want {
+		if got := Read().IsLocal(path); got != want {
 			t.Errorf("%s: %t, want %t", path, got, want)
 		}
 	}
