@@ -135,6 +135,7 @@ mkdir -p new/given/log; printf '#!/bin/sh\nexec rsvlog -tt\n' >new/given/log/run
 # It is said once, by rsvlog itself, and nothing is done as somebody else.
 said() { grep -v ^init err | grep -c "$1"; }
 begins unknown USERGROUP=nosuch; [ $(said 'nosuch: logging as root') = 1 ]
+begins unknown2 USERGROUP=nosuch; soon together unknown unknown2; [ $(said 'nosuch: logging as root') = 2 ]
 mkdir base/others; chown 12345 base/others; begins others
 [ $(said 'base/others belongs to 12345') = 1 ]; test "$(stat -c %u base/others/current)" = 12345
 mkdir target; ln -s $PWD/target base/planted; chown -h 12345 base/planted; make planted
