@@ -21,6 +21,7 @@ func anybody(uint32) bool { return true }
 //
 //	asklogs ask FILE DIR WORD...  asks its parent, as a log service of those options with DIR
 //	                              as its directory, and writes the answer's letter into FILE
+//	asklogs settle FILE DIR WORD  the same, as a link to rsvlog
 //	asklogs core PID, host PID    says all there is to be said; fails where that is answered
 //	asklogs squat FILE            listens where a core of its pid would, in a process that
 //	                              outlives it and writes what it is told into FILE
@@ -28,7 +29,9 @@ func anybody(uint32) bool { return true }
 func asklogs(argv []string) int {
 	switch argv[0] {
 	case "ask":
-		return askAs(argv[1], argv[2], argv[3:])
+		return askAs(loghost.Ask, argv[1], argv[2], argv[3:])
+	case "settle":
+		return askAs(loghost.Settle, argv[1], argv[2], argv[3:])
 	case "core", "host":
 		pid, _ := strconv.Atoi(argv[1])
 		return pester(pid, map[string]string{"core": loghost.AtCore, "host": loghost.AtHost}[argv[0]])
@@ -59,7 +62,7 @@ func asklogs(argv []string) int {
 }
 
 // askAs asks for a host, and stays where it is not told to end, as long as its input does.
-func askAs(file, dir string, options []string) int {
+func askAs(kind byte, file, dir string, options []string) int {
 	at, err := unix.Open(dir, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	fd, _, ok := loghost.Meet(os.Getppid(), loghost.AtCore, anybody)
 	if err != nil || !ok {
@@ -68,7 +71,7 @@ func askAs(file, dir string, options []string) int {
 	}
 	process.LowerFiles()
 	unix.SetNonblock(fd, false)
-	loghost.Write(fd, loghost.Message{Kind: loghost.Ask, Texts: loghost.Pack(options, []string{"A=b"}), FDs: []int{0, at, 2}})
+	loghost.Write(fd, loghost.Message{Kind: kind, Texts: loghost.Pack(options, []string{"A=b"}), FDs: []int{0, at, 2}})
 	m, err := loghost.Read(fd)
 	if err == nil && m.Kind == loghost.Soon {
 		m, err = loghost.Read(fd)
@@ -101,7 +104,7 @@ func pester(pid int, what string) int {
 	pipe, dir := [2]int{}, -1
 	unix.Pipe(pipe[:])
 	dir, _ = unix.Open("/", unix.O_RDONLY, 0)
-	for _, kind := range []byte{loghost.Ask, loghost.Take, loghost.Run, loghost.Send, loghost.Claim, loghost.End, loghost.Known, loghost.Quit, loghost.Go, 0, 255} {
+	for _, kind := range []byte{loghost.Ask, loghost.Settle, loghost.Take, loghost.Run, loghost.Send, loghost.Claim, loghost.End, loghost.Known, loghost.Quit, loghost.Go, 0, 255} {
 		for engine := uint32(0); engine < 4; engine++ {
 			fd, _, ok := loghost.Meet(pid, what, anybody)
 			if !ok {
