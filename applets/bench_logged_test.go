@@ -4,6 +4,7 @@ package applets
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -112,9 +113,33 @@ func layLogged(t *testing.T, n int, k loggedKind, run, options string) (root str
 			}
 		}
 	}
+	if k.log != "" {
+		ownLogs(t, filepath.Join(root, "sv/s0000/log"), currents)
+	}
 	hour := time.Now().Add(-time.Hour)
 	os.Chtimes(filepath.Join(root, "sv"), hour, hour)
 	return root, currents
+}
+
+// ownLogs makes the log directories of links to rsvlog, as they are when it has run before: of
+// the owner whom it gives them to, which is found by running the first. The scripts have
+// theirs as well: who starts a machine for the second time is what is measured.
+func ownLogs(t *testing.T, log string, currents []string) {
+	t.Helper()
+	cmd := exec.Command("./run")
+	cmd.Dir, cmd.Stderr = log, os.Stderr
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	var st unix.Stat_t
+	err := unix.Stat(filepath.Dir(currents[0]), &st)
+	for _, current := range currents[1:] {
+		dir := filepath.Dir(current)
+		err = errors.Join(err, os.Mkdir(dir, 0o750), os.Chown(dir, int(st.Uid), int(st.Gid)))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // plantLogged makes n services with log services, and starts their supervisor; go has that
