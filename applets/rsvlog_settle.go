@@ -15,6 +15,9 @@ import (
 	"runitbox/supervise/mounts"
 )
 
+// mounted is what is mounted, as far as settleLog has looked.
+var mounted mounts.Kept
+
 // settleLog does what a link to rsvlog would do in that directory, as root, until it becomes
 // the owner of its log, and tells what svlogd it would become. The core does this for such
 // a link, which need not begin then. Where there is anything to be said, or anything is left
@@ -24,7 +27,7 @@ func settleLog(dir int, args, env []string) (options []string, owner *loghost.Ow
 	if len(args) == 1 {
 		base = args[0]
 	}
-	table := mounts.Read()
+	table := mounted.Now()
 	service, err := logrun.Of(dir, func(path string) error {
 		if table.MayHang(unix.AT_FDCWD, filepath.Dir(path)) || table.MayHang(unix.AT_FDCWD, path) {
 			return errMayHang

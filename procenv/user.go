@@ -117,8 +117,11 @@ func number(text string) (uint32, error) {
 // comments and those for NIS, are passed over.
 func findUser(passwd []byte, name string) (ids, bool) {
 	for line := range split(text(passwd), '\n') {
+		if first, _, _ := cut(line, ':'); first != name { // as a rule: that takes no memory
+			continue
+		}
 		f := fields(line, ':')
-		if len(f) < 4 || f[0] != name || !isName(name) {
+		if len(f) < 4 || !isName(name) {
 			continue
 		}
 		uid, err1 := number(f[2])
@@ -133,8 +136,11 @@ func findUser(passwd []byte, name string) (ids, bool) {
 // findGroup looks name up in a group file.
 func findGroup(group []byte, name string) (uint32, bool) {
 	for line := range split(text(group), '\n') {
+		if first, _, _ := cut(line, ':'); first != name {
+			continue
+		}
 		f := fields(line, ':')
-		if len(f) < 3 || f[0] != name || !isName(name) {
+		if len(f) < 3 || !isName(name) {
 			continue
 		}
 		if gid, err := number(f[2]); err == nil {

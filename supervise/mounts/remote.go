@@ -24,9 +24,12 @@ type Table struct {
 	remote map[uint64]bool // the numbers of those of servers; nil where there is none
 }
 
+// infoFile is where the kernel tells of them.
+const infoFile = "/proc/self/mountinfo"
+
 // Read reads the table.
 func Read() (m Table) {
-	m.info, _ = readOnce("/proc/self/mountinfo", 4<<10)
+	m.info, _ = readOnce(infoFile, 4<<10)
 	for line := range strings.Lines(m.info) {
 		if id, _, typ, ok := mountOf(line); ok && isRemote(typ) {
 			if m.remote == nil {
