@@ -6,15 +6,13 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"runitbox/testdata/aloud"
 )
 
 // TestKept: what was mounted, or unmounted, since the table was read is in it, and it is not
 // read where nothing was.
 func TestKept(t *testing.T) {
 	if os.Geteuid() != 0 {
-		aloud.Skip(t, "mounting takes root")
+		skip(t, "mounting takes root")
 	}
 	dir := filepath.Join(t.TempDir(), "m")
 	if err := os.Mkdir(dir, 0o755); err != nil {
@@ -26,7 +24,7 @@ func TestKept(t *testing.T) {
 		t.Errorf("nothing was mounted, and it is %q, then %q", before, again)
 	}
 	if err := unix.Mount("none", dir, "tmpfs", 0, ""); err != nil {
-		aloud.Skip(t, "nothing can be mounted: "+err.Error())
+		skip(t, "nothing can be mounted: "+err.Error())
 	}
 	defer unix.Unmount(dir, unix.MNT_DETACH)
 	if got, want := k.Now().info, Read().info; got != want || got == before {

@@ -8,7 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"runitbox/supervise/servicedir"
-	"runitbox/testdata/aloud"
 )
 
 func TestIsRemote(t *testing.T) {
@@ -29,7 +28,7 @@ func TestMayHang(t *testing.T) {
 	}
 	f, err := servicedir.Identify(unix.AT_FDCWD, dir, 0)
 	if err != nil || f.Mount == 0 {
-		aloud.Skip(t, "the kernel does not tell mounts")
+		skip(t, "the kernel does not tell mounts")
 	}
 	other := Table{remote: map[uint64]bool{1 << 40: true}}
 	this := Table{remote: map[uint64]bool{f.Mount: true}}

@@ -1,4 +1,4 @@
-package scanner
+package mounts
 
 import "runitbox/testdata/aloud"
 
