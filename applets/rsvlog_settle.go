@@ -29,7 +29,7 @@ func settleLog(dir int, args, env []string) (options []string, owner *loghost.Ow
 	}
 	table := mounted.Now()
 	service, err := logrun.Of(dir, func(path string) error {
-		if table.MayHang(unix.AT_FDCWD, filepath.Dir(path)) || table.MayHang(unix.AT_FDCWD, path) {
+		if table.IsAway(path) {
 			return errMayHang
 		}
 		return nil

@@ -3,6 +3,7 @@
 package mounts
 
 import (
+	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -51,12 +52,48 @@ func (m Table) MayHang(at int, path string) bool {
 	if m.remote == nil {
 		return false
 	}
+	away, known := m.ask(at, path)
+	return away || !known
+}
+
+// ask asks the kernel for what it has in memory.
+func (m Table) ask(at int, path string) (away, known bool) {
 	fd, err := unix.Openat2(at, path, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: resolveCached})
 	if err != nil {
-		return err != unix.ENOENT
+		return false, err == unix.ENOENT
 	}
 	defer unix.Close(fd)
 	var x unix.Statx_t
 	err = unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_MNT_ID, &x)
-	return err != nil || x.Mask&unix.STATX_MNT_ID == 0 || m.remote[x.Mnt_id]
+	return m.remote[x.Mnt_id], err == nil && x.Mask&unix.STATX_MNT_ID != 0
+}
+
+// IsAway says whether the way to path, from the root on, or where it ends, may be with a
+// server, also if it is yet to be made. For what the kernel does not have in memory it looks
+// into a directory that is with none: that may take as long as a disk of this machine does.
+func (m Table) IsAway(path string) bool {
+	dir := filepath.Dir(path)
+	switch {
+	case m.remote == nil:
+		return false
+	case !filepath.IsAbs(path) || filepath.Clean(path) != path:
+		return true
+	case path != dir && m.IsAway(dir):
+		return true
+	}
+	if away, known := m.ask(unix.AT_FDCWD, path); known {
+		return away
+	}
+	at, err := unix.Openat2(unix.AT_FDCWD, dir, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: resolveCached})
+	if err != nil {
+		return true
+	}
+	defer unix.Close(at)
+	fd, err := unix.Openat2(at, filepath.Base(path), &unix.OpenHow{Flags: unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_XDEV})
+	if err != nil { // EXDEV: something is mounted there
+		return err != unix.ENOENT
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	return unix.Fstat(fd, &st) != nil || st.Mode&unix.S_IFMT == unix.S_IFLNK
 }

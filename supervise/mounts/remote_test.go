@@ -3,6 +3,7 @@ package mounts
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -40,5 +41,36 @@ func TestMayHang(t *testing.T) {
 		if !this.MayHang(unix.AT_FDCWD, path) {
 			t.Errorf("%s: may not hang, though its mount is a server's", path)
 		}
+	}
+}
+
+// TestIsAway: what the kernel does not have in memory, or what is not there, is with a server
+// where its directory is.
+func TestIsAway(t *testing.T) {
+	dir := t.TempDir()
+	f, err := servicedir.Identify(unix.AT_FDCWD, dir, 0)
+	if err != nil || f.Mount == 0 {
+		skip(t, "the kernel does not tell mounts")
+	}
+	if err := os.Symlink(dir, filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	other := Table{remote: map[uint64]bool{1 << 40: true}}
+	this := Table{remote: map[uint64]bool{f.Mount: true}}
+	for _, path := range []string{dir, dir + "/absent", dir + "/also/absent", dir + "/link", dir + "/link/absent"} {
+		for range 2 { // the second time the kernel has it in memory, as it has to have a link
+			if strings.Contains(path, "link") {
+				os.Stat(path)
+			}
+			if (Table{}).IsAway(path) || other.IsAway(path) {
+				t.Errorf("%s: it is away, though on another mount", path)
+			}
+			if !this.IsAway(path) {
+				t.Errorf("%s: it is not away, though its mount is a server's", path)
+			}
+		}
+	}
+	if !other.IsAway(dir+"/never/../never") || !other.IsAway("relative") {
+		t.Error("a way that is not told whole is not away")
 	}
 }
