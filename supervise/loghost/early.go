@@ -9,8 +9,8 @@ import (
 )
 
 // A svlogd whose log another takes does nothing but ask for that, nor does a rsvlog for which
-// the core can settle the rest, and Go's runtime takes
-// longer to begin than all the rest does. So it asks before: with the very first
+// the core settles where that is, and Go's runtime takes longer to begin than all the rest
+// does. So it asks before: with the very first
 // instructions of the process (the entry, in assembly, of which the linker is told), and
 // ends there if it may. In every other case the runtime begins, and AskCore, or Settled, goes
 // on with what has come of it, or asks itself.
