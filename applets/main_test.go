@@ -518,7 +518,7 @@ func TestScripts(t *testing.T) {
 		switch {
 		case strings.HasPrefix(name, "sv-"):
 			bin = all
-		case name == "log-host-security":
+		case name == "log-host-security", name == "log-host-settle-security":
 			bin = self
 		}
 		t.Run(name, func(t *testing.T) {

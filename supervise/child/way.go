@@ -82,10 +82,12 @@ func refuse(w way, failed childStep, err error) bool {
 	default:
 		return false
 	}
-	refused[no].Store(true)
-	if no == noClone3 && !memoryShared() { // an emulator makes a copy in its place
+	// An emulator makes a copy in the place of what shares memory. That is known before others
+	// try the next way.
+	if no == noClone3 && !memoryShared() {
 		refused[noVfork].Store(true)
 	}
+	refused[no].Store(true)
 	return true
 }
 
