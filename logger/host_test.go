@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"runitbox/testdata/aloud"
 )
 
 // hosted runs n engines in one host, each in a directory of its own.
@@ -202,6 +204,9 @@ func TestHostPauses(t *testing.T) {
 	full.e.host.mu.Unlock()
 	full.mu.Unlock()
 	dev, err := unix.Open("/dev/full", unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err == unix.EACCES {
+		aloud.Skip(t, "this user may not write to /dev/full")
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

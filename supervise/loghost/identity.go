@@ -30,7 +30,9 @@ const (
 var sameLinks = [...]string{"root", "exe", "ns/mnt", "ns/net", "ns/pid", "ns/pid_for_children", "ns/user", "ns/ipc", "ns/uts", "ns/cgroup", "ns/time"}
 
 // sameFiles are files that tell the same.
-var sameFiles = [...]string{"cgroup", "limits", "oom_score_adj", "timerslack_ns", "personality"}
+var sameFiles = [...]string{"cgroup", "limits", "oom_score_adj", timerSlack, "personality"}
+
+const timerSlack = "timerslack_ns"
 
 // looker looks at processes, one after the other, in the same memory.
 type looker struct {
@@ -244,6 +246,9 @@ func (l *looker) told(names ...string) bool {
 	for _, name := range names {
 		text, err := l.read(name)
 		if err == unix.ENOENT || err != nil && name == "attr/current" { // a kernel without
+			continue
+		}
+		if name == timerSlack && err == unix.EPERM { // only root sees it, and nobody may do more by it
 			continue
 		}
 		if err != nil {

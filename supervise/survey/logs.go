@@ -44,18 +44,28 @@ func LogDirs(s *Service) []string {
 			return err != nil || !slices.Contains(open, real)
 		})
 	}
-	if len(dirs) == 0 {
-		dirs = own(named(scriptWords(home+"/run"), []string{home}))
-	}
+	script := func() []string { return named(scriptWords(home+"/run"), []string{home}) }
 	base := filepath.Base(s.Path)
 	if real, err := filepath.EvalSymlinks(s.Path); err == nil {
 		base = filepath.Base(real)
 	}
+	custom := func() []string {
+		return named([]string{"main", ".", "/var/log/" + base, "/var/log/sv/" + base, "/var/log/runit/" + base}, []string{home})
+	}
 	if len(dirs) == 0 {
-		dirs = own(named([]string{"main", ".", "/var/log/" + base, "/var/log/sv/" + base, "/var/log/runit/" + base}, []string{home}))
+		dirs = own(script())
+	}
+	if len(dirs) == 0 {
+		dirs = own(custom())
 	}
 	if len(dirs) == 0 && s.Log.Number > 0 {
 		dirs = slices.DeleteFunc(open, func(dir string) bool { return !strings.Contains(dir+"/", "/"+base+"/") })
+		if len(dirs) == 0 { // it may have ended a moment ago, while others go on there
+			dirs = script()
+		}
+		if len(dirs) == 0 {
+			dirs = custom()
+		}
 	}
 	slices.Sort(dirs)
 	return slices.Compact(dirs)
