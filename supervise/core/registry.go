@@ -22,11 +22,11 @@ type registry struct {
 	// scanner: of a service by key, of a unit by prefix, of a script by its tag.
 	unwritten map[string]map[string]state.Process
 	refusals  map[string]string // why services cannot be opened at present
-	lefts     map[string]left   // those that were left to a later try, by key
+	lefts     map[string]*left  // those that were left to a later try, by key
 }
 
 func newRegistry() registry {
-	return registry{services: map[string]*service{}, unwritten: map[string]map[string]state.Process{}, refusals: map[string]string{}, lefts: map[string]left{}}
+	return registry{services: map[string]*service{}, unwritten: map[string]map[string]state.Process{}, refusals: map[string]string{}, lefts: map[string]*left{}}
 }
 
 // add takes a service in, and says how many have been added since addedSince.
@@ -160,7 +160,7 @@ func (r *registry) leave(s *service, l left) {
 	defer r.mu.Unlock()
 	l.exits = l.exits || s.inbox.hasExit()
 	r.take(s)
-	r.lefts[s.key] = l
+	r.lefts[s.key] = &l
 }
 
 // refuseAs is leave for a service that was not even taken in.
@@ -168,12 +168,12 @@ func (r *registry) refuseAs(key string, l left) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.dropLeft(key)
-	r.lefts[key] = l
+	r.lefts[key] = &l
 }
 
 // dropLeft forgets it, since the service is tried again, or is gone. The registry is locked.
 func (r *registry) dropLeft(key string) {
-	if l, ok := r.lefts[key]; ok && l.dir >= 0 {
+	if l := r.lefts[key]; l != nil && l.dir >= 0 {
 		unix.Close(l.dir)
 	}
 	delete(r.lefts, key)
@@ -189,40 +189,40 @@ func (r *registry) forgetLeft(key string) {
 func (r *registry) exitLeft(key string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	l, ok := r.lefts[key]
-	if l.exits = true; ok {
-		r.lefts[key] = l
+	l := r.lefts[key]
+	if l != nil {
+		l.exits = true
 	}
-	return ok
+	return l != nil
 }
 
 // tryLeft is what is left of that key, for who alone tries it again.
-func (r *registry) tryLeft(key string) (l left, ok bool) {
+func (r *registry) tryLeft(key string) (_ left, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	l, ok = r.lefts[key]
-	if !ok || l.trying {
-		return l, false
+	l := r.lefts[key]
+	if l == nil || l.trying {
+		return left{}, false
 	}
 	l.trying = true
-	r.lefts[key] = l
-	return l, true
+	return *l, true
 }
 
 // untried says that it could not be tried.
 func (r *registry) untried(key string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if l, ok := r.lefts[key]; ok {
+	if l := r.lefts[key]; l != nil {
 		l.trying = false
-		r.lefts[key] = l
 	}
 }
 
 // exitAllLeft notes that all that is left is to exit.
 func (r *registry) exitAllLeft() {
-	for _, key := range r.allLeft() {
-		r.exitLeft(key)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, l := range r.lefts {
+		l.exits = true
 	}
 }
 

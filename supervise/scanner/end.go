@@ -15,6 +15,12 @@ type ending struct {
 	heard    bool // the core has read all that it was told
 }
 
+// endingIn is an end that begins now, and has so much time.
+func endingIn(limit time.Duration, status int) *ending {
+	now := time.Now()
+	return &ending{status: status, begun: now, deadline: now.Add(limit)}
+}
+
 // end ends the scanner: at once where the core knows what it is to do without it.
 // Process 1 stops its tree first.
 func (s *Scanner) end(status int, stops bool) {
@@ -23,11 +29,11 @@ func (s *Scanner) end(status int, stops bool) {
 		return
 	case stops:
 		s.speakAside() // that of the tree's log service is to end
-		s.stop = &ending{status: status, deadline: time.Now().Add(s.StopTime), begun: time.Now()}
+		s.stop = endingIn(s.StopTime, status)
 	case s.leaving != nil && s.leaving.status >= status:
 		return
 	default:
-		s.leaving = &ending{status: status, deadline: time.Now().Add(leaveTime), begun: time.Now()}
+		s.leaving = endingIn(leaveTime, status)
 	}
 	if status != 0 && !stops {
 		for _, e := range s.entries {

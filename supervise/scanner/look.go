@@ -189,10 +189,27 @@ func (d *directory) look(req request, tell func(finding)) {
 		l.names = slices.Delete(l.names, i, i+1)
 	}
 	answers := d.ask(l.dir, l.names, one, some)
+	if l.tight {
+		answers = runningFirst(answers)
+	}
 	if !req.first {
 		d.watcher.watchTargets(d, d.targets(l), l.mounts)
 	}
 	tell(finding{answers: answers, quiet: l.quiet, again: l.again, odd: l.odd})
+}
+
+// runningFirst puts before all others what something may run of.
+func runningFirst(answers []answer) []answer {
+	runs := make([]answer, 0, len(answers))
+	var rest []answer
+	for _, a := range answers {
+		if a.runs {
+			runs = append(runs, a)
+		} else {
+			rest = append(rest, a)
+		}
+	}
+	return append(runs, rest...)
 }
 
 // askPatiently asks about what all others wait for, though not for ever.

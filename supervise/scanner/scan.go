@@ -2,7 +2,6 @@ package scanner
 
 import (
 	"errors"
-	"slices"
 	"time"
 
 	"runitbox/applets/slim/fmt"
@@ -198,8 +197,8 @@ func (s *Scanner) drop(unknown map[string]bool) {
 	}
 }
 
-// beginAll begins with what is new, as far as there is room: first, and in any case, with what
-// runs since an earlier scanner.
+// beginAll begins with what is new, as far as there is room, and in any case with what runs
+// since an earlier scanner: that comes first.
 func (s *Scanner) beginAll(fresh []answer, now time.Time) {
 	if len(fresh) == 0 {
 		return
@@ -212,7 +211,6 @@ func (s *Scanner) beginAll(fresh []answer, now time.Time) {
 			leaving[e.name] = true
 		}
 	}
-	slices.SortStableFunc(fresh, func(a, b answer) int { return order(b.runs) - order(a.runs) })
 	for _, a := range fresh {
 		old, ripe := s.entries[a.key], s.ripe(a, now)
 		switch {
@@ -240,13 +238,6 @@ func (s *Scanner) beginAll(fresh []answer, now time.Time) {
 			s.offer(e)
 		}
 	}
-}
-
-func order(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 // lacksRun says whether err, of unready, is about ./run: what has no log service yet

@@ -52,19 +52,18 @@ func LogDirs(s *Service) []string {
 	custom := func() []string {
 		return named([]string{"main", ".", "/var/log/" + base, "/var/log/sv/" + base, "/var/log/runit/" + base}, []string{home})
 	}
-	if len(dirs) == 0 {
-		dirs = own(script())
+	byName := func() []string {
+		return slices.DeleteFunc(slices.Clone(open), func(dir string) bool { return !strings.Contains(dir+"/", "/"+base+"/") })
 	}
-	if len(dirs) == 0 {
-		dirs = own(custom())
-	}
-	if len(dirs) == 0 && s.Log.Number > 0 {
-		dirs = slices.DeleteFunc(open, func(dir string) bool { return !strings.Contains(dir+"/", "/"+base+"/") })
-		if len(dirs) == 0 { // it may have ended a moment ago, while others go on there
-			dirs = script()
-		}
+	for _, find := range []func() []string{
+		func() []string { return own(script()) },
+		func() []string { return own(custom()) },
+		byName,
+		script, // it may have ended a moment ago, while others go on in its process
+		custom,
+	} {
 		if len(dirs) == 0 {
-			dirs = custom()
+			dirs = find()
 		}
 	}
 	slices.Sort(dirs)
