@@ -48,7 +48,8 @@ for option in '' -P; do
 	test $web != $(cat tree/web/supervise/pid)
 	grep -v 'starting another' err && exit 1
 	kill -HUP $P; wait $P || test $? = 111
-	soon grep -q down tree/web/supervise/stat; soon grep -q down tree/one/supervise/stat
+	gone() { [ ! -e /proc/$C ]; }; soon gone # the core is through with all of them, and writes no more
+	grep -q down tree/web/supervise/stat; grep -q down tree/one/supervise/stat
 done
 END
 unshare -Urmpf --mount-proc sh -ex inner
