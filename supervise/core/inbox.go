@@ -41,6 +41,7 @@ const (
 	evLend                     // others are to write to its log service
 	evAsksHost                 // the process of a log service asks for a host
 	evLodged                   // a host has taken a log service, or has not
+	evWrite                    // status files that were put off are to be written
 )
 
 // event is what happens to a service.
@@ -178,7 +179,12 @@ func (s *service) handle(ev event) {
 		if ev.cmd == machine.CmdExit {
 			s.detached = before // see hasExit
 		}
+		s.putsOff = ev.cmd == machine.CmdExit
 		s.command(&s.main, ev.cmd)
+		s.putsOff = false
+		s.writeSoon()
+	case evWrite:
+		s.writeStale()
 	case evDetach:
 		s.detached = true
 	case evRepair:

@@ -67,7 +67,7 @@ type ending struct {
 
 // kernel is what processes asks of the kernel.
 type kernel struct {
-	wait    func(use *proc.Usage) (pid int, ws unix.WaitStatus, ok bool) // waits for an end; not ok: there is no child
+	wait    func(block bool, use *proc.Usage) (pid int, ws unix.WaitStatus, ok bool) // finds one that has ended, or waits for one; not ok: there is none
 	peek    func(pid int, use *proc.Usage) (ws unix.WaitStatus, ended bool)
 	collect func(pid int)
 	list    func() []int  // all children
@@ -83,7 +83,13 @@ func newProcesses(given bool) *processes {
 		seen: func(int) {},
 	}
 	ps.kernel = kernel{
-		wait: func(use *proc.Usage) (int, unix.WaitStatus, bool) { return proc.PeekDead(0, use) },
+		wait: func(block bool, use *proc.Usage) (int, unix.WaitStatus, bool) {
+			flags := unix.WNOHANG
+			if block {
+				flags = 0
+			}
+			return proc.PeekDead(flags, use)
+		},
 		peek: proc.PeekChild,
 		collect: func(pid int) {
 			for {

@@ -35,9 +35,12 @@ type dead struct {
 
 func (d *dead) kernel() kernel {
 	return kernel{
-		wait: func(*proc.Usage) (int, unix.WaitStatus, bool) {
+		wait: func(block bool, _ *proc.Usage) (int, unix.WaitStatus, bool) {
 			d.mu.Lock()
 			defer d.mu.Unlock()
+			if !block && len(d.pids) == 0 {
+				return 0, 0, false
+			}
 			for d.asked++; len(d.pids) == 0; {
 				if d.over {
 					panic("over")
@@ -246,6 +249,10 @@ func TestProcesses(t *testing.T) {
 			"11 ended with 8 | 10 | 12 ended with 9 | 10 | 10 ended with 7"},
 		{"what is left of one who does not record is not asked for again and again",
 			web + "dies 10 7; wait; asked; wait; asked", "2 | 2"},
+		{"many that end at once are told at once",
+			web + "expect db; holds db 11; knows db 11; expect mail; holds mail 12; knows mail 12; " +
+				"dies 10 7; dies 11 8; dies 12 9; record web; record mail; asked; record db; corpses",
+			"10 ended with 7 | 12 ended with 9 | 3 | 11 ended with 8"},
 		{"a stranger is collected at once",
 			"dies 30 1; corpses", ""},
 		{"a stranger waits while something is being made",

@@ -51,9 +51,15 @@ func poke(c chan struct{}) {
 // reap has owners told of the ends of children, for ever.
 func (ps *processes) reap() {
 	patience := time.NewTimer(0)
+	crowd := 0 // how many ends in a row were there already when it was waited for the next
 	for {
 		var use proc.Usage
-		pid, ws, ok := ps.kernel.wait(&use)
+		crowd++
+		pid, ws, ok := ps.kernel.wait(false, &use)
+		if !ok {
+			crowd = 0
+			pid, ws, ok = ps.kernel.wait(true, &use)
+		}
 		if !ok { // there is no child
 			select {
 			case <-ps.wake:
@@ -62,6 +68,10 @@ func (ps *processes) reap() {
 			continue
 		}
 		ps.died(pid, ws, use)
+		if ps.isCrowd(crowd) {
+			crowd = 0
+			ps.look(false)
+		}
 		// The kernel tells of a corpse that is left again and again, and of none
 		// behind it. As a rule it is collected in less time than any other way to
 		// look for those would take. A timer is only for where somebody is held up already,
@@ -96,7 +106,7 @@ func (ps *processes) lookAround() {
 	ps.kernel.signal(true)
 	defer ps.kernel.signal(false)
 	for {
-		ps.look()
+		ps.look(ps.given)
 		for woken := false; !woken; {
 			if !ps.left() {
 				return
@@ -110,8 +120,21 @@ func (ps *processes) lookAround() {
 	}
 }
 
-// look finds the children that have ended among all.
-func (ps *processes) look() {
+// isCrowd says whether so many have ended one right behind the other that it takes less to
+// ask for each child once, and tell all owners at once, than to go on one by one, as where a
+// tree is told to exit: an owner is woken for each end, and the reaper again behind it.
+func (ps *processes) isCrowd(ends int) bool {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	return ends > 0 && ends >= len(ps.known)/crowdShare
+}
+
+// crowdShare is for how many children it may be asked, for each that has ended: that takes as
+// long as to tell of one end alone.
+const crowdShare = 32
+
+// look finds the children that have ended among those that are known, or among all.
+func (ps *processes) look(all bool) {
 	var pids []int
 	ps.mu.Lock()
 	for pid, p := range ps.known {
@@ -120,7 +143,7 @@ func (ps *processes) look() {
 		}
 	}
 	ps.mu.Unlock()
-	if ps.given {
+	if all {
 		pids = append(pids, ps.kernel.list()...)
 	}
 	for _, pid := range pids {

@@ -77,6 +77,7 @@ type unit struct {
 	want     state.Want      // the standing order, as the record is to tell it
 
 	unwritten bool // pid, stat or status could not be written
+	stale     bool // they are to be written soon, unless that is done for another reason before
 
 	written struct { // what the files say
 		any    bool
@@ -102,6 +103,7 @@ type service struct {
 	unfed       bool         // the log service was told to end by closing the pipe
 	badLog      bool         // ./log is no directory, and that was said
 	inline      bool         // what is to be made is put into orders
+	putsOff     bool         // status files are not written at once
 	looked      bool         // its directory was just read
 	names       policy.Names // what is in it, as it was read last
 	needs       bool         // it needs others
@@ -250,7 +252,11 @@ func (s *service) feed(u *unit, ev machine.Event) {
 	}
 	s.takeOut()
 	s.do(u, row.Do, ev) // first: that down is wanted is written together with the TERM
-	if !row.Later {
+	switch {
+	case row.Later:
+	case s.putsOff:
+		u.stale = true
+	default:
 		u.write()
 	}
 	if u == &s.main {

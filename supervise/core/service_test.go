@@ -176,6 +176,50 @@ func TestWrittenWhenItRuns(t *testing.T) {
 	})
 }
 
+// Where there is more to be done than there are places, as when a tree is told to exit, the
+// signal comes first: the files are written when there is a place, or with the end.
+func TestWrittenWhenThereIsAPlace(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		dies   bool // before there is a place
+		before string
+		after  string
+	}{
+		{"it takes its time", false, "run\n", "run, want exit\n"},
+		{"it ends before", true, "down\n", "down\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sc := newScene(t)
+				o := sc.made()
+				free := make(chan struct{})
+				for range poolMax {
+					sc.core.pool.runStart(func(*worker) { <-free })
+				}
+				synctest.Wait()
+				sc.command(machine.CmdExit)
+				if tt.dies {
+					sc.dies(o, 15)
+				}
+				stat := func(want string) {
+					t.Helper()
+					if got, err := sys.Slurp(sc.dir.FD, "supervise/stat", 64); string(got) != want || err != nil {
+						t.Errorf("%q, %v, want %q", got, err, want)
+					}
+				}
+				stat(tt.before)
+				close(free)
+				synctest.Wait()
+				stat(tt.after)
+				if !tt.dies {
+					sc.dies(o, 15)
+				}
+				<-sc.over
+			})
+		})
+	}
+}
+
 // Commands are obeyed during the rest: up ends it, exit ends all at once.
 func TestCommandsDuringTheRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 // write brings pid, stat and status up to date, later where that fails now.
 func (u *unit) write() {
 	u.writeEnd()
+	u.stale = false
 	if !u.svc.published {
 		return
 	}
@@ -19,6 +20,27 @@ func (u *unit) write() {
 	if u.unwritten = err != nil; u.unwritten {
 		u.svc.warnOnDeleted(err)
 		u.svc.repairLater()
+	}
+}
+
+// writeSoon has the status files written that were put off, when nothing more urgent is
+// to be done. Where a whole tree is told to exit each process is so told before files are
+// written for any, and most have ended by then: what has happened is written once.
+func (s *service) writeSoon() {
+	for _, u := range s.units() {
+		if u.stale {
+			s.core.pool.runOpen(func(*worker) { s.post(event{kind: evWrite}) })
+			return
+		}
+	}
+}
+
+// writeStale writes the status files that are still to be written.
+func (s *service) writeStale() {
+	for _, u := range s.units() {
+		if u.stale {
+			u.write()
+		}
 	}
 }
 
