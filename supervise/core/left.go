@@ -22,8 +22,14 @@ type left struct {
 	trying bool // the core itself opens it again
 }
 
-// leftTime is how long the core waits before it tries again.
-const leftTime = time.Second
+// leftTime is how long the core waits before it tries again, and leftTurn until it looks
+// whether another has had its turn. One that takes longer than leftSlow, as at a disk that
+// hangs, is not waited for.
+const (
+	leftTime = time.Second
+	leftTurn = 5 * time.Millisecond
+	leftSlow = 200 * time.Millisecond
+)
 
 // leave has a service that is left tried again, by whom there is. What was told to all while it
 // could not hear that counts for it.
@@ -46,9 +52,13 @@ func (c *Core) takeUpAll() {
 	}
 }
 
-// takeUp tries to take in a service that is left.
+// takeUp tries to take in a service that is left, when no other is: where descriptors are short
+// each would take what another lacks, again and again, and none would be open.
 func (c *Core) takeUp(key string) {
-	l, ok := c.services.tryLeft(key)
+	l, ok, busy := c.services.tryLeft(key)
+	if busy {
+		time.AfterFunc(leftTurn, func() { c.takeUp(key) })
+	}
 	if !ok {
 		return
 	}
@@ -57,10 +67,12 @@ func (c *Core) takeUp(key string) {
 		switch {
 		case err != nil:
 			c.services.untried(key)
+			c.services.tried(key)
 			c.leave(key)
 		case dir.FD < 0: // it cannot be found any more
 			c.procs.unreserve(key)
 			c.services.forgetLeft(key)
+			c.services.tried(key)
 			c.notice()
 		case l.exits:
 			c.add(key, l.name, dir, stash{}, wire.StateExit, "")
@@ -94,11 +106,18 @@ func (c *Core) openLeft(key string, l left) (servicedir.Dir, error) {
 	return none, err
 }
 
+// finds says whether the name leads, in the scanner's directory, to the service of that key.
+func (c *Core) finds(name, key string) bool {
+	f, err := servicedir.Identify(unix.AT_FDCWD, c.dir+"/"+name, 0)
+	return err == nil && f.Key() == key
+}
+
 // leftAs is what is to be left of a service that cannot be opened. Of one that is to exit the
-// directory is kept open, if that is possible.
+// directory is kept open, if that is possible, and where descriptors are short only if it cannot
+// be found otherwise: what is kept open for all of them would leave no room for one.
 func (s *service) leftAs() left {
 	l := left{name: s.name, exits: s.exits, dir: -1}
-	if s.exits || s.inbox.hasExit() {
+	if (s.exits || s.inbox.hasExit()) && !(s.core.descriptors.isTight() && s.core.finds(s.name, s.key)) {
 		if fd, err := unix.FcntlInt(uintptr(s.dir.FD), unix.F_DUPFD_CLOEXEC, 3); err == nil {
 			l.dir = fd
 		}

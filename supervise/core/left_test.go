@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"runitbox/supervise/servicedir"
 	"runitbox/supervise/state"
 	"runitbox/supervise/wire"
 )
@@ -97,12 +98,21 @@ func TestLeftIsTold(t *testing.T) {
 	if c.services.exit("key", exitAll) || c.services.count() != 0 || c.services.isEmpty() {
 		t.Error("it is not left")
 	}
-	if l, ok := c.services.tryLeft("key"); !ok || l.name != "web" {
+	if l, ok, _ := c.services.tryLeft("key"); !ok || l.name != "web" {
 		t.Errorf("left is %+v, %t", l, ok)
 	}
-	if _, ok := c.services.tryLeft("key"); ok {
+	if _, ok, _ := c.services.tryLeft("key"); ok {
 		t.Error("two try it")
 	}
+	c.refuse("next", "next", false)
+	if _, ok, busy := c.services.tryLeft("next"); ok || !busy {
+		t.Error("two are tried at once")
+	}
+	c.services.tried("key")
+	if _, ok, _ := c.services.tryLeft("next"); !ok {
+		t.Error("the next is not tried")
+	}
+	c.services.forgetLeft("next")
 	again, _ := openService(t, c)
 	c.services.add(again)
 	if len(c.services.lefts) != 0 {
@@ -117,5 +127,43 @@ func TestLeftIsTold(t *testing.T) {
 	c.services.forgetLeft("other")
 	if !c.services.isEmpty() {
 		t.Error("something is left")
+	}
+}
+
+// Where descriptors are short the directory of what is to exit is kept open only if its name
+// does not lead there any more.
+func TestLeftKeepsFew(t *testing.T) {
+	for _, tt := range []struct {
+		name         string
+		tight, found bool
+		keeps        bool
+	}{
+		{"there are enough", false, true, true},
+		{"there are few", true, true, false},
+		{"there are few, and the link is gone", true, false, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := bareCore(t)
+			s, path := closable(t, c)
+			defer unix.Close(s.dir.FD)
+			f, err := servicedir.Identify(unix.AT_FDCWD, path, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.exits, s.name, s.key, c.dir = true, filepath.Base(path), f.Key(), filepath.Dir(path)
+			if !tt.found {
+				s.name = "gone"
+			}
+			if tt.tight {
+				c.descriptors = budget{room: 1}
+			}
+			l := s.leftAs()
+			if l.dir >= 0 {
+				unix.Close(l.dir)
+			}
+			if keeps := l.dir >= 0; keeps != tt.keeps {
+				t.Errorf("kept open: %t", keeps)
+			}
+		})
 	}
 }

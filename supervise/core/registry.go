@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -23,6 +24,8 @@ type registry struct {
 	unwritten map[string]map[string]state.Process
 	refusals  map[string]string // why services cannot be opened at present
 	lefts     map[string]*left  // those that were left to a later try, by key
+	turn      string            // which of them the core itself tries to open; "" for none
+	turnAt    time.Time         // since when
 }
 
 func newRegistry() registry {
@@ -196,16 +199,29 @@ func (r *registry) exitLeft(key string) bool {
 	return l != nil
 }
 
-// tryLeft is what is left of that key, for who alone tries it again.
-func (r *registry) tryLeft(key string) (_ left, ok bool) {
+// tryLeft is what is left of that key, for who alone tries it again. Another that is being
+// tried is to be waited for.
+func (r *registry) tryLeft(key string) (_ left, ok, busy bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	l := r.lefts[key]
 	if l == nil || l.trying {
-		return left{}, false
+		return left{}, false, false
 	}
-	l.trying = true
-	return *l, true
+	if r.turn != "" && time.Since(r.turnAt) < leftSlow {
+		return left{}, false, true
+	}
+	l.trying, r.turn, r.turnAt = true, key, time.Now()
+	return *l, true, false
+}
+
+// tried says that who had the turn has tried.
+func (r *registry) tried(key string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.turn == key {
+		r.turn = ""
+	}
 }
 
 // untried says that it could not be tried.

@@ -147,6 +147,7 @@ func (c *Core) add(key, name string, dir servicedir.Dir, k stash, state, tags st
 func (c *Core) enter(s *service, k stash, dropped bool) {
 	defer s.crash()
 	err := c.admit(s, k)
+	c.services.tried(s.key)
 	if err == nil || err == errNothing {
 		c.procs.unreserve(s.key)
 		c.services.opened(s.key)
