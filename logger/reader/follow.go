@@ -1,6 +1,7 @@
 package reader
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"golang.org/x/sys/unix"
@@ -8,7 +9,8 @@ import (
 	"runitbox/applets/slim/fmt"
 )
 
-// watcher knows in which directories something has happened.
+// watcher knows in which directories something has happened, and what became of the files
+// that were current there.
 type watcher struct {
 	fd int
 	of map[int32][]*source
@@ -32,9 +34,22 @@ func (r *Reader) Follow() error {
 // FD is the descriptor to wait for.
 func (r *Reader) FD() int { return r.notify.fd }
 
+// half is the former name in a rename; the kernel tells the new one under the same cookie.
+type half struct {
+	cookie uint32
+	name   string
+}
+
+// drain takes note of what has happened in the directories that are followed.
+func (r *Reader) drain() {
+	if r.notify != nil {
+		r.notify.drain()
+	}
+}
+
 // Pump tells what has been written since.
 func (r *Reader) Pump() error {
-	r.notify.drain(r.sources)
+	r.drain()
 	return r.merge()
 }
 
@@ -48,8 +63,9 @@ func (w *watcher) add(s *source) error {
 	return nil
 }
 
-// drain reads the events that there are.
-func (w *watcher) drain(all []*source) {
+// drain reads the events that there are. The kernel has an event of a rename ready before
+// whoever renames goes on.
+func (w *watcher) drain() {
 	var buf [4096]byte
 	for {
 		n, err := unix.Read(w.fd, buf[:])
@@ -58,19 +74,52 @@ func (w *watcher) drain(all []*source) {
 		}
 		for at := 0; at+unix.SizeofInotifyEvent <= n; {
 			number := int32(binary.NativeEndian.Uint32(buf[at:]))
-			mask := binary.NativeEndian.Uint32(buf[at+4:])
-			at += unix.SizeofInotifyEvent + int(binary.NativeEndian.Uint32(buf[at+12:]))
-			concerned := w.of[number]
+			mask, cookie := binary.NativeEndian.Uint32(buf[at+4:]), binary.NativeEndian.Uint32(buf[at+8:])
+			begin := at + unix.SizeofInotifyEvent
+			at = begin + int(binary.NativeEndian.Uint32(buf[at+12:]))
+			name, _, _ := bytes.Cut(buf[begin:at], []byte{0})
 			if mask&unix.IN_Q_OVERFLOW != 0 {
-				concerned = all
+				for _, some := range w.of {
+					for _, s := range some {
+						s.dirty, s.left, s.missed = true, nil, true
+					}
+				}
 			}
-			for _, s := range concerned {
+			for _, s := range w.of[number] {
 				s.dirty = true
+				if mask&(unix.IN_MOVED_FROM|unix.IN_MOVED_TO) != 0 {
+					s.renamed(mask, cookie, string(name))
+				}
 			}
 			if mask&unix.IN_IGNORED != 0 {
 				delete(w.of, number)
 			}
 		}
+	}
+}
+
+// renamed takes note of each half of a rename of what is or was current. svlogd makes
+// current a finished log at once; others call it previous, and have a processor write
+// processed, which becomes the log, before they rename the next.
+func (s *source) renamed(mask, cookie uint32, name string) {
+	if mask&unix.IN_MOVED_FROM != 0 {
+		if s.half = (half{cookie, name}); name == current {
+			s.left = append(s.left, "")
+		}
+		return
+	}
+	if _, ok := rotated(name); !ok || cookie != s.half.cookie {
+		return
+	}
+	if from := s.half.name; from != current && from != "previous" && from != "processed" {
+		return
+	}
+	label, last := name[:25], len(s.left)-1
+	switch {
+	case last >= 0 && s.left[last] == "":
+		s.left[last] = label
+	case s.away && s.half.name != current:
+		s.known[0][label], s.away = true, false
 	}
 }
 
