@@ -3,6 +3,7 @@ package reader
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -33,12 +34,6 @@ func (r *Reader) Follow() error {
 
 // FD is the descriptor to wait for.
 func (r *Reader) FD() int { return r.notify.fd }
-
-// half is the former name in a rename; the kernel tells the new one under the same cookie.
-type half struct {
-	cookie uint32
-	name   string
-}
 
 // drain takes note of what has happened in the directories that are followed.
 func (r *Reader) drain() {
@@ -74,21 +69,21 @@ func (w *watcher) drain() {
 		}
 		for at := 0; at+unix.SizeofInotifyEvent <= n; {
 			number := int32(binary.NativeEndian.Uint32(buf[at:]))
-			mask, cookie := binary.NativeEndian.Uint32(buf[at+4:]), binary.NativeEndian.Uint32(buf[at+8:])
+			mask := binary.NativeEndian.Uint32(buf[at+4:])
 			begin := at + unix.SizeofInotifyEvent
 			at = begin + int(binary.NativeEndian.Uint32(buf[at+12:]))
 			name, _, _ := bytes.Cut(buf[begin:at], []byte{0})
 			if mask&unix.IN_Q_OVERFLOW != 0 {
 				for _, some := range w.of {
 					for _, s := range some {
-						s.dirty, s.left, s.missed = true, nil, true
+						s.dirty, s.left, s.missed, s.away, s.strays = true, nil, true, false, true
 					}
 				}
 			}
 			for _, s := range w.of[number] {
 				s.dirty = true
-				if mask&(unix.IN_MOVED_FROM|unix.IN_MOVED_TO) != 0 {
-					s.renamed(mask, cookie, string(name))
+				if mask&(unix.IN_MOVED_FROM|unix.IN_MOVED_TO|unix.IN_CREATE) != 0 {
+					s.renamed(mask, string(name))
 				}
 			}
 			if mask&unix.IN_IGNORED != 0 {
@@ -98,28 +93,28 @@ func (w *watcher) drain() {
 	}
 }
 
-// renamed takes note of each half of a rename of what is or was current. svlogd makes
-// current a finished log at once; others call it previous, and have a processor write
-// processed, which becomes the log, before they rename the next.
-func (s *source) renamed(mask, cookie uint32, name string) {
+// renamed takes note of what becomes of current. svlogd renames it to a finished log. Others
+// call it previous first, and rename or link that, or what a processor has made of it, to a
+// finished log before they do the same with the next.
+func (s *source) renamed(mask uint32, name string) {
 	if mask&unix.IN_MOVED_FROM != 0 {
-		if s.half = (half{cookie, name}); name == current {
+		if name == current {
 			s.left = append(s.left, "")
 		}
 		return
 	}
-	if _, ok := rotated(name); !ok || cookie != s.half.cookie {
-		return
-	}
-	if from := s.half.name; from != current && from != "previous" && from != "processed" {
+	if _, ok := rotated(name); !ok {
 		return
 	}
 	label, last := name[:25], len(s.left)-1
 	switch {
+	case s.known[0][label] || s.known[1][label] || slices.Contains(s.left, label):
 	case last >= 0 && s.left[last] == "":
 		s.left[last] = label
-	case s.away && s.half.name != current:
+	case s.away:
 		s.known[0][label], s.away = true, false
+	default:
+		s.strays = true
 	}
 }
 

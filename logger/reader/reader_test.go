@@ -385,7 +385,7 @@ func TestFollowOrder(t *testing.T) {
 		{"a processor changes what it gets", "write a; look; hand 100; shout 100; write b; look; hand 50; write c; hand 40; write d; shout 50; look; shout 40; look", "a b c d"},
 		{"logs are alike", "write a; look; rotate 100; delete 100; write a; rotate 200; write a; look", "a a a"},
 		{"current is called previous, then processed", "write a; look; leave; write b; look; process 100; write c; look; leave; process 50; write d; look", "a b c d"},
-		{"what was never seen but as previous comes with the next", "write a; look; leave; process 100; write b; leave; write c; look; process 50; leave; write d; look", "a c b d"},
+		{"what was never seen but as previous comes late", "write a; look; leave; process 100; write b; leave; write c; look; process 50; look; write d; look", "a c b d"},
 		{"current is taken away", "write a; look; leave; write b; look; rotate 50; write c; rotate 40; write d; look", "a b c d"},
 		{"the kernel has not told it all", "write a; look; rotate 100; write b; overflow; rotate 110; write c; look", "a b c"},
 		{"two logs back something is added", "write a; look; rotate 100; write b; rotate 50; write c; look; add 100 d; look; add 50 e; look", "a b c d e"},

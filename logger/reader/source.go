@@ -27,9 +27,9 @@ type source struct {
 	now    *os.File           // current, for when its turn comes
 	known  [2]map[string]bool // labels of the finished logs in the last list and in that before
 	left   []string           // labels of what was current from the file at hand on; "" where there is none yet
-	half   half               // the last rename of which the kernel has told the former name
 	missed bool               // the kernel has not told all of them
 	away   bool               // the file that was current before had no label yet at the last look
+	strays bool               // there may be finished logs that are not known and were not current since
 
 	name  string    // of the file that is being read
 	in    io.Reader // nil: the next file is to be opened
@@ -96,7 +96,7 @@ func (s *source) fill() bool {
 		case s.live && s.r.following && errors.Is(err, io.EOF):
 			switch s.atEnd() {
 			case waits:
-				if s.have == 0 && !s.rest && s.late() {
+				if s.have == 0 && !s.rest && (s.late() || s.stray()) {
 					continue
 				}
 				return false
@@ -192,7 +192,7 @@ func (s *source) look(first bool) (found bool, err error) {
 	}
 	slices.SortStableFunc(fresh, func(a, b string) int { return place(a) - place(b) })
 	s.files, s.now = fresh, now
-	s.left, s.missed = slices.Clone(s.left[later:]), false
+	s.left, s.missed, s.strays = slices.Clone(s.left[later:]), false, false
 	return true, nil
 }
 
@@ -217,11 +217,32 @@ func (s *source) late() bool {
 		info, err := f.Stat()
 		at, _ := f.Seek(0, io.SeekCurrent)
 		if err == nil && info.Size() > at {
-			s.resumed, s.file, s.in, s.live = s.file, f, f, false
+			if s.file != nil {
+				s.resumed = s.file
+			}
+			s.file, s.in, s.live = f, f, false
 			return true
 		}
 	}
 	return false
+}
+
+// stray turns to finished logs that were called previous, and had no name else, when those
+// after them were read.
+func (s *source) stray() bool {
+	if !s.strays {
+		return false
+	}
+	names, err := listFiles(s.dir)
+	if err != nil || !isAt(s.file, s.dir+"/"+current) { // current itself may be one of them
+		return false
+	}
+	s.strays = false
+	if s.files = s.unseen(names); len(s.files) == 0 {
+		return false
+	}
+	s.resumed, s.file, s.in, s.live = s.file, nil, nil, false
+	return true
 }
 
 // unseen are those finished logs that were in neither of the last two lists. One list may
@@ -281,14 +302,14 @@ func (s *source) next() bool {
 	for {
 		var err error
 		switch {
-		case s.resumed != nil:
-			s.name, s.file, s.in, s.live, s.resumed = current, s.resumed, s.resumed, true, nil
-			return true
 		case s.late():
 			return true
 		case len(s.files) > 0:
 			s.name, s.files = s.files[0], s.files[1:]
 			s.file, err = openFinished(s.dir, s.name)
+		case s.resumed != nil:
+			s.name, s.file, s.in, s.live, s.resumed = current, s.resumed, s.resumed, true, nil
+			return true
 		case s.now != nil:
 			s.name, s.file, s.now, s.live = current, s.now, nil, true
 		default:
