@@ -361,7 +361,7 @@ func visible(text []byte) string {
 	return strings.Join(parts, "\t")
 }
 
-// unpackWith has a program unpack a file.
+// unpackWith has a program unpack a file, of which nothing has been read but by ReadAt.
 func unpackWith(program string, from *os.File) (io.Reader, func() error, error) {
 	path, err := programPath(program)
 	if err != nil {
@@ -372,13 +372,7 @@ func unpackWith(program string, from *os.File) (io.Reader, func() error, error) 
 		return nil, nil, err
 	}
 	defer out.Close()
-	file, err := os.Open(from.Name()) // its own place in the file
-	if err != nil {
-		in.Close()
-		return nil, nil, err
-	}
-	defer file.Close()
-	p, err := os.StartProcess(path, []string{program, "-dc"}, &os.ProcAttr{Files: []*os.File{file, out, os.Stderr}})
+	p, err := os.StartProcess(path, []string{program, "-dc"}, &os.ProcAttr{Files: []*os.File{from, out, os.Stderr}})
 	if err != nil {
 		in.Close()
 		return nil, nil, fmt.Errorf("unable to start %s: %w", program, err)

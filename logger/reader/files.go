@@ -2,11 +2,15 @@ package reader
 
 import (
 	"bytes"
+	"cmp"
+	"errors"
 	"io"
 	"os"
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // current is the file that a logger writes.
@@ -90,7 +94,7 @@ func listFiles(dir string) ([]string, error) {
 func survey(dir string, opened func()) (names []string, now *os.File, name string, err error) {
 	var before []string // what was listed before current was opened
 	for try := range 100 {
-		now, err = os.Open(dir + "/" + current)
+		now, err = openFile(dir + "/" + current)
 		if err != nil && !os.IsNotExist(err) {
 			return nil, nil, "", err
 		}
@@ -142,6 +146,25 @@ func indexOf(f *os.File, dir string, names []string) int {
 	return -1
 }
 
+// openFile opens a file. What is none is not opened: whom a log belongs to may put anything
+// there, such as a FIFO, for which its reader would wait, or a link to a device.
+func openFile(path string) (*os.File, error) {
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+		return nil, cmp.Or(err, errNoFile)
+	}
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() { // it was replaced meanwhile
+		f.Close()
+		return nil, cmp.Or(err, errNoFile)
+	}
+	return f, nil
+}
+
+var errNoFile = errors.New("not a regular file")
+
 // isAt says whether f is what path names.
 func isAt(f *os.File, path string) bool {
 	here, err1 := f.Stat()
@@ -152,14 +175,14 @@ func isAt(f *os.File, path string) bool {
 // openFinished opens a finished log, which a processor may have given the other
 // suffix meanwhile.
 func openFinished(dir, name string) (*os.File, error) {
-	f, err := os.Open(dir + "/" + name)
+	f, err := openFile(dir + "/" + name)
 	if !os.IsNotExist(err) {
 		return f, err
 	}
 	names, _ := listFiles(dir)
 	for _, other := range names {
 		if other[:25] == name[:25] {
-			return os.Open(dir + "/" + other)
+			return openFile(dir + "/" + other)
 		}
 	}
 	return nil, err

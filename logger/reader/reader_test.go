@@ -3,6 +3,7 @@ package reader
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand"
@@ -689,6 +690,39 @@ func TestTwoWriters(t *testing.T) {
 		}
 	}
 	r.Close()
+}
+
+// TestNoFiles: what stands in the place of a log and is no file is told of, and nobody waits
+// for it.
+func TestNoFiles(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mkfifo(dir+"/"+label(at(1))+".s", 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/dev/zero", dir+"/"+label(at(2))+".s"); err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir, label(at(3))+".s", label(at(3))+" file\n")
+	var got, warned said
+	r := newReader(t, &got)
+	r.Warn = func(err error) {
+		warned.lines = append(warned.lines, strings.TrimPrefix(err.Error(), "unable to read "+dir+"/"))
+	}
+	write(t, dir, current, "now\n")
+	read(t, r, dir)
+	if diff := cmp.Diff([]string{"0 file", "0 now"}, got.lines); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{label(at(1)) + ".s: not a regular file", label(at(2)) + ".s: not a regular file"}, warned.lines); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	os.Remove(dir + "/current")
+	if err := unix.Mkfifo(dir+"/current", 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := newReader(t, &got).Add(dir, time.Time{}); !errors.Is(err, errNoFile) {
+		t.Errorf("current is a FIFO: %v", err)
+	}
 }
 
 // TestDeleted: what is deleted between the look at a directory and the reading is not
