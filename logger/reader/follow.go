@@ -3,6 +3,7 @@ package reader
 import (
 	"bytes"
 	"encoding/binary"
+	"path/filepath"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -18,7 +19,7 @@ type watcher struct {
 }
 
 // events are those after which there may be something to read.
-const events = unix.IN_MODIFY | unix.IN_CREATE | unix.IN_MOVED_TO | unix.IN_MOVED_FROM | unix.IN_DELETE_SELF
+const events = unix.IN_MODIFY | unix.IN_CREATE | unix.IN_MOVED_TO | unix.IN_MOVED_FROM | unix.IN_DELETE_SELF | unix.IN_MOVE_SELF
 
 // Follow has the reader go on with what is written later. It is called before the first
 // directory is added; then FD is readable when there may be something to read.
@@ -48,14 +49,29 @@ func (r *Reader) Pump() error {
 	return r.merge()
 }
 
+// add watches the directory of s.
 func (w *watcher) add(s *source) error {
-	n, err := unix.InotifyAddWatch(w.fd, s.dir, events|unix.IN_ONLYDIR)
-	if err != nil {
-		return err
+	n, err := w.addPath(s, s.dir, events)
+	if err == nil {
+		s.watch = n
 	}
-	s.watch = n
-	w.of[int32(n)] = append(w.of[int32(n)], s)
-	return nil
+	return err
+}
+
+// addPath has events of a directory concern s, besides what they do already.
+func (w *watcher) addPath(s *source, path string, events uint32) (number int32, err error) {
+	n, err := unix.InotifyAddWatch(w.fd, path, events|unix.IN_ONLYDIR|unix.IN_MASK_ADD)
+	if number = int32(n); err == nil && !slices.Contains(w.of[number], s) {
+		w.of[number] = append(w.of[number], s)
+	}
+	return number, err
+}
+
+// renew watches the directory that is now where that of s was, or what it is to come into.
+// To what was there before somebody may still write, so it is watched, too.
+func (w *watcher) renew(s *source) {
+	w.addPath(s, filepath.Dir(s.dir), unix.IN_CREATE|unix.IN_MOVED_TO)
+	s.gone = w.add(s) != nil
 }
 
 // drain reads the events that there are. The kernel has an event of a rename ready before
@@ -82,7 +98,8 @@ func (w *watcher) drain() {
 			}
 			for _, s := range w.of[number] {
 				s.dirty = true
-				if mask&(unix.IN_MOVED_FROM|unix.IN_MOVED_TO|unix.IN_CREATE) != 0 {
+				s.gone = s.gone || number == s.watch && mask&(unix.IN_MOVE_SELF|unix.IN_DELETE_SELF) != 0
+				if number == s.watch && mask&(unix.IN_MOVED_FROM|unix.IN_MOVED_TO|unix.IN_CREATE) != 0 {
 					s.renamed(mask, string(name))
 				}
 			}

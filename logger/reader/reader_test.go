@@ -390,10 +390,16 @@ func TestFollowOrder(t *testing.T) {
 		{"current is taken away", "write a; look; leave; write b; look; rotate 50; write c; rotate 40; write d; look", "a b c d"},
 		{"the kernel has not told it all", "write a; look; rotate 100; write b; overflow; rotate 110; write c; look", "a b c"},
 		{"two logs back something is added", "write a; look; rotate 100; write b; rotate 50; write c; look; add 100 d; look; add 50 e; look", "a b c d e"},
+		{"the directory is replaced", "write a; look; replace at-once; write b; look; write c; look; rotate 50; write d; look", "a b c d"},
+		{"it is gone for a while", "write a; look; replace; look; make; write b; look; write c; look; rotate 50; write d; look", "a b c d"},
+		{"it is so twice", "write a; look; replace; look; make; look; write b; replace at-once; look; write c; look", "a b c"},
 		{"the begin of a line goes into the next file", "write a; half b; look; carry 100; look; write c; look", "a bc"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			dir := t.TempDir()
+			dir := filepath.Join(t.TempDir(), "main")
+			if err := os.Mkdir(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
 			var got said
 			r := newReader(t, &got)
 			if err := r.Follow(); err != nil {
@@ -428,7 +434,7 @@ func TestFollowOrder(t *testing.T) {
 				os.Remove(path(from))
 			}
 			begun := false
-			for step := range strings.SplitSeq(tt.steps, "; ") {
+			for i, step := range strings.Split(tt.steps, "; ") {
 				fields := append(strings.Fields(step), "", "")
 				verb, word := fields[0], fields[1]
 				var ms int
@@ -459,6 +465,19 @@ func TestFollowOrder(t *testing.T) {
 				case "delete":
 					os.Remove(path(stem + "s"))
 					os.Remove(path(stem + "u"))
+				case "replace":
+					if err := os.Rename(dir, fmt.Sprint(dir, i)); err != nil {
+						t.Fatal(err)
+					}
+					if word == "" {
+						break
+					}
+					fallthrough
+				case "make":
+					if err := os.Mkdir(dir, 0o755); err != nil {
+						t.Fatal(err)
+					}
+					write(t, dir, current, "")
 				case "carry":
 					text, _ := os.ReadFile(path(current))
 					whole := bytes.LastIndexByte(text, '\n') + 1

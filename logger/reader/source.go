@@ -53,7 +53,8 @@ type source struct {
 	cal    calendar
 
 	from  int64 // what is older does not count
-	watch int   // inotify's number
+	watch int32 // inotify's number
+	gone  bool  // the directory that is watched is no more at its path
 	dirty bool  // something has happened there
 }
 
@@ -69,6 +70,9 @@ func (s *source) key() int64 { return s.lines[s.at].key }
 // fill reads the next lines; it is false where there are none, for the present if the
 // source is being followed.
 func (s *source) fill() bool {
+	if s.gone {
+		s.r.notify.renew(s)
+	}
 	s.lines, s.at = s.lines[:0], 0
 	copy(s.buf, s.buf[s.parsed:s.have])
 	s.have -= s.parsed
