@@ -253,10 +253,12 @@ func (l *logCall) goOn(watch *survey.Watch) error {
 		if fds[2].Revents&(unix.POLLERR|unix.POLLNVAL) != 0 {
 			return nil
 		}
-		if fds[1].Revents != 0 && len(watch.Read()) > 0 {
+		// That this process has read a run script is an event, too, but not one that counts.
+		changed := fds[1].Revents != 0 && len(watch.Read()) > 0
+		if changed {
 			tries = 0
 		}
-		if n == 0 || fds[1].Revents != 0 {
+		if n == 0 || changed {
 			if n == 0 {
 				tries++
 			}
