@@ -253,10 +253,12 @@ func (l *logCall) goOn(watch *survey.Watch) error {
 		if fds[2].Revents&(unix.POLLERR|unix.POLLNVAL) != 0 {
 			return nil
 		}
-		if fds[1].Revents != 0 && len(watch.Read()) > 0 {
+		// That this process has read a run script is an event, too, but not one that counts.
+		changed := fds[1].Revents != 0 && len(watch.Read()) > 0
+		if changed {
 			tries = 0
 		}
-		if n == 0 || fds[1].Revents != 0 {
+		if n == 0 || changed {
 			if n == 0 {
 				tries++
 			}
@@ -361,7 +363,7 @@ func visible(text []byte) string {
 	return strings.Join(parts, "\t")
 }
 
-// unpackWith has a program unpack a file.
+// unpackWith has a program unpack a file, of which nothing has been read but by ReadAt.
 func unpackWith(program string, from *os.File) (io.Reader, func() error, error) {
 	path, err := programPath(program)
 	if err != nil {
@@ -372,13 +374,7 @@ func unpackWith(program string, from *os.File) (io.Reader, func() error, error) 
 		return nil, nil, err
 	}
 	defer out.Close()
-	file, err := os.Open(from.Name()) // its own place in the file
-	if err != nil {
-		in.Close()
-		return nil, nil, err
-	}
-	defer file.Close()
-	p, err := os.StartProcess(path, []string{program, "-dc"}, &os.ProcAttr{Files: []*os.File{file, out, os.Stderr}})
+	p, err := os.StartProcess(path, []string{program, "-dc"}, &os.ProcAttr{Files: []*os.File{from, out, os.Stderr}})
 	if err != nil {
 		in.Close()
 		return nil, nil, fmt.Errorf("unable to start %s: %w", program, err)

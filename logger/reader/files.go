@@ -2,10 +2,15 @@ package reader
 
 import (
 	"bytes"
+	"cmp"
+	"errors"
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // current is the file that a logger writes.
@@ -81,44 +86,84 @@ func listFiles(dir string) ([]string, error) {
 	return slices.CompactFunc(names, func(a, b string) bool { return a[:25] == b[:25] }), nil
 }
 
-// survey opens current and lists the finished logs that were there before it. What was
-// opened and is current no more when they have been listed is among them in the next list;
-// those before it were there all the time, and so in any list.
-func survey(dir string) (names []string, now *os.File, err error) {
-	for range 100 {
-		now, err = os.Open(dir + "/" + current)
+// survey opens current and lists the finished logs that were there before it; opened is
+// called when current is open. Where a logger renames current before the list is complete,
+// name is what that file is called now, and files that were finished after it are left to the
+// next list: those before it had been there when it was opened or, where that is not known,
+// have a lower name.
+func survey(dir string, opened func()) (names []string, now *os.File, name string, err error) {
+	var before []string // what was listed before current was opened
+	for try := range 100 {
+		now, err = openFile(dir + "/" + current)
 		if err != nil && !os.IsNotExist(err) {
-			return nil, nil, err
+			return nil, nil, "", err
+		}
+		if now != nil {
+			opened()
 		}
 		if names, err = listFiles(dir); err != nil {
 			break
 		}
-		if now != nil && isAt(now, dir+"/"+current) {
-			return names, now, nil
-		}
-		var later []string
-		if later, err = listFiles(dir); err != nil {
-			break
-		}
-		if now == nil {
-			if _, err := os.Lstat(dir + "/" + current); os.IsNotExist(err) && slices.Equal(names, later) {
-				return names, nil, nil
+		switch {
+		case now == nil:
+			_, err := os.Lstat(dir + "/" + current)
+			if os.IsNotExist(err) && try > 0 && slices.Equal(names, before) {
+				return names, nil, "", nil
 			}
-			continue
-		}
-		for i := len(later) - 1; i >= 0; i-- {
-			if isAt(now, dir+"/"+later[i]) {
-				return later[:i], now, nil
+		case isAt(now, dir+"/"+current):
+			return names, now, "", nil
+		default:
+			if i := indexOf(now, dir, names); i >= 0 && try > 0 {
+				name = names[i]
+				return slices.DeleteFunc(names, func(other string) bool {
+					return other >= name && !holds(before, other)
+				}), now, name, nil
 			}
+			now.Close()
+			now = nil
 		}
-		now.Close()
-		now = nil
+		before = names
 	}
 	if now != nil {
 		now.Close()
 	}
-	return names, nil, err
+	return names, nil, "", err
 }
+
+// holds says whether a finished log is in a sorted list, in whichever state it was then.
+func holds(names []string, name string) bool {
+	_, ok := slices.BinarySearchFunc(names, name[:25], func(one, label string) int { return strings.Compare(one[:25], label) })
+	return ok
+}
+
+// indexOf is which of the finished logs f is, -1 for none.
+func indexOf(f *os.File, dir string, names []string) int {
+	for i := len(names) - 1; i >= 0; i-- {
+		if isAt(f, dir+"/"+names[i]) {
+			return i
+		}
+	}
+	return -1
+}
+
+// openFile opens a file. What is none is not opened: whom a log belongs to may put anything
+// there, such as a FIFO, for which its reader would wait, or a link to a device.
+func openFile(path string) (*os.File, error) {
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+		return nil, cmp.Or(err, errNoFile)
+	}
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() { // it was replaced meanwhile
+		f.Close()
+		return nil, cmp.Or(err, errNoFile)
+	}
+	return f, nil
+}
+
+var errNoFile = errors.New("not a regular file")
 
 // isAt says whether f is what path names.
 func isAt(f *os.File, path string) bool {
@@ -130,14 +175,14 @@ func isAt(f *os.File, path string) bool {
 // openFinished opens a finished log, which a processor may have given the other
 // suffix meanwhile.
 func openFinished(dir, name string) (*os.File, error) {
-	f, err := os.Open(dir + "/" + name)
+	f, err := openFile(dir + "/" + name)
 	if !os.IsNotExist(err) {
 		return f, err
 	}
 	names, _ := listFiles(dir)
 	for _, other := range names {
 		if other[:25] == name[:25] {
-			return os.Open(dir + "/" + other)
+			return openFile(dir + "/" + other)
 		}
 	}
 	return nil, err

@@ -5,10 +5,12 @@
 package reader
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"math"
 	"os"
+	"slices"
 	"time"
 
 	"runitbox/applets/slim/fmt"
@@ -56,21 +58,11 @@ func (r *Reader) Add(dir string, from time.Time) (number int, err error) {
 			return 0, fmt.Errorf("unable to watch %s: %w", dir, err)
 		}
 	}
-	names, now, err := survey(dir)
-	if err != nil {
+	if _, err := s.look(true); err != nil {
 		return 0, err
 	}
-	s.files, s.now = names, now
-	if len(names) > 0 {
-		s.seen = names[len(names)-1][:25]
-	}
 	s.from = max(nanos(from, math.MinInt64), nanos(r.Since, math.MinInt64))
-	for len(s.files) > 0 {
-		if end, _ := rotated(s.files[0]); end >= s.from {
-			break
-		}
-		s.files = s.files[1:]
-	}
+	s.files = slices.DeleteFunc(s.files, s.isOlder)
 	if from.IsZero() && r.Last >= 0 && r.Since.IsZero() && r.Until.IsZero() && r.Match == nil {
 		s.toTail(r.Last)
 	}
@@ -78,6 +70,25 @@ func (r *Reader) Add(dir string, from time.Time) (number int, err error) {
 	r.sources = append(r.sources, s)
 	s.dirty = true
 	return s.number, nil
+}
+
+// isOlder says of a finished log that it has nothing of the time that counts: it ends before
+// that by its name and, since the clock may have been set back while it was written, begins
+// before that, too.
+func (s *source) isOlder(name string) bool {
+	if end, _ := rotated(name); end >= s.from {
+		return false
+	}
+	f, err := openFinished(s.dir, name)
+	if err != nil {
+		return true
+	}
+	defer f.Close()
+	var begin [64]byte
+	n, _ := f.ReadAt(begin[:], 0)
+	first, _, _ := bytes.Cut(begin[:n], []byte("\n"))
+	ns, _ := s.cal.parse(first)
+	return ns < s.from
 }
 
 // nanos is a time in nanoseconds, or what it is where there is none.
@@ -127,6 +138,17 @@ func before(a, b *source) bool {
 // merge tells the lines of all sources in which something has happened, the oldest
 // first, until there are none for the present.
 func (r *Reader) merge() error {
+	for again := true; again; { // to look at one may tell of others
+		if err := r.mergeDirty(); err != nil {
+			return err
+		}
+		again = slices.ContainsFunc(r.sources, func(s *source) bool { return s.dirty })
+	}
+	return nil
+}
+
+// mergeDirty is one round of that.
+func (r *Reader) mergeDirty() error {
 	r.heap = r.heap[:0]
 	for _, s := range r.sources {
 		if s.dirty {

@@ -3,6 +3,7 @@ package reader
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand"
@@ -348,11 +349,11 @@ func TestFollow(t *testing.T) {
 	}
 	check("several rotations at once", "0 7", "0 8", "0 9", "0 10", "0 11")
 	add(label(at(12)) + " 12\n")
-	write(t, dir, label(at(13))+".u", "") // a processor has had it
-	os.Rename(dir+"/current", dir+"/old")
-	write(t, dir, label(at(13))+".s", packed(label(at(11))+" 11\n"+label(at(12))+" 12\n"))
-	os.Remove(dir + "/" + label(at(13)) + ".u")
-	os.Remove(dir + "/old")
+	stem := dir + "/" + label(at(13)) + "."
+	os.Rename(dir+"/current", stem+"u")
+	write(t, dir, label(at(13))+".t", packed(label(at(11))+" 11\n"+label(at(12))+" 12\n"))
+	os.Rename(stem+"t", stem+"s")
+	os.Remove(stem + "u")
 	add(label(at(14)) + " 14\n")
 	check("one that was packed", "0 12", "0 14")
 	os.Truncate(dir+"/current", 0)
@@ -364,6 +365,198 @@ func TestFollow(t *testing.T) {
 	add(label(at(16)) + " 16\n")
 	check("rotated and deleted", "0 16")
 	r.Close()
+}
+
+// TestFollowOrder follows a directory in which names tell nothing of the order: the clock is
+// set back, processors take files away, the limit of old logs does. Each line is told once,
+// in the order in which they were written.
+func TestFollowOrder(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		steps string // what a logger does there, and when it is looked at
+		want  string
+	}{
+		{"the clock goes back", "write a; look; rotate 100; write b; look; rotate 50; write c; look; rotate 70; write d; look", "a b c d"},
+		{"it does so for several logs at once", "write a; look; rotate 100; write b; rotate 50; write c; rotate 40; write d; look", "a b c d"},
+		{"it was ahead before all", "write a; rotate 1000; write b; begin; rotate 50; write c; rotate 60; write d; look; write e; look", "a b c d e"},
+		{"a log of which a half is read", "write a; rotate 1000; write b; begin; write c; rotate 50; write d; look; write e; rotate 40; look", "a b c d e"},
+		{"the begin is in the middle", "write a; rotate 100; write b; rotate 50; write c; begin 1; rotate 60; write d; look", "c d"},
+		{"what has just been finished is deleted", "write a; look; rotate 100; delete 100; write b; look; write c; rotate 50; delete 50; write d; look", "a b c d"},
+		{"a log is deleted and the next packed", "write a; look; hand 100; write b; hand 50; write c; pack 50; delete 100; look", "a b c"},
+		{"a processor changes what it gets", "write a; look; hand 100; shout 100; write b; look; hand 50; write c; hand 40; write d; shout 50; look; shout 40; look", "a b c d"},
+		{"logs are alike", "write a; look; rotate 100; delete 100; write a; rotate 200; write a; look", "a a a"},
+		{"current is called previous, then processed", "write a; look; leave; write b; look; process 100; write c; look; leave; process 50; write d; look", "a b c d"},
+		{"what was never seen but as previous comes late", "write a; look; leave; process 100; write b; leave; write c; look; process 50; look; write d; look", "a c b d"},
+		{"current is taken away", "write a; look; leave; write b; look; rotate 50; write c; rotate 40; write d; look", "a b c d"},
+		{"the kernel has not told it all", "write a; look; rotate 100; write b; overflow; rotate 110; write c; look", "a b c"},
+		{"two logs back something is added", "write a; look; rotate 100; write b; rotate 50; write c; look; add 100 d; look; add 50 e; look", "a b c d e"},
+		{"the directory is replaced", "write a; look; replace at-once; write b; look; write c; look; rotate 50; write d; look", "a b c d"},
+		{"it is gone for a while", "write a; look; replace; look; make; write b; look; write c; look; rotate 50; write d; look", "a b c d"},
+		{"it is so twice", "write a; look; replace; look; make; look; write b; replace at-once; look; write c; look", "a b c"},
+		{"the begin of a line goes into the next file", "write a; half b; look; carry 100; look; write c; look", "a bc"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "main")
+			if err := os.Mkdir(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			var got said
+			r := newReader(t, &got)
+			if err := r.Follow(); err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			write(t, dir, current, "")
+			path := func(name string) string { return filepath.Join(dir, name) }
+			add := func(name, text string) {
+				f, err := os.OpenFile(path(name), os.O_APPEND|os.O_WRONLY, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer f.Close()
+				if _, err := f.WriteString(text); err != nil {
+					t.Fatal(err)
+				}
+			}
+			rename := func(from, to string) {
+				if err := os.Rename(path(from), path(to)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			// made has a processor make a log of what it was handed.
+			made := func(from, by, to string, change func(string) string) {
+				text, err := os.ReadFile(path(from))
+				if err != nil {
+					t.Fatal(err)
+				}
+				write(t, dir, by, change(string(text)))
+				rename(by, to)
+				os.Remove(path(from))
+			}
+			begun := false
+			for i, step := range strings.Split(tt.steps, "; ") {
+				fields := append(strings.Fields(step), "", "")
+				verb, word := fields[0], fields[1]
+				var ms int
+				fmt.Sscan(word, &ms)
+				stem := label(at(ms)) + "."
+				switch verb {
+				case "write":
+					add(current, word+"\n")
+				case "half":
+					add(current, word)
+				case "add":
+					add(stem+"s", fields[2]+"\n")
+				case "rotate":
+					rename(current, stem+"s")
+					write(t, dir, current, "")
+				case "hand":
+					rename(current, stem+"u")
+					write(t, dir, current, "")
+				case "leave":
+					rename(current, "previous")
+					write(t, dir, current, "")
+				case "pack":
+					made(stem+"u", stem+"t", stem+"s", packed)
+				case "shout":
+					made(stem+"u", stem+"t", stem+"s", strings.ToUpper)
+				case "process":
+					made("previous", "processed", stem+"s", packed)
+				case "delete":
+					os.Remove(path(stem + "s"))
+					os.Remove(path(stem + "u"))
+				case "replace":
+					if err := os.Rename(dir, fmt.Sprint(dir, i)); err != nil {
+						t.Fatal(err)
+					}
+					if word == "" {
+						break
+					}
+					fallthrough
+				case "make":
+					if err := os.Mkdir(dir, 0o755); err != nil {
+						t.Fatal(err)
+					}
+					write(t, dir, current, "")
+				case "carry":
+					text, _ := os.ReadFile(path(current))
+					whole := bytes.LastIndexByte(text, '\n') + 1
+					write(t, dir, ".next", string(text[whole:]))
+					os.Truncate(path(current), int64(whole))
+					rename(current, stem+"s")
+					rename(".next", current)
+				case "overflow":
+					r.drain()
+					r.sources[0].left, r.sources[0].missed = nil, true
+				case "begin", "look":
+					if begun {
+						if err := r.Pump(); err != nil {
+							t.Fatal(err)
+						}
+						break
+					}
+					begun = true
+					if word != "" {
+						r.Last = ms
+					}
+					if _, err := r.Add(dir, time.Time{}); err != nil {
+						t.Fatal(err)
+					}
+					if err := r.Read(); err != nil {
+						t.Fatal(err)
+					}
+				default:
+					t.Fatal(step)
+				}
+			}
+			if diff := cmp.Diff(strings.Fields(tt.want), strings.Fields(strings.ReplaceAll(strings.Join(got.lines, " "), "0 ", ""))); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestSurveyClockBack: which logs were there before current is not told by their names, where
+// it is renamed while they are listed.
+func TestSurveyClockBack(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, label(at(1000))+".s", "")
+	write(t, dir, current, "0")
+	next := 50
+	names, now, name, err := survey(dir, func() {
+		if next >= 40 {
+			os.Rename(dir+"/current", dir+"/"+label(at(next))+".s")
+			write(t, dir, current, "")
+			write(t, dir, label(at(next+5))+".s", "") // and the next one after it
+			next -= 10
+		}
+	})
+	if err != nil || now == nil {
+		t.Fatal(now, err)
+	}
+	now.Close()
+	if want := label(at(40)) + ".s"; name != want {
+		t.Errorf("current is %s now, want %s", name, want)
+	}
+	if diff := cmp.Diff([]string{label(at(50)) + ".s", label(at(55)) + ".s", label(at(1000)) + ".s"}, names); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestSinceClockBack: a log that ends, by its name, before the time that is asked for may have
+// lines of that time all the same.
+func TestSinceClockBack(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, label(at(50))+".s", label(at(200))+" ahead\n"+label(at(45))+" back\n")
+	write(t, dir, label(at(60))+".s", label(at(55))+" old\n")
+	write(t, dir, current, label(at(70))+" now\n")
+	var got said
+	r := newReader(t, &got)
+	r.Since = at(65)
+	read(t, r, dir)
+	if diff := cmp.Diff([]string{"0 ahead", "0 now"}, got.lines); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
 }
 
 // TestMany reads a directory of ten thousand files.
@@ -431,8 +624,10 @@ func TestIsPlain(t *testing.T) {
 	}
 }
 
-// TestTwoWriters: two that write into one directory, each of which rotates it, lose no line
-// of each other's to who reads meanwhile, nor have one told twice.
+// TestTwoWriters: two that write into one directory, each of which rotates it and has a clock
+// of its own, lose no line of each other's to who reads meanwhile, nor have one told twice.
+// What one of them has open is current or was the last before it: none rotates as long as the
+// other is further behind.
 func TestTwoWriters(t *testing.T) {
 	dir := t.TempDir()
 	var got said
@@ -449,19 +644,39 @@ func TestTwoWriters(t *testing.T) {
 	}
 	const lines = 300
 	var writers sync.WaitGroup
+	var mu sync.Mutex
+	closed := sync.NewCond(&mu)
+	age := [2]int{-1, -1} // how many rotations ago was current what each has open; -1: it has nothing open
 	for w := range 2 {
 		writers.Go(func() {
 			for i := range lines {
+				mu.Lock()
+				age[w] = 0
 				f, err := os.OpenFile(dir+"/current", os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+				mu.Unlock()
 				if err != nil {
 					t.Error(err)
 					return
 				}
 				if i%20 == 10*w {
+					mu.Lock()
+					for age[1-w] > 0 {
+						closed.Wait()
+					}
 					os.Rename(dir+"/current", fmt.Sprintf("%s/%s.s", dir, label(at(2*i+w))))
+					for other := range age {
+						if age[other] >= 0 {
+							age[other]++
+						}
+					}
+					mu.Unlock()
 				}
 				fmt.Fprintf(f, "%s %d-%d\n", label(at(2*i+w)), w, i)
 				f.Close()
+				mu.Lock()
+				age[w] = -1
+				closed.Signal()
+				mu.Unlock()
 				time.Sleep(100 * time.Microsecond)
 			}
 		})
@@ -494,6 +709,39 @@ func TestTwoWriters(t *testing.T) {
 		}
 	}
 	r.Close()
+}
+
+// TestNoFiles: what stands in the place of a log and is no file is told of, and nobody waits
+// for it.
+func TestNoFiles(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mkfifo(dir+"/"+label(at(1))+".s", 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/dev/zero", dir+"/"+label(at(2))+".s"); err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir, label(at(3))+".s", label(at(3))+" file\n")
+	var got, warned said
+	r := newReader(t, &got)
+	r.Warn = func(err error) {
+		warned.lines = append(warned.lines, strings.TrimPrefix(err.Error(), "unable to read "+dir+"/"))
+	}
+	write(t, dir, current, "now\n")
+	read(t, r, dir)
+	if diff := cmp.Diff([]string{"0 file", "0 now"}, got.lines); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{label(at(1)) + ".s: not a regular file", label(at(2)) + ".s: not a regular file"}, warned.lines); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	os.Remove(dir + "/current")
+	if err := unix.Mkfifo(dir+"/current", 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := newReader(t, &got).Add(dir, time.Time{}); !errors.Is(err, errNoFile) {
+		t.Errorf("current is a FIFO: %v", err)
+	}
 }
 
 // TestDeleted: what is deleted between the look at a directory and the reading is not

@@ -23,9 +23,13 @@ type source struct {
 	dir    string
 	r      *Reader
 
-	files []string // finished logs to be read, the oldest first
-	now   *os.File // current, for when its turn comes
-	seen  string   // the newest finished log when current was opened
+	files  []string           // finished logs to be read, the oldest first
+	now    *os.File           // current, for when its turn comes
+	known  [2]map[string]bool // labels of the finished logs in the last list and in that before
+	left   []string           // labels of what was current from the file at hand on; "" where there is none yet
+	missed bool               // the kernel has not told all of them
+	away   bool               // the file that was current before had no label yet at the last look
+	strays bool               // there may be finished logs that are not known and were not current since
 
 	name  string    // of the file that is being read
 	in    io.Reader // nil: the next file is to be opened
@@ -34,8 +38,8 @@ type source struct {
 	live  bool         // the file is current and may grow
 	after int64        // of the first file: begin at this byte
 
-	previous *os.File // the current before, which another writer may still have open
-	resumed  *os.File // current, while something late is read from that
+	previous []*os.File // the last that were read, which another writer may still have open
+	resumed  *os.File   // current, while something late is read from one of these
 
 	buf    []byte
 	have   int // bytes in buf
@@ -49,12 +53,16 @@ type source struct {
 	cal    calendar
 
 	from  int64 // what is older does not count
-	watch int   // inotify's number
+	watch int32 // inotify's number
+	gone  bool  // the directory that is watched is no more at its path
 	dirty bool  // something has happened there
 }
 
 // maxLine is how much of a line is held at once; a longer one is told in pieces.
 const maxLine = 1 << 20
+
+// keptOpen is how many files that were read stay open for what is added to them late.
+const keptOpen = 2
 
 // key is the place of the source's next line among all.
 func (s *source) key() int64 { return s.lines[s.at].key }
@@ -62,6 +70,9 @@ func (s *source) key() int64 { return s.lines[s.at].key }
 // fill reads the next lines; it is false where there are none, for the present if the
 // source is being followed.
 func (s *source) fill() bool {
+	if s.gone {
+		s.r.notify.renew(s)
+	}
 	s.lines, s.at = s.lines[:0], 0
 	copy(s.buf, s.buf[s.parsed:s.have])
 	s.have -= s.parsed
@@ -89,7 +100,7 @@ func (s *source) fill() bool {
 		case s.live && s.r.following && errors.Is(err, io.EOF):
 			switch s.atEnd() {
 			case waits:
-				if s.have == 0 && !s.rest && s.late() {
+				if s.have == 0 && !s.rest && (s.late() || s.stray()) {
 					continue
 				}
 				return false
@@ -125,6 +136,10 @@ func (s *source) atEnd() int {
 		return waits
 	}
 	at, _ := s.file.Seek(0, io.SeekCurrent)
+	if s.have > 0 && info.Size() == at-int64(s.have) { // the begin of a line goes into the next file
+		at, _ = s.file.Seek(info.Size(), io.SeekStart)
+		s.have = 0
+	}
 	if isAt(s.file, s.dir+"/"+current) {
 		if info.Size() >= at {
 			return waits
@@ -136,56 +151,126 @@ func (s *source) atEnd() int {
 	if info, err = s.file.Stat(); err == nil && info.Size() > at {
 		return goesOn
 	}
-	names, now, err := survey(s.dir)
-	if err != nil || now == nil { // between the two renames: the next event tells
+	if found, _ := s.look(false); !found { // between the two renames: the next event tells
 		return waits
 	}
-	s.files = s.unseen(names)
-	if i := slices.IndexFunc(s.files, s.isOurs); i >= 0 {
-		s.files = s.files[i+1:]
-	}
-	s.now = now
 	return isOver
 }
 
-// late turns to the current before, where another writer has added something to it.
+// look lists what is to be read next: the finished logs that have come since the last look,
+// in the order in which they were current, and current. But for the first look it is false
+// as long as there is no current.
+//
+// By their names alone it could not tell which these are: where the clock was set back a log
+// gets a lower name than those before it. So the labels that were there are remembered, and
+// the kernel tells in which order what was current got which name. A name that it has not
+// yet told of is the last; where there was too much to tell it was among the first.
+func (s *source) look(first bool) (found bool, err error) {
+	names, now, name, err := survey(s.dir, s.r.drain)
+	if err != nil || now == nil && !first {
+		return false, err
+	}
+	if !s.r.following {
+		s.files, s.now = names, now
+		return true, nil
+	}
+	later := len(s.left)
+	if name != "" { // current has been renamed already
+		if i := slices.Index(s.left, name[:25]); i >= 0 {
+			later = i
+		}
+	}
+	order := s.left[:later]
+	fresh := s.unseen(names)
+	ours := s.ours(fresh, order)
+	if ours >= 0 {
+		fresh = slices.Delete(fresh, ours, ours+1)
+	}
+	s.away = ours < 0 && s.file != nil && len(order) > 0 && order[0] == ""
+	place := func(name string) int {
+		i := slices.Index(order, name[:25])
+		if i < 0 && !s.missed {
+			return len(order)
+		}
+		return i
+	}
+	slices.SortStableFunc(fresh, func(a, b string) int { return place(a) - place(b) })
+	s.files, s.now = fresh, now
+	s.left, s.missed, s.strays = slices.Clone(s.left[later:]), false, false
+	return true, nil
+}
+
+// ours is which of the finished logs was current and has just been read, or what a processor
+// has made of it; -1 if none is.
+func (s *source) ours(names, order []string) int {
+	if s.file == nil {
+		return -1
+	}
+	if i := indexOf(s.file, s.dir, names); i >= 0 {
+		return i
+	}
+	if s.missed {
+		return slices.IndexFunc(names, s.isLike)
+	}
+	return slices.IndexFunc(names, func(name string) bool { return len(order) > 0 && name[:25] == order[0] })
+}
+
+// late turns to one of the files before, where another writer has added something to it.
 func (s *source) late() bool {
-	if s.previous == nil {
+	for _, f := range s.previous {
+		info, err := f.Stat()
+		at, _ := f.Seek(0, io.SeekCurrent)
+		if err == nil && info.Size() > at {
+			if s.file != nil {
+				s.resumed = s.file
+			}
+			s.file, s.in, s.live = f, f, false
+			return true
+		}
+	}
+	return false
+}
+
+// stray turns to finished logs that were called previous, and had no name else, when those
+// after them were read.
+func (s *source) stray() bool {
+	if !s.strays {
 		return false
 	}
-	info, err := s.previous.Stat()
-	at, _ := s.previous.Seek(0, io.SeekCurrent)
-	if err != nil || info.Size() <= at {
+	names, err := listFiles(s.dir)
+	if err != nil || !isAt(s.file, s.dir+"/"+current) { // current itself may be one of them
 		return false
 	}
-	s.resumed, s.file, s.in, s.live = s.file, s.previous, s.previous, false
+	s.strays = false
+	if s.files = s.unseen(names); len(s.files) == 0 {
+		return false
+	}
+	s.resumed, s.file, s.in, s.live = s.file, nil, nil, false
 	return true
 }
 
-// unseen are those finished logs that came after current was opened.
+// unseen are those finished logs that were in neither of the last two lists. One list may
+// lack a log that gets another suffix meanwhile.
 func (s *source) unseen(names []string) (fresh []string) {
+	listed := make(map[string]bool, len(names))
 	for _, name := range names {
-		if name[:25] > s.seen {
+		label := name[:25]
+		if listed[label] = true; !s.known[0][label] && !s.known[1][label] {
 			fresh = append(fresh, name)
 		}
 	}
-	if len(names) > 0 {
-		s.seen = max(s.seen, names[len(names)-1][:25])
-	}
+	s.known = [2]map[string]bool{listed, s.known[0]}
 	return fresh
 }
 
-// isOurs says whether the finished log of that name is the file that was just read:
-// itself, or what a processor has made of it.
-func (s *source) isOurs(name string) bool {
+// isLike says whether the finished log of that name seems to be the file that was just read,
+// or what a processor has made of it.
+func (s *source) isLike(name string) bool {
 	f, err := openFinished(s.dir, name)
 	if err != nil {
 		return false
 	}
 	defer f.Close()
-	if isAt(s.file, f.Name()) {
-		return true
-	}
 	var ours, theirs [256]byte
 	n, _ := s.file.ReadAt(ours[:], 0)
 	m, _ := f.ReadAt(theirs[:], 0)
@@ -203,12 +288,13 @@ func (s *source) finish(err error) {
 		}
 	}
 	switch {
-	case s.file == s.previous:
-	case s.live && s.r.following:
-		if s.previous != nil {
-			s.previous.Close()
+	case slices.Contains(s.previous, s.file):
+	case s.in == s.file && s.r.following:
+		if len(s.previous) == keptOpen {
+			s.previous[0].Close()
+			s.previous = slices.Delete(s.previous, 0, 1)
 		}
-		s.previous = s.file
+		s.previous = append(s.previous, s.file)
 	default:
 		s.file.Close()
 	}
@@ -220,18 +306,23 @@ func (s *source) next() bool {
 	for {
 		var err error
 		switch {
-		case s.resumed != nil:
-			s.name, s.file, s.in, s.live, s.resumed = current, s.resumed, s.resumed, true, nil
+		case s.late():
 			return true
 		case len(s.files) > 0:
 			s.name, s.files = s.files[0], s.files[1:]
 			s.file, err = openFinished(s.dir, s.name)
+		case s.resumed != nil:
+			s.name, s.file, s.in, s.live, s.resumed = current, s.resumed, s.resumed, true, nil
+			return true
 		case s.now != nil:
 			s.name, s.file, s.now, s.live = current, s.now, nil, true
-		case !s.r.following || !s.begun():
-			return false
 		default:
-			continue
+			if s.r.following {
+				if found, _ := s.look(false); found {
+					continue
+				}
+			}
+			return false
 		}
 		if err == nil {
 			err = s.begin()
@@ -247,17 +338,6 @@ func (s *source) next() bool {
 			s.file, s.live = nil, false
 		}
 	}
-}
-
-// begun says whether there is a current where there was none.
-func (s *source) begun() bool {
-	names, now, err := survey(s.dir)
-	if err != nil || now == nil {
-		return false
-	}
-	s.files = s.unseen(names)
-	s.now = now
-	return true
 }
 
 // begin prepares for reading the file that has been opened.
@@ -326,7 +406,7 @@ func (s *source) close() {
 	if s.file != nil {
 		s.finish(io.EOF)
 	}
-	for _, f := range []*os.File{s.now, s.previous, s.resumed} {
+	for _, f := range append(s.previous, s.now, s.resumed) {
 		if f != nil {
 			f.Close()
 		}

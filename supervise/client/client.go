@@ -112,6 +112,33 @@ func (r *Remote) Told() state.Process {
 	return p
 }
 
+// lookAgain is how often Look reads again, a millisecond apart.
+const lookAgain = 5
+
+// Look is Probe and Told of one moment. The core writes what Told reads, and then the status:
+// where these tell of two processes they are read again, and sure is false where they still
+// do. The process of the status may then be one that the service shares with others, or did.
+func (r *Remote) Look() (rec state.Record, told state.Process, sure bool, err error) {
+	for try := range lookAgain {
+		if try > 0 {
+			time.Sleep(time.Millisecond)
+		}
+		if rec, err = r.Probe(); err != nil {
+			return rec, told, false, err
+		}
+		if told = r.Told(); told.PID == rec.PID {
+			return rec, told, true, nil
+		}
+		if told.Word == "" { // nobody keeps a record, or it was cleared after the end
+			again, err := r.Probe()
+			if err != nil || again == rec {
+				return again, told, err == nil, err
+			}
+		}
+	}
+	return rec, told, false, nil
+}
+
 // Notice is what the service's process has said of itself.
 func (r *Remote) Notice() (n state.Notice) {
 	if b, err := sys.Slurp(r.at, "supervise/notify.said", state.NoticeMost); err == nil {

@@ -21,6 +21,7 @@ func LogDirs(s *Service) []string {
 		return nil
 	}
 	home := s.Log.Path
+	shared := s.Log.Number > 0 || s.Log.Unsure
 	var open, dirs []string
 	if s.Log.Err == nil && s.Log.Record.PID != 0 {
 		pid := s.Log.Record.PID
@@ -28,7 +29,7 @@ func LogDirs(s *Service) []string {
 			open = append(open, openLogs(p)...)
 		}
 		switch {
-		case s.Log.Number > 0:
+		case shared:
 		case len(open) > 0:
 			dirs = open
 		default:
@@ -36,7 +37,7 @@ func LogDirs(s *Service) []string {
 		}
 	}
 	own := func(some []string) []string { // where it is known what may be
-		if s.Log.Number == 0 || len(open) == 0 {
+		if !shared || len(open) == 0 {
 			return some
 		}
 		return slices.DeleteFunc(some, func(dir string) bool {

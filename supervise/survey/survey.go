@@ -41,7 +41,8 @@ type Service struct {
 	Notice  state.Notice  // what it has said of itself
 	Waits   []client.Need // what it needs that is not ready, while it is not started for that
 	Life    Life
-	Number  int // of a log service in the process that it shares with others; 0: it has its own
+	Number  int  // of a log service in the process that it shares with others; 0: it has its own
+	Unsure  bool // the process is about to be another or none, and may be shared with others
 }
 
 // Unsupervised says that no supervisor serves the directory, which is there.
@@ -88,16 +89,16 @@ func At(name, path string, look Look) *Service {
 
 // fill reads the files of the directory that r has reached.
 func (s *Service) fill(r *client.Remote, look Look) {
-	s.Record, s.Err = r.Probe()
+	record, told, sure, err := r.Look()
+	s.Record, s.Err, s.Unsure = record, err, err == nil && !sure
 	if s.Files = r.Supervise(); s.Err != nil {
 		return
 	}
 	s.HasDown, s.DownErr = r.HasDown()
-	told := r.Told()
-	if told.PID == s.Record.PID {
+	if sure {
 		s.Number = told.Number()
 	}
-	if s.Record.PID != 0 && s.Number == 0 && look.Usage { // what others share is not its own
+	if s.Record.PID != 0 && sure && s.Number == 0 && look.Usage { // what others share is not its own
 		s.Use = Measure(s.Record.PID)
 	}
 	if s.Record.State == state.Run {
