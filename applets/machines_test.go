@@ -65,3 +65,50 @@ func TestFileNames(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestCallNumbers: a system call that a file names without saying for which machines it is
+// has a number on each of them. Go builds the executable without the tests' files, and the
+// tests only for the machine that they run on: neither would find a number that another lacks.
+func TestCallNumbers(t *testing.T) {
+	list, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "golang.org/x/sys").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defined := regexp.MustCompile(`(?m)^\s*(SYS_\w+)\s*=`)
+	numbers := map[string]map[string]bool{} // of each machine, by the name that Go has for it
+	for _, arch := range []string{"386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le", "riscv64", "s390x"} {
+		text, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(list)), "unix", "zsysnum_linux_"+arch+".go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		numbers[arch] = map[string]bool{}
+		for _, m := range defined.FindAllSubmatch(text, -1) {
+			numbers[arch][string(m[1])] = true
+		}
+	}
+	limited := regexp.MustCompile(`(?m)^//go:build .*|_(386|amd64|arm|arm64|loong64|mips|mips64|mips64le|mipsle|ppc64|ppc64le|riscv64|s390x)(_test)?\.go$`)
+	named := regexp.MustCompile(`\bunix\.(SYS_\w+)`)
+	err = filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() && (d.Name() == "build" || d.Name() == ".git") {
+			return cmp.Or(err, fs.SkipDir)
+		}
+		if d.IsDir() || filepath.Ext(path) != ".go" {
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		if limited.MatchString(path) || limited.Match(text) {
+			return err
+		}
+		for _, m := range named.FindAllSubmatch(text, -1) {
+			for arch, has := range numbers {
+				if !has[string(m[1])] {
+					t.Errorf("%s: %s has no unix.%s", path, arch, m[1])
+				}
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}

@@ -27,7 +27,7 @@ var refusable = map[string]uint32{
 	"memfd_create":   unix.SYS_MEMFD_CREATE,
 	"mkdirat":        unix.SYS_MKDIRAT,
 	"mknodat":        unix.SYS_MKNODAT,
-	"mmap":           unix.SYS_MMAP,
+	"mmap":           sysMmap,
 	"openat":         unix.SYS_OPENAT,
 	"pidfd_open":     unix.SYS_PIDFD_OPEN,
 	"pipe2":          unix.SYS_PIPE2,

@@ -25,10 +25,11 @@ import (
 // hosting is what the core knows of hosts.
 type hosting struct {
 	mu     sync.Mutex
-	shares bool                      // log services are to share processes
-	settle Settle                    // nil: each link to rsvlog does so itself
-	hosts  map[int]*host             // by pid
-	heard  map[int]bool              // the children who are just heard
+	shares bool          // log services are to share processes
+	settle Settle        // nil: each link to rsvlog does so itself
+	hosts  map[int]*host // by pid
+	heard  map[int]bool  // the children who are just heard
+	seats  seats
 	inputs map[int]map[uint64]string // the pipes that a host of an earlier core has open, by inode
 }
 
@@ -49,6 +50,7 @@ type ask struct {
 	m        loghost.Message
 	settled  bool // it is a link to rsvlog, and cannot be a host as it is
 	spoiled  bool // a signal was sent to the process meanwhile, which it may have heeded
+	seat     *seat
 }
 
 // Settle is told the working directory, arguments and environment of a process that is a link
@@ -65,6 +67,7 @@ const answerTime = 2 * time.Second
 func (c *Core) shareLogs() {
 	if fd := loghost.Listen(loghost.AtCore); fd >= 0 {
 		c.private = append(c.private, fd)
+		c.hosting.seats.budget, c.hosting.seats.freed = &c.descriptors, make(chan struct{}, 1)
 		go loghost.Accept(fd, c.greet)
 	}
 }
@@ -81,29 +84,32 @@ func (c *Core) greet(fd int, peer *unix.Ucred) bool {
 	if user, known := loghost.User(pid); !known || user != peer.Uid {
 		return false
 	}
+	seat := hs.seats.take()
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
 	if hs.heard[pid] {
+		seat.leave()
 		return false
 	}
 	if hs.heard == nil {
 		hs.heard = map[int]bool{}
 	}
 	hs.heard[pid] = true
-	go c.hear(fd, pid)
+	go c.hear(fd, pid, seat)
 	return true
 }
 
 // hear hears what a child asks, and has its service answer.
-func (c *Core) hear(fd, pid int) {
+func (c *Core) hear(fd, pid int, seat *seat) {
 	file, conn := wire.InPoller(fd, "ask")
 	file.SetReadDeadline(time.Now().Add(answerTime))
 	m, err := loghost.Receive(conn)
-	a := &ask{unit: c.procs.logService(pid, m.Kind), pid: pid, file: file, fd: fd, m: m}
+	a := &ask{unit: c.procs.logService(pid, m.Kind), pid: pid, file: file, fd: fd, m: m, seat: seat}
+	seat.whenLate(func() { c.hosting.giveUp(a) })
 	c.hosting.mu.Lock()
 	delete(c.hosting.heard, pid) // before it is answered: it may ask again at once
 	c.hosting.mu.Unlock()
-	if err == nil && (m.Kind == loghost.Ask || m.Kind == loghost.Settle) && a.unit != nil && c.files != nil && loghost.Fits(m.FDs) {
+	if err == nil && !loghost.IsGone(fd) && (m.Kind == loghost.Ask || m.Kind == loghost.Settle) && a.unit != nil && c.files != nil && loghost.Fits(m.FDs) {
 		id, files, known := loghost.Identity(pid)
 		a.identity = id
 		switch {
@@ -206,6 +212,7 @@ func (a *ask) answer(kind byte) bool {
 	if kind != loghost.Host || !heard {
 		a.file.Close()
 	}
+	a.seat.leave()
 	return heard
 }
 

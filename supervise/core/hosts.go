@@ -110,7 +110,11 @@ func (h *host) send(kind byte, engine, number uint32) {
 func (h *host) flush() {
 	for ; h.file != nil && len(h.queue) > 0; h.queue = h.queue[1:] {
 		m := h.queue[0]
-		if a := h.asks[m.Engine]; m.Kind == loghost.Take && a != nil {
+		if m.Kind == loghost.Take {
+			a := h.asks[m.Engine]
+			if a == nil { // it has given up to wait
+				continue
+			}
 			m.Texts, m.FDs = a.m.Texts, a.m.FDs
 		}
 		if err := loghost.Write(h.fd, m); err != unix.EAGAIN && err != unix.ETOOMANYREFS {
@@ -137,6 +141,8 @@ func (h *host) heard(m loghost.Message) {
 	case m.Kind == loghost.End && u != nil:
 		delete(h.units, m.Engine)
 		u.svc.post(event{kind: evDied, who: u, role: isRun, pid: h.pid, engine: m.Engine, ws: unix.WaitStatus(m.Number)})
+	case m.Kind == loghost.Taken && a == nil: // who has given up to wait
+		h.send(loghost.Send, m.Number, uint32(unix.SIGKILL))
 	case m.Kind == loghost.End, a == nil:
 	case m.Kind == loghost.Taken:
 		h.units[m.Number] = a.unit
@@ -151,6 +157,21 @@ func (h *host) heard(m loghost.Message) {
 		delete(h.asks, m.Engine)
 	}
 	h.letGo()
+}
+
+// giveUp has a log service that no host has taken in time wait no longer: its process has
+// stopped to.
+func (hs *hosting) giveUp(a *ask) {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	for _, h := range hs.hosts {
+		for id, asks := range h.asks {
+			if asks == a {
+				delete(h.asks, id)
+				a.unit.svc.post(event{kind: evLodged, who: a.unit, pid: a.pid, ask: a})
+			}
+		}
+	}
 }
 
 // letGo tells a host that has nothing of this core's. The caller has locked.

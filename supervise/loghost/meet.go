@@ -72,3 +72,10 @@ func Meet(pid int, what string, users func(uint32) bool) (fd int, peer unix.Ucre
 func Peer(fd int) (*unix.Ucred, error) {
 	return unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
 }
+
+// IsGone says whether who was at the other end of a socket hears no answer any more.
+func IsGone(fd int) bool {
+	p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+	n, err := unix.Poll(p, 0)
+	return n == 1 && err == nil
+}
