@@ -27,6 +27,11 @@ PEERS   := runit busybox-static user-mode-linux s6 libs6-2.11 libskarnet2.13 lib
 GOARCH ?= $(shell go env GOARCH 2>/dev/null)
 ENTRY  = $(if $(filter amd64 arm64,$(GOARCH)),-E runitbox/$(if $(SLIM),procenv,supervise/loghost).entry)
 
+# KEEP has the entry leave blocked what an upgrade has blocked (procenv/entry_*.s). For that it
+# changes a table of the runtime's, which the linker is told to allow. A Go without that table
+# does without, and so does a machine without the entry.
+KEEP := $(if $(filter amd64 arm64,$(GOARCH)),$(shell grep -s '^var sigtable = ' "$$(go env GOROOT 2>/dev/null)/src/runtime/sigtab_linux_generic.go"))
+
 # A tenth of a small executable is what the compiler writes twice for speed:
 # not in packages that do their work once, if at all, and no gaps of 32 bytes.
 SMALL := fmt path/filepath golang.org/x/sys/unix internal/sync reflect regexp/syntax strings text/template time github.com/spf13/cobra runitbox/applets runitbox/applets/loaders runitbox/applets/quick runitbox/supervise/client runitbox/supervise/survey runitbox/applets/setup runitbox/applets/logrun runitbox/applets/syslog runitbox/applets/manual runitbox/applets/packed runitbox/supervise/child runitbox/supervise/core runitbox/supervise/scanner runitbox/supervise/self runitbox/initstage runitbox/logger/reader internal/stringslite os strconv sync syscall regexp runitbox/supervise/policy runitbox/supervise/statedir runitbox/supervise/notice runitbox/supervise/loghost runitbox/supervise/mounts
@@ -83,7 +88,7 @@ OVERLAY = { printf '{"Replace": {"%s": "%s"' '$(STREAM)' '$(if $(SLIM),,$(OUT)/s
 build:
 	$(if $(LEAN),@mkdir -p '$(OUT)' && cp go.sum '$(OUT)/slim.sum' && { cat go.mod; echo 'replace github.com/spf13/cobra => ./applets/slim/cobra'; } >'$(OUT)/slim.mod')
 	@mkdir -p '$(OUT)' && $(if $(SLIM),,$(PACK) &&) $(OVERLAY)
-	CGO_ENABLED=0 GOEXPERIMENT='$(GOEXPERIMENT)' go build $(SLIMMED) '-overlay=$(OUT)/overlay.json' -trimpath -buildvcs=false $(if $(DEBUGS),-gcflags=all=$(DEBUGS)) $(SMALL:%=-gcflags=%='-l $(DEBUGS)') -ldflags '-s -w -funcalign=$(if $(filter amd64,$(GOARCH)),1,4) $(ENTRY) -X runtime.godebugDefault=$(GODEBUGS) -X runitbox/applets/loaders.Version=$(VERSION) -X runitbox/applets/quick.Dirs=$(SVDIRS) $(GOLDFLAGS)' -o '$(OUT)/runitbox' .
+	CGO_ENABLED=0 GOEXPERIMENT='$(GOEXPERIMENT)' go build $(SLIMMED) '-overlay=$(OUT)/overlay.json' -trimpath -buildvcs=false $(if $(DEBUGS),-gcflags=all=$(DEBUGS)) $(SMALL:%=-gcflags=%='-l $(DEBUGS)') $(if $(KEEP),-asmflags=runitbox/procenv=-D=KEEP_BLOCKED -asmflags=runitbox/supervise/loghost=-D=KEEP_BLOCKED) -ldflags '-s -w $(if $(KEEP),-checklinkname=0) -funcalign=$(if $(filter amd64,$(GOARCH)),1,4) $(ENTRY) -X runtime.godebugDefault=$(GODEBUGS) -X runitbox/applets/loaders.Version=$(VERSION) -X runitbox/applets/quick.Dirs=$(SVDIRS) $(GOLDFLAGS)' -o '$(OUT)/runitbox' .
 
 # test is all that a change must pass. What the tests need of others is fetched
 # into build, never installed; what cannot be had is skipped and counted.

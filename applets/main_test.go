@@ -34,6 +34,7 @@ var players = map[string]func(argv []string) int{
 	"refuse":         refuse,
 	"stallfs":        stallfs,
 	"asklogs":        asklogs,
+	"at-exec":        atExec,
 }
 
 // TestMain plays the applets: the test binary, called through a link of

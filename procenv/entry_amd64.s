@@ -4,6 +4,9 @@
 // here from package loghost:
 // what the kernel says of it is written down before Go's runtime changes it.
 TEXT ·entry(SB),NOSPLIT|NOFRAME,$0
+#ifdef KEEP_BLOCKED
+	MOVQ	$0x6b6c62737065656b, AX	// "keepsblk": what the scanner looks for (supervise/scanner/successor.go)
+#endif
 	MOVQ	DX, R13			// the runtime's to be: keep it
 	XORL	R12, R12
 	MOVL	$64, BX
@@ -29,6 +32,35 @@ next:
 	LEAQ	·blocked(SB), DX
 	MOVL	$8, R10
 	SYSCALL
+
+#ifdef KEEP_BLOCKED
+// A runsvdir that became this program by an upgrade has blocked its signals, so that they stay
+// pending until the scanner asks for them; 62 is blocked and 63 is not where that is so
+// (supervise/self/become.go). The runtime would unblock those that end a program, and the first
+// of them would end this one: KEEP has it leave one blocked, where it is, by taking from the
+// runtime's table that the signal ends a program.
+#define KEEP(sig) \
+	BTQ	$(sig-1), R10; \
+	JCC	2(PC); \
+	ANDL	$1, (24*sig)(R8)
+
+	LEAQ	runtime·sigtable(SB), R8	// 24 bytes a signal, flags first: 1 may be asked for, 2 ends the program, 4 does so with a trace
+	CMPL	(24*1)(R8), $3
+	JNE	kept
+	CMPL	(24*15)(R8), $3
+	JNE	kept
+	MOVQ	·blocked(SB), R10
+	MOVQ	R10, R9
+	SHRQ	$(62-1), R9
+	ANDL	$3, R9
+	CMPL	R9, $1			// 62, not 63
+	JNE	kept
+	KEEP(1)
+	KEEP(2)
+	KEEP(3)
+	KEEP(15)
+kept:
+#endif
 
 	MOVL	$2, BX
 descriptor:				// for stderr, stdout, stdin: is it open?

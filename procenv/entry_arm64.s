@@ -4,6 +4,11 @@
 // here from package loghost:
 // what the kernel says of it is written down before Go's runtime changes it.
 TEXT ·entry(SB),NOSPLIT|NOFRAME,$0
+#ifdef KEEP_BLOCKED
+	JMP	3(PC)
+	WORD	$0x7065656b		// "keepsblk": what the scanner looks for (supervise/scanner/successor.go)
+	WORD	$0x6b6c6273
+#endif
 	MOVD	R0, R19			// the runtime's to be: keep it
 	MOVD	$0, R20
 	MOVD	$64, R21
@@ -30,6 +35,37 @@ next:
 	MOVD	$8, R3
 	MOVD	$135, R8		// rt_sigprocmask
 	SVC
+
+#ifdef KEEP_BLOCKED
+// A runsvdir that became this program by an upgrade has blocked its signals, so that they stay
+// pending until the scanner asks for them; 62 is blocked and 63 is not where that is so
+// (supervise/self/become.go). The runtime would unblock those that end a program, and the first
+// of them would end this one: KEEP has it leave one blocked, where it is, by taking from the
+// runtime's table that the signal ends a program.
+#define KEEP(sig) \
+	TBZ	$(sig-1), R6, 4(PC); \
+	MOVWU	(24*sig)(R4), R5; \
+	AND	$1, R5; \
+	MOVW	R5, (24*sig)(R4)
+
+	MOVD	$runtime·sigtable(SB), R4	// 24 bytes a signal, flags first: 1 may be asked for, 2 ends the program, 4 does so with a trace
+	MOVWU	(24*1)(R4), R5
+	CMPW	$3, R5
+	BNE	kept
+	MOVWU	(24*15)(R4), R5
+	CMPW	$3, R5
+	BNE	kept
+	MOVD	·blocked(SB), R6
+	LSR	$(62-1), R6, R5
+	AND	$3, R5
+	CMP	$1, R5			// 62, not 63
+	BNE	kept
+	KEEP(1)
+	KEEP(2)
+	KEEP(3)
+	KEEP(15)
+kept:
+#endif
 
 	MOVD	$0, R20
 	MOVD	$2, R21

@@ -4,6 +4,9 @@
 
 // The process begins here where the linker is told so (-E runitbox/supervise/loghost.entry).
 TEXT ·entry(SB),NOSPLIT|NOFRAME,$0
+#ifdef KEEP_BLOCKED
+	MOVQ	$0x6b6c62737065656b, AX	// "keepsblk", as in procenv/entry_amd64.s
+#endif
 	MOVQ	SP, BX
 	SUBQ	$32, SP
 	MOVQ	DX, 16(SP)		// the runtime's to be: keep it

@@ -13,6 +13,7 @@ import (
 	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/child"
 	"runitbox/supervise/diag"
+	"runitbox/supervise/self"
 )
 
 // StateVar is the variable by which an upgrade hands what the scanner holds over to the
@@ -104,7 +105,8 @@ func (s *Scanner) become() {
 		for _, fd := range keep {
 			unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0)
 		}
-		late = append(late, s.late()...)
+		held := heldFor(s.self) & (self.Each() | self.Held) // any of these would end the new program before it asks for them
+		late = append(late, s.late(self.Hold(held))...)
 		var numbers strings.Builder
 		for _, sig := range late {
 			if sig != unix.SIGUSR2 { // that is being done
@@ -114,7 +116,9 @@ func (s *Scanner) become() {
 		env := append(os.Environ(), fmt.Sprintf("%s=%d,%d%s", StateVar, memfd, ringFD, numbers.String()))
 		s.files.Lower()
 		s.voice.Finish(diag.FinishTime)
-		err = child.ExecHeld(s.self, s.Args, env) // any of these would end the new program before it asks for them
+		err = self.Become(s.self, s.Args, env, held)
+		self.Release()
+		child.Unheld(self.Each() | self.Held) // threads block them still
 		s.files.Raise()
 		for _, fd := range keep { // still here
 			unix.CloseOnExec(fd)
@@ -133,18 +137,20 @@ func (s *Scanner) become() {
 	}()
 }
 
-// late takes the signals that have come and were not acted on. One may be on its
-// way still when it is no more than a few milliseconds old.
-func (s *Scanner) late() (sigs []os.Signal) {
-	quiet := time.NewTimer(lateTime)
-	for {
-		select {
-		case sig := <-s.sigs:
+// late takes the signals that have come and were not acted on. Where later ones are not held,
+// it waits for those as well that are no more than a few milliseconds old and on their way.
+func (s *Scanner) late(held bool) (sigs []os.Signal) {
+	if !held {
+		time.Sleep(lateTime)
+	}
+	for last := self.Flush(); last > 0; {
+		if sig := <-s.sigs; sig != nil {
 			sigs = append(sigs, sig)
-		case <-quiet.C:
-			return sigs
+		} else {
+			last--
 		}
 	}
+	return sigs
 }
 
 // lateTime is how long a signal takes at most from the kernel to who acts on it.
@@ -164,7 +170,7 @@ func (s *Scanner) resume() (again []unix.Signal) {
 				again = append(again, unix.Signal(sig))
 			}
 		}
-		child.HeldBefore()
+		child.Unheld(self.Each() | self.Held)
 	}
 	if memfd > 2 {
 		f := os.NewFile(uintptr(memfd), "state")

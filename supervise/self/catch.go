@@ -3,6 +3,7 @@ package self
 import (
 	"os"
 	"os/signal"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -84,6 +85,11 @@ func begin() bool {
 		return false
 	}
 	eventFD, runtimes = int32(fd), relays.like.handler()
+	readPending(nil)
+	if relays.signalfd < 0 { // a signal that is blocked would not be told of; os/signal unblocks it
+		unix.Close(fd)
+		return false
+	}
 	go relay(os.NewFile(uintptr(fd), "signals"))
 	return true
 }
@@ -95,19 +101,24 @@ func relay(events *os.File) {
 		if _, err := events.Read(count[:]); err != nil {
 			return
 		}
-		come := atomic.SwapUint64(&noted, 0)
-		for sig := unix.Signal(1); sig <= 64; sig++ {
-			if come&(1<<(sig-1)) != 0 {
-				pass(sig)
-			}
+		relays.Lock()
+		passNoted()
+		relays.Unlock()
+	}
+}
+
+// passNoted passes on what was noted. The relays are locked, here and below.
+func passNoted() {
+	come := atomic.SwapUint64(&noted, 0)
+	for sig := unix.Signal(1); sig <= 64; sig++ {
+		if come&(1<<(sig-1)) != 0 {
+			pass(sig)
 		}
 	}
 }
 
 // pass passes a signal on.
 func pass(sig unix.Signal) {
-	relays.Lock()
-	defer relays.Unlock()
 	for _, c := range relays.to[sig] {
 		select {
 		case c <- sig:
@@ -116,7 +127,7 @@ func pass(sig unix.Signal) {
 	}
 }
 
-// readPending has the signals read from the signalfd as well. The relays are locked.
+// readPending has the signals read from the signalfd as well.
 func readPending(sigs []unix.Signal) {
 	const bits = 8 * unsafe.Sizeof(relays.set.Val[0])
 	for _, sig := range sigs {
@@ -129,13 +140,23 @@ func readPending(sigs []unix.Signal) {
 	relays.signalfd = fd
 	go func() {
 		f := os.NewFile(uintptr(fd), "signalfd")
-		var info unix.SignalfdSiginfo
-		for {
-			if _, err := f.Read(unsafe.Slice((*byte)(unsafe.Pointer(&info)), unsafe.Sizeof(info))); err != nil {
-				return
-			}
-			pass(unix.Signal(info.Signo))
+		conn, err := f.SyscallConn()
+		if err != nil {
+			return
 		}
+		conn.Read(func(fd uintptr) bool {
+			relays.Lock() // Flush finds each either here or passed on
+			defer relays.Unlock()
+			var info unix.SignalfdSiginfo
+			for {
+				_, err := unix.Read(int(fd), unsafe.Slice((*byte)(unsafe.Pointer(&info)), unsafe.Sizeof(info)))
+				if err != nil {
+					return false // until there is one
+				}
+				pass(unix.Signal(info.Signo))
+			}
+		})
+		runtime.KeepAlive(f)
 	}()
 }
 

@@ -20,6 +20,31 @@ TEXT ·handler(SB),NOSPLIT,$0-8
 	MOVQ AX, ret+0(FP)
 	RET
 
+// hold is called with the signal's number and a context in DX.
+TEXT ·hold(SB),NOSPLIT|NOFRAME,$0-0
+	MOVQ ·holding(SB), AX
+	ORQ  AX, 296(DX) // uc_sigmask: what the thread blocks when this returns
+	CMPL DI, ·holdSignal(SB)
+	JNE  again
+	LOCK
+	INCL ·heldBy(SB)
+	RET
+
+again:
+	MOVL DI, SI
+	MOVL $39, AX // getpid
+	SYSCALL
+	MOVL AX, DI
+	MOVL $62, AX // kill
+	SYSCALL
+	RET
+
+// func holder() uintptr
+TEXT ·holder(SB),NOSPLIT,$0-8
+	LEAQ ·hold(SB), AX
+	MOVQ AX, ret+0(FP)
+	RET
+
 // notFault is called with the signal's number, its siginfo in SI, and a context.
 TEXT ·notFault(SB),NOSPLIT|NOFRAME,$0-0
 	CMPL 8(SI), $0 // si_code: the kernel's own are above

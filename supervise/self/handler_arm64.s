@@ -25,6 +25,38 @@ TEXT ·handler(SB),NOSPLIT,$0-8
 	MOVD R0, ret+0(FP)
 	RET
 
+// hold is called with the signal's number and a context in R2.
+TEXT ·hold(SB),NOSPLIT|NOFRAME,$0-0
+	MOVD ·holding(SB), R4
+	MOVD 40(R2), R5 // uc_sigmask: what the thread blocks when this returns
+	ORR  R4, R5
+	MOVD R5, 40(R2)
+	MOVWU ·holdSignal(SB), R4
+	CMPW R4, R0
+	BNE  again
+	MOVD $·heldBy(SB), R4
+
+add:
+	LDAXRW (R4), R5
+	ADDW   $1, R5
+	STLXRW R5, (R4), R3
+	CBNZ   R3, add
+	RET
+
+again:
+	MOVW R0, R1
+	MOVD $172, R8 // getpid
+	SVC
+	MOVD $129, R8 // kill
+	SVC
+	RET
+
+// func holder() uintptr
+TEXT ·holder(SB),NOSPLIT,$0-8
+	MOVD $·hold(SB), R0
+	MOVD R0, ret+0(FP)
+	RET
+
 // notFault is called with the signal's number, its siginfo in R1, and a context.
 TEXT ·notFault(SB),NOSPLIT|NOFRAME,$0-0
 	MOVW 8(R1), R3 // si_code: the kernel's own are above

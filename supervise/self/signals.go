@@ -10,10 +10,14 @@ import (
 )
 
 // NotifyEach relays signals to c as they are taken from it. Each waits in a place
-// of its own: a storm of one must not cost another.
+// of its own: a storm of one must not cost another. Hold keeps them for another program.
 func NotifyEach(c chan<- os.Signal, sigs ...unix.Signal) {
 	for _, sig := range sigs {
+		if sig != unix.SIGCHLD {
+			each |= 1 << (sig - 1)
+		}
 		waits := make(chan os.Signal, 1)
+		ways = append(ways, waits)
 		Catch(waits, sig)
 		go func() {
 			for sig := range waits {
@@ -21,6 +25,21 @@ func NotifyEach(c chan<- os.Signal, sigs ...unix.Signal) {
 			}
 		}()
 	}
+}
+
+// ways are where signals wait that NotifyEach relays.
+var ways []chan<- os.Signal
+
+// Flush has a nil follow each signal that has come before and that NotifyEach relays, and says
+// how many of these there will be.
+func Flush() int {
+	relays.Lock()
+	defer relays.Unlock()
+	passNoted()
+	for _, waits := range ways {
+		go func() { waits <- nil }()
+	}
+	return len(ways)
 }
 
 // DefaultAction gives signals their default action, which ends the process as
