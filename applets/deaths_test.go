@@ -344,6 +344,34 @@ exec sleep 1000
 	}
 }
 
+// TestHupBeforeTheFirstLook: a runsvdir that gets HUP before it has looked at its directory
+// has those exit all the same that run since an earlier one, and begins nothing.
+func TestHupBeforeTheFirstLook(t *testing.T) {
+	t.Parallel()
+	stalled(t, `mkdir m/tree
+ln -s "$PWD/web" m/tree/web
+runsvdir m/tree & P=$!
+eventually grep -qx run web/supervise/stat
+pid=$(cat web/supervise/pid)
+kill $P; wait $P
+kill -0 $pid
+mkdir other; cp web/run other
+ln -s "$PWD/other" m/tree/other
+echo 'opendir tree' >rules
+runsvdir m/tree & P=$!
+eventually test -s rules.held
+kill -HUP $P
+: >rules
+wait $P || test $? = 111
+eventually dead $pid
+eventually grep -qx down web/supervise/stat
+test ! -e other/supervise/pid
+-- web/run --
+#!/bin/sh
+exec sleep 1000
+`)
+}
+
 // TestWatchHangs: where one service's supervise directory cannot be watched, since it
 // does not answer, that of each other is, and is made again when it is removed.
 func TestWatchHangs(t *testing.T) {

@@ -60,8 +60,12 @@ func (s *Scanner) grantTime() {
 	}
 }
 
-// known says whether the core can be told all that it is to do when the scanner is gone.
-func (s *Scanner) known() bool { return s.scanned || s.leaving.status != 0 }
+// dismissesAll says whether the scanner ends and all services are to exit.
+func (s *Scanner) dismissesAll() bool { return s.leaving != nil && s.leaving.status != 0 }
+
+// known says whether the core can be told all that it is to do when the scanner is gone: the
+// directory was looked at once. What is in it may run since an earlier runsvdir.
+func (s *Scanner) known() bool { return s.scanned }
 
 // askLast asks the core to say when it has read all that was sent: of one that was killed
 // the socket takes messages for a while yet, and nobody else would tell the next core.

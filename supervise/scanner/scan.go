@@ -84,7 +84,7 @@ const slowTime = 5 * time.Second
 // take acts on what a look has found.
 func (s *Scanner) take(f finding) {
 	switch {
-	case s.stop != nil || s.leaving != nil && s.leaving.status != 0: // nothing is begun any more
+	case s.stop != nil || s.dismissesAll() && s.scanned: // nothing is begun any more
 		for i := range f.answers {
 			f.answers[i].close()
 		}
@@ -231,7 +231,7 @@ func (s *Scanner) beginAll(fresh []answer, now time.Time) {
 			a.close()
 		default:
 			e := &entry{key: a.key, name: a.name, at: a.name, born: a.born, seen: true, fds: []int{int(a.fd)}}
-			e.waits = lacksRun(a.err)
+			e.waits, e.dropped = lacksRun(a.err), s.dismissesAll() // what runs of it since an earlier runsvdir is to exit, too
 			s.entries[a.key] = e
 			s.speakTo(&a)
 			room -= self.NeedMain
