@@ -192,7 +192,7 @@ func TestChildAmongGarbage(t *testing.T) {
 	}
 	for _, way := range ways(t) {
 		way.use()
-		for i := range 60 {
+		for i := range 30 {
 			code := strconv.Itoa(i)
 			c := Child{
 				Path: "/bin/sh", Argv: []string{"sh", "-c", `[ "$0$A" = "` + code + "x" + code + `" ]`, code}, Env: []string{"A=x" + code},

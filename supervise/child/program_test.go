@@ -172,7 +172,7 @@ func TestForkStress(t *testing.T) {
 	}
 	for range 4 {
 		forks.Go(func() {
-			for i := range 150 {
+			for i := range 75 {
 				start := Child.Start
 				if i%2 == 0 {
 					start = Child.StartInSession
