@@ -3,11 +3,14 @@ package applets
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -35,6 +38,95 @@ func TestSignalAtUpgrade(t *testing.T) {
 	}
 	t.Setenv("OTHER", fetched("runsvdir")) // Debian's
 	script(t, "../testdata/upgrade-signals.txt", bin)
+}
+
+// TestSignalAtStart: TERM, wherever in its start it comes, does not end process 1 as it would a
+// program of Go's, by which a machine would panic: it is not seen or it is obeyed.
+func TestSignalAtStart(t *testing.T) {
+	t.Parallel()
+	needNamespaces(t)
+	if runtime.GOARCH != "amd64" && runtime.GOARCH != "arm64" {
+		t.Skip("there is no such entry for this machine")
+	}
+	exe, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	runtime.LockOSThread() // who traces is a thread
+	defer runtime.UnlockOSThread()
+	for stops := 0; stops < 900; stops += 60 {
+		tree := t.TempDir()
+		if err := os.Mkdir(tree+"/web", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := writeFile(tree+"/web/run", []byte("#!/bin/sh\nexec sleep 1000\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		cmd := &exec.Cmd{Path: exe, Args: []string{"runsvdir", tree}, Stderr: os.Stderr,
+			SysProcAttr: &syscall.SysProcAttr{Ptrace: true, Cloneflags: unix.CLONE_NEWPID, Pdeathsig: unix.SIGKILL}}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		pid := cmd.Process.Pid
+		made, err := untilCall(pid, stops)
+		if err == nil {
+			err = unix.Kill(pid, unix.SIGTERM)
+		}
+		if err == nil {
+			err = ptrace(unix.PTRACE_DETACH, pid, 0, 0)
+		}
+		if err != nil {
+			cmd.Process.Kill()
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		for begin, told, over := time.Now(), false, false; !over; {
+			select {
+			case err := <-ended:
+				if err != nil {
+					t.Errorf("TERM at stop %d: %v", made, err)
+				}
+				over = true
+			case <-time.After(10 * time.Millisecond):
+				if stat, _ := os.ReadFile(tree + "/web/supervise/stat"); string(stat) == "run\n" && !told {
+					told = true
+					cmd.Process.Signal(unix.SIGTERM)
+				}
+				if time.Since(begin) > time.Minute {
+					t.Errorf("TERM at stop %d: it neither runs nor ends", made)
+					cmd.Process.Kill()
+				}
+			}
+		}
+	}
+}
+
+// untilCall lets a process that has just become a program, and is traced, make so many system
+// calls (its entry into and return from each count), until it waits for something at most.
+func untilCall(pid, stops int) (made int, err error) {
+	var status unix.WaitStatus
+	if _, err := unix.Wait4(pid, &status, 0, nil); err != nil || !status.Stopped() {
+		return 0, fmt.Errorf("it does not begin: %#x, %v", status, err)
+	}
+	if err := ptrace(unix.PTRACE_SETOPTIONS, pid, 0, unix.PTRACE_O_TRACESYSGOOD|unix.PTRACE_O_EXITKILL); err != nil {
+		return 0, err
+	}
+	for signal := 0; made < stops && !aboutToWait(pid); {
+		if err := ptrace(unix.PTRACE_SYSCALL, pid, 0, uintptr(signal)); err != nil {
+			return made, err
+		}
+		if _, err := unix.Wait4(pid, &status, unix.WALL, nil); err != nil || !status.Stopped() {
+			return made, fmt.Errorf("it has ended: %#x, %v", status, err)
+		}
+		signal = 0
+		if status.StopSignal() == unix.SIGTRAP|0x80 {
+			made++
+		} else {
+			signal = int(status.StopSignal())
+		}
+	}
+	return made, nil
 }
 
 // atExec tells a runsvdir to become another program, traces it, and sends it a signal when

@@ -39,6 +39,9 @@ next:
 // (supervise/self/become.go). The runtime would unblock those that end a program, and the first
 // of them would end this one: KEEP has it leave one blocked, where it is, by taking from the
 // runtime's table that the signal ends a program.
+//
+// So it is for process 1, whatever is blocked: the kernel keeps from it a signal that it does
+// not catch, and the runtime would end it by one, and the machine with it.
 #define KEEP(sig) \
 	BTQ	$(sig-1), R10; \
 	JCC	2(PC); \
@@ -49,12 +52,18 @@ next:
 	JNE	kept
 	CMPL	(24*15)(R8), $3
 	JNE	kept
+	MOVL	$39, AX			// getpid
+	SYSCALL
+	MOVQ	$-1, R10
+	CMPL	AX, $1
+	JEQ	keep
 	MOVQ	·blocked(SB), R10
 	MOVQ	R10, R9
 	SHRQ	$(62-1), R9
 	ANDL	$3, R9
 	CMPL	R9, $1			// 62, not 63
 	JNE	kept
+keep:
 	KEEP(1)
 	KEEP(2)
 	KEEP(3)

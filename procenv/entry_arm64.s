@@ -42,12 +42,18 @@ next:
 // (supervise/self/become.go). The runtime would unblock those that end a program, and the first
 // of them would end this one: KEEP has it leave one blocked, where it is, by taking from the
 // runtime's table that the signal ends a program.
+//
+// So it is for process 1, whatever is blocked: the kernel keeps from it a signal that it does
+// not catch, and the runtime would end it by one, and the machine with it.
 #define KEEP(sig) \
 	TBZ	$(sig-1), R6, 4(PC); \
 	MOVWU	(24*sig)(R4), R5; \
 	AND	$1, R5; \
 	MOVW	R5, (24*sig)(R4)
 
+	MOVD	$172, R8		// getpid
+	SVC
+	MOVD	R0, R7
 	MOVD	$runtime·sigtable(SB), R4	// 24 bytes a signal, flags first: 1 may be asked for, 2 ends the program, 4 does so with a trace
 	MOVWU	(24*1)(R4), R5
 	CMPW	$3, R5
@@ -55,11 +61,15 @@ next:
 	MOVWU	(24*15)(R4), R5
 	CMPW	$3, R5
 	BNE	kept
+	MOVD	$-1, R6
+	CMPW	$1, R7
+	BEQ	keep
 	MOVD	·blocked(SB), R6
 	LSR	$(62-1), R6, R5
 	AND	$3, R5
 	CMP	$1, R5			// 62, not 63
 	BNE	kept
+keep:
 	KEEP(1)
 	KEEP(2)
 	KEEP(3)
