@@ -344,9 +344,10 @@ exec sleep 1000
 	}
 }
 
-// TestHupBeforeTheFirstLook: a runsvdir that gets HUP before it has looked at its directory
-// has those exit all the same that run since an earlier one, and begins nothing.
-func TestHupBeforeTheFirstLook(t *testing.T) {
+// TestEndBeforeTheFirstLook: a runsvdir that is told to end, and its services with it, before
+// it has looked at its directory has those exit all the same that run since an earlier one,
+// and begins nothing.
+func TestEndBeforeTheFirstLook(t *testing.T) {
 	t.Parallel()
 	stalled(t, `mkdir m/tree
 ln -s "$PWD/web" m/tree/web
@@ -357,15 +358,30 @@ kill $P; wait $P
 kill -0 $pid
 mkdir other; cp web/run other
 ln -s "$PWD/other" m/tree/other
-echo 'opendir tree' >rules
-runsvdir m/tree & P=$!
-eventually test -s rules.held
-kill -HUP $P
-: >rules
-wait $P || test $? = 111
-eventually dead $pid
-eventually grep -qx down web/supervise/stat
-test ! -e other/supervise/pid
+for way in HUP TERM; do
+	option=; [ $way = HUP ] || option=--stop-on-term
+	echo 'opendir tree' >rules
+	runsvdir $option m/tree & P=$!
+	eventually test -s rules.held
+	kill -$way $P
+	: >rules
+	status=0; wait $P || status=$?
+	eventually dead $pid
+	eventually grep -qx down web/supervise/stat
+	test ! -e other/supervise/pid
+	case $way in
+	HUP)
+		test $status = 111
+		rm m/tree/other
+		runsvdir m/tree & P=$!
+		eventually grep -qx run web/supervise/stat
+		pid=$(cat web/supervise/pid)
+		kill $P; wait $P
+		ln -s "$PWD/other" m/tree/other ;;
+	*) test $status = 0 ;;
+	esac
+	rm -f rules.held
+done
 -- web/run --
 #!/bin/sh
 exec sleep 1000

@@ -170,9 +170,11 @@ func (s *Scanner) collectCommand() {
 func (e *ending) servicesDue() time.Time { return e.begun.Add(e.deadline.Sub(e.begun) / 2) }
 func (e *ending) killDue() time.Time     { return e.deadline.Add(-e.deadline.Sub(e.begun) / 8) }
 
-// stopsServices says whether the services are to be stopped.
+// stopsServices says whether the services are to be stopped: once the directory was looked at,
+// since what is in it may run since an earlier runsvdir, unless that takes too long.
 func (s *Scanner) stopsServices() bool {
-	return s.stop != nil && (!s.command.runs() || !time.Now().Before(s.stop.servicesDue()))
+	now := time.Now()
+	return s.stop != nil && (s.scanned || !now.Before(s.stop.begun.Add(firstLookTime))) && (!s.command.runs() || !now.Before(s.stop.servicesDue()))
 }
 
 // killLate kills the command when it is late.

@@ -61,7 +61,9 @@ func (s *Scanner) grantTime() {
 }
 
 // dismissesAll says whether the scanner ends and all services are to exit.
-func (s *Scanner) dismissesAll() bool { return s.leaving != nil && s.leaving.status != 0 }
+func (s *Scanner) dismissesAll() bool {
+	return s.stop != nil || s.leaving != nil && s.leaving.status != 0
+}
 
 // known says whether the core can be told all that it is to do when the scanner is gone: the
 // directory was looked at once. What is in it may run since an earlier runsvdir.

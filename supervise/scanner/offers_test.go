@@ -61,7 +61,7 @@ func TestStopsWhatWasRefused(t *testing.T) {
 	defer core.Close()
 	s := newEntries(t, "refused", "late")
 	s.outgoing.room = make(chan struct{}, 1)
-	s.core, s.link = 1, scanner
+	s.core, s.link, s.scanned = 1, scanner, true
 	defer scanner.Close()
 	for _, e := range s.entries {
 		if e.fds[0], err = unix.MemfdCreate("entry", unix.MFD_CLOEXEC); err != nil {

@@ -78,13 +78,17 @@ func (s *Scanner) look(force bool) {
 	go s.dir.look(req, func(f finding) { s.found <- f })
 }
 
-// slowTime is how long a look may take before that is said.
-const slowTime = 5 * time.Second
+// slowTime is how long a look may take before that is said, and firstLookTime how long a stop
+// waits for the first one.
+const (
+	slowTime      = 5 * time.Second
+	firstLookTime = time.Second
+)
 
 // take acts on what a look has found.
 func (s *Scanner) take(f finding) {
 	switch {
-	case s.stop != nil || s.dismissesAll() && s.scanned: // nothing is begun any more
+	case s.dismissesAll() && s.scanned: // nothing is begun any more
 		for i := range f.answers {
 			f.answers[i].close()
 		}

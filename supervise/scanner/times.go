@@ -50,6 +50,9 @@ func (s *Scanner) pause() time.Duration {
 	switch {
 	case s.stop != nil:
 		until(s.stop.deadline)
+		if !s.scanned && !s.outgoing.stop {
+			until(s.stop.begun.Add(firstLookTime))
+		}
 		if s.command.runs() {
 			if !s.outgoing.stop {
 				until(s.stop.servicesDue())
