@@ -155,19 +155,17 @@ func (s *service) settled(u *unit, k stash, was *priorState) error {
 	if err != nil {
 		return err
 	}
-	making := life.Word == state.ProcMaking || life.Word == state.ProcFinishing
-	if !was.read || life != was.told || making {
-		now, err := s.earlier(u, k, u.rec.Place, life, found)
-		if err != nil {
-			s.leaveRunning(&now)
-			return err
-		}
-		if now.pidfd < 0 && now.ok && now.record.PID == was.record.PID && now.record.Ticks == was.record.Ticks {
-			now.pidfd, was.pidfd = was.pidfd, -1
-		}
-		was.close()
-		*was = now
+	// Read anew though the record may be the same: status files are written behind it.
+	now, err := s.earlier(u, k, u.rec.Place, life, found)
+	if err != nil {
+		s.leaveRunning(&now)
+		return err
 	}
+	if now.pidfd < 0 && now.ok && now.record.PID == was.record.PID && now.record.Ticks == was.record.Ticks {
+		now.pidfd, was.pidfd = was.pidfd, -1
+	}
+	was.close()
+	*was = now
 	if was.ok {
 		return nil
 	}

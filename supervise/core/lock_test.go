@@ -153,3 +153,42 @@ func TestStatIsWhatItSays(t *testing.T) {
 		t.Errorf("no stat: %q, %v", was.stat, err)
 	}
 }
+
+// A core writes the status files behind the record. Where another reads them in between,
+// before it has the lock, it reads them again when it has: else it would leave them as they
+// are, and wrong.
+func TestStatusBehindTheRecord(t *testing.T) {
+	c := bareCore(t)
+	s, path := openService(t, c)
+	lock, err := s.dir.Lock("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(lock)
+	if s.main.rec.Place, err = s.place(""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.here(); err != nil {
+		t.Fatal(err)
+	}
+	if err := proc.Write(s.at(""), "supervise/proc", c.sign(&s.main, state.Process{Word: state.ProcEnded})); err != nil {
+		t.Fatal(err)
+	}
+	write := func(r state.Record) {
+		t.Helper()
+		for name, b := range map[string][]byte{"status": r.Bytes(), "stat": []byte(r.Text())} {
+			if err := os.WriteFile(filepath.Join(path, "supervise", name), b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var was priorState
+	write(state.Record{State: state.Run, PID: 10, Want: state.WantUp})
+	if err := s.before(&s.main, nil, &was); err != nil || was.stat != "run\n" {
+		t.Fatalf("before the lock: %q, %v", was.stat, err)
+	}
+	write(state.Record{State: state.Down, Want: state.WantUp})
+	if err := s.settled(&s.main, nil, &was); err != nil || was.stat != "down\n" {
+		t.Errorf("with the lock: %q, %v", was.stat, err)
+	}
+}
