@@ -67,12 +67,10 @@ func (c *Core) takeUp(key string) {
 		switch {
 		case err != nil:
 			c.services.untried(key)
-			c.services.tried(key)
 			c.leave(key)
 		case dir.FD < 0: // it cannot be found any more
 			c.procs.unreserve(key)
 			c.services.forgetLeft(key)
-			c.services.tried(key)
 			c.notice()
 		case l.exits:
 			c.add(key, l.name, dir, stash{}, wire.StateExit, "")

@@ -185,6 +185,7 @@ func (r *registry) dropLeft(key string) {
 func (r *registry) forgetLeft(key string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.endTurn(key)
 	r.dropLeft(key)
 }
 
@@ -219,6 +220,11 @@ func (r *registry) tryLeft(key string) (_ left, ok, busy bool) {
 func (r *registry) tried(key string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.endTurn(key)
+}
+
+// endTurn is tried. The registry is locked.
+func (r *registry) endTurn(key string) {
 	if r.turn == key {
 		r.turn = ""
 	}
@@ -228,6 +234,7 @@ func (r *registry) tried(key string) {
 func (r *registry) untried(key string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.endTurn(key)
 	if l := r.lefts[key]; l != nil {
 		l.trying = false
 	}

@@ -167,14 +167,15 @@ func (s *Scanner) collectCommand() {
 // The end of a tree with a main command has one budget of time: the services are stopped
 // when the command has ended, or half of the time is over, and the command is killed when
 // an eighth of it is left.
-func (e *ending) servicesDue() time.Time { return e.begun.Add(e.deadline.Sub(e.begun) / 2) }
-func (e *ending) killDue() time.Time     { return e.deadline.Add(-e.deadline.Sub(e.begun) / 8) }
+func (e *ending) servicesDue() time.Time  { return e.begun.Add(e.deadline.Sub(e.begun) / 2) }
+func (e *ending) firstLookDue() time.Time { return e.begun.Add(firstLookTime) }
+func (e *ending) killDue() time.Time      { return e.deadline.Add(-e.deadline.Sub(e.begun) / 8) }
 
 // stopsServices says whether the services are to be stopped: once the directory was looked at,
 // since what is in it may run since an earlier runsvdir, unless that takes too long.
 func (s *Scanner) stopsServices() bool {
 	now := time.Now()
-	return s.stop != nil && (s.scanned || !now.Before(s.stop.begun.Add(firstLookTime))) && (!s.command.runs() || !now.Before(s.stop.servicesDue()))
+	return s.stop != nil && (s.scanned || !now.Before(s.stop.firstLookDue())) && (!s.command.runs() || !now.Before(s.stop.servicesDue()))
 }
 
 // killLate kills the command when it is late.

@@ -60,10 +60,11 @@ func (s *Scanner) grantTime() {
 	}
 }
 
-// dismissesAll says whether the scanner ends and all services are to exit.
-func (s *Scanner) dismissesAll() bool {
-	return s.stop != nil || s.leaving != nil && s.leaving.status != 0
-}
+// leavesNone says whether the scanner ends and the core is to have all services exit.
+func (s *Scanner) leavesNone() bool { return s.leaving != nil && s.leaving.status != 0 }
+
+// dismissesAll says whether all services are to exit: so it is with a stop, too.
+func (s *Scanner) dismissesAll() bool { return s.stop != nil || s.leavesNone() }
 
 // known says whether the core can be told all that it is to do when the scanner is gone: the
 // directory was looked at once. What is in it may run since an earlier runsvdir.

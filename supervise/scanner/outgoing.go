@@ -133,7 +133,7 @@ func (s *Scanner) sendSome() {
 	for _, e := range o.queue[:n] {
 		e.pending.queued = false
 		if m, ok := e.message(); ok && s.entries[e.key] == e {
-			if m.Word == "drop" && s.dismissesAll() {
+			if m.Word == "drop" && s.leavesNone() {
 				m.Arg2 = strconv.Itoa(int(s.StopTime / time.Millisecond))
 			}
 			ms, of = append(ms, m), append(of, e)

@@ -51,7 +51,7 @@ func (s *Scanner) pause() time.Duration {
 	case s.stop != nil:
 		until(s.stop.deadline)
 		if !s.scanned && !s.outgoing.stop {
-			until(s.stop.begun.Add(firstLookTime))
+			until(s.stop.firstLookDue())
 		}
 		if s.command.runs() {
 			if !s.outgoing.stop {
