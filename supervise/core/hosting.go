@@ -67,7 +67,7 @@ const answerTime = 2 * time.Second
 func (c *Core) shareLogs() {
 	if fd := loghost.Listen(loghost.AtCore); fd >= 0 {
 		c.private = append(c.private, fd)
-		c.hosting.seats.budget, c.hosting.seats.freed = &c.descriptors, make(chan struct{}, 1)
+		c.hosting.seats.open(&c.descriptors)
 		go loghost.Accept(fd, c.greet)
 	}
 }

@@ -37,6 +37,9 @@ const (
 // host that is stopped does not answer.)
 const seatTime = 6 * time.Second
 
+// open makes them ready: those that are not always there are taken from the budget.
+func (s *seats) open(b *budget) { s.budget, s.freed = b, make(chan struct{}, 1) }
+
 // take waits for a seat. Who has it gives it back by leave; after seatTime it is given back
 // by itself.
 func (s *seats) take() *seat {
