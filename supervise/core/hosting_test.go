@@ -46,6 +46,8 @@ func TestStrangers(t *testing.T) {
 // is no child.
 func TestGreet(t *testing.T) {
 	c := &Core{procs: newProcesses(false)}
+	c.descriptors.unlimited = true
+	c.hosting.seats.open(&c.descriptors)
 	const ask, settle = byte(loghost.Ask), byte(loghost.Settle)
 	me := uint32(os.Geteuid())
 	for _, tt := range []struct {
