@@ -291,12 +291,12 @@ func (s *service) resume(u *unit) {
 	if u.pid == 0 && u.st.Phase != machine.Idle { // its end is told
 		switch {
 		case u.st.Phase == machine.Finishing:
-			s.ended(u, isFinish, u.ws)
+			s.ended(u, isFinish, u.ws, false)
 		case !u.st.Log && s.ending():
 			u.pid = u.written.pid
 			s.feed(u, s.heldBy())
 		default:
-			s.ended(u, isRun, u.ws)
+			s.ended(u, isRun, u.ws, s.hasFinish(u, isRun))
 		}
 		return
 	}

@@ -113,11 +113,17 @@ func (c *Core) lookAfter(p *process, l state.Process) {
 const lookTime = time.Second
 
 // died takes the death of a process. It is recorded before the process is
-// reaped: a core that is killed between leaves the corpse or the record.
+// reaped: a core that is killed between leaves the corpse or the record. Only that of the
+// last process of a service that exits is not, since the record is about to go: a core that
+// finds the process gone, and no ./finish, lets go of the service as well.
 func (s *service) died(ev event) {
 	u := ev.who
+	finish := false
 	if ev.role < isHook && ev.pid == u.pid && ev.engine == u.engine() {
-		s.recordEnd(u, ev.role, ev.ws)
+		finish = s.hasFinish(u, ev.role)
+		if !s.isLast(u, finish) {
+			s.recordEnd(u, ev.role, ev.ws)
+		}
 	}
 	s.core.procs.recorded(ev.proc)
 	if ev.role >= isHook {
@@ -159,5 +165,5 @@ func (s *service) died(ev event) {
 		return
 	}
 	u.pid = 0
-	s.ended(u, ev.role, ev.ws)
+	s.ended(u, ev.role, ev.ws, finish)
 }

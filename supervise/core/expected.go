@@ -23,7 +23,8 @@ func (pl *expected) holds(pid int, u *unit, r role) *process {
 	ps := pl.ps
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	p := &process{pid: pid, unit: u, role: r, pidfd: -1, unreported: true}
+	p := &process{pid: pid, role: r, pidfd: -1, unreported: true}
+	p.isOf(u)
 	ps.known[pid] = p
 	if len(ps.corpses) > 0 { // it may be among them, or behind one that hides it
 		delete(ps.corpses, pid)

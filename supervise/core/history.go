@@ -73,24 +73,27 @@ func (s *service) lifeSoFar(u *unit) state.Ended {
 
 // writeLife writes a line of supervise/history, and says whether it could.
 func (s *service) writeLife(u *unit, e state.Ended) bool {
+	mode := unix.O_WRONLY
 	if u.ends == 0 {
-		s.readHistory(u)
+		mode = unix.O_RDWR
 	}
-	fd, err := sys.Open(s.at(u.prefix), u.prefix+"supervise/history", unix.O_WRONLY|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o644)
+	fd, err := sys.Open(s.at(u.prefix), u.prefix+"supervise/history", mode|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o644)
 	if err != nil {
 		return false
 	}
 	defer unix.Close(fd)
+	if u.ends == 0 {
+		u.ends = nextEnd(fd, int(u.remembered()))
+	}
 	line := e.Bytes()
 	n, _ := unix.Pwrite(fd, line[:], int64(u.ends-1)*state.EndedSize)
 	return n == len(line)
 }
 
-// readHistory finds which line of supervise/history is the next. Of one that has more
-// lines than are to be remembered the oldest go.
-func (s *service) readHistory(u *unit) {
-	b, _ := proc.History(s.at(u.prefix), u.prefix+"supervise/history")
-	most := int(u.remembered())
+// nextEnd finds which line of supervise/history, which is open, is the next, counted from 1.
+// Of one that has more lines than are to be remembered the oldest go.
+func nextEnd(fd, most int) int16 {
+	b, _ := proc.HistoryIn(fd)
 	if len(b) > most*state.EndedSize {
 		all := state.ParseHistory(b)
 		b = nil
@@ -98,13 +101,10 @@ func (s *service) readHistory(u *unit) {
 			line := e.Bytes()
 			b = append(b, line[:]...)
 		}
-		if fd, err := sys.Open(s.at(u.prefix), u.prefix+"supervise/history", unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0); err == nil {
-			unix.Pwrite(fd, b, 0)
-			unix.Ftruncate(fd, int64(len(b)))
-			unix.Close(fd)
-		}
+		unix.Pwrite(fd, b, 0)
+		unix.Ftruncate(fd, int64(len(b)))
 	}
-	u.ends = int16(1 + state.NextEnded(b, most))
+	return int16(1 + state.NextEnded(b, most))
 }
 
 // remembered is how many ends of the unit are.

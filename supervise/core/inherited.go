@@ -7,11 +7,12 @@ import "golang.org/x/sys/unix"
 func (ps *processes) adopt(pid, pidfd int, u *unit, r role) *process {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	p := &process{pid: pid, unit: u, role: r, adopted: true, pidfd: pidfd}
 	old := ps.known[pid]
 	if old != nil && old.unit != nil {
 		return nil
 	}
+	p := &process{pid: pid, role: r, adopted: true, pidfd: pidfd}
+	p.isOf(u)
 	e, over := ps.unclaimed[pid]
 	delete(ps.unclaimed, pid)
 	p.asked = over

@@ -14,6 +14,7 @@ type outbox struct {
 	words  []wire.Message  // without descriptors, in their order
 	keeps  map[string]bool // services, by key, whose descriptors the scanner has yet to get
 	waits  bool            // somebody waits until the link takes more
+	over   bool            // nobody is there any more to be told
 	failed int             // how often it has not, one after the other
 }
 
@@ -22,6 +23,9 @@ type outbox struct {
 func (c *Core) report(m wire.Message) {
 	c.outbox.mu.Lock()
 	defer c.outbox.mu.Unlock()
+	if c.outbox.over {
+		return
+	}
 	c.outbox.words = append(c.outbox.words, m)
 	c.post()
 }
@@ -61,8 +65,8 @@ func (c *Core) retry(err error) {
 	switch {
 	case err == nil:
 		o.failed = 0
-	case wire.IsOver(err): // nobody is there to be told
-		o.words, o.keeps = nil, nil
+	case wire.IsOver(err):
+		o.over, o.words, o.keeps = true, nil, nil
 	case !o.waits:
 		o.waits = true
 		o.failed++

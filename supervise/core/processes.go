@@ -2,6 +2,7 @@ package core
 
 import (
 	"os"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -104,6 +105,17 @@ func newProcesses(given bool) *processes {
 	return ps
 }
 
+// isOf says whose the process is from here on: nil, where nobody is to hear of its end. The
+// registry is locked.
+func (p *process) isOf(u *unit) {
+	if p.unit != nil {
+		p.unit.processes--
+	}
+	if p.unit = u; u != nil {
+		u.processes++
+	}
+}
+
 // end takes the end of a process and tells its service, once. The registry is
 // locked.
 func (p *process) end(e ending) {
@@ -138,7 +150,8 @@ func (ps *processes) recorded(p *process) {
 // that has inherited it.
 func (ps *processes) remove(p *process) {
 	ps.count(p.reservedFor, -1)
-	p.unit, p.pidfd, p.reservedFor = nil, -1, ""
+	p.isOf(nil)
+	p.pidfd, p.reservedFor = -1, ""
 	if ps.known[p.pid] == p {
 		delete(ps.known, p.pid)
 	}
@@ -157,18 +170,22 @@ func (ps *processes) remove(p *process) {
 func (ps *processes) forget(s *service) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
+	if !slices.ContainsFunc(s.units(), func(u *unit) bool { return u.processes > 0 }) { // as a rule
+		return
+	}
 	for _, p := range ps.known {
 		switch {
 		case p.unit == nil || p.unit.svc != s:
 		case ps.leaving: // its end is the scanner's to tell
-			p.unit = nil
+			p.isOf(nil)
 		case p.adopted && !s.opened:
-			p.unit, p.pidfd, p.reservedFor = nil, -1, s.key
+			p.isOf(nil)
+			p.pidfd, p.reservedFor = -1, s.key
 			ps.count(s.key, 1)
 		case p.over || p.adopted:
 			ps.remove(p)
 		default:
-			p.unit = nil
+			p.isOf(nil)
 		}
 	}
 }

@@ -162,6 +162,6 @@ func (s *service) tellHeld() {
 func (s *service) release() {
 	if u := &s.main; u.st.Phase == machine.Ending && !s.ending() {
 		u.pid = 0
-		s.ended(u, isRun, u.ws)
+		s.ended(u, isRun, u.ws, s.hasFinish(u, isRun))
 	}
 }

@@ -56,6 +56,7 @@ type unit struct {
 	policy     *policy.Policy // what the directory says beyond runit; nil: nothing
 	deaths     machine.Deaths
 	ended      *state.Ended  // of ./run, to be written into supervise/history
+	processes  int32         // how many are known that are its; processes guards it
 	ends       int16         // behind 1: which line of supervise/history is next; 0: not known yet
 	grouped    bool          // ./run is to be in a cgroup of its own
 	groupKills int32         // how many the kernel had killed there for lack of memory before ./run began
@@ -364,20 +365,31 @@ func (u *unit) restFor(d time.Duration) {
 	u.rest = time.AfterFunc(d, func() { u.svc.post(event{kind: evRested, who: u, number: number}) })
 }
 
-// ended tells the machine that ./run or ./finish is over.
-func (s *service) ended(u *unit, r role, ws unix.WaitStatus) {
+// ended tells the machine that ./run or ./finish is over, and whether there is a ./finish
+// that follows.
+func (s *service) ended(u *unit, r role, ws unix.WaitStatus, finish bool) {
 	u.hasEnded = true
 	u.dropGroup()
-	var end machine.End
+	end := machine.End{Finish: finish}
 	if r == isRun {
 		u.ws = ws
-		end.Finish = u == &s.main && s.dir.Readable("finish")
 	} else {
 		end.Refuses = ws.Exited() && ws.ExitStatus() == exitRefused
 	}
 	end.At, end.Told = time.Now(), u.wasTold
 	end.Lived = end.At.Sub(u.began)
 	s.feed(u, u.deaths.After(u.st, end, u.rules()))
+}
+
+// hasFinish says whether the end of a process is followed by ./finish.
+func (s *service) hasFinish(u *unit, r role) bool {
+	return r == isRun && u == &s.main && s.dir.Readable("finish")
+}
+
+// isLast says whether nothing follows the end of a unit's process, with or without a ./finish,
+// since its service exits.
+func (s *service) isLast(u *unit, finish bool) bool {
+	return u.st.Want == state.WantExit && !finish && u.policy == nil && u.lodging == nil && (u != &s.main || !s.ending())
 }
 
 func (s *service) warn(err error)  { s.core.Say(diag.Warning, s.name, err) }

@@ -362,7 +362,7 @@ func (s *service) answered(ev event) {
 			u.since = time.Now()
 			s.noteEnd(u, 111<<8, nil)
 		}
-		s.ended(u, ev.role, 111<<8)
+		s.ended(u, ev.role, 111<<8, s.hasFinish(u, ev.role))
 	}
 }
 

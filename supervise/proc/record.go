@@ -138,10 +138,22 @@ func readFrom(fd int, path string) (l state.Process, ok bool, err error) {
 
 // History is the whole of supervise/history at path.
 func History(at int, path string) ([]byte, error) {
-	const usual = state.EndedMost * state.EndedSize
-	b, err := sys.Slurp(at, path, usual+1)
-	if len(b) > usual {
-		b, err = sys.Slurp(at, path, state.EndedLimit)
+	fd, err := sys.Open(at, path, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
 	}
-	return b, err
+	defer unix.Close(fd)
+	return HistoryIn(fd)
+}
+
+// HistoryIn is History of an open descriptor.
+func HistoryIn(fd int) ([]byte, error) {
+	const usual = state.EndedMost * state.EndedSize
+	b := make([]byte, usual+1)
+	n, err := unix.Pread(fd, b, 0)
+	if n > usual {
+		b = make([]byte, state.EndedLimit)
+		n, err = unix.Pread(fd, b, 0)
+	}
+	return b[:max(n, 0)], err
 }
