@@ -11,10 +11,13 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"golang.org/x/sys/unix"
 )
 
 // The transcripts of testdata/oracle are what runit does, one file each:
@@ -78,25 +81,29 @@ type block struct {
 //	gone PID, none PROGRAM      there is no such process
 //	unserved PATH               no runsv supervises this
 //	soon COMMAND...             wait until the command is true
+//	pause [SECONDS]             wait, without a process for that
 //	st, end                     show the state of a service; stop runsv
 const helpers = `umask 022
 mk() { mkdir -p $1; printf '#!/bin/sh\n%s\n' "${2:-exec sleep 1000}" >$1/run; chmod 755 $1/run; }
 ml() { mkdir -p $1/log; printf '#!/bin/sh\n%s\n' "${2:-exec cat >/dev/null}" >$1/log/run; chmod 755 $1/log/run; }
-soon() { local try; for try in {1..900}; do "$@" && return; sleep .03; done; echo "never: $*"; }
+soon() { local try; for try in {1..900}; do "$@" && return; pause; done; echo "never: $*"; }
+pause() { local c; read -rt ${1:-.03} c <>"$QUIET"; }
 stamp() { stat -c '%i %z' $1/supervise/status 2>&1; }
 renewed() { [ "$(stamp $1)" != "$2" ]; }
 supervised() { renewed $1 "$2" && [ -e $1/supervise/ok ] || ! kill -0 $P 2>/dev/null; }
 rs() { local was=$(stamp $1); setsid runsv $1 >$1.out 2>&1 </dev/null & P=$!; soon supervised $1 "$was"; }
-state() { od -An -tx1 -j19 -N1 "$1/supervise/status" 2>/dev/null; }
-up() { local s; for s; do until [ "$(state "$s")" = ' 01' ]; do sleep .03; done; done; }
-down() { local s; for s; do until [ "$(state "$s")" = ' 00' ]; do sleep .03; done; done; }
-life() { od -An -tx1 -N16 "$1/supervise/status"; }
-again() { until [ "$(life "$1")" != "$2" ] && [ "$(state "$1")" = ' 01' ]; do sleep .03; done; }
-aged() { local h=$(life "$1" 2>/dev/null | tr -d ' '); [ ${#h} = 32 ] && (( $(date +%s%N) - (0x${h:0:16} - 0x400000000000000a) * 1000000000 - 0x${h:16:8} > 1050000000 )); }
-old() { local s; for s; do until aged "$s"; do sleep .05; done; done; }
-is() { [ "$(cat "$1/supervise/stat" 2>/dev/null)" = "$2" ]; }
+bytes() { local c n; REPLY=; while IFS= read -rd '' -n1 c; do printf -v n %d "'$c"; printf -v n %02x $((n & 255)); REPLY+=$n; done 2>/dev/null <"$1/supervise/status"; }
+state() { bytes "$1"; echo " ${REPLY:38}"; }
+showing() { bytes "$1"; [ "${REPLY:38}" = $2 ]; }
+up() { local s; for s; do until showing "$s" 01; do pause; done; done; }
+down() { local s; for s; do until showing "$s" 00; do pause; done; done; }
+life() { bytes "$1"; echo "${REPLY:0:32}"; }
+again() { until showing "$1" 01 && [ "${REPLY:0:32}" != "$2" ]; do pause; done; }
+aged() { bytes "$1"; [ ${#REPLY} = 40 ] && (( ${EPOCHREALTIME/./}000 - (0x${REPLY:0:16} - 0x400000000000000a) * 1000000000 - 0x${REPLY:16:8} > 1050000000 )); }
+old() { local s; for s; do until aged "$s"; do pause .05; done; done; }
+is() { local got=; IFS= read -rd '' got 2>/dev/null <"$1/supervise/stat"; [ "$got" = "$2"$'\n' ]; }
 ct() { printf "$2" >$1/supervise/control; [ $# -lt 3 ] || soon is $1 "$3"; }
-lines() { [ $(cat $1 2>/dev/null | wc -l) -ge $2 ]; }
+lines() { local n=0; while read -r; do ((++n)); done 2>/dev/null <"$1"; [ $n -ge $2 ]; }
 said() { [ $(sort -u $1 2>/dev/null | wc -l) -ge $2 ]; }
 gone() { ! kill -0 $1 2>/dev/null; }
 unserved() { sv status $1 | grep -q ^fail; }
@@ -274,6 +281,13 @@ func publicDir(t *testing.T) string {
 	return dir
 }
 
+// quietFIFO is a FIFO to which nobody writes: bash waits there for a time without a process
+// for it.
+var quietFIFO = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(suiteDir, "quiet")
+	return path, unix.Mkfifo(path, 0o600)
+})
+
 // copyFile makes an executable copy.
 func copyFile(to, from string) error {
 	text, err := os.ReadFile(from)
@@ -288,9 +302,13 @@ func (tr *transcript) play(t *testing.T, bin string) string {
 	t.Helper()
 	needTools(t, tr.body)
 	dir := publicDir(t)
+	quiet, err := quietFIFO()
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), tr.limit)
 	defer cancel()
-	cmd := contained(t, exec.CommandContext(ctx, "bash", "-c", helpers+tr.body))
+	cmd := contained(t, exec.CommandContext(ctx, "bash", "-c", "QUIET="+quiet+"\n"+helpers+tr.body))
 	cmd.Dir = dir
 	cmd.Env = []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "T=" + dir, "HOME=/", "TZ=UTC", "LC_ALL=C"}
 	if os.Getenv("RUNITBOX_RACE") != "" {

@@ -389,7 +389,7 @@ func (s *service) hasFinish(u *unit, r role) bool {
 // isLast says whether nothing follows the end of a unit's process, with or without a ./finish,
 // since its service exits.
 func (s *service) isLast(u *unit, finish bool) bool {
-	return u.st.Want == state.WantExit && !finish && u.policy == nil && u.lodging == nil && (u != &s.main || !s.ending())
+	return u.st.Want == state.WantExit && !finish && u.policy == nil && u.lodging == nil && (u != &s.main || s.log == nil && !s.ending())
 }
 
 func (s *service) warn(err error)  { s.core.Say(diag.Warning, s.name, err) }
