@@ -24,7 +24,7 @@ func stalled(t *testing.T, text string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const begin = `soon() { set +x; n=0; until "$@"; do n=$((n+1)); [ $n -lt 200 ] || { echo "never: $*"; cat err; ps -eo pid,ppid,state,args; cat /proc/[0-9]*/task/*/stack | grep fuse_; exit 1; }; sleep .05; done; set -x; }
+	const begin = `soon() { set +x; n=0; until "$@"; do n=$((n+1)); [ $n -lt 200 ] || { echo "never: $*"; cat err; ps -eo pid,ppid,state,args; cat /proc/[0-9]*/task/*/stack | grep fuse_; exit 1; }; moment; done; set -x; }
 mkdir m
 stallfs m rules & F=$!
 soon test -e rules.ready

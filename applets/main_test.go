@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -415,7 +416,8 @@ func peer(t *testing.T, name string) string {
 //	#!/bin/sh
 //	exec sleep 1000
 //
-// Files called run, finish, check, or below control/ or bin/ are executable.
+// Files called run, finish, check, or below control/ or bin/ are executable. It has the
+// functions of scriptHelpers.
 func script(t *testing.T, path, bin string) {
 	t.Helper()
 	if err := tryScript(t, path, bin); err != nil {
@@ -456,13 +458,54 @@ func tryScript(t *testing.T, path, bin string) error {
 		t.Fatal(err)
 	}
 	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "CALLERS="+often, "T="+dir, "SVDIR=", "TZ=UTC", "LC_ALL=C", gorace(t))
-	cmd.Stdin = strings.NewReader(body)
+	moments := filepath.Join(t.TempDir(), "moments")
+	stop, err := serveMoments(moments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	cmd.Stdin = strings.NewReader("MOMENTS=" + moments + "\n" + scriptHelpers + body)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("%s: %w\n%s", path, err, out.String())
 	}
 	return nil
+}
+
+// scriptHelpers are what scripts do by the thousand, without a process for each time: moment
+// waits for a twentieth of a second, text FILE... says what is in small files.
+const scriptHelpers = `moment() { read -r line <"$MOMENTS" || test $? = 1; }
+text() { for file; do while IFS= read -r line; do printf '%s\n' "$line"; done <"$file" || return; printf %s "$line"; done; }
+`
+
+// serveMoments makes a FIFO: who reads from it is at its end after a twentieth of a second at
+// most. stop ends that.
+func serveMoments(path string) (stop func(), err error) {
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		return nil, err
+	}
+	var over atomic.Bool
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0) // waits for a reader
+			if err == nil && !over.Load() {
+				time.Sleep(50 * time.Millisecond)
+			}
+			unix.Close(fd)
+			if over.Load() {
+				return
+			}
+		}
+	}()
+	return func() {
+		over.Store(true)
+		fd, _ := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		<-ended
+		unix.Close(fd)
+	}, nil
 }
 
 // writeFile is os.WriteFile for what may be executed. No process is forked
