@@ -97,12 +97,13 @@ build:
 # At last come the processes of machines that have no vfork of ours.
 test: peers build
 	test -z "$$(gofmt -l .)"
-	go vet -tags $(TAGS) ./...
 	@rm -f build/skipped build/failed
 	@diff=$$(go mod tidy -diff 2>build/why) || if test "$$diff"; then echo "$$diff"; exit 1; \
 	else echo "go mod tidy: $$(tail -n 1 build/why)" >>build/skipped; fi
 	@race=-race; go build -race -buildvcs=false -o /dev/null . 2>build/why || race=; \
 	test "$$race" || echo "the race detector, which needs a C compiler: $$(head -n 1 build/why)" | tee -a build/skipped; \
+	echo "go vet and staticcheck ./..., with what the tests leave of the processors"; \
+	{ nice sh -c '$(LINT)'; } >build/linted 2>&1 & lint=$$!; \
 	echo "go test $$race ./..."; status=0; \
 	export RUNITBOX_PEERS='$(CURDIR)/build/peers' RUNITBOX_SKIPPED='$(CURDIR)/build/skipped'; \
 	{ go test $$race -vet off -count 1 -timeout 40m ./... || echo failed >build/failed; } 2>&1 | tee build/tested; \
@@ -112,9 +113,13 @@ test: peers build
 	if grep -q 'no tests to run' build/once; then echo "it is part of a whole: go test -run '$${test%%/*}' $$package"; \
 	go test $$race -vet off -count 1 -run "$${test%%/*}" $$package </dev/null || status=1; fi; done <build/again; fi; \
 	go test -vet off -tags forkpath -count 1 -run 'TestChild|TestFork|TestCollect' ./supervise/child || status=1; \
-	if go run $(STATICCHECK) -version >/dev/null 2>build/why; then go run $(STATICCHECK) $(CHECKS) ./... || status=1; \
-	else echo "staticcheck: $$(tail -n 1 build/why)" >>build/skipped; fi; \
+	wait $$lint || status=1; cat build/linted; \
 	$(SKIPPED); exit $$status
+
+# LINT is go vet and staticcheck, where that can be had.
+LINT = status=0; go vet -tags $(TAGS) ./... || status=1; \
+	if go run $(STATICCHECK) -version >/dev/null 2>build/why.lint; then go run $(STATICCHECK) $(CHECKS) ./... || status=1; \
+	else echo "staticcheck: $$(tail -n 1 build/why.lint)" >>build/skipped; fi; exit $$status
 
 # The messages end as runit's do, some with a full stop, which ST1005 forbids.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2

@@ -19,6 +19,7 @@ import (
 // TestSignalAtUpgrade: a signal that comes while runsvdir becomes another program, at whatever
 // point, neither ends it nor is lost. Only what make build makes can be sure of it.
 func TestSignalAtUpgrade(t *testing.T) {
+	t.Parallel()
 	if scope, _ := os.ReadFile("/proc/sys/kernel/yama/ptrace_scope"); os.Getuid() != 0 && strings.TrimSpace(string(scope)) > "0" {
 		skip(t, "only root may trace a process that is not his child here")
 	}
@@ -31,12 +32,15 @@ func TestSignalAtUpgrade(t *testing.T) {
 		t.Fatal(err)
 	}
 	bin := t.TempDir()
-	for name, to := range map[string]string{"runsvdir": exe, "sv": exe, "at-exec": me} {
+	links := map[string]string{"runsvdir": exe, "sv": exe, "at-exec": me}
+	if other := fetched("runsvdir"); other != "" {
+		links["debian-runsvdir"] = other
+	}
+	for name, to := range links {
 		if err := os.Symlink(to, filepath.Join(bin, name)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	t.Setenv("OTHER", fetched("runsvdir")) // Debian's
 	script(t, "../testdata/upgrade-signals.txt", bin)
 }
 

@@ -987,7 +987,8 @@ func TestBootKernel(t *testing.T) {
 	}
 }
 
-// TestBoot boots every recipe as a container.
+// TestBoot boots every recipe as a container. (What is parallel within what is parallel comes
+// last of all, and some of these do little but wait.)
 func TestBoot(t *testing.T) {
 	t.Parallel()
 	paths, init := bootRecipes(t)
@@ -997,13 +998,11 @@ func TestBoot(t *testing.T) {
 			r := readRecipe(t, path, init)
 			if r.container != nil {
 				t.Run("container", func(t *testing.T) {
-					t.Parallel()
 					bootContainer(t, r, "with runitbox").follow(r)
 				})
 			}
 			if r.oracle {
 				t.Run("oracle", func(t *testing.T) {
-					t.Parallel()
 					o := readRecipe(t, path, init)
 					o.copyWithLibraries(t, peer(t, "runit"), "sbin/runit")
 					for i := range o.steps { // runit's calls reboot(2), and the kernel ends it

@@ -48,7 +48,7 @@ func TestLogHostEarly(t *testing.T) {
 	}
 	path := filepath.Join(t.TempDir(), "early")
 	if err := os.WriteFile(path, []byte(`
-soon() { n=0; until "$@"; do n=$((n+1)); [ $n -lt 400 ] || { echo "never: $*; $(cat err)"; exit 1; }; sleep .05; done; }
+soon() { n=0; until "$@"; do n=$((n+1)); [ $n -lt 400 ] || { echo "never: $*; $(cat err)"; exit 1; }; moment; done; }
 for s in first second; do
 	mkdir -p tree/$s/log/main; cp run tree/$s/; cp logger tree/$s/log/run
 	chmod +x tree/$s/run tree/$s/log/run
@@ -75,6 +75,7 @@ GODEBUG=inittrace=1 exec svlogd main 2>trace
 // TestRsvlogEarly: a link to rsvlog ends before Go's runtime begins where the core can do what
 // it would, and begins wherever anything is not plain; what comes of it is the same.
 func TestRsvlogEarly(t *testing.T) {
+	t.Parallel()
 	if runtime.GOARCH != "amd64" && runtime.GOARCH != "arm64" {
 		t.Skip("there is no such entry for this machine")
 	}
@@ -84,7 +85,7 @@ func TestRsvlogEarly(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "early")
 	if err := os.WriteFile(path, []byte(`
 if not superuser; then echo 'skipped: takes root'; exit 0; fi
-soon() { n=0; until "$@"; do n=$((n+1)); [ $n -lt 400 ] || { echo "never: $*; $(grep -v ^init err)"; exit 1; }; sleep .05; done; }
+soon() { n=0; until "$@"; do n=$((n+1)); [ $n -lt 400 ] || { echo "never: $*; $(grep -v ^init err)"; exit 1; }; moment; done; }
 usual=$(for u in rsvlog _runit-log daemon nobody; do id -u $u 2>/dev/null || true; done | head -n 1)
 chmod 755 . ..; mkdir new tree base # another user writes there
 make() { # NAME, and more for its conf
@@ -93,7 +94,7 @@ make() { # NAME, and more for its conf
 	mv new/$1 tree/
 }
 GODEBUG=inittrace=1 runsvdir tree 2>err & P=$!
-host() { cat tree/$1/log/supervise/pid; }
+host() { text tree/$1/log/supervise/pid; }
 has() { grep -q "$2" base/$1/current 2>/dev/null; }
 together() { [ -n "$(host $1)" ] && [ "$(host $1)" = "$(host $2)" ]; }
 begun() { [ $(grep -c '^init runtime ' err) = $1 ]; }
@@ -145,7 +146,7 @@ soon grep -q 'base/dark/log: access denied' err; test -z "$(ls -A base/dark/log)
 sv -w 9 exit ./tree/planted/log ./tree/dark/log ./tree/planted ./tree/dark
 # A conf that nobody writes to holds up rsvlog, and neither the core nor its service.
 mkdir -p new/fifo/log; mkfifo new/fifo/log/conf; make fifo
-is() { test "$(cat tree/$1/supervise/stat)" = "$2"; }
+is() { test "$(text tree/$1/supervise/stat)" = "$2"; }
 soon is fifo run; soon is fifo/log run
 for n in 1 2 3; do sv -w 9 restart ./tree/fifo; done
 sv -w 9 force-stop ./tree/fifo ./tree/fifo/log
