@@ -51,7 +51,7 @@ func TestMain(m *testing.M) {
 	unignore()
 	unix.CloseRange(3, 1<<31-1, unix.CLOSE_RANGE_CLOEXEC) // what whoever runs the tests has open
 	if p := goflag.Lookup("test.parallel"); p.Value.String() == p.DefValue {
-		goflag.Set("test.parallel", "20") // the tests wait more than they work
+		goflag.Set("test.parallel", "14") // the tests wait more than they work
 	}
 	var err error
 	if suiteDir, err = os.MkdirTemp("", "runitbox-test"); err == nil {
@@ -476,7 +476,7 @@ func tryScript(t *testing.T, path, bin string) error {
 // scriptHelpers are what scripts do by the thousand, without a process for each time: moment
 // waits for a twentieth of a second, text FILE... says what is in small files.
 const scriptHelpers = `moment() { read -r line <"$MOMENTS" || test $? = 1; }
-text() { for file; do while IFS= read -r line; do printf '%s\n' "$line"; done <"$file" || return; printf %s "$line"; done; }
+text() { unread=0; for file; do { while IFS= read -r line; do printf '%s\n' "$line"; done; printf %s "$line"; } <"$file" || unread=1; done; return $unread; }
 `
 
 // serveMoments makes a FIFO: who reads from it is at its end after a twentieth of a second at
