@@ -92,8 +92,9 @@ build:
 
 # test is all that a change must pass. What the tests need of others is fetched
 # into build, never installed; what cannot be had is skipped and counted.
-# A result that go has kept would count no skips, and go vet has looked already. A test that
-# failed beside the others is tried once more, alone (testdata/again.awk), and both are told.
+# A result that go has kept would count no skips. go vet and staticcheck look at all beside
+# the tests, and what they say is told at the end. A test that failed beside the others is
+# tried once more, alone (testdata/again.awk), and both are told.
 # At last come the processes of machines that have no vfork of ours.
 test: peers build
 	test -z "$$(gofmt -l .)"
