@@ -3,7 +3,9 @@ package core
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,6 +16,7 @@ import (
 	"runitbox/supervise/diag"
 	"runitbox/supervise/machine"
 	"runitbox/supervise/servicedir"
+	"runitbox/supervise/state"
 	"runitbox/supervise/sys"
 )
 
@@ -101,6 +104,42 @@ func TestRest(t *testing.T) {
 				}
 				sc.command(machine.CmdExit)
 				sc.dies(o, 15)
+				<-sc.over
+			})
+		})
+	}
+}
+
+// The end of a process is recorded before anything follows it, but for the last of a service
+// that exits: its record is about to be removed.
+func TestLastEnd(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		files []string
+		order machine.Event
+		want  string
+	}{
+		{"it is to stay down", nil, machine.CmdDown, state.ProcEnded},
+		{"its service exits", nil, machine.CmdExit, ""},
+		{"its service exits, and ./finish comes before", []string{"finish"}, machine.CmdExit, state.ProcEnded},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sc := newScene(t, tt.files...)
+				o := sc.made()
+				sc.command(tt.order)
+				sc.dies(o, 15)
+				text, err := os.ReadFile(sc.path + "/supervise/proc")
+				if err != nil && !errors.Is(err, fs.ErrNotExist) {
+					t.Fatal(err)
+				}
+				if word, _, _ := strings.Cut(string(text), " "); word != tt.want {
+					t.Errorf("recorded %q, want %q", word, tt.want)
+				}
+				sc.command(machine.CmdExit)
+				if tt.files != nil {
+					sc.dies(sc.made(), 0)
+				}
 				<-sc.over
 			})
 		})
