@@ -51,7 +51,7 @@ func TestMain(m *testing.M) {
 	unignore()
 	unix.CloseRange(3, 1<<31-1, unix.CLOSE_RANGE_CLOEXEC) // what whoever runs the tests has open
 	if p := goflag.Lookup("test.parallel"); p.Value.String() == p.DefValue {
-		goflag.Set("test.parallel", "16") // the tests wait more than they work
+		goflag.Set("test.parallel", "18") // the tests wait more than they work
 	}
 	var err error
 	if suiteDir, err = os.MkdirTemp("", "runitbox-test"); err == nil {

@@ -116,7 +116,7 @@ test "$(stat -c %U base/nobody2/current)" = nobody
 mkdir -p new/script/log; printf '#!/bin/sh\nexec rsvlog\n' >new/script/log/run; chmod +x new/script/log/run; ends script first
 mkdir -p new/based/log; echo >new/based/log/conf; printf '#!/bin/sh\nexec rsvlog %s/base\n' $PWD >new/based/log/run; chmod +x new/based/log/run; ends based first
 # What conf says counts at each start.
-echo "SV_LOGDIR=$PWD/base/moved" >tree/plain/log/conf; sv -w 9 restart ./tree/plain/log ./tree/plain
+echo "SV_LOGDIR=$PWD/base/moved" >tree/plain/log/conf; sv -w 9 restart ./tree/plain/log; sv -w 9 restart ./tree/plain
 soon has moved begin; soon together plain first; begun $N; test "$(readlink tree/plain/log/main)" = $PWD/base/moved
 # A config is its owner's to write; after that there is nothing to be done.
 mkdir -p new/config/log; echo s5000 >new/config/log/log.config; begins config
