@@ -104,7 +104,7 @@ test: peers build
 	@race=-race; go build -race -buildvcs=false -o /dev/null . 2>build/why || race=; \
 	test "$$race" || echo "the race detector, which needs a C compiler: $$(head -n 1 build/why)" | tee -a build/skipped; \
 	echo "go vet and staticcheck ./..., with what the tests leave of the processors"; \
-	{ nice sh -c '$(LINT)'; } >build/linted 2>&1 & lint=$$!; \
+	nice sh -c '$(LINT)' >build/linted 2>&1 & lint=$$!; \
 	echo "go test $$race ./..."; status=0; \
 	export RUNITBOX_PEERS='$(CURDIR)/build/peers' RUNITBOX_SKIPPED='$(CURDIR)/build/skipped'; \
 	{ go test $$race -vet off -count 1 -timeout 40m ./... || echo failed >build/failed; } 2>&1 | tee build/tested; \

@@ -489,15 +489,12 @@ func serveMoments(path string) (stop func(), err error) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		for {
-			fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0) // waits for a reader
-			if err == nil && !over.Load() {
+		for !over.Load() {
+			fd, _ := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0) // waits for a reader
+			if !over.Load() {
 				time.Sleep(50 * time.Millisecond)
 			}
 			unix.Close(fd)
-			if over.Load() {
-				return
-			}
 		}
 	}()
 	return func() {

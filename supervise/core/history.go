@@ -73,11 +73,7 @@ func (s *service) lifeSoFar(u *unit) state.Ended {
 
 // writeLife writes a line of supervise/history, and says whether it could.
 func (s *service) writeLife(u *unit, e state.Ended) bool {
-	mode := unix.O_WRONLY
-	if u.ends == 0 {
-		mode = unix.O_RDWR
-	}
-	fd, err := sys.Open(s.at(u.prefix), u.prefix+"supervise/history", mode|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o644)
+	fd, err := sys.Open(s.at(u.prefix), u.prefix+"supervise/history", unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o644)
 	if err != nil {
 		return false
 	}
