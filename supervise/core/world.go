@@ -69,6 +69,40 @@ func judge(l state.Process, w trust, runs, mine, alive bool) verdict {
 	return verdict{}
 }
 
+// judge says what the records of the service and its log service mean.
+func (s *service) judge(all ...*priorState) error {
+	at, err := s.core.here()
+	if err != nil {
+		return err
+	}
+	alive := s.takenOver
+	for _, was := range all {
+		if was.runs && was.trust == trustAll {
+			alive = true
+			s.core.lives(was.record)
+		}
+	}
+	for i, was := range all {
+		if !was.ok {
+			continue
+		}
+		mine := was.record.Tree == at.tree && at.tree != 0 && !was.record.Former
+		if !mine && !alive && was.trust == trustAll {
+			if alive, err = s.core.survives(was.record); err != nil {
+				return err
+			}
+		}
+		if was.verdict = judge(was.record, was.trust, was.runs, mine, alive); !was.verdict.counts {
+			was.close()
+			was.ok = false
+			s.clearRecord(s.units()[i].prefix)
+		} else if was.trust == trustAll && !s.takenOver {
+			s.core.succeed(was.record)
+		}
+	}
+	return nil
+}
+
 // here is where this core stands, found out once.
 func (c *Core) here() (origin, error) {
 	if at := c.at.Load(); at != nil {
