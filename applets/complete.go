@@ -70,56 +70,67 @@ func newComplete() *cobra.Command {
 // another command line begins with.
 type candidate struct{ text, about string }
 
-// operands are what each applet takes behind its options; the last may come again.
-var operands = map[string][]string{
-	"chpst":            {"program"},
-	"envdir":           {"dir", "program"},
-	"envuidgid":        {"user", "program"},
-	"pgrphack":         {"program"},
-	"setlock":          {"file", "program"},
-	"setuidgid":        {"user", "program"},
-	"softlimit":        {"program"},
-	"runsv":            {"dir", ""},
-	"runsvdir":         {"dir", ""},
-	"runsvchdir":       {"level", ""},
-	"sv":               {"command", "service"},
-	"svlogd":           {"dir"},
-	"init":             {"0 6", ""},
-	"runit-init":       {"0 6", ""},
-	"utmpset":          {"line", ""},
-	"shutdown":         {"now", ""},
-	"install":          {"dir", ""},
-	"setup services":   {"collection"},
-	"runsvctrl":        {"command", "dir"},
-	"runsvstat":        {"dir"},
-	"svwaitup":         {"dir"},
-	"svwaitdown":       {"dir"},
-	"rsvlog":           {"dir", ""},
-	"nsvlog":           {"dir", ""},
-	"sv list":          {"service"},
-	"sv log":           {"service"},
-	"sv why":           {"service"},
-	"sv watch":         {"service"},
-	"sv chart":         {"service"},
-	"sv metrics":       {"service"},
-	"sv lint":          {"service"},
-	"sv enable":        {"enabled"},
-	"sv disable":       {"service"},
-	"sv start":         {"service"},
-	"sv restart":       {"service"},
-	"sv force-restart": {"service"},
-	"sv check":         {"service"},
-	"uninstall":        {"dir"},
-	"setup boot":       {"busybox cron openrc systemd sysvinit", ""},
-	"setup levels":     {"default single solo"},
-	"setup user":       {"user"},
-	"setup recipes":    {"failover postgresql-replica"},
-	"completion":       {"bash fish zsh", ""},
-	"help":             {"applet", ""},
+// operands are what each applet takes behind its options; the last may come again. The
+// map is made for who asks: an applet has no use for it when it begins.
+func operands() map[string][]string {
+	return map[string][]string{
+		"chpst":            {"program"},
+		"envdir":           {"dir", "program"},
+		"envuidgid":        {"user", "program"},
+		"pgrphack":         {"program"},
+		"setlock":          {"file", "program"},
+		"setuidgid":        {"user", "program"},
+		"softlimit":        {"program"},
+		"runsv":            {"dir", ""},
+		"runsvdir":         {"dir", ""},
+		"runsvchdir":       {"level", ""},
+		"sv":               {"command", "service"},
+		"svlogd":           {"dir"},
+		"init":             {"0 6", ""},
+		"runit-init":       {"0 6", ""},
+		"utmpset":          {"line", ""},
+		"shutdown":         {"now", ""},
+		"install":          {"dir", ""},
+		"setup services":   {"collection"},
+		"runsvctrl":        {"command", "dir"},
+		"runsvstat":        {"dir"},
+		"svwaitup":         {"dir"},
+		"svwaitdown":       {"dir"},
+		"rsvlog":           {"dir", ""},
+		"nsvlog":           {"dir", ""},
+		"sv list":          {"service"},
+		"sv log":           {"service"},
+		"sv why":           {"service"},
+		"sv watch":         {"service"},
+		"sv chart":         {"service"},
+		"sv metrics":       {"service"},
+		"sv lint":          {"service"},
+		"sv enable":        {"enabled"},
+		"sv disable":       {"service"},
+		"sv start":         {"service"},
+		"sv restart":       {"service"},
+		"sv force-restart": {"service"},
+		"sv check":         {"service"},
+		"uninstall":        {"dir"},
+		"setup boot":       {"busybox cron openrc systemd sysvinit", ""},
+		"setup levels":     {"default single solo"},
+		"setup user":       {"user"},
+		"setup recipes":    {"failover postgresql-replica"},
+		"completion":       {"bash fish zsh", ""},
+		"help":             {"applet", ""},
+	}
 }
 
-// valueKinds are the kinds of an option's value, by what help calls it.
-var valueKinds = map[string]string{"DIR": "dir", "FILE": "file", "USER": "user", "LIST": "capability"}
+// valueKind is the kind of an option's value, by what help calls it.
+func valueKind(called string) string {
+	switch called {
+	case "DIR", "FILE", "USER":
+		return strings.ToLower(called)
+	case "LIST":
+		return "capability"
+	}
+	return ""
+}
 
 // completions are the candidates for the last of the words behind name.
 func completions(root *cobra.Command, name string, words []string) []candidate {
@@ -226,7 +237,7 @@ func operandsOf(name string, opts []option, words []string) []candidate {
 		}
 		return matching(last, optionWords(opts))
 	}
-	kinds := operands[name]
+	kinds := operands()[name]
 	if len(kinds) == 0 {
 		return nil
 	}
@@ -247,7 +258,7 @@ func takesValue(opts []option, word string) (kind string, takes bool) {
 			takes = o.letter != "" && strings.HasSuffix(word, o.letter) // letters may be combined
 		}
 		if takes && o.value != "" {
-			return valueKinds[strings.ToUpper(o.value)], true
+			return valueKind(strings.ToUpper(o.value)), true
 		}
 	}
 	return "", false

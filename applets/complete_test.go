@@ -268,17 +268,17 @@ func TestCompletions(t *testing.T) {
 		t.Errorf("of chpst's options %d are known", len(words))
 	}
 	for i := range actions {
-		if _, ok := operands["sv "+actions[i].word]; !ok && actions[i].steady() {
+		if _, ok := operands()["sv "+actions[i].word]; !ok && actions[i].steady() {
 			t.Errorf("sv %s: the operands are not told", actions[i].word)
 		}
 	}
 	for _, v := range verbs {
-		if _, ok := operands["sv "+v.name]; !ok {
+		if _, ok := operands()["sv "+v.name]; !ok {
 			t.Errorf("sv %s: the operands are not told", v.name)
 		}
 	}
 	for _, o := range loaders.All {
-		if _, ok := operands[o.Name]; !ok {
+		if _, ok := operands()[o.Name]; !ok {
 			t.Errorf("%s: the operands are not told", o.Name)
 		}
 	}

@@ -34,8 +34,20 @@ var levels = [...]string{"emerg", "alert", "crit", "err", "warning", "notice", "
 var facilities = [...]string{"kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp",
 	12: "", 16: "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"}
 
-// aliases are what levels and facilities were called, too.
-var aliases = map[string]string{"panic": "emerg", "error": "err", "warn": "warning", "security": "auth"}
+// today is what levels and facilities are called today that were called otherwise, too.
+func today(name string) string {
+	switch name {
+	case "panic":
+		return "emerg"
+	case "error":
+		return "err"
+	case "warn":
+		return "warning"
+	case "security":
+		return "auth"
+	}
+	return name
+}
 
 // Level is the name of how important it is.
 func (p Priority) Level() string { return levels[p&7] }
@@ -71,9 +83,7 @@ func ParsePriority(text string) (Priority, error) {
 // index finds name or what it is an alias of, or is -1.
 func index(names []string, name string) int {
 	name = strings.ToLower(name)
-	if alias := aliases[name]; alias != "" {
-		name = alias
-	}
+	name = today(name)
 	for i, n := range names {
 		if n == name && name != "" {
 			return i

@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -101,7 +102,8 @@ func (h *Slot) hear(pipe io.Reader) {
 	said := buf[:n]
 	const size = int(unsafe.Sizeof(h.failed))
 	if n%size == int(unsafe.Sizeof(h.tid)) {
-		h.tid, said = binary.NativeEndian.Uint32(said), said[unsafe.Sizeof(h.tid):]
+		atomic.StoreUint32(&h.tid, binary.NativeEndian.Uint32(said))
+		said = said[unsafe.Sizeof(h.tid):]
 	}
 	if len(said) == size {
 		h.failed = *(*failure)(unsafe.Pointer(&said[0]))

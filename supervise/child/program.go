@@ -4,6 +4,7 @@ import (
 	"math"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -91,6 +92,10 @@ type Slot struct {
 //go:noinline
 func NewSlot() *Slot { return new(Slot) }
 
+// PID is that of the child that is being made with a slot, or was last, and 0 where it is
+// not known, as where there is no vfork. Others may ask for it meanwhile.
+func (h *Slot) PID() int { return int(atomic.LoadUint32(&h.tid)) }
+
 // prepare takes what the child's program is to be given.
 func (h *Slot) prepare(c Child) (err error) {
 	if h.path, err = syscall.BytePtrFromString(c.Path); err != nil {
@@ -165,7 +170,8 @@ func (h *Slot) add(s childStep, number uintptr, args ...uintptr) *call {
 // so no other core believes that too early, whenever this one is killed.
 func (h *Slot) program(c Child, files *unix.Rlimit, w way) []call {
 	h.calls = h.room[:0]
-	h.tid, h.failed, h.born = 0, failure{}, unix.Timespec{}
+	h.failed, h.born = failure{}, unix.Timespec{}
+	atomic.StoreUint32(&h.tid, 0)
 	if !w.clone3 {
 		h.resetSignals()
 	}
@@ -347,7 +353,7 @@ func (h *Slot) interpret(calls []call, w way, made outcome) (pid int, failed chi
 	return 0, failed, err
 }
 
-// Slots are those that a process has; who needs more does without.
+// Slots are those that a process has; who needs more gets one without descriptors.
 type Slots chan *Slot
 
 // NewSlots takes low descriptors for each of n slots: a process calls it before it
@@ -369,19 +375,19 @@ func NewSlots(any, n int) Slots {
 	return hs
 }
 
-// Take is a free slot, or nil.
+// Take is a free slot, or one without descriptors.
 func (hs Slots) Take() *Slot {
 	select {
 	case h := <-hs:
 		return h
 	default:
-		return nil
+		return NewSlot()
 	}
 }
 
 // Put gives a slot back.
 func (hs Slots) Put(h *Slot) {
-	if h != nil {
+	if h.low[0] != 0 {
 		hs <- h
 	}
 }

@@ -34,6 +34,18 @@ func TestChildTable(t *testing.T) {
 			}
 		}
 	}()
+	var taken []*Slot
+	for range most {
+		taken = append(taken, hs.Take())
+	}
+	if extra := hs.Take(); extra.low[0] != 0 { // who comes when none is free
+		t.Error("a slot more has descriptors")
+	} else if hs.Put(extra); len(hs) != 0 {
+		t.Error("it is among those that have")
+	}
+	for _, h := range taken {
+		hs.Put(h)
+	}
 	high, err := unix.FcntlInt(uintptr(null), unix.F_DUPFD_CLOEXEC, 900)
 	if err != nil {
 		t.Fatal(err)

@@ -102,8 +102,8 @@ func newCore(say func(diag.Level, string, error), pid int, session bool) (*Core,
 		return nil, err
 	}
 	c.pool.ready, c.pool.grow = poolMax+urgentMax, c.growPool
-	c.slots = child.NewSlots(c.poller.epoll, poolMax)
-	c.pool.onSlow, c.procs.held = c.procs.heldUp, c.pool.hangs
+	c.slots = child.NewSlots(c.poller.epoll, poolMax+urgentMax)
+	c.pool.onSlow, c.pool.onCPU, c.procs.held = c.procs.heldUp, onCPU, c.pool.hangs
 	c.openGuards()
 	c.private = []int{c.poller.epoll}
 	c.procs.kernel.signal = self.NotifyDeaths(c.procs.deaths, c.procs.given)
@@ -136,7 +136,7 @@ func sealInherited() {
 // RunDir supervises one service directory until it is told to exit: runsv. The
 // error is what kept it from starting.
 func RunDir(name string, say func(diag.Level, string, error)) error {
-	self.AwaitThreads(func(err error) { say(diag.Warning, "", err) })
+	scarce := self.AwaitThreads(func(err error) { say(diag.Warning, "", err) })
 	stop := make(chan os.Signal, 8)
 	self.Catch(stop, unix.SIGTERM)
 	self.Notify(stop, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT)
@@ -146,7 +146,7 @@ func RunDir(name string, say func(diag.Level, string, error)) error {
 		return err
 	}
 	c.pool.ready = poolLeast - 1
-	if threads.Scarce() {
+	if scarce {
 		c.awaitThreads()
 	} else {
 		go threads.Reserve(c.needThreads() + poolLeast)
@@ -199,7 +199,7 @@ type Tree struct {
 // Run supervises what the scanner names, and lives on without it until every
 // service has been told to exit.
 func (t Tree) Run() error {
-	self.AwaitThreads(func(err error) { t.Say(2, diag.Warning, "", err) })
+	scarce := self.AwaitThreads(func(err error) { t.Say(2, diag.Warning, "", err) })
 	sigs := make(chan os.Signal, 8) // the others are for the scanner, which may share the terminal
 	self.Catch(sigs, unix.SIGTERM)
 	self.Notify(sigs, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM)
@@ -228,7 +228,9 @@ func (t Tree) Run() error {
 	c.link, c.log = wire.New(t.Link), t.Log
 	c.tidyLater()
 	c.hosting.shares, c.hosting.settle = t.Share && loghost.Built, t.Settle
-	c.awaitThreads()
+	if scarce {
+		c.awaitThreads()
+	}
 	if t.Share && loghost.Built {
 		c.shareLogs()
 	}

@@ -23,7 +23,7 @@ func (c *Core) doInline(s *service, t *worker, do func()) bool {
 	for i := 0; i < len(s.orders); i++ { // handling one may bring another
 		o, next := s.orders[i], i+1 // from here on the service may be another's
 		t.whenSlow(func() { c.handOver(s, next) })
-		ev := c.make(o)
+		ev := c.make(o, t)
 		if !t.done() {
 			s.post(ev)
 			c.tell(ev)

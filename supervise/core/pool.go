@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"runitbox/supervise/child"
 )
 
 // pool does what may take its time, such as what touches a disk, a few jobs at
@@ -25,6 +27,9 @@ type pool struct {
 	later   *time.Timer // when
 	hung    time.Time   // when the last job took longer than it may
 	onSlow  func()      // is called then, if it is not nil
+	// onCPU says whether a child that is being made has a processor or waits for one. Nil
+	// is no.
+	onCPU func(*child.Slot) bool
 }
 
 // poolMax is how many jobs are done at once, and urgentMax how many more of those
@@ -47,6 +52,11 @@ const (
 	slowRest  = time.Second
 )
 
+// slowTries is how many times as long as another a job may take whose child waits for
+// nothing but a processor, as when a whole machine begins: a worker more would only have
+// one more wait for it.
+const slowTries = 10
+
 // growTime is how long a job waits for those before it until a thread more is asked
 // for: who is through with one job as a rule does the next in less time than that.
 const growTime = time.Millisecond
@@ -60,7 +70,10 @@ type worker struct {
 	pool    *pool
 	orders  []order // room for those of one service
 	yielded atomic.Bool
-	slow    atomic.Pointer[func()] // is called, once, when the job takes more than slowTime
+	slow    atomic.Pointer[func()]     // is called, once, when the job takes more than slowTime
+	making  atomic.Pointer[child.Slot] // of the child that the job makes at the moment; nil: none
+	tries   atomic.Int32               // how many times the job has been given its time
+	late    *time.Timer                // calls overdue; pool.mu guards the variable
 }
 
 // whenSlow has f called when the job takes its time, in another goroutine as a rule,
@@ -85,6 +98,13 @@ func (t *worker) done() (inTime bool) { return t.slow.Swap(nil) != nil }
 // overdue is called when a job has taken longer than it may.
 func (t *worker) overdue() {
 	c := t.pool
+	if t.isStarved() {
+		d := c.patience()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		t.late.Reset(d)
+		return
+	}
 	c.mu.Lock()
 	c.hung = time.Now()
 	c.mu.Unlock()
@@ -93,6 +113,24 @@ func (t *worker) overdue() {
 		c.onSlow()
 	}
 	t.callSlow()
+}
+
+// isStarved says whether the job goes on as soon as a child that it makes has a processor, and
+// counts that. Otherwise something does not answer, such as a disk.
+func (t *worker) isStarved() bool {
+	h := t.making.Load()
+	return h != nil && t.pool.onCPU != nil && !t.yielded.Load() && t.tries.Add(1) < slowTries && t.pool.onCPU(h)
+}
+
+// makes says that a child is about to be made, and made that it is, or is not to be: what is
+// left of a job whose child has waited for a processor has its time anew.
+func (t *worker) makes(h *child.Slot) { t.making.Store(h) }
+
+func (t *worker) made() {
+	t.making.Store(nil)
+	if t.tries.Load() > 0 && !t.yielded.Load() {
+		t.begin(t.pool.patience())
+	}
 }
 
 // runFirst, start and open have a job done.
@@ -178,20 +216,27 @@ func (c *pool) work() {
 		c.all--
 		c.fill() // what has waited for a thread
 	}()
-	var late *time.Timer
 	for !t.yielded.Load() {
 		job := t.next()
 		if job == nil {
 			break
 		}
-		if d := t.pool.patience(); late == nil {
-			late = time.AfterFunc(d, t.overdue)
-		} else {
-			late.Reset(d)
-		}
+		t.begin(c.patience())
 		job(t)
-		late.Stop()
+		t.late.Stop()
 	}
+}
+
+// begin has overdue called when the job that is about to begin takes longer than d.
+func (t *worker) begin(d time.Duration) {
+	t.tries.Store(0)
+	if t.late != nil {
+		t.late.Reset(d)
+		return
+	}
+	t.pool.mu.Lock()
+	defer t.pool.mu.Unlock()
+	t.late = time.AfterFunc(d, t.overdue)
 }
 
 // next takes a job out of the queues. Where there is none the place is left.

@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"runitbox/supervise/child"
 )
 
 // TestCrew: a few jobs are done at once, but those that hang hold up the others
@@ -256,5 +259,88 @@ func TestPoolCountsYields(t *testing.T) {
 	c.mu.Unlock()
 	if <-done; !w.yielded.Load() || c.active != 0 {
 		t.Errorf("%d places are taken, want none", c.active)
+	}
+}
+
+// TestPoolStarved: a job whose child waits for nothing but a processor has more time than one
+// that does not answer, and is not told as that; without an end it has not either.
+func TestPoolStarved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told atomic.Int32
+		var starved atomic.Bool
+		c := pool{onSlow: func() { told.Add(1) }, onCPU: func(*child.Slot) bool { return starved.Load() }}
+		for _, test := range []struct {
+			name    string
+			making  bool
+			starved bool
+			want    time.Duration
+		}{
+			{"what waits for a processor", true, true, slowTries * slowTime},
+			{"what does not answer", true, false, slowTime},
+			{"what makes no child", false, true, slowTime},
+		} {
+			told.Store(0)
+			starved.Store(test.starved)
+			over := make(chan struct{})
+			c.runFirst(func(w *worker) {
+				if test.making {
+					w.makes(child.NewSlot())
+				}
+				<-over
+				w.made()
+			})
+			time.Sleep(test.want - slowTime/2)
+			synctest.Wait()
+			if told.Load() != 0 || c.hangs() {
+				t.Errorf("%s is told before its time", test.name)
+			}
+			time.Sleep(slowTime)
+			synctest.Wait()
+			if told.Load() != 1 || !c.hangs() {
+				t.Errorf("%s is told %d times, want once", test.name, told.Load())
+			}
+			close(over)
+			time.Sleep(2 * slowRest)
+			synctest.Wait()
+		}
+		// What is left of a job has its time anew, and so has the next.
+		starved.Store(true)
+		told.Store(0)
+		for range 2 {
+			c.runFirst(func(w *worker) {
+				w.makes(child.NewSlot())
+				time.Sleep((slowTries-1)*slowTime - slowTime/2)
+				w.made()
+				time.Sleep(slowTime * 3 / 4)
+			})
+		}
+		time.Sleep(2 * slowTries * slowTime)
+		synctest.Wait()
+		if told.Load() != 0 || c.active != 0 {
+			t.Errorf("told %d times, and %d places are taken", told.Load(), c.active)
+		}
+	})
+}
+
+// TestOnCPU: a child that is busy is told from one that waits, and from none.
+func TestOnCPU(t *testing.T) {
+	if onCPU(child.NewSlot()) {
+		t.Error("no child is busy")
+	}
+	for script, want := range map[string]bool{"while :; do :; done": true, "exec sleep 1000": false} {
+		h := child.NewSlot()
+		c := child.Child{Path: "/bin/sh", Argv: []string{"sh", "-c", script}, Env: []string{"PATH=/usr/bin:/bin"}, Files: []int{0, 1, 2}}
+		pid, err := c.Start(h, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for begin := time.Now(); onCPU(h) != want; time.Sleep(time.Millisecond) { // until the shell has begun
+			if time.Since(begin) > 10*time.Second {
+				t.Errorf("%s: that it is busy is %v", script, !want)
+				break
+			}
+		}
+		unix.Kill(pid, unix.SIGKILL)
+		unix.Wait4(pid, nil, 0, nil)
 	}
 }

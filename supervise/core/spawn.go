@@ -51,11 +51,18 @@ func (c *Core) spawn(o order) {
 	c.pool.runFirst(func(t *worker) {
 		defer o.who.svc.crash()
 		t.whenSlow(func() { o.who.svc.post(event{kind: evSlow}) })
-		ev := c.make(o)
+		ev := c.make(o, t)
 		t.done()
 		o.who.svc.post(ev)
 		c.tell(ev)
 	})
+}
+
+// onCPU says whether the child that a slot is making has a processor or waits for one. What
+// does not answer would have it sleep. Without /proc it is not known.
+func onCPU(h *child.Slot) bool {
+	st, found, _ := proc.StatOf(h.PID())
+	return found && st.State == 'R'
 }
 
 // tell is called when the service has been told of what was made: its end may
@@ -73,7 +80,7 @@ var errOver = errors.New("the supervisor is about to be replaced")
 // made before that is done, its pid by the process itself, and its start when it
 // is there. So even where that fails, only what is being made at that moment is
 // not recorded.
-func (c *Core) make(o order) event {
+func (c *Core) make(o order, t *worker) event {
 	if o.notify != 0 {
 		defer unix.Close(o.notify)
 	}
@@ -154,6 +161,7 @@ func (c *Core) make(o order) event {
 	}
 	begun := life.Ticks
 	h := c.slots.Take()
+	t.makes(h)
 	pid, err := start(h, c.files)
 	if err == unix.EAGAIN { // the one before it may be what was too much
 		c.procs.collectNow()
@@ -163,6 +171,7 @@ func (c *Core) make(o order) event {
 		ch.Group = 0
 		pid, err = ch.Start(h, c.files)
 	}
+	t.made()
 	c.slots.Put(h)
 	var made *process
 	switch err {

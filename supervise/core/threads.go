@@ -11,13 +11,10 @@ import (
 	"runitbox/supervise/threads"
 )
 
-// awaitThreads waits, where there may be too little room, for the threads that a core
-// cannot do without: what it starts takes of the same room. It has what it can get of
-// those that it would make later otherwise.
+// awaitThreads waits for the threads that a core cannot do without, which is for where
+// there may be too little room: what it starts takes of the same room. It has what it can
+// get of those that it would make later otherwise.
 func (c *Core) awaitThreads() {
-	if !threads.Scarce() {
-		return
-	}
 	c.mu.Lock()
 	c.spare = spareThreads
 	c.mu.Unlock()

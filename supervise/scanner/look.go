@@ -30,6 +30,7 @@ type directory struct {
 	path    string
 	watcher *watcher
 	notice  notice.Notice
+	mounts  mounts.Kept
 	last    stamp // what the directory was at the last look
 	leftOut leftOut
 	// threads sees to threads for so many that wait for an answer, and says whether
@@ -84,7 +85,7 @@ func (d *directory) count(limit time.Duration) int {
 	n := make(chan int, 1)
 	go func() {
 		defer d.touch()()
-		d.probeList(mounts.Read())
+		d.probeList(d.mounts.Now())
 		dir, err := os.Open(d.path)
 		if err != nil {
 			n <- 0
@@ -248,7 +249,7 @@ func (d *directory) probeList(m mounts.Table) (remote bool) {
 // list opens the directory, watches it and lists what is in it.
 func (d *directory) list(force bool) (l listing, err error) {
 	defer d.touch()()
-	l.mounts = mounts.Read()
+	l.mounts = d.mounts.Now()
 	l.remote = d.probeList(l.mounts)
 	d.watcher.distrust() // until the directory was found as it should be
 	f, err := servicedir.Identify(unix.AT_FDCWD, d.path, 0)

@@ -90,7 +90,7 @@ type Scanner struct {
 // them exit. As process 1 it waits for that.
 func (s *Scanner) Run() int {
 	pid1 := os.Getpid() == 1
-	self.AwaitThreads(func(err error) { s.Say(diag.Warning, "", err) })
+	scarce := self.AwaitThreads(func(err error) { s.Say(diag.Warning, "", err) })
 	sigs := make(chan os.Signal)
 	s.sigs = sigs
 	s.listen(pid1)
@@ -121,7 +121,7 @@ func (s *Scanner) Run() int {
 	if s.ring != nil {
 		go s.ring.run()
 	}
-	again = append(again, s.awaitThreads()...)
+	again = append(again, s.awaitThreads(scarce)...)
 	s.dir = newDirectory(s.Dir)
 	s.dir.threads = s.threadsFor
 	for _, sig := range again { // that were not acted on before an upgrade

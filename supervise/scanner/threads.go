@@ -15,7 +15,7 @@ import (
 // awaitThreads sees to the threads that the scanner needs, and where there may be too
 // little room waits for them: what it starts takes of the same room. A signal ends
 // that, and is to be acted on.
-func (s *Scanner) awaitThreads() (late []unix.Signal) {
+func (s *Scanner) awaitThreads(scarce bool) (late []unix.Signal) {
 	// And what looks at directories, what makes a core or writes to standard error, and
 	// the log.
 	s.need = self.RuntimeThreads() + runtime.GOMAXPROCS(0) + 2
@@ -23,7 +23,7 @@ func (s *Scanner) awaitThreads() (late []unix.Signal) {
 		s.need++
 	}
 	s.reserve = sync.OnceFunc(func() { threads.Reserve(s.need) })
-	if !threads.Scarce() { // then there is no template: no goroutine here is locked to its thread
+	if !scarce { // then there is no template: no goroutine here is locked to its thread
 		time.AfterFunc(2*startTime, s.reserve) // where the first look is not over sooner
 		return nil
 	}

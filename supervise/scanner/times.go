@@ -9,7 +9,6 @@ import (
 
 	"runitbox/applets/slim/fmt"
 	"runitbox/supervise/child"
-	"runitbox/supervise/mounts"
 	"runitbox/supervise/state"
 	"runitbox/supervise/sys"
 )
@@ -118,7 +117,7 @@ func (s *Scanner) stampRescan() {
 		path := filepath.Join(s.Dir, ".forced-rescan")
 		text := fmt.Sprintf("@%x", b)
 		write := writeStamp
-		if mounts.Read().MayHang(unix.AT_FDCWD, s.Dir) {
+		if s.dir.mounts.Now().MayHang(unix.AT_FDCWD, s.Dir) {
 			write = func(path, text string) error {
 				p := child.Probe{At: unix.AT_FDCWD}
 				return s.dir.probe(p.Write(path, text))

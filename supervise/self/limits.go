@@ -3,7 +3,6 @@ package self
 import (
 	"errors"
 	"math"
-	"os"
 	"runtime"
 	"strconv"
 	"syscall"
@@ -11,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"runitbox/applets/slim/fmt"
+	"runitbox/supervise/sys"
 	"runitbox/supervise/threads"
 )
 
@@ -39,7 +39,7 @@ func (l *FileLimits) Raise() {
 		return
 	}
 	most := []uint64{lim.Max}
-	if b, err := os.ReadFile("/proc/sys/fs/nr_open"); err == nil {
+	if b, err := sys.Slurp(unix.AT_FDCWD, "/proc/sys/fs/nr_open", 64); err == nil {
 		if n, err := strconv.ParseUint(string(b[:max(0, len(b)-1)]), 10, 64); err == nil && n > lim.Max {
 			most = []uint64{n, lim.Max}
 		}
@@ -80,8 +80,8 @@ func RuntimeThreads() int {
 }
 
 // AwaitThreads is threads.Await for what the runtime needs for itself.
-func AwaitThreads(say func(error)) {
-	threads.Await(RuntimeThreads()+threads.Template+runtime.GOMAXPROCS(0), say)
+func AwaitThreads(say func(error)) (scarce bool) {
+	return threads.Await(RuntimeThreads()+threads.Template+runtime.GOMAXPROCS(0), say)
 }
 
 // What a service takes of the process's descriptors, at most: the directory, the

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"runitbox/supervise/child"
+	"runitbox/supervise/sys"
 )
 
 // Runtime are those that the runtime has for itself: one for its poller and timers, and
@@ -40,10 +41,11 @@ func Count() int {
 
 // Reserve sees to it that the runtime has n threads, and says whether it has:
 // that it has not is for want of room.
-func Reserve(n int) bool {
-	if Count() >= n {
-		return true
-	}
+func Reserve(n int) bool { return Count() >= n || reserve(n, !Scarce()) }
+
+// reserve is Reserve where there are fewer. Where there is room for many all are made at
+// once, and else one after the other, each when there is room for it.
+func reserve(n int, many bool) bool {
 	var p [2]int
 	if unix.Pipe2(p[:], unix.O_CLOEXEC) != nil {
 		return false
@@ -53,16 +55,22 @@ func Reserve(n int) bool {
 	waiting := 0
 	h := child.NewSlot()
 	// Each of these holds a thread; who goes on needs another.
-	for waiting < 2*n && Count() < n && child.HasRoom(h) {
-		waiting++
-		go func() {
-			var b [1]byte
-			for _, err := unix.Read(p[0], b[:]); err == unix.EINTR; _, err = unix.Read(p[0], b[:]) {
-			}
-			over <- true
-		}()
+	for waiting < 2*n && Count() < n && (many || child.HasRoom(h)) {
 		before := Count()
-		for tries := 0; tries < 20 && Count() == before && Count() < n; tries++ {
+		more := 1
+		if many {
+			more = n - before
+		}
+		for range more {
+			waiting++
+			go func() {
+				var b [1]byte
+				for _, err := unix.Read(p[0], b[:]); err == unix.EINTR; _, err = unix.Read(p[0], b[:]) {
+				}
+				over <- true
+			}()
+		}
+		for tries := 0; tries < 20*more && Count() < before+more; tries++ {
 			time.Sleep(50 * time.Microsecond)
 		}
 	}
@@ -79,7 +87,7 @@ func Reserve(n int) bool {
 // there may be too little room it makes none: what has been started may take the last
 // room between the look whether there is some and the thread.
 func More(n int) bool {
-	return Count() >= n || !Scarce() && Reserve(n)
+	return Count() >= n || !Scarce() && reserve(n, true)
 }
 
 // Trim ends the threads that the runtime has beyond n. From then on it has a template, too.
@@ -188,7 +196,7 @@ func Scarce() bool {
 	if unix.Getrlimit(unix.RLIMIT_NPROC, &l) == nil && l.Cur < 5*ample {
 		return true
 	}
-	b, err := os.ReadFile("/proc/self/cgroup")
+	b, err := sys.Slurp(unix.AT_FDCWD, "/proc/self/cgroup", 8<<10)
 	return err == nil && scarceIn("/sys/fs/cgroup", string(b))
 }
 
@@ -219,7 +227,7 @@ func scarceIn(root, cgroups string) bool {
 }
 
 func numberIn(path string) (int, error) {
-	b, err := os.ReadFile(path)
+	b, err := sys.Slurp(unix.AT_FDCWD, path, 64)
 	if err != nil {
 		return 0, err
 	}
