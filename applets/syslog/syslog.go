@@ -82,8 +82,7 @@ func ParsePriority(text string) (Priority, error) {
 
 // index finds name or what it is an alias of, or is -1.
 func index(names []string, name string) int {
-	name = strings.ToLower(name)
-	name = today(name)
+	name = today(strings.ToLower(name))
 	for i, n := range names {
 		if n == name && name != "" {
 			return i

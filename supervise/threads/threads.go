@@ -41,11 +41,10 @@ func Count() int {
 
 // Reserve sees to it that the runtime has n threads, and says whether it has:
 // that it has not is for want of room.
-func Reserve(n int) bool { return Count() >= n || reserve(n, !Scarce()) }
-
-// reserve is Reserve where there are fewer. Where there is room for many all are made at
-// once, and else one after the other, each when there is room for it.
-func reserve(n int, many bool) bool {
+func Reserve(n int) bool {
+	if Count() >= n {
+		return true
+	}
 	var p [2]int
 	if unix.Pipe2(p[:], unix.O_CLOEXEC) != nil {
 		return false
@@ -55,22 +54,16 @@ func reserve(n int, many bool) bool {
 	waiting := 0
 	h := child.NewSlot()
 	// Each of these holds a thread; who goes on needs another.
-	for waiting < 2*n && Count() < n && (many || child.HasRoom(h)) {
+	for waiting < 2*n && Count() < n && child.HasRoom(h) {
+		waiting++
+		go func() {
+			var b [1]byte
+			for _, err := unix.Read(p[0], b[:]); err == unix.EINTR; _, err = unix.Read(p[0], b[:]) {
+			}
+			over <- true
+		}()
 		before := Count()
-		more := 1
-		if many {
-			more = n - before
-		}
-		for range more {
-			waiting++
-			go func() {
-				var b [1]byte
-				for _, err := unix.Read(p[0], b[:]); err == unix.EINTR; _, err = unix.Read(p[0], b[:]) {
-				}
-				over <- true
-			}()
-		}
-		for tries := 0; tries < 20*more && Count() < before+more; tries++ {
+		for tries := 0; tries < 20 && Count() == before && Count() < n; tries++ {
 			time.Sleep(50 * time.Microsecond)
 		}
 	}
@@ -87,7 +80,7 @@ func reserve(n int, many bool) bool {
 // there may be too little room it makes none: what has been started may take the last
 // room between the look whether there is some and the thread.
 func More(n int) bool {
-	return Count() >= n || !Scarce() && reserve(n, true)
+	return Count() >= n || !Scarce() && Reserve(n)
 }
 
 // Trim ends the threads that the runtime has beyond n. From then on it has a template, too.

@@ -6,18 +6,15 @@ import (
 	"testing"
 )
 
-// TestReserve: there are as many threads as are asked for, whether there is room for many or
-// it is looked for each time, and none more the next time.
+// TestReserve: there are as many threads as are asked for, and none more the next time.
 func TestReserve(t *testing.T) {
-	for _, many := range []bool{true, false} {
-		n := Count() + 6
-		if !reserve(n, many) || Count() < n {
-			t.Errorf("room for many %v: %d threads, want %d", many, Count(), n)
-		}
-		n = Count()
-		if !Reserve(n) || Count() != n {
-			t.Errorf("room for many %v: %d threads, and %d were enough", many, Count(), n)
-		}
+	n := Count() + 6
+	if !Reserve(n) || Count() < n {
+		t.Errorf("%d threads, want %d", Count(), n)
+	}
+	n = Count()
+	if !Reserve(n) || Count() != n {
+		t.Errorf("%d threads, and %d were enough", Count(), n)
 	}
 }
 
