@@ -51,7 +51,7 @@ var policyFiles = []policyFile{
 		bad: map[string]string{"timeout-kill": "1.5"}, warned: "a time in milliseconds", late: true, logs: true},
 	{name: "flag-timeout-killpg", files: map[string]string{"flag-timeout-killpg": ""}, beside: map[string]string{"timeout-kill": "1500"},
 		bad: map[string]string{"flag-timeout-killpg/": ""}, warned: "unable to read ./flag-timeout-killpg: is a directory", logs: true},
-	{name: "timeout-finish", files: map[string]string{"timeout-finish": "1000"},
+	{name: "timeout-finish", files: map[string]string{"timeout-finish": "3000"},
 		bad: map[string]string{"timeout-finish": "soon"}, warned: "a time in milliseconds", late: true},
 	{name: "flag-kill-strays", files: map[string]string{"flag-kill-strays": ""},
 		bad: map[string]string{"flag-kill-strays/": ""}, warned: "unable to read ./flag-kill-strays: is a directory"},

@@ -102,7 +102,7 @@ func newCore(say func(diag.Level, string, error), pid int, session bool) (*Core,
 		return nil, err
 	}
 	c.pool.ready, c.pool.grow = poolMax+urgentMax, c.growPool
-	c.slots = child.NewSlots(c.poller.epoll, poolMax+urgentMax)
+	c.slots = child.NewSlots(c.poller.epoll, poolMax)
 	c.pool.onSlow, c.pool.onCPU, c.procs.held = c.procs.heldUp, onCPU, c.pool.hangs
 	c.openGuards()
 	c.private = []int{c.poller.epoll}
