@@ -58,12 +58,12 @@ func TestBenchTurns(t *testing.T) {
 		}
 		return a, b
 	}
-	for _, size := range []struct{ n, rounds int }{{20, 16}, {100, 12}, {500, 12}, {2000, 4}} {
+	for _, size := range []struct{ n, rounds int }{{20, 60}, {100, 40}, {500, 30}, {2000, 8}} {
 		a, b := both(t, size.rounds, func(t *testing.T, c turn) float64 { return plant(t, c.contender, size.n).took.Seconds() * 1e3 })
 		row(fmt.Sprintf("%d: start", size.n), "ms", a, b)
 	}
 	for _, size := range []struct{ n, rounds int }{{20, 4}, {100, 4}, {500, 3}, {2000, 2}} {
-		var wakes, kills, stops [2][]float64
+		var wakes, kills [2][]float64
 		at := func(c turn) int {
 			if c.runitbox == now.runitbox {
 				return 0
@@ -95,13 +95,20 @@ func TestBenchTurns(t *testing.T) {
 				}
 			}
 			kills[at(c)] = append(kills[at(c)], median(each))
-			stops[at(c)] = append(stops[at(c)], stopped(t, tr, supervisors))
 			return all
 		})
 		row(fmt.Sprintf("%d: memory of the tree", size.n), "KiB", a, b)
 		row(fmt.Sprintf("%d: wake-ups/s, and 0.01", size.n), "", wakes[0], wakes[1])
 		row(fmt.Sprintf("%d: kill to running", size.n), "ms", kills[0], kills[1])
-		row(fmt.Sprintf("%d: HUP until all have gone", size.n), "ms", stops[0], stops[1])
+	}
+	for _, size := range []struct{ n, rounds int }{{20, 20}, {100, 20}, {500, 16}, {2000, 6}} {
+		a, b := both(t, size.rounds, func(t *testing.T, c turn) float64 {
+			tr := plant(t, c.contender, size.n)
+			time.Sleep(1500 * time.Millisecond) // who ends in his first second is another matter
+			_, supervisors := tr.parts()
+			return stopped(t, tr, supervisors)
+		})
+		row(fmt.Sprintf("%d: HUP until all have gone", size.n), "ms", a, b)
 	}
 	a, b := both(t, 3, func(t *testing.T, c turn) float64 {
 		c.logs = true
@@ -109,8 +116,8 @@ func TestBenchTurns(t *testing.T) {
 	})
 	row("500 with logs: adoption", "ms", a, b)
 	for _, line := range []int{20, 100} {
-		data := []byte(strings.Repeat(strings.Repeat("x", line-1)+"\n", 48<<20/line))
-		a, b := both(t, 6, func(t *testing.T, c turn) float64 {
+		data := []byte(strings.Repeat(strings.Repeat("x", line-1)+"\n", 400<<20/line))
+		a, b := both(t, 8, func(t *testing.T, c turn) float64 {
 			dir, err := os.MkdirTemp("/dev/shm", "bench")
 			if err != nil {
 				t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -52,19 +53,20 @@ func Reserve(n int) bool {
 	defer unix.Close(p[0])
 	over := make(chan bool)
 	waiting := 0
+	var held atomic.Int32
 	h := child.NewSlot()
 	// Each of these holds a thread; who goes on needs another.
 	for waiting < 2*n && Count() < n && child.HasRoom(h) {
 		waiting++
 		go func() {
 			var b [1]byte
+			held.Add(1)
 			for _, err := unix.Read(p[0], b[:]); err == unix.EINTR; _, err = unix.Read(p[0], b[:]) {
 			}
 			over <- true
 		}()
-		before := Count()
-		for tries := 0; tries < 20 && Count() == before && Count() < n; tries++ {
-			time.Sleep(50 * time.Microsecond)
+		for int(held.Load()) < waiting { // then it has a thread, which need not be a new one
+			runtime.Gosched()
 		}
 	}
 	// It never waits. The scheduler is not told: all other threads are held, and for what
