@@ -366,6 +366,7 @@ func NewSlots(any, n int) Slots {
 		for j := range h.low {
 			fd, err := unix.FcntlInt(uintptr(any), unix.F_DUPFD_CLOEXEC, 3)
 			if err != nil {
+				h.close(j)
 				return hs
 			}
 			h.low[j] = fd
@@ -373,6 +374,13 @@ func NewSlots(any, n int) Slots {
 		hs <- h
 	}
 	return hs
+}
+
+// close closes the first n low descriptors.
+func (h *Slot) close(n int) {
+	for _, fd := range h.low[:n] {
+		unix.Close(fd)
+	}
 }
 
 // Take is a free slot, or one without descriptors.

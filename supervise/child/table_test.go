@@ -29,9 +29,8 @@ func TestChildTable(t *testing.T) {
 	}
 	defer func() {
 		for range most {
-			for _, fd := range (<-hs).low {
-				unix.Close(fd)
-			}
+			h := <-hs
+			h.close(len(h.low))
 		}
 	}()
 	var taken []*Slot
@@ -190,5 +189,47 @@ func TestCollectWhileHeld(t *testing.T) {
 	}
 	if err := <-made; err != nil {
 		t.Error(err)
+	}
+}
+
+// TestSlotsFew: a slot that does not get all of its descriptors keeps none.
+func TestSlotsFew(t *testing.T) {
+	count := func() int {
+		links, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(links)
+	}
+	null, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(null)
+	var was unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+		t.Fatal(err)
+	}
+	before := count()
+	for more := range uint64(6) { // one slot has all, or none, and the next some
+		few := was
+		few.Cur = uint64(before) + 6 + more
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &few); err != nil {
+			t.Fatal(err)
+		}
+		hs := NewSlots(null, 4)
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+			t.Fatal(err)
+		}
+		if len(hs) == 4 {
+			t.Fatal("the limit leaves room for all")
+		}
+		if taken := count() - before; taken != 6*len(hs) {
+			t.Errorf("%d slots take %d descriptors", len(hs), taken)
+		}
+		for range len(hs) {
+			h := <-hs
+			h.close(len(h.low))
+		}
 	}
 }

@@ -102,6 +102,8 @@ func newCore(say func(diag.Level, string, error), pid int, session bool) (*Core,
 		return nil, err
 	}
 	c.pool.ready, c.pool.grow = poolMax+urgentMax, c.growPool
+	// What is urgent beyond these does without: each takes six of the descriptors of
+	// self.Reserve, which a core that may open few needs to take services over.
 	c.slots = child.NewSlots(c.poller.epoll, poolMax)
 	c.pool.onSlow, c.pool.onCPU, c.procs.held = c.procs.heldUp, onCPU, c.pool.hangs
 	c.openGuards()
