@@ -643,6 +643,18 @@ func (s *policyService) again(givenUp bool) {
 	}
 }
 
+// noted waits until the status file says that the service was told to end: it is written a
+// moment later, and who takes over from a core that is killed before that tells it again.
+func (s *policyService) noted() {
+	if s.way.kills == nil || s.way.ofLog {
+		return
+	}
+	s.until("it is noted that it was told to end", func() bool {
+		b, _ := os.ReadFile(s.path + "/supervise/status")
+		return len(b) == 20 && b[18] == 1 || !strings.HasPrefix(s.stat(), "run")
+	})
+}
+
 // rested checks the pause between the last end and the present life.
 func (s *policyService) rested() {
 	if !s.on("backoff") || s.way.changed && s.life == 2 {
@@ -672,6 +684,7 @@ func (s *policyService) stop(code int, stages bool) {
 	}
 	s.told()
 	if stages {
+		s.noted()
 		s.stage("stopping")
 	}
 	if w != nil {
